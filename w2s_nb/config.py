@@ -1,0 +1,95 @@
+"""Where things live, on what device and in what precision; everything the environment can set is read here."""
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import uuid
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+VERSIONED = ("w2s_nb", "torch", "transformers", "datasets", "peft", "accelerate")
+
+
+def home() -> Path:
+    """Folder of fits, activations and tokens: `W2S_HOME`, else `papermill_runs/store` of the checkout (or of here)."""
+    if os.environ.get("W2S_HOME"):
+        return Path(os.environ["W2S_HOME"]).expanduser().resolve()
+    checkout = Path(__file__).resolve().parents[1]
+    root = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    return root / "papermill_runs" / "store"
+
+
+def cache() -> Path:
+    """Folder of the embedded model and texts, shared by all checkouts: `W2S_CACHE`, else `~/.cache/w2s_nb`."""
+    if os.environ.get("W2S_CACHE"):
+        return Path(os.environ["W2S_CACHE"]).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "w2s_nb"
+
+
+def data_dir() -> Path | None:
+    """Folder of local dataset files `<task>/<split>.parquet`, used before the hub: `W2S_DATA`, or None.
+
+    Raises:
+        NotADirectoryError: `W2S_DATA` names something that is not a folder.
+    """
+    given = os.environ.get("W2S_DATA")
+    if not given:
+        return None
+    if not Path(given).expanduser().is_dir():
+        raise NotADirectoryError(f"W2S_DATA is {given!r}, which is not a folder; expected <task>/<split>.parquet in it")
+    return Path(given).expanduser().resolve()
+
+
+def device() -> torch.device:
+    """`W2S_DEVICE` if set (cpu, cuda, cuda:1, mps), else cuda where there is one, else cpu."""
+    return torch.device(os.environ.get("W2S_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def precision() -> str:
+    """'bf16' on CUDA (autocast over float32 master weights), 'fp32' elsewhere."""
+    return "bf16" if device().type == "cuda" else "fp32"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}
+
+
+@functools.cache
+def machine() -> str:
+    """One line: device name and threads, for records."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name(device())
+    return f"{device().type}, {torch.get_num_threads()} threads ({platform.machine()})"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file that is either whole or absent, whatever kills the process meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with open(partial, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes strict JSON atomically; NaN and infinity become null."""
+    def finite(value):
+        if isinstance(value, dict):
+            return {str(k): finite(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(v) for v in value]
+        if hasattr(value, "tolist"):
+            return finite(value.tolist())
+        return None if isinstance(value, float) and value - value != 0 else value
+
+    write_atomic(path, (json.dumps(finite(content), indent=1, allow_nan=False) + "\n").encode())

@@ -1,0 +1,179 @@
+"""Accuracy, PGR, agreement, AUROC and calibration, each with a bootstrap interval.
+
+Predictions are one run's, (n, 2), or several seeds', (s, n, 2), of the same n examples. The bootstrap draws examples
+and, where there are several, seeds; what is compared is drawn together, so every interval is paired.
+"""
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, and what it rests on: n examples, seeds."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    seeds: int = 1
+
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3f"
+        if math.isnan(self.value):
+            return "not defined"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def as_dict(self, name: str) -> dict[str, float]:
+        """{name, name_low, name_high} for a row of a table."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def bootstrap(statistic: Callable[..., float], *arrays: np.ndarray, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """A statistic of paired arrays with its percentile interval.
+
+    Args:
+        statistic: arrays (s, n) -> float; NaN where it is not defined.
+        arrays: (s, n) each: seeds, examples. Both are drawn with replacement, alike for all arrays.
+        resamples: draws. One in which the statistic is not defined counts at both ends of the interval.
+    Raises:
+        ValueError: arrays of different shapes, or empty.
+    """
+    draws = _draws(statistic, arrays, resamples, seed)
+    low = np.quantile(np.where(np.isnan(draws), -np.inf, draws), 0.025, method="inverted_cdf")
+    high = np.quantile(np.where(np.isnan(draws), np.inf, draws), 0.975, method="inverted_cdf")
+    s, n = arrays[0].shape
+    return Estimate(float(statistic(*arrays)), float(low), float(high), n, s)
+
+
+def _draws(statistic, arrays, resamples: int, seed: int) -> np.ndarray:
+    if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2 or 0 in arrays[0].shape:
+        raise ValueError(f"arrays of shape {', '.join(str(a.shape) for a in arrays)}; expected one (seeds, examples), "
+                         f"not empty")
+    (s, n), rng, draws = arrays[0].shape, np.random.default_rng(seed), np.empty(resamples)
+    for r in range(resamples):
+        seeds, rows = rng.integers(s, size=s)[:, None], rng.integers(n, size=n)
+        draws[r] = statistic(*(a[seeds, rows] for a in arrays))
+    return draws
+
+
+def _p1(probs) -> np.ndarray:
+    """(s, n) P(y = 1) of probabilities (n, 2) or (s, n, 2)."""
+    probs = np.asarray(probs, dtype=float)
+    if probs.ndim not in (2, 3) or probs.shape[-1] != 2:
+        raise ValueError(f"probabilities of shape {probs.shape}; expected (n, 2), or (seeds, n, 2)")
+    return probs[None, ..., 1] if probs.ndim == 2 else probs[..., 1]
+
+
+def _labels(hard_label, like: np.ndarray) -> np.ndarray:
+    """(s, n) true classes beside probabilities of that shape."""
+    hard_label = np.asarray(hard_label)
+    if hard_label.shape[-1:] != like.shape[-1:]:
+        raise ValueError(f"{hard_label.shape[-1]} labels for {like.shape[-1]} predictions")
+    return np.broadcast_to(hard_label, like.shape)
+
+
+def correct(probs, hard_label) -> np.ndarray:
+    """(s, n) bool, whether the likelier class is the true one; a tie predicts class 1."""
+    p1 = _p1(probs)
+    return (p1 >= 0.5) == (_labels(hard_label, p1) == 1)
+
+
+def accuracy(probs, hard_label) -> Estimate:
+    """Share of right predictions.
+
+    Args:
+        probs: (n, 2) or (s, n, 2), rows sum to 1.
+        hard_label: (n,) int, 0 or 1.
+    """
+    return bootstrap(np.mean, correct(probs, hard_label))
+
+
+def auroc(probs, hard_label) -> Estimate:
+    """Probability that a random example of class 1 scores above one of class 0, ties counted half; mean over seeds.
+
+    NaN where one class is missing.
+    """
+    p1 = _p1(probs)
+
+    def area(score, label):
+        positive = label == 1
+        n1, n0 = positive.sum(axis=1), (~positive).sum(axis=1)
+        ranks = rankdata(score, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.mean(((ranks * positive).sum(axis=1) - n1 * (n1 + 1) / 2) / (n1 * n0)))
+
+    return bootstrap(area, p1, _labels(hard_label, p1))
+
+
+def calibration_error(probs, hard_label, *, bins: int = 10) -> Estimate:
+    """Expected calibration error: mean gap between confidence and accuracy over equal-width bins of confidence.
+
+    Args:
+        bins: bins of the likelier class's probability over [0.5, 1].
+    Source: Guo et al. 2017, equation 3.
+    """
+    p1 = _p1(probs)
+    sure = np.maximum(p1, 1 - p1)
+
+    def error(right, sure):
+        where = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1).ravel()
+        return float(np.abs(np.bincount(where, (right - sure).ravel(), bins)).sum() / sure.size)
+
+    return bootstrap(error, correct(probs, hard_label), sure)
+
+
+def agreement(student, weak, hard_label=None, *, on: str = "all") -> Estimate:
+    """Share of examples for which student and supervisor predict the same class.
+
+    Args:
+        student, weak: (n, 2) or (s, n, 2).
+        on: 'all'; or, given `hard_label` (n,), the supervisor's 'mistakes' or its 'correct' answers.
+    Source: Burns et al. 2023, section 5.1.3.
+    """
+    p_student, p_weak = _p1(student), _p1(weak)
+    same = (p_student >= 0.5) == (p_weak >= 0.5)
+    if on == "all":
+        chosen = np.ones_like(same)
+    elif on in ("mistakes", "correct") and hard_label is not None:
+        chosen = correct(weak, hard_label) == (on == "correct")
+    else:
+        raise ValueError(f"on={on!r}; expected 'all', or with hard_label 'mistakes' or 'correct'")
+    return bootstrap(lambda s, c: float((s & c).sum() / c.sum()) if c.any() else math.nan, same, chosen)
+
+
+def pgr(weak, student, ceiling, hard_label) -> Estimate:
+    """Performance gap recovered: (student - weak) / (ceiling - weak), in mean test accuracy over seeds.
+
+    Not clipped: below 0 the student is worse than its supervisor, above 1 better than the ceiling. Not defined (NaN,
+    with a warning) where the ceiling is not above the supervisor by more than one standard error: the ratio would be
+    noise over noise.
+
+    Args:
+        weak, student, ceiling: test predictions, (n, 2) or (s, n, 2), of the same examples and seeds.
+        hard_label: (n,) int, 0 or 1.
+    Source: Burns et al. 2023, section 3.
+    """
+    arms = [correct(probs, hard_label) for probs in (weak, student, ceiling)]
+
+    def recovered(w, s, c):
+        gap = c.mean() - w.mean()
+        return float((s.mean() - w.mean()) / gap) if gap > 0 else math.nan
+
+    gap = arms[2].mean() - arms[0].mean()
+    error = _draws(lambda w, s, c: c.mean() - w.mean(), arms, 300, 0).std()
+    found = bootstrap(recovered, *arms)
+    if gap > error:
+        return found
+    warnings.warn(f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error {error:.3f}",
+                  stacklevel=2)
+    return Estimate(math.nan, math.nan, math.nan, found.n, found.seeds)

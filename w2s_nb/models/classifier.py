@@ -1,0 +1,126 @@
+"""A language model's body with a linear head on its last token, and which of its parts a method trains."""
+from __future__ import annotations
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from .loading import folder, load_lm, tokenizer
+from .names import Checkpoint
+
+HEADS = ("unembedding", "zero")
+_BLOCKS = ("layers", "h")  # Llama, Qwen, GPT-NeoX, OLMo; GPT-2
+_NORMS = ("norm", "ln_f", "final_layer_norm")
+
+
+def blocks_name(body: nn.Module) -> str:
+    """Attribute that holds the transformer blocks."""
+    return _attribute(body, _BLOCKS, "transformer blocks")
+
+
+def final_norm(body: nn.Module) -> nn.Module:
+    """The normalisation between the last block and the unembedding."""
+    return getattr(body, _attribute(body, _NORMS, "final norm"))
+
+
+def _attribute(body: nn.Module, names: tuple[str, ...], what: str) -> str:
+    for name in names:
+        if hasattr(body, name):
+            return name
+    raise NotImplementedError(f"{type(body).__name__}: no {what} under any of {', '.join(names)}; supported are the "
+                              f"GPT-2, Llama, Qwen2, Qwen3, GPT-NeoX and OLMo architectures")
+
+
+class Classifier(nn.Module):
+    """Body, last-token pooling and a linear head.
+
+    An example has k texts: one for classification, two for a comparison. The head has 2 // k outputs a text, so both
+    kinds end in logits (b, 2), and the softmax of a pair's two scores is sigmoid(r(second) - r(first)), the reward
+    model of appendix A.3.
+    """
+
+    def __init__(self, body: nn.Module | None, head: nn.Linear):
+        super().__init__()
+        self.body, self.head = body, head
+
+    def forward(self, attention_mask=None, *, features=None, **inputs) -> torch.Tensor:
+        """Scores examples.
+
+        Args:
+            attention_mask: (b * k, t), 1 on real tokens; padding may be left or right.
+            features: (b * k, d), pooled already (method `probe`); nothing else is then given.
+            inputs: `input_ids` (b * k, t), or `inputs_embeds` (b * k, t, d).
+        Returns:
+            (b, 2) float32, unnormalised.
+        """
+        if features is None:
+            position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
+            hidden = self.body(attention_mask=attention_mask, position_ids=position_ids, use_cache=False,
+                               **inputs).last_hidden_state
+            last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)  # last real token, not last id
+            features = hidden[torch.arange(len(hidden), device=hidden.device), last]
+        return self.head(features.to(self.head.weight.dtype)).float().view(-1, 2)
+
+
+def probe(width: int, arity: int) -> Classifier:
+    """A linear head alone, at zero, for features (b * k, width) pooled already."""
+    head = nn.Linear(width, 2 // arity, bias=True)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return Classifier(None, head)
+
+
+def head_for(lm: nn.Module, arity: int, init: str, label_tokens: list[int]) -> nn.Linear:
+    """The linear head of 2 // arity outputs on a language model's last layer.
+
+    Args:
+        label_tokens: ids of the tokens "0" and "1".
+        init: 'unembedding' copies the unembedding rows of the tokens "0" and "1" (section A.1; of "1" alone for a
+            pair, whose row the paper calls arbitrary), 'zero' starts at zero, as openai/weak-to-strong does.
+    """
+    head = nn.Linear(lm.config.hidden_size, 2 // arity, bias=False)
+    nn.init.zeros_(head.weight)
+    if init == "unembedding":
+        head.weight.data.copy_(lm.get_output_embeddings().weight[label_tokens[-(2 // arity):]].detach())
+    elif init != "zero":
+        raise ValueError(f"head_init {init!r}; expected one of {', '.join(HEADS)}")
+    return head
+
+
+def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, top_layers: int = 4,
+          lora_rank: int = 8, device: torch.device) -> Classifier:
+    """The module that a method trains, on its device.
+
+    Args:
+        method: 'full' (every weight), 'lora' (peft adapters on all linear layers, and the head), 'top' (the last
+            `top_layers` blocks, final norm and head, fed with `inputs_embeds` from the frozen trunk).
+    """
+    lm = load_lm(checkpoint)
+    label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
+    body = lm.base_model
+    head = head_for(lm, arity, head_init, label_tokens)
+    if method == "lora":
+        body = get_peft_model(body, LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, lora_dropout=0.0,
+                                               target_modules="all-linear"))
+    elif method == "top":
+        name = blocks_name(body)
+        setattr(body, name, getattr(body, name)[-top_layers:])
+        body.config.num_hidden_layers = len(getattr(body, name))
+        body.set_input_embeddings(nn.Embedding(1, body.config.hidden_size))  # the trunk's output comes in its place
+        body.get_input_embeddings().requires_grad_(False)
+        if hasattr(body, "wpe"):  # GPT-2 adds positions to what it is given; the trunk has added them already
+            nn.init.zeros_(body.wpe.weight)
+            body.wpe.requires_grad_(False)
+    return Classifier(body, head).to(device)
+
+
+def compact_embedding(model: Classifier, used: torch.Tensor) -> None:
+    """Keeps only the embedding rows of `used` token ids (u,), sorted; inputs are then indices into `used`.
+
+    Predictions on texts of those tokens are unchanged, in training too: a row no text uses never enters a forward
+    pass. The dense gradient of the whole table is the largest single cost of finetuning a small model on a CPU.
+    """
+    table = model.body.get_input_embeddings()
+    kept = nn.Embedding(len(used), table.embedding_dim).to(table.weight)
+    kept.weight.data.copy_(table.weight[used.to(table.weight.device)])
+    model.body.set_input_embeddings(kept)

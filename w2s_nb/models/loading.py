@@ -1,0 +1,171 @@
+"""Checkpoints to modules: where the weights are, their digest, tokenizer and body, without remote code or pickle."""
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from filelock import FileLock
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from ..assets import ASSETS, fetch
+from ..config import cache, write_json
+from ..registry import MODELS
+from .names import EMBEDDED, Checkpoint
+
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+
+
+class ModelUnavailable(OSError):
+    """The weights of a known name cannot be had here; the message names the ways out."""
+
+
+@contextlib.contextmanager
+def quiet():
+    """Silences transformers' load reports: cutting in depth leaves weights unused on purpose."""
+    level, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bar:
+            transformers.logging.enable_progress_bar()
+
+
+def ensure(checkpoint: Checkpoint) -> None:
+    """Fails now, in seconds, if the checkpoint's weights cannot be had here. Downloads only a hub model's config.
+
+    Raises:
+        ModelUnavailable: names the hub id and the ways out.
+    """
+    if checkpoint.original_qwen:
+        raise ModelUnavailable(_qwen_message(checkpoint))
+    if checkpoint.hub_id:
+        _from_hub(checkpoint.hub_id, checkpoint.revision, only_config=True)
+    else:
+        folder(checkpoint)
+
+
+def folder(checkpoint: Checkpoint) -> Path:
+    """Local folder with config, tokenizer and safetensors of a checkpoint at full depth, downloaded if need be."""
+    if checkpoint.original_qwen:
+        raise ModelUnavailable(_qwen_message(checkpoint))
+    if checkpoint.folder:
+        return checkpoint.folder
+    if checkpoint.hub_id:
+        return _from_hub(checkpoint.hub_id, checkpoint.revision)
+    return _embedded()
+
+
+@functools.cache
+def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> Path:
+    """Snapshot of a hub repository at one commit; what the cache holds is used without asking the hub."""
+    try:
+        if revision is None:
+            revision = HfApi().model_info(hub_id, timeout=10).sha  # a moving name becomes one commit
+        if only_config:
+            return Path(hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)).parent
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED, etag_timeout=10))
+    except Exception as error:  # the hub's errors share no base class; each one ends here
+        raise ModelUnavailable(
+            f"model {hub_id} (revision {revision or 'main'}) is not in the local hub cache and could not be fetched: "
+            f"{type(error).__name__}. {_ways_out(hub_id)}") from error
+
+
+def _ways_out(hub_id: str) -> str:
+    return (f"Ways out: run `hf download {hub_id}` on a machine with network and set HF_HOME to that cache; name a "
+            f"local folder that holds the checkpoint instead of the hub id; for a gated model log in with `hf auth "
+            f"login`; or use the embedded default, {EMBEDDED}, at any depth, such as {EMBEDDED}@16.")
+
+
+def _qwen_message(checkpoint: Checkpoint) -> str:
+    native = [n for n in MODELS if n.startswith(("Qwen1.5", "Qwen2.5"))]
+    return (f"model {checkpoint.hub_id or checkpoint.folder} is of the original Qwen series, published with remote "
+            f"code; this kit runs no remote code and cannot yet load that format. Same makers and sizes, native: "
+            f"{', '.join(native)}. {_ways_out(checkpoint.hub_id or native[0])}")
+
+
+def _embedded() -> Path:
+    """The embedded GGUF, dequantised once into an ordinary safetensors folder in the cache."""
+    target = cache() / "models" / f"{EMBEDDED}-Instruct-{ASSETS[_GGUF].sha256[:12]}"
+    if (target / "whole.json").is_file():  # written last
+        return target
+    gguf = fetch(_GGUF)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not (target / "whole.json").is_file():
+            with tempfile.TemporaryDirectory(dir=target.parent) as partial, quiet():
+                lm = AutoModelForCausalLM.from_pretrained(
+                    gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
+                    quantization_config=GgufConfig(dequantize=True))
+                lm.save_pretrained(partial)
+                AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
+                write_json(Path(partial) / "whole.json", {"source": gguf.name, "sha256": ASSETS[_GGUF].sha256})
+                shutil.rmtree(target, ignore_errors=True)
+                os.rename(partial, target)
+                os.mkdir(partial)  # for TemporaryDirectory to remove
+    return target
+
+
+def digest(checkpoint: Checkpoint) -> str:
+    """What the weights are, for addresses: commit of a hub model, content hash of a local one. 16 hex."""
+    if checkpoint.hub_id:
+        return folder(checkpoint).name[:16]
+    if not checkpoint.folder:
+        return ASSETS[_GGUF].sha256[:16]
+    files = [p for p in sorted(checkpoint.folder.iterdir()) if p.suffix in (".json", ".safetensors")]
+    return _hash_files(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+
+
+@functools.cache
+def _hash_files(files) -> str:
+    whole = hashlib.sha256()
+    for path, *_ in files:
+        with open(path, "rb") as stream:
+            whole.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+@functools.cache
+def tokenizer(path: Path):
+    """The fast tokenizer in a folder; loaded once per process."""
+    with quiet():
+        return AutoTokenizer.from_pretrained(path)
+
+
+def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
+    """The causal language model of a checkpoint, cut to its depth, dropout off, in evaluation mode, on the CPU."""
+    path = folder(checkpoint)
+    config = AutoConfig.from_pretrained(path)
+    if checkpoint.layers:
+        config.num_hidden_layers = checkpoint.layers
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[:checkpoint.layers]
+    for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "hidden_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
+    config.use_cache = False
+    with quiet():
+        return AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, use_safetensors=True,
+                                                    trust_remote_code=False).eval()
+
+
+def n_params(checkpoint: Checkpoint) -> int:
+    """Parameters of the body at the checkpoint's depth, embedding included, unembedding and head left out."""
+    config = AutoConfig.from_pretrained(folder(checkpoint))
+    config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:config.num_hidden_layers]
+    with torch.device("meta"):
+        lm = AutoModelForCausalLM.from_config(config)
+    return sum(p.numel() for p in lm.base_model.parameters())

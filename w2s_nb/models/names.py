@@ -1,0 +1,152 @@
+"""The table of models and how a name becomes a checkpoint: alias, hub id, local folder, any of them cut in depth."""
+from __future__ import annotations
+
+import functools
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..registry import MODELS, UnknownName
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A known model.
+
+    Attributes:
+        hub_id: repository on the Hugging Face hub, or None for the embedded default.
+        revision: commit that is downloaded; None resolves `main` to its commit when first asked for.
+        n_params: parameters without the unembedding where that is tied, as published.
+        n_layers: transformer blocks at full depth.
+        lr: default learning rate of full finetuning with AdamW. The paper states none; the values for GPT-2 and for
+            7B and above are those of openai/weak-to-strong, the others interpolate.
+        original_qwen: published for remote code only, which this kit never runs.
+    """
+
+    name: str
+    hub_id: str | None
+    revision: str | None
+    n_params: int
+    n_layers: int
+    lr: float
+    original_qwen: bool = False
+
+
+EMBEDDED = "SmolLM2-135M"
+_M, _B = 10**6, 10**9
+_TABLE = [
+    (EMBEDDED, None, None, 135 * _M, 30, 3e-4),
+    ("gpt2", "openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", 124 * _M, 12, 5e-5),
+    ("gpt2-medium", "openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", 355 * _M, 24, 5e-5),
+    ("gpt2-large", "openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519", 774 * _M, 36, 1e-5),
+    ("gpt2-xl", "openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2", 1558 * _M, 48, 1e-5),
+    ("Qwen1.5-0.5B", "Qwen/Qwen1.5-0.5B", "8f445e3628f3500ee69f24e1303c9f10f5342a39", 464 * _M, 24, 3e-5),
+    ("Qwen1.5-1.8B", "Qwen/Qwen1.5-1.8B", "7846de7ed421727b318d6605a0bfab659da2c067", 1837 * _M, 24, 1e-5),
+    ("Qwen1.5-4B", "Qwen/Qwen1.5-4B", "a66363a0c24e2155c561e4b53c658b1d3965474e", 3950 * _M, 40, 1e-5),
+    ("Qwen1.5-7B", "Qwen/Qwen1.5-7B", "831096e3a59a0789a541415da25ef195ceb802fe", 7721 * _M, 32, 1e-5),
+    ("Qwen1.5-14B", "Qwen/Qwen1.5-14B", "dce4b190d34470818e5bec2a92cb8233aaa02ca2", 14167 * _M, 40, 1e-5),
+    ("Qwen1.5-72B", "Qwen/Qwen1.5-72B", None, 72288 * _M, 80, 1e-5),
+    ("Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B", "060db6499f32faf8b98477b0a26969ef7d8b9987", 494 * _M, 24, 3e-5),
+    ("Qwen2.5-1.5B", "Qwen/Qwen2.5-1.5B", "8faed761d45a263340a0528343f099c05c9a4323", 1544 * _M, 28, 1e-5),
+    ("Qwen2.5-3B", "Qwen/Qwen2.5-3B", "3aab1f1954e9cc14eb9509a215f9e5ca08227a9b", 3086 * _M, 36, 1e-5),
+    ("Qwen2.5-7B", "Qwen/Qwen2.5-7B", "d149729398750b98c0af14eb82c78cfe92750796", 7616 * _M, 28, 1e-5),
+    ("Qwen2.5-14B", "Qwen/Qwen2.5-14B", "97e1e76335b7017d8f67c08a19d103c0504298c9", 14770 * _M, 48, 1e-5),
+    ("Qwen3-0.6B", "Qwen/Qwen3-0.6B-Base", "da87bfb608c14b7cf20ba1ce41287e8de496c0cd", 596 * _M, 28, 3e-5),
+    ("Qwen3-1.7B", "Qwen/Qwen3-1.7B-Base", "ea980cb0a6c2ae4b936e82123acc929f1cec04c1", 1721 * _M, 28, 1e-5),
+    ("Qwen3-4B", "Qwen/Qwen3-4B-Base", "906bfd4b4dc7f14ee4320094d8b41684abff8539", 4022 * _M, 36, 1e-5),
+    ("Qwen3-8B", "Qwen/Qwen3-8B-Base", "49e3418fbbbca6ecbdf9608b4d22e5a407081db4", 8191 * _M, 36, 1e-5),
+    ("pythia-70m", "EleutherAI/pythia-70m", "a39f36b100fe8a5377810d56c3f4789b9c53ac42", 70 * _M, 6, 1e-4),
+    ("pythia-160m", "EleutherAI/pythia-160m", "50f5173d932e8e61f858120bcb800b97af589f46", 162 * _M, 12, 5e-5),
+    ("pythia-410m", "EleutherAI/pythia-410m", "9879c9b5f8bea9051dcb0e68dff21493d67e9d4f", 405 * _M, 24, 3e-5),
+    ("pythia-1b", "EleutherAI/pythia-1b", "f73d7dcc545c8bd326d8559c8ef84ffe92fea6b2", 1012 * _M, 16, 1e-5),
+    ("pythia-1.4b", "EleutherAI/pythia-1.4b", "fedc38a16eea3bd36a96b906d78d11d2ce18ed79", 1415 * _M, 24, 1e-5),
+    ("pythia-2.8b", "EleutherAI/pythia-2.8b", "2a259cdd96a4beb1cdf467512e3904197345f6a9", 2775 * _M, 32, 1e-5),
+    ("pythia-6.9b", "EleutherAI/pythia-6.9b", "c0e3eee36dc47af0c49f361c74cfe459c09f7f23", 6857 * _M, 32, 1e-5),
+    ("SmolLM2-135M-base", "HuggingFaceTB/SmolLM2-135M", "93efa2f097d58c2a74874c7e644dbc9b0cee75a2",
+     135 * _M, 30, 3e-4),
+    ("SmolLM2-360M", "HuggingFaceTB/SmolLM2-360M", "f8027fd0eaeea54caa13c31d31b9fdc459c38b49", 362 * _M, 32, 1e-4),
+    ("SmolLM2-1.7B", "HuggingFaceTB/SmolLM2-1.7B", "effd688a12921b4cc83e3312b6feb579f70f9c71", 1711 * _M, 24, 2e-5),
+    ("Llama-3.2-1B", "meta-llama/Llama-3.2-1B", "4e20de362430cd3b72f300e6b0f18e50e7166e08", 1236 * _M, 16, 1e-5),
+    ("Llama-3.2-3B", "meta-llama/Llama-3.2-3B", "13afe5124825b4f3751f836b40dafda64c1ed062", 3213 * _M, 28, 1e-5),
+    ("Llama-3-8B", "meta-llama/Meta-Llama-3-8B", "8cde5ca8380496c9a6cc7ef3a8b46a0372a1d920", 8030 * _M, 32, 1e-5),
+    ("Llama-3.1-8B", "meta-llama/Llama-3.1-8B", "d04e592bb4f6aa9cfee91e2e20afa771667e1d4b", 8030 * _M, 32, 1e-5),
+    ("OLMo-2-1B", "allenai/OLMo-2-0425-1B", "a1847dff35000b4271fa70afc5db10fd29fedbdf", 1485 * _M, 16, 1e-5),
+    ("OLMo-2-7B", "allenai/OLMo-2-1124-7B", "7df9a82518afdecae4e8c026b27adccc8c1f0032", 7299 * _M, 32, 1e-5),
+    ("Qwen-1_8B", "Qwen/Qwen-1_8B", "fa6e214ccbbc6a55235c26ef406355b6bfdf5eed", 1837 * _M, 24, 1e-5, True),
+    ("Qwen-7B", "Qwen/Qwen-7B", "ef3c5c9c57b252f3149c1408daf4d649ec8b6c85", 7721 * _M, 32, 1e-5, True),
+    ("Qwen-14B", "Qwen/Qwen-14B", None, 14167 * _M, 40, 1e-5, True),
+    ("Qwen-72B", "Qwen/Qwen-72B", None, 72288 * _M, 80, 1e-5, True),
+]
+for _row in _TABLE:
+    MODELS.register(_row[0], ModelSpec(*_row))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model as named by the user, before anything is loaded.
+
+    Attributes:
+        name: as given, for tables and figures; `base@layers` where cut in depth.
+        base: the name without the cut.
+        layers: blocks kept, counted from the embedding; equal to `full_layers` without a cut.
+        lr: default learning rate of full finetuning.
+    """
+
+    name: str
+    base: str
+    hub_id: str | None
+    revision: str | None
+    folder: Path | None
+    layers: int | None
+    full_layers: int | None
+    lr: float
+    original_qwen: bool = False
+
+    def at(self, layers: int) -> Checkpoint:
+        """The same model cut to its first `layers` blocks."""
+        return replace(self, layers=layers, name=f"{self.base}@{layers}")
+
+
+def resolve(name: str) -> Checkpoint:
+    """The checkpoint that a name means. Touches neither network nor weights.
+
+    Args:
+        name: an alias (`gpt2-xl`), a hub id (`Qwen/Qwen2.5-7B`, optionally `:revision`), a local folder with a
+            `config.json`, or any of these with `@k` for its first k layers.
+    Raises:
+        UnknownName: no such alias, folder or hub id; lists near and known names.
+        ValueError: `@k` outside 1..full depth.
+    """
+    base, cut = re.fullmatch(r"(.+?)(?:@(\d+))?", str(name).strip() or "?", re.S).groups()
+    by_id = {spec.hub_id: spec for spec in MODELS.values() if spec.hub_id}
+    folder, config = Path(base).expanduser(), None
+    if base in MODELS or base in by_id:
+        spec = MODELS[base] if base in MODELS else by_id[base]
+        found = Checkpoint(name, base, spec.hub_id, spec.revision, None, spec.n_layers, spec.n_layers, spec.lr,
+                           spec.original_qwen)
+    elif (folder / "config.json").is_file():
+        config = json.loads((folder / "config.json").read_text())
+        depth = config.get("num_hidden_layers") or config.get("n_layer")
+        found = Checkpoint(name, base, None, None, folder.resolve(), depth, depth, 5e-5,
+                           config.get("model_type") == "qwen")
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists():
+        hub_id, _, revision = base.partition(":")
+        found = Checkpoint(name, base, hub_id, revision or None, None, None, None, 1e-5)
+    elif folder.is_dir():
+        raise UnknownName("model (a folder without config.json)", base, MODELS)
+    else:
+        raise UnknownName("model", base, MODELS)
+    if cut is None:
+        return found
+    if not 1 <= int(cut) <= (found.full_layers or int(cut)):
+        raise ValueError(f"{name!r} asks for {cut} layers; {base} has 1 to {found.full_layers}")
+    return replace(found, layers=int(cut))
+
+
+@functools.cache
+def size_order(name: str) -> tuple[int, int]:
+    """Sorts names from small to large: (published parameters, layers kept)."""
+    checkpoint = resolve(name)
+    spec = MODELS.get(checkpoint.base)
+    return (spec.n_params if spec else 0, checkpoint.layers or 0)

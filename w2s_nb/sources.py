@@ -1,0 +1,89 @@
+"""Rows of a task: from local files first, else from the task's own source."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import datasets
+
+from .config import data_dir
+from .tasks import Hub, TaskSpec
+
+_SCRIPT = "scripts are no longer supported"
+_CONVERTED = "refs/convert/parquet"
+_SUFFIXES = {".parquet": "parquet", ".jsonl": "json", ".jsonl.gz": "json", ".json.gz": "json", ".csv": "csv"}
+
+
+class DataUnavailable(OSError):
+    """A task's rows cannot be had here; the message says what to put where."""
+
+
+def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
+    """Raw rows, {'train': ..., 'test': ...} or {'all': ...} where there is one labelled split only.
+
+    Raises:
+        DataUnavailable: neither local files nor the task's source can be read.
+    """
+    local = _local_files(spec)
+    if local:
+        return _two_or_all(spec, {name: _read(files) for name, files in local.items()})
+    if not isinstance(spec.source, Hub):
+        return _two_or_all(spec, spec.source())
+    try:
+        return {"train": _from_hub(spec.source, spec.source.train), "test": _from_hub(spec.source, spec.source.test)}
+    except Exception as error:  # the hub's and datasets' errors share no base class; each one ends here
+        raise DataUnavailable(
+            f"task {spec.name!r}: dataset {spec.source.id} (revision {spec.source.revision}) is not in the local "
+            f"cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
+            f"{spec.source.train}.parquet and {spec.source.test}.parquet (or .jsonl.gz, in the hub's own columns) "
+            f"into $W2S_DATA/{spec.name}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on a machine with "
+            f"network; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets.") from error
+
+
+def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
+    """{split: files} below `$W2S_DATA/<task>`, also one folder a part deep; only splits that carry labels."""
+    root = data_dir() and data_dir() / spec.name
+    if not root or not root.is_dir():
+        return {}
+    labelled = {spec.source.train, spec.source.test} if isinstance(spec.source, Hub) else None
+    found: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        split, dot, suffix = path.name.partition(".")
+        if dot + suffix in _SUFFIXES and path.is_file():
+            found.setdefault(split, []).append(path)
+    usable = {s: f for s, f in found.items() if labelled is None or s in labelled} or found
+    if not usable:
+        raise DataUnavailable(f"{root} holds no file named <split>{' or <split>'.join(_SUFFIXES)}")
+    return usable
+
+
+def _read(files: list[Path]) -> datasets.Dataset:
+    suffix = files[0].name.partition(".")[2]
+    return datasets.load_dataset(_SUFFIXES["." + suffix], data_files=[str(f) for f in files], split="train")
+
+
+def _two_or_all(spec: TaskSpec, splits: dict[str, Iterable[dict]]) -> dict[str, Iterable[dict]]:
+    train, test = (spec.source.train, spec.source.test) if isinstance(spec.source, Hub) else ("train", "test")
+    if train in splits and test in splits:
+        return {"train": splits[train], "test": splits[test]}
+    if len(splits) == 1:
+        return {"all": next(iter(splits.values()))}
+    raise DataUnavailable(f"task {spec.name!r}: got splits {sorted(splits)}; expected one split, or {train} and {test}")
+
+
+def _from_hub(hub: Hub, split: str) -> list[dict]:
+    """Rows of one split at the pinned commit; a repository with a script is read from its parquet branch."""
+    def load(**where):
+        return datasets.load_dataset(hub.id, split=split, streaming=hub.limit is not None, **where)
+
+    rows: list[dict] = []
+    for part in hub.parts or (None,):
+        try:
+            loaded = load(revision=hub.revision, data_dir=part)
+        except RuntimeError as error:
+            if _SCRIPT not in str(error):
+                raise
+            loaded = load(revision=_CONVERTED, data_dir=part)
+        rows += list(islice(loaded, hub.limit)) if hub.limit else list(loaded)
+    return rows

@@ -1,0 +1,62 @@
+"""Grouping, ordering and dealing of examples: pure functions on arrays of labels and groups."""
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+
+def group_ids(keys: list[tuple[str, ...]]) -> np.ndarray:
+    """(n,) int64 group of each example: the components of the graph in which examples that share a key are joined.
+
+    >>> group_ids([("question a", "passage"), ("question b", "passage"), ("question c", "other")]).tolist()
+    [0, 0, 1]
+    """
+    column: dict[str, int] = {}
+    edges = np.array([(i, column.setdefault(key, len(column))) for i, example in enumerate(keys) for key in example])
+    n, size = len(keys), len(keys) + len(column)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1] + n)), shape=(size, size))
+    return connected_components(graph, directed=False)[1][:n].astype(np.int64)
+
+
+def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:
+    """(n,) rows ordered by the smallest id of their group, then by id: an order no seed and no neighbour changes."""
+    smallest: dict[int, str] = {}
+    for g, i in zip(group.tolist(), ids):
+        smallest[g] = min(smallest.get(g, i), i)
+    return np.array(sorted(range(len(ids)), key=lambda row: (smallest[int(group[row])], ids[row])), dtype=np.int64)
+
+
+def at_least(rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts `rows` after the first group at which both classes number `per_class`; (head, tail)."""
+    counts = np.cumsum(np.stack([label[rows] == 0, label[rows] == 1]), axis=1)
+    end = int(np.searchsorted(counts.min(axis=0), per_class)) + 1
+    while end < len(rows) and group[rows[end]] == group[rows[end - 1]]:
+        end += 1
+    return rows[:end], rows[end:]
+
+
+def shuffle_groups(rows: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`rows` with their groups in random order, each group whole."""
+    rank = {g: r for r, g in enumerate(rng.permutation(np.unique(group[rows])).tolist())}
+    return rows[np.argsort([rank[g] for g in group[rows].tolist()], kind="stable")]
+
+
+def deal(rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: dict[str, int]) -> dict[str, np.ndarray]:
+    """Deals whole groups, in the order given, to parts that each want so many examples of either class.
+
+    A group goes to the first part that can take all of it; failing that, to the first that can take some, and what
+    that part does not want is left out. No group ever stands in two parts, and no part exceeds its number.
+    """
+    need = {part: [n, n] for part, n in per_class.items()}
+    dealt: dict[str, list[int]] = {part: [] for part in per_class}
+    starts = np.flatnonzero(np.r_[True, group[rows][1:] != group[rows][:-1]]) if len(rows) else []
+    for members in np.split(rows, starts[1:]):
+        counts = np.bincount(label[members], minlength=2)
+        part = next((p for p in need if (need[p] >= counts).all()), None) or next(
+            (p for p in need if any(c and n for c, n in zip(counts, need[p]))), None)
+        for row in members if part else ():
+            if need[part][label[row]]:
+                need[part][label[row]] -= 1
+                dealt[part].append(int(row))
+    return {part: np.array(chosen, dtype=np.int64) for part, chosen in dealt.items()}

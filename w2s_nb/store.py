@@ -1,0 +1,122 @@
+"""Content-addressed records of fits: found again by every notebook, process and machine that shares the folder.
+
+A fit lives in `<home>/fits/<address>/`: `predictions.parquet`, `curve.parquet`, optionally `weights.safetensors`, and
+`record.json`, written last with the checksums of the others. Without a record that matches, nothing is there.
+"""
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import safetensors.torch
+import torch
+from filelock import FileLock
+
+from .config import home, write_atomic, write_json
+
+RECORD = "record.json"
+
+
+def address(config: dict) -> str:
+    """20 hex digits of a configuration; equal exactly for equal content, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, allow_nan=False).encode()).hexdigest()[:20]
+
+
+def code_version(*parts: ModuleType | Callable) -> str:
+    """16 hex digits of what code does: its syntax tree without docstrings, so comments and layout play no part."""
+    whole = hashlib.sha256()
+    for part in parts:
+        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(part)))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        whole.update(ast.dump(tree).encode())
+    return whole.hexdigest()[:16]
+
+
+def folder(address: str) -> Path:
+    """Where the fit of an address lives, or will."""
+    return home() / "fits" / address
+
+
+def lock(address: str) -> FileLock:
+    """Held while a fit is trained or read: of two processes that want it, one trains, the other waits and reads."""
+    (home() / "locks").mkdir(parents=True, exist_ok=True)
+    return FileLock(home() / "locks" / f"{address}.lock")
+
+
+def write(address: str, record: dict, predictions: pd.DataFrame, curve: pd.DataFrame,
+          weights: dict[str, torch.Tensor] | None = None) -> None:
+    """Stores a fit; the record comes last. Call it with the lock held."""
+    target = folder(address)
+    (target / RECORD).unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    files = {"predictions.parquet": _parquet(predictions), "curve.parquet": _parquet(curve)}
+    if weights is not None:
+        files["weights.safetensors"] = safetensors.torch.save({k: v.contiguous() for k, v in weights.items()})
+    for name, content in files.items():
+        write_atomic(target / name, content)
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    write_json(target / RECORD, record | {"address": address, "files": checksums})
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def read(address: str) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
+    """(record, predictions, curve) of a whole fit, or None if there is none, or a file is damaged."""
+    record = _record(folder(address))
+    if record is None:
+        return None
+    contents = {}
+    for name, checksum in record["files"].items():
+        path = folder(address) / name
+        if not path.is_file():
+            return None
+        contents[name] = path.read_bytes()
+        if hashlib.sha256(contents[name]).hexdigest() != checksum:
+            return None
+    frames = (pd.read_parquet(io.BytesIO(contents[name])) for name in ("predictions.parquet", "curve.parquet"))
+    return record, *frames
+
+
+def weights(address: str) -> dict[str, torch.Tensor]:
+    """The trained tensors of a fit that kept them.
+
+    Raises:
+        FileNotFoundError: the fit was made without `keep_weights=True`.
+    """
+    path = folder(address) / "weights.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"fit {address} kept no weights; fit again with keep_weights=True")
+    return safetensors.torch.load_file(path)
+
+
+def _record(path: Path) -> dict | None:
+    try:
+        return json.loads((path / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def results() -> pd.DataFrame:
+    """One row a stored fit: task, model, method, loss, labels, seed, sizes, test accuracy at each checkpoint.
+
+    `address` identifies a fit and `labels_address` the supervisor whose labels it was trained on, empty for ground
+    truth; so a student's row joins its supervisor's.
+    """
+    records = [_record(path) for path in sorted((home() / "fits").glob("*"))]
+    rows = [{"address": r["address"], **r["summary"], **r["metrics"], "seconds": r["seconds"],
+             "created": r["created"]} for r in records if r]
+    return pd.DataFrame(rows)

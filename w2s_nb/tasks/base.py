@@ -1,0 +1,75 @@
+"""What a task is: where its rows come from, and how a row becomes examples."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..registry import TASKS
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question to a model.
+
+    Attributes:
+        texts: one text to classify, or two to compare.
+        label: 0 or 1; for two texts, 1 says that the second is the better.
+        keys: what ties examples together (the question, the passage); examples that share any key, directly or
+            through others, never stand in different halves.
+    """
+
+    texts: tuple[str, ...]
+    label: int
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A dataset on the Hugging Face hub, at one commit, with the splits that carry labels.
+
+    Attributes:
+        parts: `data_dir` folders to be joined, or () for the whole repository.
+        limit: rows streamed of each split, for sets too large to fetch whole; None fetches all.
+    """
+
+    id: str
+    revision: str
+    train: str = "train"
+    test: str = "test"
+    parts: tuple[str, ...] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A registered task.
+
+    Attributes:
+        source: a `Hub`, or a function without arguments that returns {split name: rows}.
+        examples: row -> examples of it; none drops the row.
+        arity: texts an example; 1 classifies, 2 compares.
+        max_len: tokens kept of a text by default, counted from its end.
+        about: first line of the formatter's docstring.
+    """
+
+    name: str
+    source: Hub | Callable[[], dict[str, Iterable[dict]]]
+    examples: Callable[[dict], Iterable[Example]]
+    arity: int
+    max_len: int
+    about: str
+
+
+def register_task(name: str, source, *, max_len: int, arity: int = 1):
+    """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder."""
+    def decorate(examples):
+        about = (examples.__doc__ or "").strip().split("\n")[0]
+        TASKS.register(name, TaskSpec(name, source, examples, arity, max_len, about))
+        return examples
+    return decorate
+
+
+def draw(options: int, *key: str) -> int:
+    """A number in 0..options-1 fixed by `key`: the same draw in every process, on every machine, at every seed."""
+    return int.from_bytes(hashlib.sha256("\x1f".join(key).encode()).digest()[:8]) % options
