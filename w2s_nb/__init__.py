@@ -1,8 +1,15 @@
 """w2s_nb: a research kit for weak-to-strong generalization (Burns et al. 2023, arXiv 2312.09390)."""
+from .arms import Arms, pgr, run_arms, table_of
 from .data import Split, Task, load_task
 from .fitting import METHODS, Fit, Recipe, fit
 from .labels import SoftLabels
 from .losses import register_loss
+from .notebook import Run, setup
 from .registry import LOSSES, MODELS, TASKS
 from .store import results
 from .tasks import Example, Hub, register_task
+from .tokens import split_report
+
+__all__ = ["LOSSES", "METHODS", "MODELS", "TASKS", "Arms", "Example", "Fit", "Hub", "Recipe", "Run", "SoftLabels",
+           "Split", "Task", "fit", "load_task", "pgr", "register_loss", "register_task", "results", "run_arms",
+           "setup", "split_report", "table_of"]

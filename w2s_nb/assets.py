@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm import tqdm
 
-from .config import cache, write_atomic
+from .config import cache, progress, write_atomic
 
 
 class AssetError(OSError):
@@ -135,7 +134,7 @@ def _run_with_bar(command: list[str], label: str) -> str:
     """Runs pip, turning its raw progress lines into a bar; returns the last lines of its other output."""
     log: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process, \
-            tqdm(desc=label, unit="B", unit_scale=True, disable=None) as bar:
+            progress(desc=label, unit="B", unit_scale=True) as bar:
         for line in process.stdout:
             if progress := re.match(r"Progress (\d+) of (\d+)", line):
                 bar.total = int(progress[2])

@@ -5,11 +5,13 @@ import functools
 import json
 import os
 import platform
+import sys
 import uuid
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 VERSIONED = ("w2s_nb", "torch", "transformers", "datasets", "peft", "accelerate")
 
@@ -65,6 +67,13 @@ def machine() -> str:
     if device().type == "cuda":
         return torch.cuda.get_device_name(device())
     return f"{device().type}, {torch.get_num_threads()} threads ({platform.machine()})"
+
+
+def progress(*args, **kwargs) -> tqdm:
+    """A text progress bar on a terminal and in a notebook, none in a log file; `TQDM_DISABLE=1` silences it."""
+    kernel = "ipykernel" in sys.modules and not sys.stderr.isatty()
+    return tqdm(*args, disable=False if kernel and not os.environ.get("TQDM_DISABLE") else None, leave=False,
+                mininterval=2.0 if kernel else 0.1, **kwargs)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -14,9 +14,8 @@ import safetensors.numpy
 import torch
 from filelock import FileLock
 from safetensors import safe_open
-from tqdm import tqdm
 
-from .config import device, home, precision, write_atomic
+from .config import device, home, precision, progress, write_atomic
 from .inputs import TokenInputs
 from .models import Checkpoint, blocks_name, digest, final_norm, load_lm
 from .tokens import Tokens
@@ -129,7 +128,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tokens: Tokens, missing: list[st
     position = {key: i for i, key in enumerate(tokens.keys)}
     missing = sorted(missing, key=lambda key: -len(tokens.ids[position[key]]))
     lm = load_lm(checkpoint, torch.bfloat16 if precision() == "bf16" else torch.float32).to(device())
-    with tqdm(total=len(missing), desc=f"activations of {checkpoint.name}", unit="text", disable=None) as bar:
+    with progress(total=len(missing), desc=f"activations of {checkpoint.name}", unit="text") as bar:
         for start in range(0, len(missing), SHARD):
             keys = missing[start:start + SHARD]
             ids = tuple(tokens.ids[position[key]] for key in keys)

@@ -263,8 +263,8 @@ def _train(checkpoint, split, targets, validation_targets, method, settings, los
     frames = [pd.DataFrame({"split": s.name, "id": s.ids} | {k: kept[k][s.name][:, 1] for k in ("last", "validation")}
                            | {"oracle": kept["oracle"][s.name][:, 1] if s.name == "test" else np.nan}) for s in others]
     metrics = {f"accuracy_{k}": float(correct(kept[k]["test"], task.test.hard_label).mean()) for k in STOPS}
-    metrics |= {"auroc": auroc(kept[stop]["test"], task.test.hard_label).value,
-                "calibration_error": calibration_error(kept[stop]["test"], task.test.hard_label).value}
+    metrics |= {m.__name__: m(kept["last"]["test"], task.test.hard_label, resamples=0).value
+                for m in (auroc, calibration_error)}
     record = {"summary": summary, "metrics": metrics, "recipe": asdict(settings), "stop": stop,
               "trained_on": split.ids.tolist(), "versions": versions(), "machine": machine(),
               "seconds": round(time.perf_counter() - started, 2),

@@ -44,15 +44,18 @@ def bootstrap(statistic: Callable[..., float], *arrays: np.ndarray, resamples: i
     Args:
         statistic: arrays (s, n) -> float; NaN where it is not defined.
         arrays: (s, n) each: seeds, examples. Both are drawn with replacement, alike for all arrays.
-        resamples: draws. One in which the statistic is not defined counts at both ends of the interval.
+        resamples: draws; 0 gives the value without an interval. A draw in which the statistic is not defined counts
+            at both ends of the interval.
     Raises:
         ValueError: arrays of different shapes, or empty.
     """
     draws = _draws(statistic, arrays, resamples, seed)
+    (s, n), value = arrays[0].shape, float(statistic(*arrays))
+    if not resamples:
+        return Estimate(value, math.nan, math.nan, n, s)
     low = np.quantile(np.where(np.isnan(draws), -np.inf, draws), 0.025, method="inverted_cdf")
     high = np.quantile(np.where(np.isnan(draws), np.inf, draws), 0.975, method="inverted_cdf")
-    s, n = arrays[0].shape
-    return Estimate(float(statistic(*arrays)), float(low), float(high), n, s)
+    return Estimate(value, float(low), float(high), n, s)
 
 
 def _draws(statistic, arrays, resamples: int, seed: int) -> np.ndarray:
@@ -88,17 +91,17 @@ def correct(probs, hard_label) -> np.ndarray:
     return (p1 >= 0.5) == (_labels(hard_label, p1) == 1)
 
 
-def accuracy(probs, hard_label) -> Estimate:
+def accuracy(probs, hard_label, *, resamples: int = 1000) -> Estimate:
     """Share of right predictions.
 
     Args:
         probs: (n, 2) or (s, n, 2), rows sum to 1.
         hard_label: (n,) int, 0 or 1.
     """
-    return bootstrap(np.mean, correct(probs, hard_label))
+    return bootstrap(np.mean, correct(probs, hard_label), resamples=resamples)
 
 
-def auroc(probs, hard_label) -> Estimate:
+def auroc(probs, hard_label, *, resamples: int = 1000) -> Estimate:
     """Probability that a random example of class 1 scores above one of class 0, ties counted half; mean over seeds.
 
     NaN where one class is missing.
@@ -112,10 +115,10 @@ def auroc(probs, hard_label) -> Estimate:
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(np.mean(((ranks * positive).sum(axis=1) - n1 * (n1 + 1) / 2) / (n1 * n0)))
 
-    return bootstrap(area, p1, _labels(hard_label, p1))
+    return bootstrap(area, p1, _labels(hard_label, p1), resamples=resamples)
 
 
-def calibration_error(probs, hard_label, *, bins: int = 10) -> Estimate:
+def calibration_error(probs, hard_label, *, bins: int = 10, resamples: int = 1000) -> Estimate:
     """Expected calibration error: mean gap between confidence and accuracy over equal-width bins of confidence.
 
     Args:
@@ -129,7 +132,7 @@ def calibration_error(probs, hard_label, *, bins: int = 10) -> Estimate:
         where = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1).ravel()
         return float(np.abs(np.bincount(where, (right - sure).ravel(), bins)).sum() / sure.size)
 
-    return bootstrap(error, correct(probs, hard_label), sure)
+    return bootstrap(error, correct(probs, hard_label), sure, resamples=resamples)
 
 
 def agreement(student, weak, hard_label=None, *, on: str = "all") -> Estimate:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from .config import device, precision
+from .config import device, precision, progress
 from .inputs import Inputs
 
 MAX_TOKENS = 4096  # of a prediction batch, padding included
@@ -110,7 +110,7 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
         (step + 1) / rises, (len(batches) - step) / max(1, len(batches) - rises)))
     stops = set(np.linspace(0, len(batches), evals + 1).round().astype(int).tolist()[1:])
     targets, micro, recent = torch.as_tensor(targets, dtype=torch.float32), micro_batch or batch_size, []
-    for step, rows in enumerate(tqdm(batches, desc=label, unit="step", disable=None, leave=False)):
+    for step, rows in enumerate(progress(batches, desc=label, unit="step")):
         at = functools.partial(loss, progress=step / len(batches))
         at.batchwise = loss.batchwise
         net.train()

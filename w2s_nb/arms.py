@@ -1,0 +1,124 @@
+"""The arms of an experiment, over seeds: weak supervisor, students, strong ceiling, and their table."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from . import metrics
+from .data import Task, load_task
+from .fitting import Fit, fit
+
+WEAK, CEILING = "weak supervisor", "strong ceiling"
+
+
+def student_name(loss: str) -> str:
+    """Name of a student arm, in tables and figures."""
+    return "student, naive" if loss == "xent" else f"student, {loss}"
+
+
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """Fits of one supervisor-student pair: `fits[arm]` has one fit a seed; all are tested on the same examples.
+
+    Attributes:
+        weak, strong: model names.
+        tasks: the task as each seed deals it.
+        fits: {arm: [Fit of each seed]}, weak supervisor first, ceiling last.
+    """
+
+    weak: str
+    strong: str
+    tasks: list[Task]
+    fits: dict[str, list[Fit]]
+
+    @property
+    def hard_label(self) -> np.ndarray:
+        """(n_test,) ground truth of the test examples."""
+        return self.tasks[0].test.hard_label
+
+    @property
+    def students(self) -> list[str]:
+        return [arm for arm in self.fits if arm not in (WEAK, CEILING)]
+
+    def probs(self, arm: str, *, stop: str | None = None) -> np.ndarray:
+        """(seeds, n_test, 2) test predictions of an arm."""
+        return np.stack([f.predict(t.test, stop=stop) for f, t in zip(self.fits[arm], self.tasks)])
+
+    def accuracy(self, arm: str, *, stop: str | None = None) -> metrics.Estimate:
+        """Test accuracy, mean over seeds."""
+        return metrics.accuracy(self.probs(arm, stop=stop), self.hard_label)
+
+    def pgr(self, student: str, *, stop: str | None = None) -> metrics.Estimate:
+        """Performance gap recovered by a student arm; `stop` chooses the student's checkpoint only."""
+        return metrics.pgr(self.probs(WEAK), self.probs(student, stop=stop), self.probs(CEILING), self.hard_label)
+
+    def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:
+        """Share of test examples on which a student predicts as its supervisor does."""
+        return metrics.agreement(self.probs(student), self.probs(WEAK), self.hard_label, on=on)
+
+    def table(self) -> pd.DataFrame:
+        """A row an arm: accuracy, and for students PGR and agreement, each with the ends of its 95 % interval."""
+        rows = []
+        for arm in self.fits:
+            row = {"arm": arm, "model": self.weak if arm == WEAK else self.strong, "seeds": len(self.tasks),
+                   "n_test": len(self.hard_label), **self.accuracy(arm).as_dict("accuracy")}
+            if arm in self.students:
+                row |= self.pgr(arm).as_dict("pgr") | self.agreement(arm).as_dict("agreement")
+            rows.append(row)
+        return pd.DataFrame(rows).set_index("arm")
+
+    def by_seed(self) -> pd.DataFrame:
+        """A row an arm and seed: test accuracy, and PGR within the seed (NaN where its ceiling is not higher)."""
+        scores = {arm: metrics.correct(self.probs(arm), self.hard_label).mean(axis=1) for arm in self.fits}
+        gap = scores[CEILING] - scores[WEAK]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return pd.DataFrame([
+                {"weak": self.weak, "strong": self.strong, "arm": arm, "seed": task.seed, "accuracy": scores[arm][i],
+                 "pgr": (scores[arm] - scores[WEAK])[i] / gap[i] if arm in self.students and gap[i] > 0 else np.nan}
+                for arm in self.fits for i, task in enumerate(self.tasks)])
+
+
+def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
+             seeds: int | Iterable[int] = 1, n_train: int | None = None, n_val: int | None = None,
+             n_test: int | None = None, **fit_args) -> Arms:
+    """The three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
+
+    The supervisor is trained on ground truth of its half; its labels for the student half train a student a loss; the
+    ceiling is trained on ground truth of the same student half. Fits that the store holds are not trained again.
+
+    Args:
+        task, weak, strong, losses: registered names.
+        loss_args: {loss: its keyword arguments}.
+        seeds: how many (0, 1, ...), or which.
+        n_train, n_val, n_test: as in `load_task`.
+        fit_args: passed to every `fit`, such as method, epochs, lr.
+    """
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in chosen]
+    fits: dict[str, list[Fit]] = {arm: [] for arm in (WEAK, *map(student_name, losses), CEILING)}
+    for t in tasks:  # the ceiling first: the deepest model's activations serve the shallower ones
+        fits[CEILING].append(fit(strong, t.student, seed=t.seed, **fit_args))
+        supervisor = fit(weak, t.supervisor, seed=t.seed, **fit_args)
+        labels = supervisor.label(t.student)
+        fits[WEAK].append(supervisor)
+        for loss in losses:
+            fits[student_name(loss)].append(fit(strong, t.student, labels, loss=loss, seed=t.seed,
+                                                loss_args=(loss_args or {}).get(loss), **fit_args))
+    return Arms(weak, strong, tasks, fits)
+
+
+def pgr(weak: Fit | list[Fit], student: Fit | list[Fit], ceiling: Fit | list[Fit], test) -> metrics.Estimate:
+    """Performance gap recovered on a test split, from one fit an arm or one a seed; see `metrics.pgr`."""
+    def probs(arm):
+        return np.stack([f.predict(test) for f in (arm if isinstance(arm, list) else [arm])])
+
+    return metrics.pgr(probs(weak), probs(student), probs(ceiling), test.hard_label)
+
+
+def table_of(many: Iterable[Arms]) -> pd.DataFrame:
+    """`Arms.table` of several pairs in one, a row a pair and arm."""
+    return pd.concat([arms.table().reset_index().assign(weak=arms.weak, strong=arms.strong) for arms in many],
+                     ignore_index=True)

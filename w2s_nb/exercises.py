@@ -1,0 +1,67 @@
+"""Checks of a reader's own answers: each runs the answer on inputs of its own and says what was expected."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from . import losses, metrics
+
+
+def _verdict(question: str, mine, expected, *, tolerance: float = 1e-6) -> bool:
+    right = mine is not None and np.shape(mine) == np.shape(expected) and np.allclose(mine, expected, atol=tolerance)
+    print(f"{'right' if right else 'not yet'}: {question}" + ("" if right else f"\n  yours     {mine}\n"
+                                                              f"  expected  {expected}"))
+    return right
+
+
+def check_pgr(mine: Callable[[float, float, float], float]) -> bool:
+    """Checks `mine(weak, student, ceiling)`, accuracies, on three cases: half way, above the ceiling, below weak."""
+    cases = [(0.6, 0.7, 0.8), (0.6, 0.85, 0.8), (0.6, 0.55, 0.8)]
+    return _verdict("performance gap recovered", [mine(*c) for c in cases], [0.5, 1.25, -0.25])
+
+
+def check_chance(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `mine(a, b)`: agreement expected by chance of two independent predictors with these classes (n,)."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.random(500) < 0.8).astype(int), (rng.random(500) < 0.3).astype(int)
+    return _verdict("agreement by chance", mine(a, b), a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()))
+
+
+def check_calibration_error(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `mine(probs (n, 2), hard_label (n,))` against `metrics.calibration_error` with 10 bins."""
+    rng = np.random.default_rng(0)
+    p1 = rng.random(400)
+    probs, label = np.stack([1 - p1, p1], axis=1), (rng.random(400) < p1 ** 2).astype(int)
+    return _verdict("expected calibration error", mine(probs, label),
+                    metrics.calibration_error(probs, label, resamples=0).value)
+
+
+def check_most_confident(mine: Callable[[np.ndarray, float], np.ndarray]) -> bool:
+    """Checks `mine(probs (n, 2), share)`: (n,) bool, the share of labels with the most probable likelier class."""
+    probs = np.array([[0.1, 0.9], [0.45, 0.55], [0.8, 0.2], [0.3, 0.7]])
+    return _verdict("the more confident half", np.asarray(mine(probs, 0.5)).astype(float), [1, 0, 1, 0])
+
+
+def check_gap_closed(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `mine(weak, student, ceiling)`, accuracies (seeds,): PGR of the means, not the mean of PGRs."""
+    weak, student, ceiling = np.array([0.70, 0.74]), np.array([0.75, 0.75]), np.array([0.80, 0.75])
+    return _verdict("PGR over seeds", mine(weak, student, ceiling), 0.03 / 0.055)
+
+
+def check_confidence_targets(mine: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]) -> bool:
+    """Checks `mine(logits (b, 2), targets (b, 2), a)`: the targets (b, 2) of the confidence loss at weight a."""
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(8, 2, generator=generator), torch.rand(8, 1, generator=generator)
+    targets = torch.cat([1 - targets, targets], dim=1)
+    score = logits[:, 1] - logits[:, 0]
+    guess = torch.nn.functional.one_hot((score > score.quantile(0.5)).long(), 2)
+    return _verdict("targets of the confidence loss", mine(logits, targets, 0.5), 0.5 * targets + 0.5 * guess)
+
+
+def check_alpha(mine: Callable[[float], float]) -> bool:
+    """Checks `mine(progress)`: the weight of the student's guess, rising to 0.75 over the first fifth of training."""
+    at = (0.0, 0.05, 0.1, 0.2, 0.6, 1.0)
+    return _verdict("the weight of the student's guess", [mine(p) for p in at],
+                    [0.75 * losses.ramp(p, 0.2) for p in at])

@@ -1,0 +1,113 @@
+"""What every notebook does first and last: refuse wrong parameters before anything is loaded, write its table."""
+from __future__ import annotations
+
+import ast
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import datasets
+import pandas as pd
+
+from . import config, plots
+from .arms import Arms, run_arms
+from .data import load_task
+from .fitting import METHODS
+from .models import ensure, resolve
+from .registry import LOSSES, TASKS, UnknownName
+
+_SIZES = {"seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2}
+
+
+@dataclass
+class Run:
+    """A notebook's parameters, checked.
+
+    Attributes:
+        notebook: its name, without suffix.
+        parameters: {name: value} as given.
+    """
+
+    notebook: str
+    parameters: dict
+    started: float = field(default_factory=time.perf_counter)
+
+    def describe(self) -> pd.DataFrame:
+        """Versions, device, precision and folders, one column."""
+        facts = config.versions() | {"device": config.machine(), "precision": config.precision(),
+                                     "store": str(config.home()), "local data": str(config.data_dir() or "none")}
+        return pd.DataFrame({"this run": facts})
+
+    def load(self, seed: int = 0):
+        """The notebook's task as one seed deals it."""
+        p = self.parameters
+        return load_task(p["task"], seed=seed, **{k: p[k] for k in ("n_train", "n_val", "n_test") if k in p})
+
+    def arms(self, *, weak: str | None = None, strong: str | None = None, **more) -> Arms:
+        """`run_arms` on the notebook's parameters."""
+        p = self.parameters
+        sizes = {k: p[k] for k in ("n_train", "n_val", "n_test", "seeds") if k in p}
+        return run_arms(p["task"], weak or p["weak"], strong or p["strong"], method=p["method"], **(sizes | more))
+
+    def save(self, table: pd.DataFrame) -> Path:
+        """Writes the notebook's table, parameters, versions and seconds as JSON; returns the path."""
+        path = _results_path(self.notebook, self.parameters.get("results", ""))
+        config.write_json(path, {
+            "notebook": self.notebook, "parameters": self.parameters, "versions": config.versions(),
+            "machine": config.machine(), "seconds": round(time.perf_counter() - self.started, 1),
+            "table": table.reset_index().to_dict("records")})
+        return path
+
+
+def setup(notebook: str, **parameters) -> Run:
+    """Checks a notebook's parameters: call it in the cell after them, with every one of them by name.
+
+    A name that papermill injected but the notebook does not know is refused, which papermill only logs.
+
+    Args:
+        notebook: the notebook's own name.
+        parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, and the notebook's own.
+    Raises:
+        UnknownName: an unknown parameter, task, model, loss or method; lists near and known names.
+        TypeError, ValueError: a value of the wrong type or out of range.
+        ModelUnavailable: a model's weights cannot be had here.
+    """
+    for name in _injected():
+        if name not in parameters:
+            raise UnknownName(f"parameter of {notebook}", name, parameters)
+    for name, least in _SIZES.items():
+        value = parameters.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} = {value!r} is a {type(value).__name__}; expected a whole number")
+        if value < least or least == 2 and value % 2:
+            raise ValueError(f"{name} = {value}; expected {'an even' if least == 2 else 'a'} number from {least}")
+    for name, known in (("task", TASKS), ("method", METHODS), ("loss", LOSSES)):
+        if name in parameters and parameters[name] not in known:
+            raise UnknownName(name, str(parameters[name]), known)
+    for name in ("weak", "strong"):
+        if name in parameters:
+            ensure(resolve(parameters[name]))
+    _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)
+    datasets.disable_progress_bars()
+    plots.use_renderer()
+    return Run(notebook, parameters)
+
+
+def _results_path(notebook: str, given: str) -> Path:
+    if not isinstance(given, str):
+        raise TypeError(f"results = {given!r} is a {type(given).__name__}; expected the path of a JSON file")
+    return Path(given).expanduser() if given else config.home() / "tables" / f"{notebook}.json"
+
+
+def _injected() -> list[str]:
+    """Names assigned in the cells that papermill injected into this kernel; none outside a notebook."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    cells = shell.user_ns.get("In", []) if shell else []
+    names = []
+    for cell in cells:
+        if cell.startswith("# Parameters\n"):
+            for node in ast.parse(cell).body:
+                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+                names += [t.id for t in targets if isinstance(t, ast.Name)]
+    return names
