@@ -1,9 +1,11 @@
 """w2s_nb: a research kit for weak-to-strong generalization (Burns et al. 2023, arXiv 2312.09390)."""
-from .arms import Arms, pgr, run_arms, table_of
+from .arms import Arms, by_seed_of, pgr, run_arms, table_of
 from .data import Split, Task, load_task
-from .fitting import METHODS, Fit, Recipe, fit
+from .fits import Fit
+from .fitting import METHODS, Recipe, fit
 from .labels import SoftLabels
 from .losses import register_loss
+from .models import resolve
 from .notebook import Run, setup
 from .registry import LOSSES, MODELS, TASKS
 from .store import results
@@ -11,5 +13,5 @@ from .tasks import Example, Hub, register_task
 from .tokens import split_report
 
 __all__ = ["LOSSES", "METHODS", "MODELS", "TASKS", "Arms", "Example", "Fit", "Hub", "Recipe", "Run", "SoftLabels",
-           "Split", "Task", "fit", "load_task", "pgr", "register_loss", "register_task", "results", "run_arms",
-           "setup", "split_report", "table_of"]
+           "Split", "Task", "by_seed_of", "fit", "load_task", "pgr", "register_loss", "register_task", "resolve", "results",
+           "run_arms", "setup", "split_report", "table_of"]

@@ -9,7 +9,8 @@ import pandas as pd
 
 from . import metrics
 from .data import Task, load_task
-from .fitting import Fit, fit
+from .fits import Fit
+from .fitting import fit
 
 WEAK, CEILING = "weak supervisor", "strong ceiling"
 
@@ -122,3 +123,8 @@ def table_of(many: Iterable[Arms]) -> pd.DataFrame:
     """`Arms.table` of several pairs in one, a row a pair and arm."""
     return pd.concat([arms.table().reset_index().assign(weak=arms.weak, strong=arms.strong) for arms in many],
                      ignore_index=True)
+
+
+def by_seed_of(many: Iterable[Arms]) -> pd.DataFrame:
+    """`Arms.by_seed` of several pairs in one."""
+    return pd.concat([arms.by_seed() for arms in many], ignore_index=True)

@@ -136,9 +136,9 @@ def _run_with_bar(command: list[str], label: str) -> str:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process, \
             progress(desc=label, unit="B", unit_scale=True) as bar:
         for line in process.stdout:
-            if progress := re.match(r"Progress (\d+) of (\d+)", line):
-                bar.total = int(progress[2])
-                bar.update(int(progress[1]) - bar.n)
+            if seen := re.match(r"Progress (\d+) of (\d+)", line):
+                bar.total = int(seen[2])
+                bar.update(int(seen[1]) - bar.n)
             else:
                 log.append(line.rstrip())
     return "\n".join(log[-5:])

@@ -91,8 +91,9 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
               n_test: int | None = None) -> Task:
     """Prepares a registered task (Burns et al. 2023, appendix A.1).
 
-    Which examples are used is fixed by their hashes; the seed deals them to supervisor, student and validation. Every
-    seed is tested on the same examples, and features computed for one seed serve all.
+    Which examples are used is fixed by their hashes (but for a few, where groups do not divide evenly); the seed deals
+    them to supervisor, student and validation. Every seed is tested on the same examples, and features computed for
+    one seed serve all.
 
     Args:
         name: a registered task.
@@ -109,7 +110,7 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
         if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 2 or n % 2):
             raise ValueError(f"{label} = {n!r}; expected an even whole number from 2, half of it of each class")
     spec = TASKS[name]
-    examples, is_test, counts = _prepared(spec)
+    examples, unit, is_test, counts = _prepared(spec)
     label, group = np.array([e.label for e in examples]), group_ids([(*e.keys, *e.texts) for e in examples])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:
@@ -126,9 +127,9 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
                          f"n_test {n_test}")
     sample, rest = at_least(pool, label, group, half + n_val // 2)
     dealt = shuffle_groups(sample, group, np.random.default_rng(seed))
-    parts = deal(np.concatenate([dealt, rest]), label, group,
+    parts = deal(np.concatenate([dealt, rest]), label, group, unit,
                  {"validation": n_val // 2, "supervisor": half // 2, "student": half // 2})
-    parts |= deal(test_pool, label, group, {"test": n_test // 2})
+    parts |= deal(test_pool, label, group, unit, {"test": n_test // 2})
     for part, wanted in {"validation": n_val, "supervisor": n_train, "student": n_train, "test": n_test}.items():
         if wanted and len(parts[part]) != wanted:
             raise ValueError(f"task {name!r}: whole groups leave {len(parts[part])} examples for {part} where {wanted} "
@@ -161,15 +162,19 @@ def example_id(task: str, example: Example) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _prepared(spec: TaskSpec) -> tuple[list[Example], np.ndarray | None, dict[str, int]]:
-    """Examples of all rows without repeats; (n,) which are of an official test split, or None; counts."""
-    rows, unique, is_test, n_rows, n_examples = rows_of(spec), {}, [], 0, 0
+def _prepared(spec: TaskSpec) -> tuple[list[Example], np.ndarray, np.ndarray | None, dict[str, int]]:
+    """Examples of all rows; (n,) the row of each; (n,) which are of an official test split, or None; counts.
+
+    A row with a text that stands already is dropped whole, so that a question keeps as many right as wrong answers.
+    """
+    rows, examples, unit, is_test, n_rows, n_examples = rows_of(spec), {}, [], [], 0, 0
     for origin in sorted(rows, key="test".__ne__):  # test first: what stands in both splits counts as test
         for row in rows[origin]:
-            n_rows += 1
-            for example in spec.examples(row):
-                n_examples += 1
-                if unique.setdefault(example.texts, example) is example:
-                    is_test.append(origin == "test")
-    counts = {"rows read": n_rows, "examples": n_examples, "repeated texts dropped": n_examples - len(unique)}
-    return list(unique.values()), (np.array(is_test) if "test" in rows else None), counts
+            made = {example.texts: example for example in spec.examples(row)}
+            n_rows, n_examples = n_rows + 1, n_examples + len(made)
+            if not made.keys() & examples.keys():
+                examples |= made
+                unit += [n_rows] * len(made)
+                is_test += [origin == "test"] * len(made)
+    counts = {"rows read": n_rows, "examples": n_examples, "dropped with repeated texts": n_examples - len(examples)}
+    return list(examples.values()), np.array(unit), (np.array(is_test) if "test" in rows else None), counts

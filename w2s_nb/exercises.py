@@ -22,13 +22,6 @@ def check_pgr(mine: Callable[[float, float, float], float]) -> bool:
     return _verdict("performance gap recovered", [mine(*c) for c in cases], [0.5, 1.25, -0.25])
 
 
-def check_chance(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(a, b)`: agreement expected by chance of two independent predictors with these classes (n,)."""
-    rng = np.random.default_rng(0)
-    a, b = (rng.random(500) < 0.8).astype(int), (rng.random(500) < 0.3).astype(int)
-    return _verdict("agreement by chance", mine(a, b), a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()))
-
-
 def check_calibration_error(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     """Checks `mine(probs (n, 2), hard_label (n,))` against `metrics.calibration_error` with 10 bins."""
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ Shards of `SHARD` texts are written as they are done, so a killed run continues 
 """
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from safetensors import safe_open
 
 from .config import device, home, precision, progress, write_atomic
 from .inputs import TokenInputs
-from .models import Checkpoint, blocks_name, digest, final_norm, load_lm
+from .models import Checkpoint, blocks_name, digest, final_norm, load_lm, loading
+from .store import code_version
 from .tokens import Tokens
 
 SHARD = 512  # texts
@@ -45,8 +47,7 @@ def last_token(checkpoint: Checkpoint, tokens: Tokens) -> np.ndarray:
     def read(shard, row, spans):
         return shard.get_slice("states")[row, checkpoint.layers - 1]
 
-    depths = checkpoint.full_layers if checkpoint.layers is None else checkpoint.layers
-    found = _stored("last", checkpoint, tokens, compute, np.stack, read, lambda stored: stored >= depths)
+    found = _stored("last", checkpoint, tokens, compute, np.stack, read, lambda stored: stored >= checkpoint.layers)
     return np.stack(found).astype(np.float32)
 
 
@@ -91,7 +92,7 @@ def _run(lm, batch: dict[str, torch.Tensor], keep: Callable, first: int = 1) -> 
 
 def _stored(kind: str, checkpoint: Checkpoint, tokens: Tokens, compute, pack, read, usable) -> list[np.ndarray]:
     """One array a text, from shards on disk; what is missing is computed, longest texts together, and stored."""
-    folder = home() / "activations" / f"{kind}-{digest(checkpoint)}-{precision()}"
+    folder = home() / "activations" / f"{kind}-{digest(checkpoint)}-{precision()}-{_code()}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):  # one process computes, others wait and read
         index = _index(folder, usable)
@@ -109,6 +110,12 @@ def _stored(kind: str, checkpoint: Checkpoint, tokens: Tokens, compute, pack, re
             for position, row in wanted:
                 found[position] = read(shard, row, spans)
     return found
+
+
+@functools.cache
+def _code() -> str:
+    """Version of the code that decides an activation."""
+    return code_version(_run, last_token, trunk, loading.load_lm)[:8]
 
 
 def _index(folder: Path, usable) -> dict[str, tuple[Path, int]]:

@@ -17,11 +17,13 @@ class SoftLabels:
         ids: (n,) 16 hex digits each, as in `Split.ids`.
         probs: (n, 2) float64, rows sum to 1; column 1 is P(y = 1).
         source: who gave them, for tables: 'ground truth', or the supervisor's name.
+        address: the supervisor's fit in the store, if it is one.
     """
 
     ids: np.ndarray
     probs: np.ndarray
     source: str
+    address: str = ""
 
     def __post_init__(self):
         probs = np.asarray(self.probs, dtype=np.float64)
@@ -91,4 +93,4 @@ class SoftLabels:
     def select(self, keep) -> SoftLabels:
         """The labels at `keep`, an index or mask (n,); train on them with `split.take` of the same ids."""
         rows = np.arange(len(self))[keep]
-        return SoftLabels(self.ids[rows], self.probs[rows], f"{self.source}, {len(rows)} of {len(self)}")
+        return SoftLabels(self.ids[rows], self.probs[rows], f"{self.source}, {len(rows)} of {len(self)}", self.address)

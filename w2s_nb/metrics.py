@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,8 @@ def auroc(probs, hard_label, *, resamples: int = 1000) -> Estimate:
 
     NaN where one class is missing.
     """
+    from scipy.stats import rankdata  # over a second to import, and only needed here
+
     p1 = _p1(probs)
 
     def area(score, label):

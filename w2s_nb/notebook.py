@@ -82,16 +82,28 @@ def setup(notebook: str, **parameters) -> Run:
             raise TypeError(f"{name} = {value!r} is a {type(value).__name__}; expected a whole number")
         if value < least or least == 2 and value % 2:
             raise ValueError(f"{name} = {value}; expected {'an even' if least == 2 else 'a'} number from {least}")
-    for name, known in (("task", TASKS), ("method", METHODS), ("loss", LOSSES)):
-        if name in parameters and parameters[name] not in known:
-            raise UnknownName(name, str(parameters[name]), known)
-    for name in ("weak", "strong"):
-        if name in parameters:
-            ensure(resolve(parameters[name]))
+    for name, known in (("task", TASKS), ("method", METHODS), ("losses", LOSSES)):
+        for given in names(parameters.get(name, "")):
+            if given not in known:
+                raise UnknownName(name.removesuffix("es"), given, known)
+    for name in ("weak", "between", "strong"):
+        for given in names(parameters.get(name, "")):
+            ensure(resolve(given))
     _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)
     datasets.disable_progress_bars()
     plots.use_renderer()
     return Run(notebook, parameters)
+
+
+def names(given: str) -> list[str]:
+    """Names in a parameter that may hold several, separated by commas.
+
+    >>> names("xent, confidence")
+    ['xent', 'confidence']
+    """
+    if not isinstance(given, str):
+        raise TypeError(f"{given!r} is a {type(given).__name__}; expected a name, or names separated by commas")
+    return [part.strip() for part in given.split(",") if part.strip()]
 
 
 def _results_path(notebook: str, given: str) -> Path:

@@ -42,21 +42,33 @@ def shuffle_groups(rows: np.ndarray, group: np.ndarray, rng: np.random.Generator
     return rows[np.argsort([rank[g] for g in group[rows].tolist()], kind="stable")]
 
 
-def deal(rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: dict[str, int]) -> dict[str, np.ndarray]:
+def deal(rows: np.ndarray, label: np.ndarray, group: np.ndarray, unit: np.ndarray,
+         per_class: dict[str, int]) -> dict[str, np.ndarray]:
     """Deals whole groups, in the order given, to parts that each want so many examples of either class.
 
-    A group goes to the first part that can take all of it; failing that, to the first that can take some, and what
-    that part does not want is left out. No group ever stands in two parts, and no part exceeds its number.
+    A group goes to the first part that can take all of it; failing that, to the first that can take some of its units
+    (the right and the wrong answer of one question), and the rest of it is left out. No group ever stands in two
+    parts, no unit is cut, no part exceeds its number.
+
+    Args:
+        rows: positions of examples, groups contiguous.
+        label, group, unit: (n,) of all examples.
+        per_class: examples of either class that each part wants.
     """
-    need = {part: [n, n] for part, n in per_class.items()}
+    need = {part: np.array([n, n]) for part, n in per_class.items()}
     dealt: dict[str, list[int]] = {part: [] for part in per_class}
-    starts = np.flatnonzero(np.r_[True, group[rows][1:] != group[rows][:-1]]) if len(rows) else []
-    for members in np.split(rows, starts[1:]):
+
+    def take(part: str, members: np.ndarray) -> bool:
         counts = np.bincount(label[members], minlength=2)
-        part = next((p for p in need if (need[p] >= counts).all()), None) or next(
-            (p for p in need if any(c and n for c, n in zip(counts, need[p]))), None)
-        for row in members if part else ():
-            if need[part][label[row]]:
-                need[part][label[row]] -= 1
-                dealt[part].append(int(row))
+        if (need[part] < counts).any():
+            return False
+        need[part] -= counts
+        dealt[part] += members.tolist()
+        return True
+
+    starts = np.flatnonzero(np.diff(group[rows])) + 1
+    for members in np.split(rows, starts):
+        if not any(take(part, members) for part in need):
+            units = [members[unit[members] == u] for u in dict.fromkeys(unit[members].tolist())]
+            any(any([take(part, u) for u in units]) for part in need)  # the first part that takes any keeps them
     return {part: np.array(chosen, dtype=np.int64) for part, chosen in dealt.items()}

@@ -1,8 +1,8 @@
 """Models: names, loading, and the classifier that every method trains."""
 from .classifier import HEADS, Classifier, blocks_name, build, compact_embedding, final_norm, probe
-from .loading import ModelUnavailable, digest, ensure, folder, load_lm, n_params, tokenizer
+from .loading import ModelUnavailable, digest, ensure, folder, load_lm, n_params, settle, tokenizer
 from .names import EMBEDDED, Checkpoint, ModelSpec, resolve, size_order
 
 __all__ = ["EMBEDDED", "HEADS", "Checkpoint", "Classifier", "ModelSpec", "ModelUnavailable", "blocks_name", "build",
            "compact_embedding", "digest", "ensure", "final_norm", "folder", "load_lm", "n_params", "probe", "resolve",
-           "size_order", "tokenizer"]
+           "settle", "size_order", "tokenizer"]

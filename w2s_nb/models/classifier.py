@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from .loading import folder, load_lm, tokenizer
@@ -100,6 +99,8 @@ def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, to
     body = lm.base_model
     head = head_for(lm, arity, head_init, label_tokens)
     if method == "lora":
+        from peft import LoraConfig, get_peft_model  # seconds to import, and only needed here
+
         body = get_peft_model(body, LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, lora_dropout=0.0,
                                                target_modules="all-linear"))
     elif method == "top":

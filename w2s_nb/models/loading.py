@@ -7,13 +7,13 @@ import hashlib
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import transformers
 from filelock import FileLock
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from ..assets import ASSETS, fetch
 from ..config import cache, write_json
@@ -71,8 +71,7 @@ def folder(checkpoint: Checkpoint) -> Path:
 def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> Path:
     """Snapshot of a hub repository at one commit; what the cache holds is used without asking the hub."""
     try:
-        if revision is None:
-            revision = HfApi().model_info(hub_id, timeout=10).sha  # a moving name becomes one commit
+        revision = revision or _current_commit(hub_id)
         if only_config:
             return Path(hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)).parent
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED, etag_timeout=10))
@@ -80,6 +79,26 @@ def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> P
         raise ModelUnavailable(
             f"model {hub_id} (revision {revision or 'main'}) is not in the local hub cache and could not be fetched: "
             f"{type(error).__name__}. {_ways_out(hub_id)}") from error
+
+
+def _current_commit(hub_id: str) -> str:
+    """The commit that `main` is at now; without network, the one that the local cache holds."""
+    try:
+        return HfApi().model_info(hub_id, timeout=10).sha
+    except Exception:
+        return snapshot_download(hub_id, local_files_only=True, allow_patterns=_WANTED).rpartition(os.sep)[2]
+
+
+def settle(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with its depth, read from the model's config where the name did not say it.
+
+    Raises:
+        ValueError: cut deeper than the model is.
+    """
+    depth = transformers.AutoConfig.from_pretrained(folder(checkpoint)).num_hidden_layers
+    if (checkpoint.layers or 1) > depth:
+        raise ValueError(f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}")
+    return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
 
 
 def _ways_out(hub_id: str) -> str:
@@ -105,11 +124,11 @@ def _embedded() -> Path:
     with FileLock(f"{target}.lock"):
         if not (target / "whole.json").is_file():
             with tempfile.TemporaryDirectory(dir=target.parent) as partial, quiet():
-                lm = AutoModelForCausalLM.from_pretrained(
+                lm = transformers.AutoModelForCausalLM.from_pretrained(
                     gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
-                    quantization_config=GgufConfig(dequantize=True))
+                    quantization_config=transformers.GgufConfig(dequantize=True))
                 lm.save_pretrained(partial)
-                AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
+                transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
                 write_json(Path(partial) / "whole.json", {"source": gguf.name, "sha256": ASSETS[_GGUF].sha256})
                 shutil.rmtree(target, ignore_errors=True)
                 os.rename(partial, target)
@@ -140,32 +159,36 @@ def _hash_files(files) -> str:
 def tokenizer(path: Path):
     """The fast tokenizer in a folder; loaded once per process."""
     with quiet():
-        return AutoTokenizer.from_pretrained(path)
+        return transformers.AutoTokenizer.from_pretrained(path)
+
+
+def _config(path: Path, layers: int | None):
+    """The configuration in a folder, cut to `layers` blocks."""
+    config = transformers.AutoConfig.from_pretrained(path)
+    config.num_hidden_layers = layers or config.num_hidden_layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:config.num_hidden_layers]
+    return config
 
 
 def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     """The causal language model of a checkpoint, cut to its depth, dropout off, in evaluation mode, on the CPU."""
     path = folder(checkpoint)
-    config = AutoConfig.from_pretrained(path)
-    if checkpoint.layers:
-        config.num_hidden_layers = checkpoint.layers
-        if getattr(config, "layer_types", None):
-            config.layer_types = config.layer_types[:checkpoint.layers]
+    config = _config(path, checkpoint.layers)
     for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "hidden_dropout"):
         if hasattr(config, name):
             setattr(config, name, 0.0)
     config.use_cache = False
     with quiet():
-        return AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, use_safetensors=True,
-                                                    trust_remote_code=False).eval()
+        lm = transformers.AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
+    lm.get_input_embeddings().padding_idx = None  # padding is masked; the same id inside a text is a word and trains
+    return lm
 
 
 def n_params(checkpoint: Checkpoint) -> int:
     """Parameters of the body at the checkpoint's depth, embedding included, unembedding and head left out."""
-    config = AutoConfig.from_pretrained(folder(checkpoint))
-    config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:config.num_hidden_layers]
+    config = _config(folder(checkpoint), checkpoint.layers)
     with torch.device("meta"):
-        lm = AutoModelForCausalLM.from_config(config)
+        lm = transformers.AutoModelForCausalLM.from_config(config)
     return sum(p.numel() for p in lm.base_model.parameters())

@@ -1,0 +1,45 @@
+# make help lists the targets. Everything goes into .venv and, below it, nothing else of the system is touched.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+# Without CUDA the CPU build of torch comes from this index, where it is reachable; an own mirror: make TORCH_INDEX=...
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
+BIN := .venv/bin
+export JUPYTER_PREFER_ENV_PATH = 1
+
+.PHONY: help setup demo test lab clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1	/'
+
+setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded model and texts
+
+.venv/whole: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up .venv (Python $$($(PYTHON) -c 'import platform; print(platform.python_version())'))"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $$(sed -n '/^pip==/p' requirements.txt)
+	@$(BIN)/python -c 'import torch' 2>/dev/null || \
+	  if command -v nvidia-smi >/dev/null; then $(BIN)/pip install -q torch==$(TORCH); \
+	  else $(BIN)/pip install -q torch==$(TORCH) --retries 1 --timeout 20 --extra-index-url $(TORCH_INDEX); fi
+	@$(BIN)/pip install -q -r requirements.txt
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 >/dev/null
+	@$(BIN)/python -m w2s_nb assets
+	@touch $@
+
+demo: setup  ## the main result on the embedded default: accuracy table, PGR, executed notebooks
+	@$(BIN)/python -m w2s_nb demo
+
+test: setup  ## unit tests, doctests, and every notebook under nbval
+	@$(BIN)/python -m pytest
+	@W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+
+lab: setup  ## JupyterLab at the tour
+	@$(BIN)/jupyter lab notebooks/00_tour.ipynb
+
+clean:  ## removes .venv, caches and the store of fits; keeps downloaded assets
+	rm -rf .venv .cache .pytest_cache papermill_runs/store papermill_runs/demo *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

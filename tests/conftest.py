@@ -1,0 +1,107 @@
+"""Shared by all tests: an own store, tiny random models of every architecture, a tiny learnable task."""
+import os
+import random
+
+os.environ["TQDM_DISABLE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"  # hub paths are tested with the hub out of reach, whatever the machine
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+import w2s_nb as w2s
+from w2s_nb import config
+from w2s_nb.tasks import Example
+
+WORDS = ["<eos>", "0", "1", "<bos>", *[f"w{i}" for i in range(60)]]
+_LLAMA = dict(vocab_size=len(WORDS), hidden_size=16, intermediate_size=24, num_hidden_layers=4, num_attention_heads=4,
+              num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, eos_token_id=0, bos_token_id=3)
+_QWEN3 = _LLAMA | dict(head_dim=4)
+ARCHITECTURES = {
+    "gpt2": lambda: transformers.GPT2Config(vocab_size=len(WORDS), n_embd=16, n_layer=4, n_head=4, n_positions=64,
+                                            bos_token_id=3, eos_token_id=0),
+    "llama": lambda: transformers.LlamaConfig(**_LLAMA),
+    "qwen2": lambda: transformers.Qwen2Config(**_LLAMA),
+    "qwen3": lambda: transformers.Qwen3Config(**_QWEN3),
+    "gpt_neox": lambda: transformers.GPTNeoXConfig(vocab_size=len(WORDS), hidden_size=16, intermediate_size=24,
+                                                   num_hidden_layers=4, num_attention_heads=4,
+                                                   max_position_embeddings=64, bos_token_id=3, eos_token_id=0),
+    "olmo2": lambda: transformers.Olmo2Config(**_LLAMA),
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Every test has a store of its own."""
+    monkeypatch.setenv("W2S_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def save_tiny(path, architecture="llama", seed=0):
+    """A random model of four layers and a tokenizer of one token a word, as a local folder."""
+    torch.manual_seed(seed)
+    lm = transformers.AutoModelForCausalLM.from_config(ARCHITECTURES[architecture]())
+    with torch.no_grad():  # larger than at initialisation, so that a wrong mask or position shows
+        for parameter in lm.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(8)
+    lm.save_pretrained(path)
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<bos>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>",
+                                         unk_token="<bos>").save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Path of the tiny Llama."""
+    return save_tiny(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture(scope="session", params=ARCHITECTURES)
+def any_tiny(request, tmp_path_factory):
+    """Path of a tiny model of each architecture."""
+    return save_tiny(tmp_path_factory.mktemp("models") / request.param, request.param)
+
+
+def word_rows(n=600, seed=0):
+    """Rows whose label is which of two words stands last; the other words are noise."""
+    rng = random.Random(seed)
+    for i in range(n):
+        label = rng.randrange(2)
+        noise = [f"w{rng.randrange(2, 60)}" for _ in range(rng.randrange(1, 12))]
+        yield {"text": " ".join([*noise, f"w{label}"]), "label": label, "passage": f"p{i // 2}"}
+
+
+def register_words():
+    """Registers two tasks that a tiny random model can learn by probe and by finetuning."""
+    def source():
+        return {"all": list(word_rows())}
+
+    @w2s.register_task("words", source, max_len=16)
+    def words(row):
+        """Which word stands last?"""
+        yield Example((row["text"],), row["label"], (row["passage"],))
+
+    @w2s.register_task("word_pairs", source, max_len=16, arity=2)
+    def word_pairs(row):
+        """Which of two texts ends in w1?"""
+        worse, better = (row["text"][:-1] + last for last in "01")
+        yield Example((worse, better) if row["label"] else (better, worse), row["label"])
+
+
+@pytest.fixture
+def words():
+    """The task `words` with small splits; `word_pairs` is registered too."""
+    register_words()
+    return w2s.load_task("words", n_train=96, n_val=32, n_test=64)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of real dataset files, `W2S_DATA`; tests that need it skip without it."""
+    if not config.data_dir():
+        pytest.skip("W2S_DATA is not set: no real dataset files to test on")
+    return config.data_dir()

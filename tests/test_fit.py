@@ -1,0 +1,260 @@
+"""`fit`: what is learnt, what is refused, what is found again; the store under faults."""
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb import fitting, store
+from w2s_nb.registry import UnknownName
+
+QUICK = dict(method="probe", epochs=30)
+
+
+@pytest.mark.parametrize("method, options", [("full", dict(lr=3e-3)), ("lora", dict(lr=1e-2)),
+                                             ("top", dict(lr=1e-2, top_layers=2)), ("probe", {})])
+@pytest.mark.parametrize("task", ["words", "word_pairs"])
+def test_every_method_learns_both_kinds_of_task(method, options, task, words, tiny):
+    task = w2s.load_task(task, n_train=160, n_val=32, n_test=100)
+    if method != "probe":
+        options = options | dict(epochs=6)
+    fit = w2s.fit(tiny, task.student, method=method, **options)
+    assert fit.accuracy(task.test).low > 0.7, fit.accuracy(task.test)
+
+
+def test_a_fit_is_trained_once_and_found_again(words, tiny, monkeypatch):
+    first = w2s.fit(tiny, words.supervisor, **QUICK)
+    monkeypatch.setattr(fitting, "_train", None)  # would raise if called
+    again = w2s.fit(tiny, words.supervisor, **QUICK)
+    assert again.address == first.address and again.predictions.equals(first.predictions)
+
+
+def test_the_same_seed_gives_the_same_fit_in_an_empty_store(words, tiny, monkeypatch, tmp_path):
+    first = w2s.fit(tiny, words.supervisor, method="full", seed=3)
+    monkeypatch.setenv("W2S_HOME", str(tmp_path / "other"))
+    again = w2s.fit(tiny, words.supervisor, method="full", seed=3)
+    assert again.address == first.address
+    np.testing.assert_array_equal(again.predictions["last"], first.predictions["last"])
+
+
+def test_micro_batch_is_not_part_of_the_address(words, tiny, monkeypatch):
+    first = w2s.fit(tiny, words.supervisor, **QUICK)
+    monkeypatch.setattr(fitting, "_train", None)
+    assert w2s.fit(tiny, words.supervisor, micro_batch=2, **QUICK).address == first.address
+
+
+@pytest.mark.parametrize("change", [dict(seed=1), dict(epochs=31), dict(head_lr=2e-3), dict(loss="product"),
+                                    dict(loss="xent", loss_args={}), dict(max_len=5), dict(batch_size=16)])
+def test_a_changed_setting_is_another_address(change, words, tiny):
+    base = w2s.fit(tiny, words.student, **QUICK)
+    other = w2s.fit(tiny, words.student, **QUICK | change)
+    assert (other.address == base.address) == (change == dict(loss="xent", loss_args={}))
+
+
+def test_changed_labels_data_model_or_code_are_other_addresses(words, tiny, tmp_path, monkeypatch):
+    from tests.conftest import save_tiny
+
+    truth = w2s.SoftLabels.truth(words.student)
+    base = w2s.fit(tiny, words.student, truth, stop="last", **QUICK)
+    addresses = {base.address}
+    addresses.add(w2s.fit(tiny, words.student, truth.flip(0.1), stop="last", **QUICK).address)
+    addresses.add(w2s.fit(tiny, words.student.take(slice(0, 90)), truth, stop="last", **QUICK).address)
+    addresses.add(w2s.fit(save_tiny(tmp_path / "m", seed=1), words.student, truth, stop="last", **QUICK).address)
+    addresses.add(w2s.fit(f"{tiny}@3", words.student, truth, stop="last", **QUICK).address)
+    monkeypatch.setattr(fitting, "_code", lambda: "changed")
+    addresses.add(w2s.fit(tiny, words.student, truth, stop="last", **QUICK).address)
+    assert len(addresses) == 6
+
+
+def test_code_version_sees_code_and_not_comments(tmp_path, monkeypatch):
+    versions = []
+    for i, body in enumerate(['"""Doc."""\nreturn x + 1', "# why\nreturn (x + 1)", "return x + 2"]):
+        (tmp_path / f"m{i}.py").write_text("def f(x):\n" + textwrap.indent(body, "    "))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        versions.append(store.code_version(__import__(f"m{i}").f))
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_weak_labels_are_held_out_and_cover_validation(words, tiny):
+    weak = w2s.fit(tiny, words.supervisor, **QUICK)
+    labels = weak.label(words.student)
+    assert set(labels.ids) == set(words.student.ids) | set(words.validation.ids)
+    assert labels.source == tiny and labels.address == weak.address
+    np.testing.assert_allclose(labels.of(words.student), weak.predict(words.student))
+    with pytest.raises(ValueError, match="held out"):
+        weak.label(words.supervisor)
+    with pytest.raises(ValueError, match="lack 96 of 96"):
+        labels.of(words.supervisor)
+
+
+def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
+    labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
+    first = w2s.fit(tiny, words.student, labels, **QUICK)
+    monkeypatch.setattr(fitting, "_train", None)
+    shuffled = labels.select(np.random.default_rng(0).permutation(len(labels)))
+    assert w2s.fit(tiny, words.student, shuffled, **QUICK).address == first.address
+
+
+def test_the_student_stops_on_weak_labels_and_never_sees_truth(words, tiny):
+    labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
+    student = w2s.fit(tiny, words.student, labels, method="full", lr=1e-3)
+    assert student.stop == "validation" and len(student.curve) == 4
+    best = student.curve.validation_accuracy_on_labels.max()
+    on_labels = (student.predict(words.validation).argmax(1) == labels.of(words.validation).argmax(1)).mean()
+    assert on_labels == pytest.approx(best)
+    oracle = student.accuracy(words.test, stop="oracle").value
+    assert oracle == pytest.approx(student.curve.test_accuracy.max())
+    assert student.accuracy(words.test, stop="last").value == pytest.approx(student.curve.test_accuracy.iloc[-1])
+
+
+def test_labels_without_validation_train_to_the_last_step(words, tiny):
+    labels = w2s.SoftLabels.truth(words.student)
+    fit = w2s.fit(tiny, words.student, labels, **QUICK)
+    assert fit.stop == "last" and fit.curve.validation_accuracy_on_labels.isna().all()
+    with pytest.raises(ValueError, match="do not cover the validation split"):
+        w2s.fit(tiny, words.student, labels, stop="validation", **QUICK)
+
+
+def test_weak_labels_of_one_class_are_survived(words, tiny):
+    ones = w2s.SoftLabels(words.student.ids, np.tile([0.1, 0.9], (96, 1)), "a constant")
+    fit = w2s.fit(tiny, words.student, ones, loss="confidence", **QUICK)
+    assert 0 <= fit.accuracy(words.test).value <= 1
+
+
+@pytest.mark.parametrize("call, error, says", [
+    (dict(model="gpt3"), UnknownName, "gpt2"),
+    (dict(method="ful"), UnknownName, "full"),
+    (dict(loss="logconf"), UnknownName, "confidence"),
+    (dict(loss="confidence", loss_args={"a": 1}), ValueError, "takes alpha, warmup"),
+    (dict(epoch=3), TypeError, "epochs"),
+    (dict(epochs=0), ValueError, "from 1"),
+    (dict(head_init="ones"), ValueError, "unembedding, zero"),
+    (dict(stop="best"), ValueError, "last, validation, oracle")])
+def test_wrong_arguments_are_refused_before_a_model_is_loaded(call, error, says, words, tiny, monkeypatch):
+    from w2s_nb.models import loading
+
+    monkeypatch.setattr(loading, "load_lm", None)
+    with pytest.raises(error, match=says):
+        w2s.fit(**{"model": tiny, "split": words.student} | call)
+
+
+def test_kept_weights_are_the_trained_ones(words, tiny):
+    import torch
+
+    from w2s_nb import models, training
+    from w2s_nb.inputs import TokenInputs
+    from w2s_nb.tokens import tokenize
+
+    fit = w2s.fit(tiny, words.student, method="full", lr=1e-3, keep_weights=True)
+    checkpoint = models.settle(models.resolve(tiny))
+    net = models.build(checkpoint, "full", 1, head_init="zero", device=torch.device("cpu"))
+    net.load_state_dict(fit.weights())
+    probs = training.predict(net, TokenInputs(tokenize(words.test, checkpoint, 16)))
+    np.testing.assert_allclose(probs, fit.predict(words.test), atol=1e-5)
+    with pytest.raises(FileNotFoundError, match="keep_weights=True"):
+        w2s.fit(tiny, words.student, **QUICK).weights()
+
+
+def test_results_are_one_tidy_table(words, tiny):
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, losses=("xent", "confidence"), n_train=96, n_val=32, n_test=64,
+                        seeds=2, **QUICK)
+    table = w2s.results()
+    assert len(table) == 2 * 4 and table.address.is_unique
+    students = table[table.labels_address != ""]
+    assert set(students.labels_address) <= set(table.address) and set(students.labels) == {f"{tiny}@1"}
+    assert set(arms.table().columns) >= {"accuracy", "accuracy_low", "pgr", "agreement", "n_test", "seeds"}
+    assert table.accuracy_last.between(0, 1).all() and (table.n_train == 96).all()
+
+
+def test_pgr_of_fits_is_pgr_of_their_predictions(words, tiny):
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, n_train=96, n_val=32, n_test=64, **QUICK)
+    fits = [arms.fits[a][0] for a in ("weak supervisor", "student, naive", "strong ceiling")]
+    weak, student, ceiling = (f.accuracy(words.test).value for f in fits)
+    got = w2s.pgr(*fits, words.test).value
+    assert np.isnan(got) or got == pytest.approx((student - weak) / (ceiling - weak))
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "curve.parquet", "record.json"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_fit_is_made_again(name, damage, words, tiny):
+    fit = w2s.fit(tiny, words.supervisor, **QUICK)
+    path = store.folder(fit.address) / name
+    content = bytearray(path.read_bytes())
+    if damage == "remove":
+        path.unlink()
+    elif damage == "truncate":
+        path.write_bytes(content[:len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+    assert store.read(fit.address) is None or name == "record.json" and damage == "flip"
+    again = w2s.fit(tiny, words.supervisor, **QUICK)
+    assert again.predictions.equals(fit.predictions)
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, {root!r})
+from tests import conftest
+import w2s_nb as w2s
+from w2s_nb import fitting, store
+conftest.register_words()
+task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
+fitting._code()  # before what it reads is replaced
+train, write = fitting._train, store.write_atomic
+def counted(*a):
+    open({log!r}, "a").write("trained\\n")
+    return train(*a)
+fitting._train = counted
+{more}
+fit = w2s.fit({tiny!r}, task.supervisor, method="probe", epochs={epochs})
+print(fit.accuracy(task.test).value)
+"""
+
+
+def script(tiny, tmp_path, more="", epochs=30):
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    code = SCRIPT.format(root=root, log=str(tmp_path / "log"), tiny=tiny, more=more, epochs=epochs)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def trainings(tmp_path):
+    return (tmp_path / "log").read_text().count("trained") if (tmp_path / "log").exists() else 0
+
+
+def test_two_processes_that_want_one_fit_train_it_once(words, tiny, tmp_path):
+    both = [script(tiny, tmp_path, epochs=400) for _ in range(2)]
+    outputs = [p.communicate(timeout=120) for p in both]
+    assert [p.returncode for p in both] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0] and trainings(tmp_path) == 1
+
+
+# killed in training; after the first file is written; after both tables, before the record
+@pytest.mark.parametrize("files", [None, 1, 2])
+def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(files, words, tiny, tmp_path, home):
+    more = "" if files is None else textwrap.dedent(f"""
+        import time
+        written = []
+        def slow(path, content):
+            if path.suffix == ".parquet" and len(written) == {files}: time.sleep(600)
+            write(path, content); written.append(path)
+        def stuck(path, content):
+            time.sleep(600)
+        store.write_atomic, store.write_json = slow, stuck
+        """)
+    victim = script(tiny, tmp_path, more, epochs=10**6 if files is None else 30)
+    deadline = time.time() + 90
+    while time.time() < deadline and not (
+            trainings(tmp_path) and (files is None or len(list((home / "fits").glob("*/*.parquet"))) >= files)):
+        assert victim.poll() is None, victim.communicate()
+        time.sleep(0.1)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert w2s.results().empty and not list((home / "fits").glob("*/record.json"))
+    fit = w2s.fit(tiny, words.supervisor, **QUICK)
+    assert len(w2s.results()) == 1 and isinstance(fit.predictions, pd.DataFrame)

@@ -1,0 +1,146 @@
+"""One contract for every registered loss, and the paper's formulas."""
+import numpy as np
+import pytest
+import torch
+
+import w2s_nb as w2s
+from w2s_nb.losses import loss_args, ramp
+from w2s_nb.registry import LOSSES
+
+CONFIDENCE, XENT = LOSSES["confidence"], LOSSES["xent"]
+
+
+def batch(b=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    p = torch.rand(b, 1, generator=generator)
+    return torch.randn(b, 2, generator=generator) * 2, torch.cat([1 - p, p], dim=1)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("progress", [0.0, 0.1, 1.0])
+def test_contract(name, progress):
+    loss, (logits, targets) = LOSSES[name], batch()
+    logits.requires_grad_()
+    values = loss(logits, targets, progress=progress)
+    assert values.shape == (8,) and values.dtype == torch.float32 and (values >= -1e-6).all()
+    values.mean().backward()
+    assert torch.isfinite(logits.grad).all() and logits.grad.abs().max() > 0
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(loss(logits[order], targets[order], progress=progress), values[order])
+    torch.testing.assert_close(loss(logits + 3.0, targets, progress=progress), values), "a shift of both scores"
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_classes_are_treated_alike(name):
+    logits, targets = batch()
+    torch.testing.assert_close(LOSSES[name](logits.flip(1), targets.flip(1), progress=1.0),
+                               LOSSES[name](logits, targets, progress=1.0))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_starts_as_cross_entropy(name):
+    logits, targets = batch()
+    torch.testing.assert_close(LOSSES[name](logits, targets, progress=0.0), XENT(logits, targets, progress=0.0),
+                               atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_extreme_inputs_stay_finite(name):
+    logits = torch.tensor([[80.0, -80.0], [-80.0, 80.0], [0.0, 0.0]], requires_grad=True)
+    LOSSES[name](logits, torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), progress=1.0).sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("shapes", [((4, 2), (3, 2)), ((4, 3), (4, 3)), ((4,), (4,))])
+def test_wrong_shapes_are_named(name, shapes):
+    with pytest.raises(ValueError, match="expected \\(b, 2\\)"):
+        LOSSES[name](torch.zeros(shapes[0]), torch.zeros(shapes[1]), progress=0.0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_batchwise_is_declared_truly(name):
+    logits, targets = batch(16)
+    whole = LOSSES[name](logits, targets, progress=1.0)
+    parts = torch.cat([LOSSES[name](l, t, progress=1.0) for l, t in zip(logits.split(4), targets.split(4))])
+    assert torch.allclose(whole, parts) != LOSSES[name].batchwise
+
+
+@pytest.mark.parametrize("b", [2, 7, 32])
+@pytest.mark.parametrize("shift", [-5.0, 0.0, 5.0])
+def test_half_of_the_batch_is_guessed_1(b, shift):
+    logits, targets = batch(b)
+    logits = (logits + torch.tensor([0.0, shift])).requires_grad_()
+    CONFIDENCE(logits, targets, progress=1.0, alpha=1.0).sum().backward()
+    guess = (logits.softmax(1) - logits.grad)[:, 1].round()
+    assert guess.sum() == b // 2
+    assert logits[guess == 1].diff(dim=1).min() > logits[guess == 0].diff(dim=1).max()
+
+
+def test_confidence_is_the_formula_of_appendix_a4():
+    logits, targets = batch(6)
+    f, w = logits.softmax(1)[:, 1], targets[:, 1]
+    guess, a = (f > f.median().nextafter(torch.tensor(1.0))).float(), 0.5 * 0.1 / 0.2
+    guess = (f.argsort().argsort() >= 3).float()
+    def ce(p, q):
+        return -(q * p.log() + (1 - q) * (1 - p).log())
+    torch.testing.assert_close(CONFIDENCE(logits, targets, progress=0.1), (1 - a) * ce(f, w) + a * ce(f, guess))
+
+
+def test_no_gradient_flows_through_the_guess():
+    logits, targets = batch()
+    logits.requires_grad_()
+    CONFIDENCE(logits, targets, progress=1.0, alpha=0.5).sum().backward()
+    score = logits.detach().diff(dim=1).squeeze()
+    guess = torch.nn.functional.one_hot((score > score.median()).long(), 2)  # lower median of 8: four above
+    guess = torch.nn.functional.one_hot((score > score.quantile(0.5)).long(), 2)
+    torch.testing.assert_close(logits.grad, logits.detach().softmax(1) - 0.5 * (targets + guess))
+
+
+def test_alpha_0_is_naive_finetuning():
+    logits, targets = batch()
+    torch.testing.assert_close(CONFIDENCE(logits, targets, progress=1.0, alpha=0.0), XENT(logits, targets, progress=1.0))
+
+
+def test_product_multiplies_probabilities():
+    logits, targets = batch()
+    logits.requires_grad_()
+    LOSSES["product"](logits, targets, progress=1.0).sum().backward()
+    f = logits.detach().softmax(1)
+    expected = f * targets / (f * targets).sum(1, keepdim=True)
+    torch.testing.assert_close(logits.grad, f - expected, atol=1e-6, rtol=1e-4)
+
+
+def test_entropy_at_weight_1_is_the_entropy():
+    logits, targets = torch.zeros(3, 2), torch.tensor([[1.0, 0.0]] * 3)
+    torch.testing.assert_close(LOSSES["entropy"](logits, targets, progress=1.0, alpha=1.0), torch.full((3,), np.log(2)).float())
+
+
+def test_ramp_is_linear_then_flat_and_never_jumps():
+    at = np.linspace(0, 1, 1001)
+    weight = np.array([ramp(p, 0.2) for p in at])
+    assert weight[0] == 0 and (weight[200:] == 1).all() and np.abs(np.diff(weight)).max() < 0.0051
+
+
+@pytest.mark.parametrize("call, says", [
+    (lambda: CONFIDENCE(*batch(1), progress=0.0), "batch of 1"),
+    (lambda: CONFIDENCE(*batch(), progress=0.0, alpha=1.5), r"\[0, 1\]"),
+    (lambda: CONFIDENCE(*batch(), progress=0.0, warmup=0), "above 0"),
+    (lambda: loss_args("confidence", {"alhpa": 1}), "takes alpha, warmup; given alhpa"),
+    (lambda: loss_args("logconf"), "confidence")])
+def test_errors_say_what_is_expected(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
+
+
+def test_a_loss_is_one_function(words, tiny):
+    @w2s.register_loss
+    def squared(logits, targets, *, progress, scale=1.0):
+        """Squared error."""
+        return scale * (logits.softmax(1) - targets).square().sum(1)
+
+    try:
+        fit = w2s.fit(tiny, words.student, method="probe", loss="squared", loss_args={"scale": 2.0}, epochs=20)
+        assert fit.record["summary"]["loss_args"] == {"scale": 2.0}
+    finally:
+        LOSSES._entries.pop("squared")

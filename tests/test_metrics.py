@@ -1,0 +1,114 @@
+"""Known values, agreement with scikit-learn, and intervals that cover."""
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from w2s_nb import metrics
+
+
+def probs(p1):
+    p1 = np.asarray(p1, dtype=float)
+    return np.stack([1 - p1, p1], axis=-1)
+
+
+def answers(accuracy, n=1000):
+    """Predictions with exactly this accuracy against all-ones labels."""
+    return probs(np.arange(n) < round(accuracy * n))
+
+
+ONES = np.ones(1000, dtype=int)
+
+
+def test_accuracy_and_its_interval():
+    estimate = metrics.accuracy(answers(0.8), ONES)
+    assert estimate.value == 0.8 and (estimate.n, estimate.seeds) == (1000, 1)
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
+    assert estimate.low == pytest.approx(0.8 - half, abs=0.005) and estimate.high == pytest.approx(0.8 + half, abs=0.005)
+    assert f"{estimate:.2f}".startswith("0.80 [")
+
+
+def test_intervals_cover_the_truth():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(100):
+        e = metrics.accuracy(probs(rng.random(200) < 0.7), np.ones(200), resamples=300)
+        covered += e.low <= 0.7 <= e.high
+    assert 88 <= covered <= 100
+
+
+def test_seeds_widen_the_interval():
+    rng = np.random.default_rng(0)
+    alike = np.stack([answers(0.8)] * 5)
+    apart = np.stack([probs(rng.permutation(np.arange(1000) < 1000 * a)) for a in (0.7, 0.75, 0.8, 0.85, 0.9)])
+    narrow, wide = metrics.accuracy(alike, ONES), metrics.accuracy(apart, ONES)
+    assert narrow.value == pytest.approx(wide.value) and wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8])  # many, some, no ties
+def test_auroc_is_sklearns(decimals):
+    rng = np.random.default_rng(decimals)
+    label, score = rng.integers(2, size=300), rng.random(300).round(decimals)
+    assert metrics.auroc(probs(score), label, resamples=0).value == pytest.approx(roc_auc_score(label, score))
+
+
+def test_auroc_of_one_class_is_not_defined():
+    assert np.isnan(metrics.auroc(probs([0.2, 0.7]), np.array([1, 1]), resamples=0).value)
+
+
+def test_calibration_error_of_known_cases():
+    label = np.array([1] * 6 + [0] * 4)
+    assert metrics.calibration_error(probs([0.6] * 10), label, resamples=0).value == pytest.approx(0.0)
+    assert metrics.calibration_error(probs([1.0] * 10), label, resamples=0).value == pytest.approx(0.4)
+    assert metrics.calibration_error(probs([0.2] * 10), label, resamples=0).value == pytest.approx(0.4)
+
+
+def test_pgr_of_known_cases():
+    for weak, student, ceiling, expected in ((0.6, 0.7, 0.8, 0.5), (0.6, 0.85, 0.8, 1.25), (0.6, 0.55, 0.8, -0.25)):
+        e = metrics.pgr(answers(weak), answers(student), answers(ceiling), ONES)
+        assert e.value == pytest.approx(expected) and e.low < e.value < e.high
+
+
+@pytest.mark.parametrize("ceiling", [0.60, 0.55, 0.601])
+def test_pgr_is_refused_where_the_gap_is_noise(ceiling):
+    rng = np.random.default_rng(0)
+    noisy = probs(rng.permutation(np.arange(1000) < 1000 * ceiling))
+    with pytest.warns(UserWarning, match="PGR is not defined"):
+        e = metrics.pgr(answers(0.6), answers(0.7), noisy, ONES)
+    assert np.isnan(e.value) and str(e) == "not defined"
+
+
+def test_pgr_interval_is_unbounded_where_the_gap_could_vanish():
+    rng = np.random.default_rng(1)
+    noisy = probs(rng.permutation(np.arange(1000) < 630))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        e = metrics.pgr(answers(0.6), answers(0.62), noisy, ONES)
+    assert np.isinf(e.low) or np.isinf(e.high)
+
+
+def test_agreement_by_who_is_right():
+    truth = np.array([1, 1, 1, 1, 0, 0])
+    weak, student = probs([1, 1, 0, 0, 0, 1]), probs([1, 0, 0, 1, 0, 0])
+    assert metrics.agreement(student, weak).value == pytest.approx(3 / 6)
+    assert metrics.agreement(student, weak, truth, on="mistakes").value == pytest.approx(1 / 3)
+    assert metrics.agreement(student, weak, truth, on="correct").value == pytest.approx(2 / 3)
+
+
+def test_order_of_examples_plays_no_part():
+    rng = np.random.default_rng(0)
+    p, label, order = rng.random(300), rng.integers(2, size=300), rng.permutation(300)
+    for metric in (metrics.accuracy, metrics.auroc, metrics.calibration_error):
+        assert metric(probs(p), label, resamples=0).value == pytest.approx(
+            metric(probs(p[order]), label[order], resamples=0).value)
+
+
+@pytest.mark.parametrize("call, says", [
+    (lambda: metrics.accuracy(np.zeros((3, 3)), np.zeros(3)), r"expected \(n, 2\)"),
+    (lambda: metrics.accuracy(probs([1.0] * 3), np.zeros(4)), "4 labels for 3"),
+    (lambda: metrics.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
+    (lambda: metrics.pgr(answers(0.5), answers(0.5)[None].repeat(2, 0), answers(0.6), ONES), "expected one"),
+    (lambda: metrics.accuracy(np.zeros((0, 2)), np.zeros(0)), "not")])
+def test_wrong_input_is_named(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()

@@ -1,0 +1,139 @@
+"""Notebooks by papermill as a user runs them, and set-up's refusals."""
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb import exercises, metrics, notebook, plots
+from w2s_nb.registry import UnknownName
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+GOOD = dict(task="movie_snippets", weak="SmolLM2-135M@4", strong="SmolLM2-135M@16", method="probe", seeds=1,
+            n_train=40, n_val=20, n_test=40, results="")
+
+
+def papermill(cwd, *parameters):
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(NOTEBOOKS / "03_conf_loss.ipynb"),
+               "out.ipynb"]
+    return subprocess.run([*command, *parameters], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def test_a_notebook_runs_from_another_folder_and_writes_its_table(tiny, tmp_path):
+    done = papermill(tmp_path, "-p", "weak", f"{tiny}@1", "-p", "strong", tiny, "-p", "results", "out.json", "-p",
+                     "method", "probe", "-p", "n_train", "40", "-p", "n_val", "20", "-p", "n_test", "40", "-p", "seeds", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert [row["arm"] for row in result["table"]] == ["weak supervisor", "student, naive", "student, confidence",
+                                                       "strong ceiling"]
+    assert result["parameters"]["seeds"] == 2 and result["table"][0]["seeds"] == 2
+    assert "application/vnd.plotly.v1+json" in (tmp_path / "out.ipynb").read_text()
+
+
+@pytest.mark.parametrize("parameter, value, says", [
+    ("strnog", "x", "unknown parameter of 03_conf_loss 'strnog'. Near: strong"),
+    ("strong", "gpt3", "Near: gpt2"),
+    ("strong", "Qwen-7B", "Qwen/Qwen-7B"),
+    ("strong", "gpt2-xl", "openai-community/gpt2-xl")])
+def test_papermill_fails_within_seconds_and_says_why(parameter, value, says, tmp_path):
+    started = time.perf_counter()
+    done = papermill(tmp_path, "-p", parameter, value)
+    assert done.returncode == 1 and says in done.stderr, done.stderr[-2000:]
+    assert time.perf_counter() - started < 60  # importing torch and transformers is most of it
+
+
+@pytest.mark.parametrize("change, error, says", [
+    (dict(task="movie_snipets"), UnknownName, "Near: movie_snippets"),
+    (dict(weak="SmolLM-135M@4"), UnknownName, "SmolLM2-135M"),
+    (dict(strong="SmolLM2-135M@99"), ValueError, "1 to 30"),
+    (dict(method="prob"), UnknownName, "probe"),
+    (dict(losses="xent, confidance"), UnknownName, "Near: confidence"),
+    (dict(seeds=0), ValueError, "from 1"),
+    (dict(seeds="3"), TypeError, "whole number"),
+    (dict(n_train=41), ValueError, "even"),
+    (dict(n_test=40.0), TypeError, "float"),
+    (dict(results=3), TypeError, "path"),
+    (dict(task=5), TypeError, "name")])
+def test_setup_refuses_what_is_wrong(change, error, says):
+    with pytest.raises(error, match=says):
+        w2s.setup("03_conf_loss", **GOOD | change)
+
+
+def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):
+    cells = ["", "task = 'x'", "# Parameters\nstrnog = 'x'\nseeds: int = 3\n", "other = 1"]
+
+    class Shell:
+        user_ns = {"In": cells}
+
+    monkeypatch.setitem(sys.modules, "IPython", type("M", (), {"get_ipython": staticmethod(Shell)}))
+    assert notebook._injected() == ["strnog", "seeds"]
+    with pytest.raises(UnknownName, match="strnog"):
+        w2s.setup("03_conf_loss", **GOOD)
+
+
+@pytest.fixture
+def arms(words, tiny):
+    return w2s.run_arms("words", f"{tiny}@1", tiny, losses=("xent", "confidence"), n_train=96, n_val=32, n_test=64,
+                        seeds=2, method="probe", epochs=30)
+
+
+def test_figures_show_the_tables_numbers(arms):
+    table, by_seed = arms.table(), arms.by_seed()
+    figure = plots.accuracy(table, by_seed, "title")
+    bars = [t for t in figure.data if t.type == "bar"]
+    assert [b.y[0] for b in bars] == table.accuracy.tolist() and [b.x[0] for b in bars] == list(table.index)
+    assert [len(t.y) for t in figure.data if t.type == "scatter"] == [2] * 4
+    low = [b.y[0] - b.error_y.arrayminus[0] for b in bars]
+    assert low == pytest.approx(table.accuracy_low.tolist())
+    assert len({b.marker.color for b in bars}) == 4 and bars[0].marker.color == plots.COLOURS["weak supervisor"]
+
+
+def test_one_colour_an_arm_in_every_figure(arms):
+    table = arms.table().reset_index().assign(strong="m", pgr=0.5, pgr_low=0.4, pgr_high=0.6)
+    for figure in (plots.ladder(table, "t"), plots.pgr(table, arms.by_seed(), "t", x="arm")):
+        for trace in figure.data:
+            if trace.name:
+                assert plots.COLOURS[trace.name] in (trace.line.color, trace.marker.color)
+
+
+def test_renderer_follows_the_environment(monkeypatch):
+    monkeypatch.delenv("PLOTLY_RENDERER", raising=False)
+    monkeypatch.setenv("BROWSER_PATH", "/somewhere/chromium")
+    assert plots.use_renderer() == "plotly_mimetype+png"
+    monkeypatch.delenv("BROWSER_PATH")
+    monkeypatch.setattr(plots.shutil, "which", lambda name: None)
+    assert plots.use_renderer() == "plotly_mimetype+notebook_connected"
+
+
+RIGHT = {
+    "check_pgr": lambda w, s, c: (s - w) / (c - w),
+    "check_calibration_error": lambda p, y: metrics.calibration_error(p, y, resamples=0).value,
+    "check_most_confident": lambda p, share: p.max(1) >= sorted(p.max(1))[-round(share * len(p))],
+    "check_gap_closed": lambda w, s, c: (s.mean() - w.mean()) / (c.mean() - w.mean()),
+    "check_alpha": lambda progress: 0.75 * min(1, progress / 0.2),
+    "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * __import__("torch").nn.functional
+    .one_hot((logits.diff(dim=1)[:, 0] > logits.diff(dim=1)[:, 0].quantile(0.5)).long(), 2)}
+WRONG = {
+    "check_pgr": lambda w, s, c: min(1, max(0, (s - w) / (c - w))),  # clipped
+    "check_calibration_error": lambda p, y: abs(p.max(1).mean() - (p.argmax(1) == y).mean()),  # one bin
+    "check_most_confident": lambda p, share: p[:, 1] >= sorted(p[:, 1])[-round(share * len(p))],  # of class 1 only
+    "check_gap_closed": lambda w, s, c: ((s - w) / (c - w)).mean(),  # mean of ratios
+    "check_alpha": lambda progress: 0.75 if progress >= 0.2 else progress,  # jumps
+    "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * (logits.softmax(1) > 0.5)}
+
+
+@pytest.mark.parametrize("check", RIGHT)
+def test_exercise_checks_pass_the_right_answer_and_fail_a_planted_wrong_one(check, capsys):
+    assert getattr(exercises, check)(RIGHT[check]) and "right" in capsys.readouterr().out
+    assert not getattr(exercises, check)(WRONG[check])
+    assert not getattr(exercises, check)(lambda *a: None)
+    assert "expected" in capsys.readouterr().out
+
+
+def test_every_exercise_check_is_tested_and_used():
+    checks = {n for n in vars(exercises) if n.startswith("check_")}
+    used = {c for path in NOTEBOOKS.glob("*.ipynb") for c in checks if c in path.read_text()}
+    assert checks == set(RIGHT) == used

@@ -1,0 +1,110 @@
+"""Groups never cross, classes are balanced, and what is used does not depend on the seed."""
+import numpy as np
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb.splitting import at_least, deal, group_ids, hash_order, shuffle_groups
+from w2s_nb.tasks import Example
+
+
+def test_groups_join_through_chains():
+    group = group_ids([("a",), ("b",), ("a", "c"), ("c", "b"), ("d",)])
+    assert len(set(group[:4])) == 1 and group[4] != group[0]
+
+
+def test_hash_order_is_stable_when_examples_are_added():
+    ids = [f"{hash((i, 1)) & 0xffffffffffff:016x}" for i in range(50)]
+    group = np.arange(50) // 2
+    full = [ids[r] for r in hash_order(group, ids)]
+    part = [ids[:40][r] for r in hash_order(group[:40], ids[:40])]
+    assert [i for i in full if i in set(part)] == part
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_deal_keeps_groups_whole_and_classes_equal(seed):
+    rng = np.random.default_rng(seed)
+    group = np.sort(rng.integers(60, size=300))
+    label = rng.integers(2, size=300)
+    rows = shuffle_groups(np.arange(300), group, rng)
+    unit = np.arange(300) // 2
+    parts = deal(rows, label, group, unit, {"a": 20, "b": 30, "c": 30})
+    for part, n in (("a", 20), ("b", 30), ("c", 30)):
+        assert np.bincount(label[parts[part]], minlength=2).tolist() == [n, n]
+    groups = [set(group[rows]) for rows in parts.values()]
+    assert not (groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2])
+
+
+def test_a_question_keeps_its_right_and_its_wrong_answer():
+    group = np.repeat(np.arange(10), 6)  # ten passages of three questions of two answers
+    label, unit = np.tile([1, 0], 30), np.arange(60) // 2
+    parts = deal(np.arange(60), label, group, unit, {"a": 10, "b": 13})
+    for part, n in (("a", 10), ("b", 13)):
+        assert len(parts[part]) == 2 * n and (np.unique(unit[parts[part]], return_counts=True)[1] == 2).all()
+
+
+def test_shuffle_keeps_groups_contiguous_and_every_row():
+    group = np.repeat(np.arange(20), 3)
+    rows = shuffle_groups(np.arange(60), group, np.random.default_rng(1))
+    assert sorted(rows) == list(range(60)) and (np.diff(group[rows]) != 0).sum() == 19
+    assert rows.tolist() != list(range(60))
+
+
+def test_at_least_does_not_cut_a_group():
+    label, group = np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 1, 2])
+    head, tail = at_least(np.arange(6), label, group, 2)
+    assert head.tolist() == [0, 1, 2, 3, 4] and tail.tolist() == [5]
+
+
+def test_seeds_deal_the_same_examples_differently(words):
+    other = w2s.load_task("words", seed=1, n_train=96, n_val=32, n_test=64)
+    def used(t):
+        return set(t.supervisor.ids) | set(t.student.ids) | set(t.validation.ids)
+    assert len(used(words) & used(other)) > 0.9 * len(used(words))  # all, but for groups that do not divide evenly
+    assert words.test.ids.tolist() == other.test.ids.tolist()
+    assert set(words.student.ids) != set(other.student.ids)
+
+
+def test_splits_are_disjoint_balanced_and_grouped(words):
+    ids = [set(s.ids) for s in words.splits]
+    assert sum(map(len, ids)) == len(set.union(*ids)) == 96 + 96 + 32 + 64
+    assert all(s.hard_label.mean() == 0.5 for s in words.splits)
+    groups = [set(s.group) for s in words.splits]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert all(len(i) == 16 and int(i, 16) >= 0 for i in words.student.ids)
+
+
+def test_a_bigger_test_set_contains_the_smaller(words):
+    bigger = w2s.load_task("words", n_train=96, n_val=32, n_test=100)
+    assert set(words.test.ids) <= set(bigger.test.ids)
+
+
+def test_ids_do_not_change():
+    assert w2s.data.example_id("words", Example(("w5 w1",), 1)) == "a1f7f6d5806bad51"
+
+
+@pytest.mark.parametrize("sizes", [dict(n_train=97), dict(n_train=0), dict(n_test=True), dict(n_val=3.0),
+                                   dict(n_train=10_000), dict(n_test=5_000)])
+def test_impossible_sizes_are_refused_with_what_exists(words, sizes):
+    with pytest.raises(ValueError, match="expected an even whole number|balanced examples"):
+        w2s.load_task("words", **sizes)
+
+
+def test_everything_is_used_when_no_size_is_given(words):
+    task = w2s.load_task("words")
+    assert abs(len(task.supervisor) - len(task.student)) <= 4
+    assert sum(len(s) for s in task.splits) > 0.85 * task.counts["examples"]
+
+
+def test_repeats_and_test_ties_are_dropped_and_counted():
+    rows = {"train": [dict(q="a", t="x", y=0), dict(q="a", t="x", y=0), dict(q="z", t="tied", y=1),
+                      *[dict(q=f"q{i}", t=f"t{i}", y=i % 2) for i in range(40)]],
+            "test": [dict(q="z", t="u", y=1), *[dict(q=f"v{i}", t=f"s{i}", y=i % 2) for i in range(21)]]}
+
+    @w2s.register_task("tied", lambda: rows, max_len=8)
+    def tied(row):
+        """Test."""
+        yield Example((row["t"],), row["y"], (row["q"],))
+
+    task = w2s.load_task("tied", n_train=8, n_val=4, n_test=6)
+    assert task.counts["dropped with repeated texts"] == 1
+    assert task.counts["training examples tied to the test split"] == 1

@@ -1,0 +1,129 @@
+"""Formatters, sources and their fallbacks, on made rows and, where `W2S_DATA` is set, on real files."""
+import os
+
+import datasets
+import numpy as np
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb import sources
+from w2s_nb.registry import TASKS
+
+SCIQ = dict(question="What do plants breathe?", distractor1="iron", distractor2="salt", distractor3="oil",
+            correct_answer="carbon dioxide", support="Plants take in carbon dioxide.")
+
+
+def made(name, row):
+    return list(TASKS[name].examples(row))
+
+
+def test_multiple_choice_gives_one_right_and_one_wrong_answer():
+    right, wrong = made("sciq", SCIQ)
+    assert (right.label, wrong.label) == (1, 0) and right.keys == wrong.keys
+    assert right.texts[0].endswith("Answer: carbon dioxide") and "carbon" not in wrong.texts[0]
+    assert made("sciq", SCIQ) == [right, wrong], "the wrong answer is drawn anew"
+
+
+def test_the_form_of_the_answer_does_not_give_the_label_away():
+    right, wrong = made("sciq", SCIQ)
+    prefix = os.path.commonprefix([right.texts[0], wrong.texts[0]])
+    assert prefix.endswith("Answer: ")
+
+
+def test_cosmos_never_uses_none_of_the_above():
+    row = dict(context="c", question="q", answer0="None of the above choices .", answer1="a", answer2="b",
+               answer3="d", label=0)
+    assert made("cosmos_qa", row) == []
+    for answer in range(1, 4):
+        assert all("None" not in e.texts[0] for e in made("cosmos_qa", row | {"label": answer}))
+
+
+def test_hh_is_a_pair_and_its_order_is_drawn():
+    rows = [dict(chosen=f"\n\nHuman: q{i}\n\nAssistant: good", rejected=f"\n\nHuman: q{i}\n\nAssistant: bad")
+            for i in range(200)]
+    examples = [made("anthropic_hh", row)[0] for row in rows]
+    assert all(e.texts[e.label].endswith("good") and e.texts[1 - e.label].endswith("bad") for e in examples)
+    assert 70 < sum(e.label for e in examples) < 130
+    assert examples[0].keys == ("Human: q0",)
+
+
+def test_boolq_reads_question_and_passage():
+    example, = made("boolq", dict(question="is it so", answer=True, passage="It is."))
+    assert example.texts == ("Passage: It is.\nQuestion: is it so?",) and example.label == 1
+
+
+def test_a_local_folder_comes_before_the_hub(tmp_path, monkeypatch):
+    rows = [SCIQ | {"question": f"question {i}", "support": ""} for i in range(40)]
+    (tmp_path / "sciq").mkdir()
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "sciq" / "validation.parquet")
+    monkeypatch.setenv("W2S_DATA", str(tmp_path))
+    task = w2s.load_task("sciq", n_train=12, n_val=4, n_test=8)
+    assert task.counts["rows read"] == 40 and len(task.test) == 8
+
+
+def test_the_hub_out_of_reach_says_what_to_put_where(monkeypatch):
+    monkeypatch.delenv("W2S_DATA", raising=False)
+    with pytest.raises(sources.DataUnavailable, match=r"google/boolq .*W2S_DATA/boolq/.*movie_snippets"):
+        w2s.load_task("boolq")
+
+
+def test_a_script_on_the_hub_is_read_from_its_parquet_branch(monkeypatch):
+    asked = []
+
+    def load_dataset(id, *, split, streaming, revision, data_dir):
+        asked.append((id, split, revision))
+        if revision != "refs/convert/parquet":
+            raise RuntimeError("Dataset scripts are no longer supported, but found cosmos_qa.py")
+        return [dict(context=f"{split}{i}", question="q", answer0="a", answer1="b", answer2="c", answer3="d", label=1)
+                for i in range(30)]
+
+    monkeypatch.delenv("W2S_DATA", raising=False)
+    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
+    rows = sources.rows_of(TASKS["cosmos_qa"])
+    assert len(rows["train"]) == len(rows["test"]) == 30
+    assert asked[1] == ("allenai/cosmos_qa", "train", "refs/convert/parquet")
+
+
+def test_a_streamed_set_is_read_to_its_limit(monkeypatch):
+    def load_dataset(id, *, split, streaming, revision, data_dir):
+        assert streaming and len(revision) == 40
+        return (dict(title="", content=str(i), label=i % 2) for i in range(10**9))
+
+    monkeypatch.delenv("W2S_DATA", raising=False)
+    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
+    assert len(sources.rows_of(TASKS["amazon_polarity"])["train"]) == 60_000
+
+
+@pytest.mark.parametrize("name", ["movie_snippets", "amazon_snippets", "tweet_snippets"])
+def test_embedded_texts(name):
+    task = w2s.load_task(name, n_train=100, n_val=40, n_test=100)
+    texts = {t for s in task.splits for (t,) in s.texts}
+    assert len(texts) == 340 and not any("&amp;" in t for t in texts)
+    assert all(s.hard_label.mean() == 0.5 for s in task.splits)
+
+
+@pytest.mark.parametrize("name", ["boolq", "cosmos_qa", "sciq", "anthropic_hh", "amazon_polarity"])
+def test_real_files_load_balanced_and_disjoint(name, real_data, tmp_path, monkeypatch):
+    if name == "amazon_polarity":  # a stand-in with the same columns
+        (tmp_path / name).symlink_to(real_data / "amazon_fine_foods")
+        monkeypatch.setenv("W2S_DATA", str(tmp_path))
+    task = w2s.load_task(name, n_train=200, n_val=50, n_test=200)
+    assert all(s.hard_label.mean() == 0.5 for s in task.splits)
+    groups = [set(s.group) for s in task.splits]
+    assert sum(map(len, groups)) == len(set.union(*groups)), "a question or passage stands in two splits"
+    first = [x[0].rpartition("\nAnswer:")[0] if "Answer:" in x[0] else x[0] for s in task.splits for x in s.texts]
+    owner = {}
+    for text, part in zip(first, [s.name for s in task.splits for _ in s.texts]):
+        assert owner.setdefault(text, part) == part, "one question in two splits"
+    if name in ("sciq", "cosmos_qa"):
+        by_question = {}
+        for split in task.splits:
+            for (text,), label in zip(split.texts, split.hard_label):
+                by_question.setdefault(text.rpartition("\nAnswer:")[0], []).append(label)
+        assert all(np.mean(v) == 0.5 for v in by_question.values())
+
+
+def test_hh_label_is_not_visible_in_position(real_data):
+    task = w2s.load_task("anthropic_hh", n_train=200, n_val=50, n_test=200)
+    longer = np.array([len(a) < len(b) for a, b in task.student.texts])
+    assert task.student.arity == 2 and abs((longer == task.student.hard_label).mean() - 0.5) < 0.15

@@ -1,0 +1,61 @@
+"""`python -m w2s_nb assets` fetches the embedded model and texts; `python -m w2s_nb demo` runs the main result."""
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from . import config
+
+DEMO = ("00_tour", "03_conf_loss")
+
+
+def assets() -> None:
+    """Fetches and checks every embedded asset and converts the model, saying where they are."""
+    from .assets import ASSETS, fetch
+    from .models import folder, resolve
+    from .models.names import EMBEDDED
+
+    for name in ASSETS:
+        fetch(name)
+    print(f"embedded model: {folder(resolve(EMBEDDED))}\nembedded texts: {config.cache() / 'assets'}")
+
+
+def demo() -> None:
+    """Executes the demo's notebooks with their defaults by papermill, and prints the last one's table."""
+    import papermill
+
+    notebooks = Path(__file__).resolve().parents[1] / "notebooks"
+    out = config.home().parent / "demo"
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    for name in DEMO:
+        print(f"{name}: running")
+        papermill.execute_notebook(notebooks / f"{name}.ipynb", out / f"{name}.ipynb", kernel_name="python3",
+                                   parameters={"results": str(out / f"{name}.json")}, cwd=out)
+    show(json.loads((out / f"{DEMO[-1]}.json").read_text()))
+    print(f"\n{time.perf_counter() - started:.0f} s. Executed notebooks:")
+    print("\n".join(f"  {out / name}.ipynb" for name in DEMO))
+
+
+def show(result: dict) -> None:
+    """Prints a notebook's result: accuracy and PGR of each arm with their 95 % intervals."""
+    def cell(row: dict, name: str) -> str:
+        if row.get(name) is None:
+            return ""
+        low, high = (row[f"{name}_{end}"] for end in ("low", "high"))
+        return f"{row[name]:.3f} [{'-inf' if low is None else f'{low:.3f}'}, {'inf' if high is None else f'{high:.3f}'}]"
+
+    p, rows = result["parameters"], result["table"]
+    print(f"\n{p['task']}, supervisor {p['weak']}, student {p['strong']}, method {p['method']}: {p['n_train']} training "
+          f"examples a half, {rows[0]['n_test']} test examples, {rows[0]['seeds']} seed(s); value [95 % interval]\n")
+    print(f"{'arm':<22}{'test accuracy':<24}{'PGR':<26}{'agreement with supervisor'}")
+    for row in rows:
+        print(f"{row['arm']:<22}{cell(row, 'accuracy'):<24}{cell(row, 'pgr'):<26}{cell(row, 'agreement')}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m w2s_nb", description=__doc__)
+    parser.add_argument("command", choices=["assets", "demo"])
+    {"assets": assets, "demo": demo}[parser.parse_args().command]()

@@ -1,0 +1,76 @@
+"""A fit as everything after it sees it: predictions of identified examples, at three checkpoints."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from . import store
+from .data import Split
+from .labels import SoftLabels
+from .metrics import Estimate, accuracy
+
+STOPS = ("last", "validation", "oracle")
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A trained model, as its predictions on the splits of its task.
+
+    Attributes:
+        address: where the store keeps it.
+        record: config, summary, metrics, versions, machine, seconds.
+        predictions: rows (split, id, last, validation, oracle), the last three P(y = 1) at those checkpoints.
+        curve: rows (step, progress, train_loss, ...) of the checkpoints looked at.
+        stop: the checkpoint that stands for the fit: 'last', 'validation' or 'oracle'.
+    """
+
+    address: str
+    record: dict
+    predictions: pd.DataFrame
+    curve: pd.DataFrame
+    stop: str
+
+    def __repr__(self) -> str:
+        summary = self.record["summary"]
+        return (f"Fit({summary['model']}, {summary['task']}, {summary['method']}, {summary['loss']} on "
+                f"{summary['labels']}, seed {summary['seed']}, stop {self.stop})")
+
+    def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
+        """(n, 2) class probabilities of a split's examples, at the fit's checkpoint or another.
+
+        Raises:
+            ValueError: the split was not among those predicted, such as the one trained on; 'oracle' beyond test.
+        """
+        column = self.predictions.set_index("id")[stop or self.stop]
+        missing = ~np.isin(split.ids, column.index)
+        if missing.any():
+            raise ValueError(f"{self!r} holds predictions of {sorted(self.predictions['split'].unique())} of its own "
+                             f"task and seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there")
+        p1 = column.loc[split.ids].to_numpy(dtype=np.float64)
+        if np.isnan(p1).any():
+            raise ValueError(f"checkpoint {stop or self.stop!r} has predictions of the test split only")
+        return np.stack([1 - p1, p1], axis=1)
+
+    def label(self, split: Split) -> SoftLabels:
+        """Weak labels: this model's probabilities for a split, and for the validation split that early stopping needs.
+
+        Raises:
+            ValueError: the model was trained on the split; weak labels are for examples held out from it.
+        """
+        if set(split.ids) & set(self.record["trained_on"]):
+            raise ValueError(f"{self!r} was trained on examples of {split.name!r}; weak labels are predictions for "
+                             f"examples held out from the supervisor")
+        splits = [split] if split.task is None or split.name == "validation" else [split, split.task.validation]
+        ids, probs = (np.concatenate(x) for x in zip(*((s.ids, self.predict(s)) for s in splits)))
+        return SoftLabels(ids, probs, self.record["summary"]["model"], self.address)
+
+    def accuracy(self, split: Split, *, stop: str | None = None) -> Estimate:
+        """Accuracy against ground truth on a split, with its interval over examples."""
+        return accuracy(self.predict(split, stop=stop), split.hard_label)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The trained tensors at the fit's checkpoint, if it was made with `keep_weights=True`."""
+        return store.weights(self.address)
