@@ -25,7 +25,7 @@ def test_accuracy_and_its_interval():
     estimate = metrics.accuracy(answers(0.8), ONES)
     assert estimate.value == 0.8 and (estimate.n, estimate.seeds) == (1000, 1)
     half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
-    assert estimate.low == pytest.approx(0.8 - half, abs=0.005) and estimate.high == pytest.approx(0.8 + half, abs=0.005)
+    assert (estimate.low, estimate.high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.005)
     assert f"{estimate:.2f}".startswith("0.80 [")
 
 

@@ -14,7 +14,8 @@ from w2s_nb.registry import MODELS, UnknownName
 from w2s_nb.tokens import Tokens, tokenize
 
 CPU = torch.device("cpu")
-TEXTS = [[5, 9, 0, 7], [0, 0, 12], [8], [20, 21, 22, 23, 24, 25, 26, 0], [30, 31, 0, 0, 0]]  # id 0 is pad, eos, a word
+# id 0 is padding, end of text, and a word
+TEXTS = [[5, 9, 0, 7], [0, 0, 12], [8], [20, 21, 22, 23, 24, 25, 26, 0], [30, 31, 0, 0, 0]]
 
 
 def classifier(path, method="full", arity=1, **options):
@@ -25,7 +26,8 @@ def classifier(path, method="full", arity=1, **options):
 
 def tokens(texts, arity=1):
     ids = tuple(np.array(t, dtype=np.int32) for t in texts)
-    return Tokens(ids, np.zeros(len(ids), bool), tuple(hashlib.sha256(i.tobytes()).hexdigest()[:16] for i in ids), arity)
+    keys = tuple(hashlib.sha256(i.tobytes()).hexdigest()[:16] for i in ids)
+    return Tokens(ids, np.zeros(len(ids), bool), keys, arity)
 
 
 def padded(texts, side, extra):

@@ -24,7 +24,8 @@ def papermill(cwd, *parameters):
 
 def test_a_notebook_runs_from_another_folder_and_writes_its_table(tiny, tmp_path):
     done = papermill(tmp_path, "-p", "weak", f"{tiny}@1", "-p", "strong", tiny, "-p", "results", "out.json", "-p",
-                     "method", "probe", "-p", "n_train", "40", "-p", "n_val", "20", "-p", "n_test", "40", "-p", "seeds", "2")
+                     "method", "probe", "-p", "n_train", "40", "-p", "n_val", "20", "-p", "n_test", "40", "-p",
+                     "seeds", "2")
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((tmp_path / "out.json").read_text())
     assert [row["arm"] for row in result["table"]] == ["weak supervisor", "student, naive", "student, confidence",

@@ -12,6 +12,6 @@ from .store import results
 from .tasks import Example, Hub, register_task
 from .tokens import split_report
 
-__all__ = ["LOSSES", "METHODS", "MODELS", "TASKS", "Arms", "Example", "Fit", "Hub", "Recipe", "Run", "SoftLabels",
-           "Split", "Task", "by_seed_of", "fit", "load_task", "pgr", "register_loss", "register_task", "resolve", "results",
-           "run_arms", "setup", "split_report", "table_of"]
+__all__ = ["Arms", "Example", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels", "Split",
+           "TASKS", "Task", "by_seed_of", "fit", "load_task", "pgr", "register_loss", "register_task", "resolve",
+           "results", "run_arms", "setup", "split_report", "table_of"]

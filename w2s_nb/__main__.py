@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -44,12 +45,13 @@ def show(result: dict) -> None:
     def cell(row: dict, name: str) -> str:
         if row.get(name) is None:
             return ""
-        low, high = (row[f"{name}_{end}"] for end in ("low", "high"))
-        return f"{row[name]:.3f} [{'-inf' if low is None else f'{low:.3f}'}, {'inf' if high is None else f'{high:.3f}'}]"
+        low, high = row[f"{name}_low"], row[f"{name}_high"]  # null where the interval is unbounded
+        return f"{row[name]:.3f} [{-math.inf if low is None else low:.3f}, {math.inf if high is None else high:.3f}]"
 
     p, rows = result["parameters"], result["table"]
-    print(f"\n{p['task']}, supervisor {p['weak']}, student {p['strong']}, method {p['method']}: {p['n_train']} training "
-          f"examples a half, {rows[0]['n_test']} test examples, {rows[0]['seeds']} seed(s); value [95 % interval]\n")
+    print(f"\n{p['task']}, supervisor {p['weak']}, student {p['strong']}, method {p['method']}: {p['n_train']} "
+          f"training examples a half, {rows[0]['n_test']} test examples, {rows[0]['seeds']} seed(s);\n"
+          f"value [95 % interval]\n")
     print(f"{'arm':<22}{'test accuracy':<24}{'PGR':<26}{'agreement with supervisor'}")
     for row in rows:
         print(f"{row['arm']:<22}{cell(row, 'accuracy'):<24}{cell(row, 'pgr'):<26}{cell(row, 'agreement')}")

@@ -11,6 +11,7 @@ from . import metrics
 from .data import Task, load_task
 from .fits import Fit
 from .fitting import fit
+from .losses import loss_args as check_loss_args
 
 WEAK, CEILING = "weak supervisor", "strong ceiling"
 
@@ -97,7 +98,12 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
         n_train, n_val, n_test: as in `load_task`.
         fit_args: passed to every `fit`, such as method, epochs, lr.
     """
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if isinstance(losses, str):
+        raise TypeError(f"losses = {losses!r}; expected several names, such as ({losses!r},)")
+    losses, loss_args = list(dict.fromkeys(losses)), loss_args or {}
+    for loss in (*losses, *loss_args):
+        check_loss_args(loss, loss_args.get(loss))
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in chosen]
     fits: dict[str, list[Fit]] = {arm: [] for arm in (WEAK, *map(student_name, losses), CEILING)}
     for t in tasks:  # the ceiling first: the deepest model's activations serve the shallower ones
@@ -107,7 +113,7 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
         fits[WEAK].append(supervisor)
         for loss in losses:
             fits[student_name(loss)].append(fit(strong, t.student, labels, loss=loss, seed=t.seed,
-                                                loss_args=(loss_args or {}).get(loss), **fit_args))
+                                                loss_args=loss_args.get(loss), **fit_args))
     return Arms(weak, strong, tasks, fits)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import platform
 import sys
@@ -20,9 +21,21 @@ def home() -> Path:
     """Folder of fits, activations and tokens: `W2S_HOME`, else `papermill_runs/store` of the checkout (or of here)."""
     if os.environ.get("W2S_HOME"):
         return Path(os.environ["W2S_HOME"]).expanduser().resolve()
-    checkout = Path(__file__).resolve().parents[1]
-    root = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
-    return root / "papermill_runs" / "store"
+    return (_checkout() or Path.cwd()) / "papermill_runs" / "store"
+
+
+def _checkout() -> Path | None:
+    """The folder this package is run from, if it is a checkout of the project."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
+def shown(path: Path) -> str:
+    """A path as notebooks print it: relative to the checkout or to the home folder where it lies below one."""
+    path = Path(path).absolute()
+    if _checkout() and path.is_relative_to(_checkout()):
+        return str(path.relative_to(_checkout()))
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def cache() -> Path:
@@ -72,8 +85,8 @@ def machine() -> str:
 def progress(*args, **kwargs) -> tqdm:
     """A text progress bar on a terminal and in a notebook, none in a log file; `TQDM_DISABLE=1` silences it."""
     kernel = "ipykernel" in sys.modules and not sys.stderr.isatty()
-    return tqdm(*args, disable=False if kernel and not os.environ.get("TQDM_DISABLE") else None, leave=False,
-                mininterval=2.0 if kernel else 0.1, **kwargs)
+    silent = bool(os.environ.get("TQDM_DISABLE")) or not (kernel or sys.stderr.isatty())
+    return tqdm(*args, disable=silent, leave=False, mininterval=2.0 if kernel else 0.1, **kwargs)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -90,15 +103,17 @@ def write_atomic(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def strict(value):
+    """A value as strict JSON takes it: numpy's become Python's, NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {str(k): strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(v) for v in value]
+    if hasattr(value, "tolist"):
+        return strict(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, content: dict) -> None:
     """Writes strict JSON atomically; NaN and infinity become null."""
-    def finite(value):
-        if isinstance(value, dict):
-            return {str(k): finite(v) for k, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [finite(v) for v in value]
-        if hasattr(value, "tolist"):
-            return finite(value.tolist())
-        return None if isinstance(value, float) and value - value != 0 else value
-
-    write_atomic(path, (json.dumps(finite(content), indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(path, (json.dumps(strict(content), indent=1, allow_nan=False) + "\n").encode())

@@ -4,10 +4,12 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from .config import data_dir
 from .registry import TASKS
 from .sources import rows_of
 from .splitting import at_least, deal, group_ids, hash_order, shuffle_groups
@@ -110,7 +112,7 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
         if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 2 or n % 2):
             raise ValueError(f"{label} = {n!r}; expected an even whole number from 2, half of it of each class")
     spec = TASKS[name]
-    examples, unit, is_test, counts = _prepared(spec)
+    examples, unit, is_test, counts = _prepared(spec, data_dir())
     label, group = np.array([e.label for e in examples]), group_ids([(*e.keys, *e.texts) for e in examples])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:
@@ -134,8 +136,9 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
         if wanted and len(parts[part]) != wanted:
             raise ValueError(f"task {name!r}: whole groups leave {len(parts[part])} examples for {part} where {wanted} "
                              f"were asked for; ask for fewer")
-    counts["training examples tied to the test split"] = len(examples) - len(pool) - len(test_pool)
-    counts["left over by balance and size"] = len(pool) + len(test_pool) - sum(map(len, parts.values()))
+    counts = counts | {
+        "training examples tied to the test split": len(examples) - len(pool) - len(test_pool),
+        "left over by balance and size": len(pool) + len(test_pool) - sum(map(len, parts.values()))}
     return _task(spec, seed, examples, label, group, parts, counts)
 
 
@@ -162,10 +165,11 @@ def example_id(task: str, example: Example) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _prepared(spec: TaskSpec) -> tuple[list[Example], np.ndarray, np.ndarray | None, dict[str, int]]:
+def _prepared(spec: TaskSpec, local: Path | None) -> tuple[list[Example], np.ndarray, np.ndarray | None, dict]:
     """Examples of all rows; (n,) the row of each; (n,) which are of an official test split, or None; counts.
 
     A row with a text that stands already is dropped whole, so that a question keeps as many right as wrong answers.
+    `local` is the folder of local files, where there is one: another folder, other rows.
     """
     rows, examples, unit, is_test, n_rows, n_examples = rows_of(spec), {}, [], [], 0, 0
     for origin in sorted(rows, key="test".__ne__):  # test first: what stands in both splits counts as test

@@ -92,7 +92,7 @@ def _run(lm, batch: dict[str, torch.Tensor], keep: Callable, first: int = 1) -> 
 
 def _stored(kind: str, checkpoint: Checkpoint, tokens: Tokens, compute, pack, read, usable) -> list[np.ndarray]:
     """One array a text, from shards on disk; what is missing is computed, longest texts together, and stored."""
-    folder = home() / "activations" / f"{kind}-{digest(checkpoint)}-{precision()}-{_code()}"
+    folder = home() / "activations" / f"{kind}-{digest(checkpoint)}-{precision()}-{code()}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):  # one process computes, others wait and read
         index = _index(folder, usable)
@@ -113,7 +113,7 @@ def _stored(kind: str, checkpoint: Checkpoint, tokens: Tokens, compute, pack, re
 
 
 @functools.cache
-def _code() -> str:
+def code() -> str:
     """Version of the code that decides an activation."""
     return code_version(_run, last_token, trunk, loading.load_lm)[:8]
 

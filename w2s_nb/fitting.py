@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import features, losses, store, training
+from . import features, losses, store, tokens, training
 from . import inputs as inputs_module
 from .config import device, machine, precision, versions
 from .data import Split
@@ -22,7 +22,7 @@ from .labels import SoftLabels
 from .metrics import auroc, calibration_error, correct
 from .models import HEADS, Checkpoint, build, classifier, compact_embedding, digest, loading, probe, resolve, settle
 from .registry import LOSSES, UnknownName
-from .tokens import tokenize
+from .tokens import join, tokenize
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     if split.task is None:
         raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
     task, weak = split.task, labels is not None
-    labels = labels or SoftLabels.truth(split)
+    labels = labels if weak else SoftLabels.truth(split)
     validation = labels if weak else SoftLabels.truth(task.validation)
     covered = validation.covers(task.validation)
     stop = stop or ("validation" if covered and (weak or method == "probe") else "last")
@@ -96,15 +96,16 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         raise ValueError(f"stop {stop!r}; expected one of {', '.join(STOPS)}" + (
             "" if covered else ", and not 'validation': the labels do not cover the validation split"))
     checkpoint = settle(checkpoint)
-    settings = replace(settings, evals=settings.evals or (4 if weak else 1), max_len=settings.max_len or task.max_len,
-                       lr=settings.lr or checkpoint.lr * (10 if method == "lora" else 1))
+    defaults = {"evals": 4 if weak else 1, "max_len": task.max_len,
+                "lr": checkpoint.lr * (10 if method == "lora" else 1)}
+    settings = replace(settings, **{k: v for k, v in defaults.items() if getattr(settings, k) is None})
     plan = Plan(checkpoint, split, labels.of(split), validation.of(task.validation) if covered else None, method,
                 settings, loss, args, seed, stop if keep_weights else None)
     config = {
         "model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
         "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "keep_weights": plan.keep_weights,
         "splits": {s.name: s.fingerprint for s in (split, *_evaluated(split))}, "labels": plan.label_fingerprint,
-        "code": [_code(), store.code_version(LOSSES[loss])]}
+        "code": [_code(), losses.code(loss)]}
     address = store.address(config)
     with store.lock(address):
         found = store.read(address)
@@ -161,17 +162,23 @@ def _settings(method: str, recipe: dict) -> Recipe:
     settings = replace(METHODS[method], **recipe)
     if settings.head_init not in HEADS:
         raise ValueError(f"head_init {settings.head_init!r}; expected one of {', '.join(HEADS)}")
-    for name in ("epochs", "batch_size", "top_layers", "lora_rank"):
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{name} = {getattr(settings, name)!r}; expected a whole number from 1")
+    for name in ("epochs", "batch_size", "evals", "max_len", "top_layers", "lora_rank"):
+        value = getattr(settings, name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+    for name in ("lr", "head_lr", "weight_decay", "warmup"):
+        value = getattr(settings, name)
+        if value is not None and not (isinstance(value, (int, float)) and value >= 0):
+            raise ValueError(f"{name} = {value!r}; expected a number from 0")
     return settings
 
 
 @functools.cache
 def _code() -> str:
     """Version of the code that decides a fit's result."""
-    return store.code_version(training.schedule, training.backward, training.train, training.predict, inputs_module,
-                              classifier, loading.load_lm, features.last_token, features.trunk, _inputs, _train)
+    return features.code() + store.code_version(training.schedule, training.backward, training.train, training.predict, inputs_module,
+                              classifier, loading.load_lm, tokens._encode, correct, _evaluated,
+                              _inputs, _train)
 
 
 def _evaluated(split: Split) -> list[Split]:
@@ -180,35 +187,43 @@ def _evaluated(split: Split) -> list[Split]:
     return [split.task.student, *others] if split.name == "supervisor" else others
 
 
-def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], np.ndarray | None]:
-    """Inputs of each split, the first being the one trained on, and the vocabulary they were renumbered to."""
-    checkpoint, settings = plan.checkpoint, plan.settings
-    tokens = [tokenize(s, checkpoint, settings.max_len) for s in splits]
+def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np.ndarray]]:
+    """Inputs of each split, the first being the one trained on, and what they were made with.
+
+    That is the `mean` and `std` (d,) that standardise a probe's features, or the `vocabulary` (u,) of token ids that a
+    compact embedding was cut to.
+    """
+    checkpoint, settings, split = plan.checkpoint, plan.settings, splits[0]
+    parts = [tokenize(s, checkpoint, settings.max_len) for s in splits]
+    ends = np.cumsum([len(part.ids) for part in parts])
+    spans = [slice(end - len(part.ids), end) for end, part in zip(ends, parts)]
     if plan.method == "probe":
-        states = [features.last_token(checkpoint, t) for t in tokens]
-        mean, std = states[0].mean(axis=0), states[0].std(axis=0) + 1e-6
-        return [FeatureInputs(torch.from_numpy((s - mean) / std), t.arity) for s, t in zip(states, tokens)], None
+        states = features.last_token(checkpoint, join(parts))
+        mean, std = states[spans[0]].mean(axis=0), states[spans[0]].std(axis=0) + 1e-6
+        states = torch.from_numpy((states - mean) / std)
+        return [FeatureInputs(states[span], split.arity) for span in spans], {"mean": mean, "std": std}
     if plan.method == "top":
-        depth = max(0, checkpoint.layers - settings.top_layers)
-        return [TrunkInputs(features.trunk(checkpoint, depth, t), t.arity) for t in tokens], None
-    compact = plan.method == "full" and not plan.keep_weights
-    used = np.unique(np.concatenate([i for t in tokens for i in t.ids])) if compact else None
-    return [TokenInputs(t, used) for t in tokens], used
+        states = features.trunk(checkpoint, max(0, checkpoint.layers - settings.top_layers), join(parts))
+        return [TrunkInputs(states[span], split.arity) for span in spans], {}
+    if plan.method == "lora" or plan.keep_weights:
+        return [TokenInputs(part) for part in parts], {}
+    used = np.unique(np.concatenate(join(parts).ids))
+    return [TokenInputs(part, used) for part in parts], {"vocabulary": used}
 
 
 def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:
     """Trains, and predicts the task's other splits at the three checkpoints: metrics, predictions, curve, weights."""
     torch.manual_seed(plan.seed)
     split, settings, others, test = plan.split, plan.settings, _evaluated(plan.split), plan.split.task.test
-    (own, *rest), used = _inputs(plan, [split, *others])
+    (own, *rest), made_with = _inputs(plan, [split, *others])
     inputs = dict(zip((s.name for s in others), rest))
     if plan.method == "probe":
         net = probe(own.features.shape[1], split.arity).to(device())
     else:
         net = build(plan.checkpoint, plan.method, split.arity, head_init=settings.head_init, device=device(),
                     top_layers=settings.top_layers, lora_rank=settings.lora_rank)
-    if used is not None:
-        compact_embedding(net, torch.from_numpy(used).long())
+    if "vocabulary" in made_with:
+        compact_embedding(net, torch.from_numpy(made_with["vocabulary"]).long())
     curve, kept, best, weights = [], {}, dict.fromkeys(STOPS, -1.0), None
 
     def evaluate(step: int, train_loss: float) -> None:
@@ -239,4 +254,6 @@ def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.
     metrics = {f"accuracy_{stop}": float(correct(kept[stop]["test"], test.hard_label).mean()) for stop in STOPS}
     metrics |= {metric.__name__: metric(kept["last"]["test"], test.hard_label, resamples=0).value
                 for metric in (auroc, calibration_error)}
+    if weights and plan.method == "probe":
+        weights |= {name: torch.from_numpy(value) for name, value in made_with.items()}
     return metrics, predictions, pd.DataFrame(curve), weights

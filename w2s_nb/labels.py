@@ -82,7 +82,7 @@ class SoftLabels:
         return replace(self, probs=np.eye(2)[self.hard], source=f"{self.source}, hard")
 
     def flip(self, rate: float, *, seed: int = 0) -> SoftLabels:
-        """The labels with a share `rate` of them, drawn at random, turned over: round(rate * n) rows, no more."""
+        """The labels with a share `rate` of all n, drawn at random, turned over: round(rate * n) rows, no more."""
         if not 0 <= rate <= 1:
             raise ValueError(f"flip rate {rate!r}; expected a share in [0, 1]")
         rows = np.random.default_rng(seed).permutation(len(self))[:round(rate * len(self))]
@@ -90,7 +90,12 @@ class SoftLabels:
         probs[rows] = probs[rows, ::-1]
         return replace(self, probs=probs, source=f"{self.source}, {rate:.0%} flipped")
 
-    def select(self, keep) -> SoftLabels:
-        """The labels at `keep`, an index or mask (n,); train on them with `split.take` of the same ids."""
-        rows = np.arange(len(self))[keep]
-        return SoftLabels(self.ids[rows], self.probs[rows], f"{self.source}, {len(rows)} of {len(self)}", self.address)
+    def select(self, split: Split, keep) -> SoftLabels:
+        """The labels without those of a split's examples outside `keep`, an index or mask (n,) of the split.
+
+        Labels of other examples, such as the validation split's, stay. Train on them with `split.take(keep)`.
+        """
+        kept = split.take(keep)
+        rows = ~np.isin(self.ids, split.ids) | np.isin(self.ids, kept.ids)
+        return replace(self, ids=self.ids[rows], probs=self.probs[rows],
+                       source=f"{self.source}, {len(kept)} of {len(split)}")

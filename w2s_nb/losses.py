@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from .registry import LOSSES
+from .store import code_version
 
 _FIXED = ("logits", "targets", "progress")
 
@@ -57,6 +58,11 @@ def _check(logits: torch.Tensor, targets: torch.Tensor) -> None:
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits, targets.to(logits), reduction="none")
+
+
+def code(name: str) -> str:
+    """Version of the code of a registered loss and of what all losses share, for addresses."""
+    return code_version(LOSSES[name], ramp, _check, _cross_entropy)
 
 
 @register_loss

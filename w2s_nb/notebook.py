@@ -36,7 +36,8 @@ class Run:
     def describe(self) -> pd.DataFrame:
         """Versions, device, precision and folders, one column."""
         facts = config.versions() | {"device": config.machine(), "precision": config.precision(),
-                                     "store": str(config.home()), "local data": str(config.data_dir() or "none")}
+                                     "store": config.shown(config.home()),
+                                     "local data": config.shown(config.data_dir()) if config.data_dir() else "none"}
         return pd.DataFrame({"this run": facts})
 
     def load(self, seed: int = 0):
@@ -50,14 +51,14 @@ class Run:
         sizes = {k: p[k] for k in ("n_train", "n_val", "n_test", "seeds") if k in p}
         return run_arms(p["task"], weak or p["weak"], strong or p["strong"], method=p["method"], **(sizes | more))
 
-    def save(self, table: pd.DataFrame) -> Path:
-        """Writes the notebook's table, parameters, versions and seconds as JSON; returns the path."""
+    def save(self, table: pd.DataFrame) -> str:
+        """Writes the notebook's table, parameters, versions and seconds as JSON; returns the path as it is shown."""
         path = _results_path(self.notebook, self.parameters.get("results", ""))
         config.write_json(path, {
             "notebook": self.notebook, "parameters": self.parameters, "versions": config.versions(),
             "machine": config.machine(), "seconds": round(time.perf_counter() - self.started, 1),
             "table": table.reset_index().to_dict("records")})
-        return path
+        return config.shown(path)
 
 
 def setup(notebook: str, **parameters) -> Run:

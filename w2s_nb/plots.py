@@ -14,6 +14,7 @@ WEAK, CEILING = "weak supervisor", "strong ceiling"
 COLOURS = {WEAK: "#E69F00", "student, naive": "#56B4E9", "student, confidence": "#0072B2",
            "student, product": "#009E73", "student, entropy": "#CC79A7", CEILING: "#7F7F7F"}
 _MORE = ("#D55E00", "#F0E442", "#332288", "#88CCEE", "#44AA99", "#882255")
+_UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every axis
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -49,8 +50,8 @@ def _figure(title: str, x: str, y: str, **layout) -> go.Figure:
 
 def _interval(low, value, high) -> dict:
     low, value, high = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (low, value, high))
-    return dict(type="data", symmetric=False, array=np.nan_to_num(high - value, posinf=0),
-                arrayminus=np.nan_to_num(value - low, posinf=0), color="#222222", thickness=1.3)
+    return dict(type="data", symmetric=False, array=np.nan_to_num(high - value, posinf=_UNBOUNDED),
+                arrayminus=np.nan_to_num(value - low, posinf=_UNBOUNDED), color="#222222", thickness=1.3)
 
 
 def accuracy(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure:

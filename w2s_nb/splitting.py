@@ -1,6 +1,8 @@
 """Grouping, ordering and dealing of examples: pure functions on arrays of labels and groups."""
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -20,11 +22,15 @@ def group_ids(keys: list[tuple[str, ...]]) -> np.ndarray:
 
 
 def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:
-    """(n,) rows ordered by the smallest id of their group, then by id: an order no seed and no neighbour changes."""
+    """(n,) rows, groups in an order that no seed, no other group and no group's size changes, then by id.
+
+    The order is that of a hash of each group's smallest id; the smallest ids themselves would put large groups first.
+    """
     smallest: dict[int, str] = {}
     for g, i in zip(group.tolist(), ids):
         smallest[g] = min(smallest.get(g, i), i)
-    return np.array(sorted(range(len(ids)), key=lambda row: (smallest[int(group[row])], ids[row])), dtype=np.int64)
+    rank = {g: hashlib.sha256(i.encode()).hexdigest() for g, i in smallest.items()}
+    return np.array(sorted(range(len(ids)), key=lambda row: (rank[int(group[row])], ids[row])), dtype=np.int64)
 
 
 def at_least(rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: int) -> tuple[np.ndarray, np.ndarray]:

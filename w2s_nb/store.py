@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from filelock import FileLock
 
-from .config import home, write_atomic, write_json
+from .config import home, strict, write_atomic, write_json
 
 RECORD = "record.json"
 
@@ -34,7 +34,12 @@ def code_version(*parts: ModuleType | Callable) -> str:
     """16 hex digits of what code does: its syntax tree without docstrings, so comments and layout play no part."""
     whole = hashlib.sha256()
     for part in parts:
-        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(part)))
+        try:
+            source = inspect.getsource(part)
+        except OSError as error:
+            raise ValueError(f"the source of {part.__name__!r} cannot be read, so a fit with it has no address; define "
+                             f"it in a file or a notebook cell") from error
+        tree = ast.parse(inspect.cleandoc("\n" + source))
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
@@ -53,10 +58,10 @@ def lock(address: str) -> FileLock:
     return FileLock(home() / "locks" / f"{address}.lock")
 
 
-def write(address: str, record: dict, predictions: pd.DataFrame, curve: pd.DataFrame,
+def write(at: str, record: dict, predictions: pd.DataFrame, curve: pd.DataFrame,
           weights: dict[str, torch.Tensor] | None = None) -> None:
     """Stores a fit; the record comes last. Call it with the lock held."""
-    target = folder(address)
+    target = folder(at)
     (target / RECORD).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     files = {"predictions.parquet": _parquet(predictions), "curve.parquet": _parquet(curve)}
@@ -65,7 +70,12 @@ def write(address: str, record: dict, predictions: pd.DataFrame, curve: pd.DataF
     for name, content in files.items():
         write_atomic(target / name, content)
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    write_json(target / RECORD, record | {"address": address, "files": checksums})
+    record = json.loads(json.dumps(strict(record | {"address": at, "files": checksums})))
+    write_json(target / RECORD, record | {"checksum": _digest(record)})
+
+
+def _digest(record: dict) -> str:
+    return address({k: v for k, v in record.items() if k != "checksum"})
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
@@ -105,8 +115,9 @@ def weights(address: str) -> dict[str, torch.Tensor]:
 
 def _record(path: Path) -> dict | None:
     try:
-        return json.loads((path / RECORD).read_text())
-    except (OSError, ValueError):
+        record = json.loads((path / RECORD).read_text())
+        return record if record["checksum"] == _digest(record) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -11,7 +11,8 @@ import safetensors.numpy
 
 from .config import home, write_atomic
 from .data import Split, Task
-from .models import Checkpoint, folder, tokenizer
+from .models import Checkpoint, digest, folder, tokenizer
+from .store import address, code_version
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +42,13 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     A text longer than `max_len` keeps its end, where question, answer and last reply stand; a leading
     beginning-of-text token is kept too.
     """
-    return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), max_len)
+    return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), digest(checkpoint), max_len)
 
 
 @functools.lru_cache(maxsize=64)
-def _tokenize(ids, texts, path, max_len: int) -> Tokens:
-    address = hashlib.sha256("".join((path.name, str(max_len), *ids)).encode()).hexdigest()[:20]
-    stored = home() / "tokens" / f"{address}.safetensors"
+def _tokenize(ids, texts, path, model: str, max_len: int) -> Tokens:
+    key = address({"model": model, "max_len": max_len, "ids": ids, "code": code_version(_encode)})
+    stored = home() / "tokens" / f"{key}.safetensors"
     if stored.is_file():
         tensors = safetensors.numpy.load_file(stored)
     else:
@@ -70,6 +71,12 @@ def _encode(texts: list[str], tok, max_len: int) -> dict[str, np.ndarray]:
     return {"ids": np.concatenate([np.array(i, dtype=np.int32) for i in encoded]),
             "lengths": np.array([len(i) for i in encoded], dtype=np.int32),
             "truncated": np.array(truncated, dtype=np.uint8)}
+
+
+def join(parts: list[Tokens]) -> Tokens:
+    """Tokens of several splits in one, so that a model is loaded once for all."""
+    return Tokens(tuple(i for part in parts for i in part.ids), np.concatenate([part.truncated for part in parts]),
+                  tuple(key for part in parts for key in part.keys), parts[0].arity)
 
 
 def split_report(task: Task, checkpoint: Checkpoint, max_len: int | None = None) -> pd.DataFrame:

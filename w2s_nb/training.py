@@ -153,4 +153,7 @@ def predict(net: nn.Module, inputs: Inputs) -> np.ndarray:
     probs = np.empty((len(inputs), 2), dtype=np.float32)
     for rows in inputs.by_length(MAX_TOKENS):
         probs[rows] = _scores(net, inputs, rows).softmax(dim=1).cpu().numpy()
+    if not np.isfinite(probs).all():
+        bad = (~np.isfinite(probs).all(axis=1)).sum()
+        raise FloatingPointError(f"{bad} of {len(probs)} predictions are not finite; lower lr")
     return probs

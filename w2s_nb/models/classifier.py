@@ -58,7 +58,8 @@ class Classifier(nn.Module):
                                **inputs).last_hidden_state
             last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)  # last real token, not last id
             features = hidden[torch.arange(len(hidden), device=hidden.device), last]
-        return self.head(features.to(self.head.weight.dtype)).float().view(-1, 2)
+        with torch.autocast(features.device.type, enabled=False):  # bf16 would merge scores of neighbouring examples
+            return self.head(features.float()).view(-1, 2)
 
 
 def probe(width: int, arity: int) -> Classifier:
@@ -91,10 +92,12 @@ def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, to
     """The module that a method trains, on its device.
 
     Args:
-        method: 'full' (every weight), 'lora' (peft adapters on all linear layers, and the head), 'top' (the last
+        method: 'full' (every weight), 'lora' (peft adapters on all linear layers, and the head; the
+            frozen weights in bf16 on CUDA), 'top' (the last
             `top_layers` blocks, final norm and head, fed with `inputs_embeds` from the frozen trunk).
     """
-    lm = load_lm(checkpoint)
+    frozen_in_bf16 = method == "lora" and device.type == "cuda"
+    lm = load_lm(checkpoint, torch.bfloat16 if frozen_in_bf16 else torch.float32)
     label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
     body = lm.base_model
     head = head_for(lm, arity, head_init, label_tokens)

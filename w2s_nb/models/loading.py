@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 from filelock import FileLock
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from ..assets import ASSETS, fetch
 from ..config import cache, write_json
@@ -50,28 +51,31 @@ def ensure(checkpoint: Checkpoint) -> None:
     """
     if checkpoint.original_qwen:
         raise ModelUnavailable(_qwen_message(checkpoint))
-    if checkpoint.hub_id:
-        _from_hub(checkpoint.hub_id, checkpoint.revision, only_config=True)
-    else:
+    path = _from_hub(checkpoint.hub_id, checkpoint.revision, only_config=True) if checkpoint.hub_id else \
         folder(checkpoint)
+    if json.loads((path / "config.json").read_text()).get("model_type") == "qwen":
+        raise ModelUnavailable(_qwen_message(checkpoint))
 
 
 def folder(checkpoint: Checkpoint) -> Path:
     """Local folder with config, tokenizer and safetensors of a checkpoint at full depth, downloaded if need be."""
     if checkpoint.original_qwen:
         raise ModelUnavailable(_qwen_message(checkpoint))
-    if checkpoint.folder:
-        return checkpoint.folder
-    if checkpoint.hub_id:
-        return _from_hub(checkpoint.hub_id, checkpoint.revision)
-    return _embedded()
+    if not (checkpoint.folder or checkpoint.hub_id):
+        return _embedded()
+    path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
+    if not any(path.glob("*.safetensors")):
+        raise ModelUnavailable(f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are not "
+                               f"read. {_ways_out(checkpoint.hub_id or checkpoint.base)}")
+    return path
 
 
 @functools.cache
 def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> Path:
     """Snapshot of a hub repository at one commit; what the cache holds is used without asking the hub."""
     try:
-        revision = revision or _current_commit(hub_id)
+        if not (revision and try_to_load_from_cache(hub_id, "config.json", revision=revision)):
+            revision = _commit(hub_id, revision)  # asked once: out of reach, this fails at once, a download retries
         if only_config:
             return Path(hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)).parent
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED, etag_timeout=10))
@@ -81,12 +85,15 @@ def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> P
             f"{type(error).__name__}. {_ways_out(hub_id)}") from error
 
 
-def _current_commit(hub_id: str) -> str:
-    """The commit that `main` is at now; without network, the one that the local cache holds."""
+def _commit(hub_id: str, revision: str | None) -> str:
+    """The commit that a revision, or `main`, is at now; without network, the one that the local cache holds."""
     try:
-        return HfApi().model_info(hub_id, timeout=10).sha
-    except Exception:
-        return snapshot_download(hub_id, local_files_only=True, allow_patterns=_WANTED).rpartition(os.sep)[2]
+        return HfApi().model_info(hub_id, revision=revision, timeout=10).sha
+    except Exception as error:
+        try:
+            return Path(snapshot_download(hub_id, revision=revision, local_files_only=True)).name
+        except Exception:
+            raise error from None
 
 
 def settle(checkpoint: Checkpoint) -> Checkpoint:
@@ -95,7 +102,7 @@ def settle(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         ValueError: cut deeper than the model is.
     """
-    depth = transformers.AutoConfig.from_pretrained(folder(checkpoint)).num_hidden_layers
+    depth = _config(folder(checkpoint), None).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
         raise ValueError(f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}")
     return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
@@ -142,7 +149,7 @@ def digest(checkpoint: Checkpoint) -> str:
         return folder(checkpoint).name[:16]
     if not checkpoint.folder:
         return ASSETS[_GGUF].sha256[:16]
-    files = [p for p in sorted(checkpoint.folder.iterdir()) if p.suffix in (".json", ".safetensors")]
+    files = [p for p in sorted(checkpoint.folder.iterdir()) if p.suffix in (".json", ".safetensors", ".txt", ".model")]
     return _hash_files(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
 
@@ -159,12 +166,12 @@ def _hash_files(files) -> str:
 def tokenizer(path: Path):
     """The fast tokenizer in a folder; loaded once per process."""
     with quiet():
-        return transformers.AutoTokenizer.from_pretrained(path)
+        return transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
 def _config(path: Path, layers: int | None):
     """The configuration in a folder, cut to `layers` blocks."""
-    config = transformers.AutoConfig.from_pretrained(path)
+    config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     config.num_hidden_layers = layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:config.num_hidden_layers]

@@ -27,8 +27,10 @@ NONE_OF_THE_ABOVE = "none of the above choices"
                source=Hub("allenai/cosmos_qa", "ed50fe83db62b355759053b1cd5eef344ee371e0", test="validation"))
 def cosmos_qa(row):
     """Does this answer the question about the story? 'None of the above' means nothing alone and is never drawn."""
+    if row["label"] not in range(4):  # the hub's test split has -1
+        return
     answers = [row[f"answer{i}"] for i in range(4)]
-    right = answers.pop(int(row["label"]))
+    right = answers.pop(row["label"])
     wrong = [a for a in answers if not a.lower().startswith(NONE_OF_THE_ABOVE)]
     if not right.lower().startswith(NONE_OF_THE_ABOVE):
         yield from question_answer(f"{row['context']}\nQuestion: {row['question']}", right, wrong, (row["context"],))
