@@ -37,8 +37,8 @@ def test_classes_are_treated_alike(name):
                                LOSSES[name](logits, targets, progress=1.0))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_starts_as_cross_entropy(name):
+@pytest.mark.parametrize("name", ["confidence", "product", "entropy"])
+def test_warm_up_starts_as_cross_entropy(name):
     logits, targets = batch()
     torch.testing.assert_close(LOSSES[name](logits, targets, progress=0.0), XENT(logits, targets, progress=0.0),
                                atol=1e-5, rtol=1e-5)

@@ -45,6 +45,15 @@ def test_seeds_widen_the_interval():
     assert narrow.value == pytest.approx(wide.value) and wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
 
 
+def test_examples_of_a_group_are_drawn_together():
+    right = np.repeat(np.random.default_rng(0).random(100) < 0.7, 10)  # a hundred reviews, ten alike snippets each
+    alone, together = (metrics.accuracy(probs(right), np.ones(1000), group=g) for g in (None, np.arange(1000) // 10))
+    assert together.value == alone.value
+    assert (together.high - together.low) / (alone.high - alone.low) == pytest.approx(10 ** 0.5, rel=0.15)
+    singles = metrics.accuracy(probs(right), np.ones(1000), group=np.arange(1000))
+    assert (singles.low, singles.high) == (alone.low, alone.high)
+
+
 @pytest.mark.parametrize("decimals", [0, 1, 8])  # many, some, no ties
 def test_auroc_is_sklearns(decimals):
     rng = np.random.default_rng(decimals)

@@ -13,9 +13,9 @@ import yaml
 import w2s_nb
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOW = ["registry", "config", "store", "assets", "tasks", "sources", "splitting", "data", "models", "tokens", "inputs",
-        "features", "labels", "losses", "metrics", "fits", "training", "fitting", "arms", "plots", "notebook",
-        "exercises", "__main__"]
+FLOW = ["registry", "config", "store", "assets", "tasks", "sources", "splitting", "data", "models", "tokens",
+        "inputs", "features", "labels", "losses", "metrics", "fits", "training", "recipes", "fitting", "arms",
+        "plots", "notebook", "exercises", "__main__"]
 MODULES = sorted((ROOT / "w2s_nb").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

@@ -2,11 +2,12 @@
 from .arms import Arms, by_seed_of, pgr, run_arms, table_of
 from .data import Split, Task, load_task
 from .fits import Fit
-from .fitting import METHODS, Recipe, fit
+from .fitting import fit
 from .labels import SoftLabels
 from .losses import register_loss
 from .models import resolve
 from .notebook import Run, setup
+from .recipes import METHODS, Recipe
 from .registry import LOSSES, MODELS, TASKS
 from .store import results
 from .tasks import Example, Hub, register_task

@@ -51,15 +51,17 @@ class Arms:
 
     def accuracy(self, arm: str, *, stop: str | None = None) -> metrics.Estimate:
         """Test accuracy, mean over seeds."""
-        return metrics.accuracy(self.probs(arm, stop=stop), self.hard_label)
+        return metrics.accuracy(self.probs(arm, stop=stop), self.hard_label, group=self.tasks[0].test.group)
 
     def pgr(self, student: str, *, stop: str | None = None) -> metrics.Estimate:
         """Performance gap recovered by a student arm; `stop` chooses the student's checkpoint only."""
-        return metrics.pgr(self.probs(WEAK), self.probs(student, stop=stop), self.probs(CEILING), self.hard_label)
+        return metrics.pgr(self.probs(WEAK), self.probs(student, stop=stop), self.probs(CEILING), self.hard_label,
+                           group=self.tasks[0].test.group)
 
     def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:
         """Share of test examples on which a student predicts as its supervisor does."""
-        return metrics.agreement(self.probs(student), self.probs(WEAK), self.hard_label, on=on)
+        return metrics.agreement(self.probs(student), self.probs(WEAK), self.hard_label, on=on,
+                                 group=self.tasks[0].test.group)
 
     def table(self) -> pd.DataFrame:
         """A row an arm: accuracy, and for students PGR and agreement, each with the ends of its 95 % interval."""
@@ -122,7 +124,7 @@ def pgr(weak: Fit | list[Fit], student: Fit | list[Fit], ceiling: Fit | list[Fit
     def probs(arm):
         return np.stack([f.predict(test) for f in (arm if isinstance(arm, list) else [arm])])
 
-    return metrics.pgr(probs(weak), probs(student), probs(ceiling), test.hard_label)
+    return metrics.pgr(probs(weak), probs(student), probs(ceiling), test.hard_label, group=test.group)
 
 
 def table_of(many: Iterable[Arms]) -> pd.DataFrame:

@@ -68,8 +68,8 @@ class Fit:
         return SoftLabels(ids, probs, self.record["summary"]["model"], self.address)
 
     def accuracy(self, split: Split, *, stop: str | None = None) -> Estimate:
-        """Accuracy against ground truth on a split, with its interval over examples."""
-        return accuracy(self.predict(split, stop=stop), split.hard_label)
+        """Accuracy against ground truth on a split, with its interval over groups of examples."""
+        return accuracy(self.predict(split, stop=stop), split.hard_label, group=split.group)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The trained tensors at the fit's checkpoint, if it was made with `keep_weights=True`."""

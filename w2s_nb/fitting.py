@@ -20,45 +20,10 @@ from .fits import STOPS, Fit
 from .inputs import FeatureInputs, Inputs, TokenInputs, TrunkInputs
 from .labels import SoftLabels
 from .metrics import auroc, calibration_error, correct
-from .models import HEADS, Checkpoint, build, classifier, compact_embedding, digest, loading, probe, resolve, settle
-from .registry import LOSSES, UnknownName
+from .models import Checkpoint, build, classifier, compact_embedding, digest, loading, probe, resolve, settle
+from .recipes import Recipe, settings_of
+from .registry import LOSSES
 from .tokens import join, tokenize
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Hyper-parameters of a fit. The paper states 2 epochs and batch 32, and for probes (appendix D.2) Adam at 1e-3,
-    batch 128, 200 epochs and no weight decay; where it is silent the values are ours.
-
-    Attributes:
-        epochs: passes over the training split.
-        batch_size: examples an optimiser step; thresholds over a batch see all of it.
-        lr: learning rate of the body; None takes the model's own (ten times that for LoRA).
-        head_lr: learning rate of the head.
-        weight_decay: of AdamW.
-        warmup: fraction of the steps over which the learning rate rises from 0; it then falls linearly to 0.
-        evals: evenly spaced checkpoints looked at for stopping; None takes 4 with weak labels, 1 with ground truth.
-        max_len: tokens kept of a text, from its end; None takes the task's.
-        head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'.
-        top_layers: blocks that method 'top' trains.
-        lora_rank: rank of the adapters of method 'lora'.
-    """
-
-    epochs: int = 2
-    batch_size: int = 32
-    lr: float | None = None
-    head_lr: float = 1e-3
-    weight_decay: float = 0.0
-    warmup: float = 0.1
-    evals: int | None = None
-    max_len: int | None = None
-    head_init: str = "unembedding"
-    top_layers: int = 4
-    lora_rank: int = 8
-
-
-METHODS = {"full": Recipe(), "lora": Recipe(), "top": Recipe(),
-           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero")}
 
 
 def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str = "xent",
@@ -83,7 +48,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         UnknownName, ValueError: a name or value that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
     """
-    checkpoint, settings = resolve(model), _settings(method, recipe)
+    checkpoint, settings = resolve(model), settings_of(method, recipe)
     args = losses.loss_args(loss, loss_args)
     if split.task is None:
         raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
@@ -153,32 +118,12 @@ class Plan:
         return hashlib.sha256(self.targets.round(6).tobytes() + validation).hexdigest()[:16]
 
 
-def _settings(method: str, recipe: dict) -> Recipe:
-    if method not in METHODS:
-        raise UnknownName("method", str(method), METHODS)
-    unknown = sorted(set(recipe) - set(asdict(METHODS[method])))
-    if unknown:
-        raise TypeError(f"fit got {', '.join(unknown)}; a recipe has {', '.join(asdict(METHODS[method]))}")
-    settings = replace(METHODS[method], **recipe)
-    if settings.head_init not in HEADS:
-        raise ValueError(f"head_init {settings.head_init!r}; expected one of {', '.join(HEADS)}")
-    for name in ("epochs", "batch_size", "evals", "max_len", "top_layers", "lora_rank"):
-        value = getattr(settings, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
-    for name in ("lr", "head_lr", "weight_decay", "warmup"):
-        value = getattr(settings, name)
-        if value is not None and not (isinstance(value, (int, float)) and value >= 0):
-            raise ValueError(f"{name} = {value!r}; expected a number from 0")
-    return settings
-
-
 @functools.cache
 def _code() -> str:
     """Version of the code that decides a fit's result."""
-    return features.code() + store.code_version(training.schedule, training.backward, training.train, training.predict, inputs_module,
-                              classifier, loading.load_lm, tokens._encode, correct, _evaluated,
-                              _inputs, _train)
+    return features.code() + store.code_version(
+        training.schedule, training.backward, training.train, training.predict, inputs_module, classifier,
+        loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train)
 
 
 def _evaluated(split: Split) -> list[Split]:

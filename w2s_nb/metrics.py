@@ -1,7 +1,8 @@
 """Accuracy, PGR, agreement, AUROC and calibration, each with a bootstrap interval.
 
 Predictions are one run's, (n, 2), or several seeds', (s, n, 2), of the same n examples. The bootstrap draws examples
-and, where there are several, seeds; what is compared is drawn together, so every interval is paired.
+(whole groups of them, given `group`) and, where there are several, seeds; what is compared is drawn together, so every
+interval is paired. The variance between s seeds is understated by a factor (s - 1) / s: few seeds give narrow intervals.
 """
 from __future__ import annotations
 
@@ -37,18 +38,21 @@ class Estimate:
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def bootstrap(statistic: Callable[..., float], *arrays: np.ndarray, resamples: int = 1000, seed: int = 0) -> Estimate:
+def bootstrap(statistic: Callable[..., float], *arrays: np.ndarray, group: np.ndarray | None = None,
+              resamples: int = 1000, seed: int = 0) -> Estimate:
     """A statistic of paired arrays with its percentile interval.
 
     Args:
         statistic: arrays (s, n) -> float; NaN where it is not defined.
         arrays: (s, n) each: seeds, examples. Both are drawn with replacement, alike for all arrays.
+        group: (n,) groups drawn whole, such as `Split.group`: answers to one question, sentences of one review; None
+            draws examples.
         resamples: draws; 0 gives the value without an interval. A draw in which the statistic is not defined counts
             at both ends of the interval.
     Raises:
         ValueError: arrays of different shapes, or empty.
     """
-    draws = _draws(statistic, arrays, resamples, seed)
+    draws = _draws(statistic, arrays, group, resamples, seed)
     (s, n), value = arrays[0].shape, float(statistic(*arrays))
     if not resamples:
         return Estimate(value, math.nan, math.nan, n, s)
@@ -57,13 +61,19 @@ def bootstrap(statistic: Callable[..., float], *arrays: np.ndarray, resamples: i
     return Estimate(value, float(low), float(high), n, s)
 
 
-def _draws(statistic, arrays, resamples: int, seed: int) -> np.ndarray:
+def _draws(statistic, arrays, group, resamples: int, seed: int) -> np.ndarray:
     if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2 or 0 in arrays[0].shape:
         raise ValueError(f"arrays of shape {', '.join(str(a.shape) for a in arrays)}; expected one (seeds, examples), "
                          f"not empty")
     (s, n), rng, draws = arrays[0].shape, np.random.default_rng(seed), np.empty(resamples)
+    if group is not None and len(group) != n:
+        raise ValueError(f"{len(group)} groups for {n} examples")
+    order = np.arange(n) if group is None else np.argsort(group, kind="stable")
+    starts = np.r_[0, np.flatnonzero(np.diff(np.asarray(group)[order])) + 1] if group is not None else np.arange(n)
+    members = np.split(order, starts[1:]) if len(starts) < n else None
     for r in range(resamples):
-        seeds, rows = rng.integers(s, size=s)[:, None], rng.integers(n, size=n)
+        seeds, drawn = rng.integers(s, size=s)[:, None], rng.integers(len(starts), size=len(starts))
+        rows = order[drawn] if members is None else np.concatenate([members[g] for g in drawn])
         draws[r] = statistic(*(a[seeds, rows] for a in arrays))
     return draws
 
@@ -90,17 +100,17 @@ def correct(probs, hard_label) -> np.ndarray:
     return (p1 >= 0.5) == (_labels(hard_label, p1) == 1)
 
 
-def accuracy(probs, hard_label, *, resamples: int = 1000) -> Estimate:
+def accuracy(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
     """Share of right predictions.
 
     Args:
         probs: (n, 2) or (s, n, 2), rows sum to 1.
         hard_label: (n,) int, 0 or 1.
     """
-    return bootstrap(np.mean, correct(probs, hard_label), resamples=resamples)
+    return bootstrap(np.mean, correct(probs, hard_label), group=group, resamples=resamples)
 
 
-def auroc(probs, hard_label, *, resamples: int = 1000) -> Estimate:
+def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
     """Probability that a random example of class 1 scores above one of class 0, ties counted half; mean over seeds.
 
     NaN where one class is missing.
@@ -116,10 +126,10 @@ def auroc(probs, hard_label, *, resamples: int = 1000) -> Estimate:
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(np.mean(((ranks * positive).sum(axis=1) - n1 * (n1 + 1) / 2) / (n1 * n0)))
 
-    return bootstrap(area, p1, _labels(hard_label, p1), resamples=resamples)
+    return bootstrap(area, p1, _labels(hard_label, p1), group=group, resamples=resamples)
 
 
-def calibration_error(probs, hard_label, *, bins: int = 10, resamples: int = 1000) -> Estimate:
+def calibration_error(probs, hard_label, *, bins: int = 10, group=None, resamples: int = 1000) -> Estimate:
     """Expected calibration error: mean gap between confidence and accuracy over equal-width bins of confidence.
 
     Args:
@@ -133,10 +143,10 @@ def calibration_error(probs, hard_label, *, bins: int = 10, resamples: int = 100
         where = np.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1).ravel()
         return float(np.abs(np.bincount(where, (right - sure).ravel(), bins)).sum() / sure.size)
 
-    return bootstrap(error, correct(probs, hard_label), sure, resamples=resamples)
+    return bootstrap(error, correct(probs, hard_label), sure, group=group, resamples=resamples)
 
 
-def agreement(student, weak, hard_label=None, *, on: str = "all") -> Estimate:
+def agreement(student, weak, hard_label=None, *, on: str = "all", group=None) -> Estimate:
     """Share of examples for which student and supervisor predict the same class.
 
     Args:
@@ -152,10 +162,11 @@ def agreement(student, weak, hard_label=None, *, on: str = "all") -> Estimate:
         chosen = correct(weak, hard_label) == (on == "correct")
     else:
         raise ValueError(f"on={on!r}; expected 'all', or with hard_label 'mistakes' or 'correct'")
-    return bootstrap(lambda s, c: float((s & c).sum() / c.sum()) if c.any() else math.nan, same, chosen)
+    return bootstrap(lambda s, c: float((s & c).sum() / c.sum()) if c.any() else math.nan, same, chosen,
+                     group=group)
 
 
-def pgr(weak, student, ceiling, hard_label) -> Estimate:
+def pgr(weak, student, ceiling, hard_label, *, group=None) -> Estimate:
     """Performance gap recovered: (student - weak) / (ceiling - weak), in mean test accuracy over seeds.
 
     Not clipped: below 0 the student is worse than its supervisor, above 1 better than the ceiling. Not defined (NaN,
@@ -174,8 +185,8 @@ def pgr(weak, student, ceiling, hard_label) -> Estimate:
         return float((s.mean() - w.mean()) / gap) if gap > 0 else math.nan
 
     gap = arms[2].mean() - arms[0].mean()
-    error = _draws(lambda w, s, c: c.mean() - w.mean(), arms, 300, 0).std()
-    found = bootstrap(recovered, *arms)
+    error = _draws(lambda w, s, c: c.mean() - w.mean(), arms, group, 300, 0).std()
+    found = bootstrap(recovered, *arms, group=group)
     if gap > error:
         return found
     warnings.warn(f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error {error:.3f}",

@@ -13,8 +13,8 @@ import pandas as pd
 from . import config, plots
 from .arms import Arms, run_arms
 from .data import load_task
-from .fitting import METHODS
 from .models import ensure, resolve
+from .recipes import METHODS
 from .registry import LOSSES, TASKS, UnknownName
 
 _SIZES = {"seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2}

@@ -1,0 +1,69 @@
+"""Hyper-parameters: a default recipe a method, and what may be changed in it."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from .models import HEADS
+from .registry import UnknownName
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of a fit. The paper states 2 epochs and batch 32, and for probes (appendix D.2) Adam at 1e-3,
+    batch 128, 200 epochs and no weight decay; where it is silent the values are ours.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: examples an optimiser step; thresholds over a batch see all of it.
+        lr: learning rate of the body; None takes the model's own (ten times that for LoRA).
+        head_lr: learning rate of the head.
+        weight_decay: of AdamW.
+        warmup: fraction of the steps over which the learning rate rises from 0; it then falls linearly to 0.
+        evals: evenly spaced checkpoints looked at for stopping; None takes 4 with weak labels, 1 with ground truth.
+        max_len: tokens kept of a text, from its end; None takes the task's.
+        head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'.
+        top_layers: blocks that method 'top' trains.
+        lora_rank: rank of the adapters of method 'lora'.
+    """
+
+    epochs: int = 2
+    batch_size: int = 32
+    lr: float | None = None
+    head_lr: float = 1e-3
+    weight_decay: float = 0.0
+    warmup: float = 0.1
+    evals: int | None = None
+    max_len: int | None = None
+    head_init: str = "unembedding"
+    top_layers: int = 4
+    lora_rank: int = 8
+
+
+METHODS = {"full": Recipe(), "lora": Recipe(), "top": Recipe(),
+           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero")}
+
+
+def settings_of(method: str, recipe: dict) -> Recipe:
+    """The recipe of a method with some fields changed.
+
+    Raises:
+        UnknownName: no such method; lists what exists.
+        TypeError, ValueError: a field that a recipe does not have, or a value out of range.
+    """
+    if method not in METHODS:
+        raise UnknownName("method", str(method), METHODS)
+    unknown = sorted(set(recipe) - set(asdict(METHODS[method])))
+    if unknown:
+        raise TypeError(f"fit got {', '.join(unknown)}; a recipe has {', '.join(asdict(METHODS[method]))}")
+    settings = replace(METHODS[method], **recipe)
+    if settings.head_init not in HEADS:
+        raise ValueError(f"head_init {settings.head_init!r}; expected one of {', '.join(HEADS)}")
+    for name in ("epochs", "batch_size", "evals", "max_len", "top_layers", "lora_rank"):
+        value = getattr(settings, name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+    for name in ("lr", "head_lr", "weight_decay", "warmup"):
+        value = getattr(settings, name)
+        if value is not None and not (isinstance(value, (int, float)) and value >= 0):
+            raise ValueError(f"{name} = {value!r}; expected a number from 0")
+    return settings
