@@ -2,7 +2,7 @@
 
 Predictions are one run's, (n, 2), or several seeds', (s, n, 2), of the same n examples. The bootstrap draws examples
 (whole groups of them, given `group`) and, where there are several, seeds; what is compared is drawn together, so every
-interval is paired. The variance between s seeds is understated by a factor (s - 1) / s: few seeds give narrow intervals.
+interval is paired. The variance between s seeds is understated by a factor (s - 1) / s: few seeds, narrow intervals.
 """
 from __future__ import annotations
 
