@@ -9,7 +9,7 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
 export JUPYTER_PREFER_ENV_PATH = 1
 
-.PHONY: help setup demo test lab clean
+.PHONY: help setup demo test notebooks lab clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1	/'
@@ -35,7 +35,12 @@ demo: setup  ## the main result on the embedded default: accuracy table, PGR, ex
 
 test: setup  ## unit tests, doctests, and every notebook under nbval
 	@$(BIN)/python -m pytest
-	@W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+	@W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python -m pytest \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout 900 notebooks
+
+notebooks: setup  ## executes every notebook in place: the copies in git, with their outputs
+	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
+	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 lab: setup  ## JupyterLab at the tour
 	@$(BIN)/jupyter lab notebooks/00_tour.ipynb
