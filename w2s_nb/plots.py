@@ -63,15 +63,17 @@ def accuracy(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figur
     """
     figure = _figure(title, "", "test accuracy", showlegend=False)
     for arm, row in table.iterrows():
-        figure.add_bar(x=[arm], y=[row.accuracy], marker_color=colour(arm), width=0.6, text=[f"{row.accuracy:.3f}"],
-                       textposition="inside", insidetextanchor="start",
+        figure.add_bar(x=[arm], y=[row.accuracy], marker_color=colour(arm), width=0.6,
                        error_y=_interval(row.accuracy_low, row.accuracy, row.accuracy_high))
         dots = by_seed[by_seed.arm == arm]
         figure.add_scatter(x=[arm] * len(dots), y=dots.accuracy, mode="markers", marker=dict(color="#222222", size=6,
                            symbol="circle-open"), text=[f"seed {s}" for s in dots.seed])
-    figure.add_hline(y=0.5, line_dash="dot", annotation_text="chance")
-    low = min(0.5, by_seed.accuracy.min())
-    figure.update_yaxes(range=[low - 0.05, min(1.0, max(table.accuracy_high.max(), by_seed.accuracy.max()) + 0.03)])
+    low = min(0.5, by_seed.accuracy.min()) - 0.05  # bars are cut below chance
+    for arm, row in table.iterrows():
+        figure.add_annotation(x=arm, y=low, yanchor="bottom", text=f"<b>{row.accuracy:.3f}</b>", showarrow=False)
+    figure.add_hline(y=0.5, line_dash="dot", line_width=1.5, annotation_text="chance",
+                     annotation_position="top left")
+    figure.update_yaxes(range=[low, min(1.0, max(table.accuracy_high.max(), by_seed.accuracy.max()) + 0.03)])
     return figure
 
 
@@ -85,14 +87,18 @@ def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go
     figure, rows = _figure(title, x, "performance gap recovered"), table.dropna(subset=["pgr"])
     for arm, part in rows.groupby("arm", sort=False):
         dots = by_seed[by_seed.arm == arm].dropna(subset=["pgr"])
-        figure.add_scatter(x=dots[x], y=dots.pgr, mode="markers", showlegend=False,
-                           marker=dict(color=colour(arm), size=5, opacity=0.5))
-        figure.add_scatter(x=part[x], y=part.pgr, name=arm, mode="markers", marker=dict(color=colour(arm), size=11),
+        figure.add_scatter(x=dots[x], y=dots.pgr, mode="markers", showlegend=False, offsetgroup=arm,
+                           marker=dict(color=colour(arm), size=7, symbol="circle-open"))
+        figure.add_scatter(x=part[x], y=part.pgr, name=arm, mode="markers", offsetgroup=arm,
+                           marker=dict(color=colour(arm), size=11),
                            error_y=_interval(part.pgr_low, part.pgr, part.pgr_high))
-    figure.add_hline(y=0, line_color=colour(WEAK), annotation_text="supervisor")
-    figure.add_hline(y=1, line_color=colour(CEILING), annotation_text="ceiling")
-    figure.update_layout(scattermode="group", scattergap=0.6)
-    figure.update_xaxes(type="category")
+    figure.add_hline(y=0, line_color=colour(WEAK), line_width=2, annotation_text="supervisor",
+                     annotation_position="top left")
+    figure.add_hline(y=1, line_color=colour(CEILING), line_width=2, annotation_text="ceiling",
+                     annotation_position="top left")
+    if rows.groupby(x).arm.nunique().max() > 1:  # arms side by side
+        figure.update_layout(scattermode="group", scattergap=0.6)
+    figure.update_xaxes(type="category", range=[-0.5, rows[x].nunique() - 0.5])
     shown = np.r_[rows.pgr_low, rows.pgr_high, 0, 1]
     shown = np.clip(shown[np.isfinite(shown)], -1.5, 2.5)
     figure.update_yaxes(range=[shown.min() - 0.15, shown.max() + 0.15])
@@ -148,7 +154,7 @@ def quality_by_confidence(confidence: np.ndarray, right: np.ndarray, title: str,
     names = [f"{confidence[r].min():.2f} to {confidence[r].max():.2f}" for r in rows]
     figure.add_bar(x=names, y=share, marker_color=colour(WEAK), text=[f"{s:.2f}" for s in share],
                    error_y=dict(type="data", array=error, color="#222222"))
-    figure.add_hline(y=right.mean(), line_dash="dot", annotation_text="all labels")
+    figure.add_hline(y=right.mean(), line_dash="dot", line_width=1.5, annotation_text="all labels")
     figure.update_yaxes(range=[0.4, 1.02])
     return figure
 
