@@ -25,7 +25,7 @@ setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded 
 	  if command -v nvidia-smi >/dev/null; then $(BIN)/pip install -q torch==$(TORCH); \
 	  else $(BIN)/pip install -q torch==$(TORCH) --retries 1 --timeout 20 --extra-index-url $(TORCH_INDEX); fi
 	@$(BIN)/pip install -q -r requirements.txt
-	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 >/dev/null
 	@$(BIN)/python -m w2s_nb assets
 	@touch $@
