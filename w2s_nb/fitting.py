@@ -62,7 +62,8 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
             "" if covered else ", and not 'validation': the labels do not cover the validation split"))
     checkpoint = settle(checkpoint)
     defaults = {"evals": 4 if weak else 1, "max_len": task.max_len,
-                "lr": checkpoint.lr * (10 if method == "lora" else 1)}
+                "lr": checkpoint.lr * (10 if method == "lora" else 1),
+                "head_init": "unembedding" if checkpoint.layers == checkpoint.full_layers else "zero"}
     settings = replace(settings, **{k: v for k, v in defaults.items() if getattr(settings, k) is None})
     plan = Plan(checkpoint, split, labels.of(split), validation.of(task.validation) if covered else None, method,
                 settings, loss, args, seed, stop if keep_weights else None)
