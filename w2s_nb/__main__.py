@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def demo() -> None:
     notebooks = Path(__file__).resolve().parents[1] / "notebooks"
     out = config.home().parent / "demo"
     out.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PLOTLY_RENDERER", "plotly_mimetype+notebook_connected")  # no wait for a browser
     started = time.perf_counter()
     for name in DEMO:
         print(f"{name}: running")
