@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def setup(notebook: str, **parameters) -> Run:
     _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)
     datasets.disable_progress_bars()
     plots.use_renderer()
+    warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"  # no paths in saved notebooks
     return Run(notebook, parameters)
 
 
