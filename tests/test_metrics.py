@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from w2s_nb import metrics
+from w2s_nb import imitation, metrics
 
 
 def probs(p1):
@@ -99,9 +99,9 @@ def test_pgr_interval_is_unbounded_where_the_gap_could_vanish():
 def test_agreement_by_who_is_right():
     truth = np.array([1, 1, 1, 1, 0, 0])
     weak, student = probs([1, 1, 0, 0, 0, 1]), probs([1, 0, 0, 1, 0, 0])
-    assert metrics.agreement(student, weak).value == pytest.approx(3 / 6)
-    assert metrics.agreement(student, weak, truth, on="mistakes").value == pytest.approx(1 / 3)
-    assert metrics.agreement(student, weak, truth, on="correct").value == pytest.approx(2 / 3)
+    assert imitation.agreement(student, weak).value == pytest.approx(3 / 6)
+    assert imitation.agreement(student, weak, truth, on="mistakes").value == pytest.approx(1 / 3)
+    assert imitation.agreement(student, weak, truth, on="correct").value == pytest.approx(2 / 3)
 
 
 def test_order_of_examples_plays_no_part():
@@ -115,7 +115,7 @@ def test_order_of_examples_plays_no_part():
 @pytest.mark.parametrize("call, says", [
     (lambda: metrics.accuracy(np.zeros((3, 3)), np.zeros(3)), r"expected \(n, 2\)"),
     (lambda: metrics.accuracy(probs([1.0] * 3), np.zeros(4)), "4 labels for 3"),
-    (lambda: metrics.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
+    (lambda: imitation.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
     (lambda: metrics.pgr(answers(0.5), answers(0.5)[None].repeat(2, 0), answers(0.6), ONES), "expected one"),
     (lambda: metrics.accuracy(np.zeros((0, 2)), np.zeros(0)), "not")])
 def test_wrong_input_is_named(call, says):

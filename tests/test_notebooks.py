@@ -103,14 +103,14 @@ def test_one_colour_an_arm_in_every_figure(arms):
 def test_renderer_follows_the_environment(monkeypatch):
     monkeypatch.delenv("PLOTLY_RENDERER", raising=False)
     monkeypatch.setenv("BROWSER_PATH", "/somewhere/chromium")
-    monkeypatch.setattr(plots.kaleido, "start_sync_server", lambda **options: None)
+    monkeypatch.setattr(plots.base.kaleido, "start_sync_server", lambda **options: None)
     assert plots.use_renderer() == "plotly_mimetype+png"
     monkeypatch.setenv("BROWSER_PATH", "/somewhere/broken")
-    monkeypatch.setattr(plots.kaleido, "start_sync_server", lambda **options: 1 / 0)
+    monkeypatch.setattr(plots.base.kaleido, "start_sync_server", lambda **options: 1 / 0)
     with pytest.warns(UserWarning, match="does not start"):
         assert plots.use_renderer() == "plotly_mimetype+notebook_connected"
     monkeypatch.delenv("BROWSER_PATH")
-    monkeypatch.setattr(plots.shutil, "which", lambda name: None)
+    monkeypatch.setattr(plots.base.shutil, "which", lambda name: None)
     assert plots.use_renderer() == "plotly_mimetype+notebook_connected"
 
 

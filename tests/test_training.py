@@ -7,7 +7,7 @@ import torch
 
 import w2s_nb as w2s
 from w2s_nb import models, training
-from w2s_nb.inputs import TokenInputs
+from w2s_nb.inputs import FeatureInputs, TokenInputs
 from w2s_nb.registry import LOSSES
 from w2s_nb.tokens import tokenize
 
@@ -21,7 +21,7 @@ def prepared(tiny, split, method="full"):
 
 def partial(name, **args):
     loss = functools.partial(LOSSES[name], **args)
-    loss.batchwise = LOSSES[name].batchwise
+    loss.batchwise, loss.decay = LOSSES[name].batchwise, args.get(LOSSES[name].memory)
     return loss
 
 
@@ -33,7 +33,8 @@ def test_micro_batches_give_the_same_loss_and_gradient(name, task, words, tiny):
     targets, found = torch.cat([1 - targets, targets], 1), []
     for micro in (32, 8, 5, 1):
         net, inputs = prepared(tiny, split)
-        value = training.backward(net, inputs, np.arange(32), targets, partial(name, progress=0.7), micro)
+        value, logits = training.backward(net, inputs, np.arange(32), targets, partial(name, progress=0.7), micro)
+        assert logits.shape == (32, 2) and not logits.requires_grad
         found.append((value, torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])))
     scale = found[0][1].abs().max()
     assert scale > 1e-4
@@ -84,8 +85,6 @@ class Hungry(torch.nn.Module):
 
 
 def hungry(limit, error, **options):
-    from w2s_nb.inputs import FeatureInputs
-
     torch.manual_seed(0)
     net, x = Hungry(limit, error), torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     targets = np.eye(2)[(x[:, 0] > 0).long()]
@@ -120,8 +119,53 @@ def test_nan_stops_with_a_message():
 
 def test_evaluations_are_evenly_spaced_and_the_last_is_at_the_end():
     steps = []
-    hungry(64, None, evals=3, epochs=6, evaluate=lambda step, loss: steps.append(step))
-    assert steps == [4, 8, 12]
+    hungry(64, None, evals=3, epochs=6, evaluate=lambda step, progress, loss: steps.append((step, progress)))
+    assert steps == [(4, 1 / 3), (8, 2 / 3), (12, 1.0)]
+
+
+def test_evaluations_at_chosen_fractions_and_always_at_the_end():
+    steps = []
+    hungry(64, None, evals=(0.01, 0.25), epochs=6, evaluate=lambda step, progress, loss: steps.append(step))
+    assert steps == [1, 3, 12]
+
+
+@pytest.mark.parametrize("micro", [32, 9])
+def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro):
+    """A loss without gradient keeps the predictions of every epoch the same, whatever the order of batches."""
+    seen = []
+
+    def loss(logits, targets, *, progress, previous):
+        seen.append((targets.argmax(1), previous.clone()))
+        return (logits * 0).sum(1)
+
+    loss.batchwise, loss.decay = False, 0.25
+    net, x = Hungry(64, None), torch.randn(64, 3)
+    targets = np.eye(2)[(x[:, 0] > 0).long()]
+    now = net.head(x).softmax(1).detach()
+    training.train(net, FeatureInputs(x, 1), targets, loss, epochs=3, batch_size=32, lr=0.1, head_lr=0.1,
+                   weight_decay=0.0, warmup=0.1, seed=0, evals=1, evaluate=lambda *a: None, micro_batch=micro)
+    half = len(seen) // 3
+    first, later = (torch.cat([p for _, p in part]) for part in (seen[:half], seen[half:]))
+    assert set(first.unique().tolist()) == {0.0, 1.0}, "in the first epoch, the targets"
+    assert sorted(later[:, 1].tolist()) == pytest.approx(sorted(now[:, 1].tolist() * 2), abs=1e-6)
+
+
+def test_weights_are_put_back(words, tiny):
+    net, inputs = prepared(tiny, words.student)
+    kept, before = training.trained(net), training.predict(net, inputs)
+    with torch.no_grad():
+        net.head.weight.add_(1.0).mul_(torch.randn(2, 1))
+    assert np.abs(training.predict(net, inputs) - before).max() > 1e-3
+    training.put(net, None)
+    assert np.abs(training.predict(net, inputs) - before).max() > 1e-3, "None leaves the module as it is"
+    training.put(net, kept)
+    np.testing.assert_array_equal(training.predict(net, inputs), before)
+
+
+def test_chosen_examples_are_predicted_in_the_order_asked(words, tiny):
+    net, inputs = prepared(tiny, words.student)
+    rows = np.array([7, 0, 33])
+    np.testing.assert_allclose(training.predict(net, inputs, rows), training.predict(net, inputs)[rows], atol=1e-6)
 
 
 def test_predictions_keep_the_order_of_examples(words, tiny):

@@ -3,16 +3,19 @@ from .arms import Arms, by_seed_of, pgr, run_arms, table_of
 from .data import Split, Task, load_task
 from .fits import Fit
 from .fitting import fit
-from .labels import SoftLabels
+from .labels import SoftLabels, combine, simulate
 from .losses import register_loss
 from .models import resolve
 from .notebook import Run, setup
 from .recipes import METHODS, Recipe
 from .registry import LOSSES, MODELS, TASKS
 from .store import results
+from .studies import Chain, matched, run_chain
 from .tasks import Example, Hub, register_task
 from .tokens import split_report
+from .variants import with_opinion
 
-__all__ = ["Arms", "Example", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels", "Split",
-           "TASKS", "Task", "by_seed_of", "fit", "load_task", "pgr", "register_loss", "register_task", "resolve",
-           "results", "run_arms", "setup", "split_report", "table_of"]
+__all__ = ["Arms", "Chain", "Example", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels",
+           "Split", "TASKS", "Task", "by_seed_of", "combine", "fit", "load_task", "matched", "pgr", "register_loss",
+           "register_task", "resolve", "results", "run_arms", "run_chain", "setup", "simulate", "split_report",
+           "table_of", "with_opinion"]

@@ -1,24 +1,26 @@
 """The arms of an experiment, over seeds: weak supervisor, students, strong ceiling, and their table."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from . import metrics
+from . import imitation, metrics
 from .data import Task, load_task
 from .fits import Fit
 from .fitting import fit
+from .labels import SoftLabels
 from .losses import loss_args as check_loss_args
 
 WEAK, CEILING = "weak supervisor", "strong ceiling"
+Labeller = Callable[[Task, Fit], SoftLabels]
 
 
-def student_name(loss: str) -> str:
-    """Name of a student arm, in tables and figures."""
-    return "student, naive" if loss == "xent" else f"student, {loss}"
+def student_name(loss: str, labels: str = "") -> str:
+    """Name of a student arm, in tables and figures: its loss, and its labels where they are not the supervisor's."""
+    return f"student, {'naive' if loss == 'xent' else loss}" + (f", on {labels}" if labels else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +62,27 @@ class Arms:
 
     def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:
         """Share of test examples on which a student predicts as its supervisor does."""
-        return metrics.agreement(self.probs(student), self.probs(WEAK), self.hard_label, on=on,
+        return imitation.agreement(self.probs(student), self.probs(WEAK), self.hard_label, on=on,
                                  group=self.tasks[0].test.group)
+
+    def imitation(self) -> pd.DataFrame:
+        """A row a student: what it takes over from its supervisor, each with the ends of its 95 % interval.
+
+        agreement on all examples, on the supervisor's mistakes and on its correct answers; cross_entropy towards the
+        supervisor's answers on its mistakes; misfit and the gain it predicts; similarity. See `w2s_nb.imitation`.
+        """
+        rows, weak, truth, group = [], self.probs(WEAK), self.hard_label, self.tasks[0].test.group
+        for arm in self.students:
+            student, row = self.probs(arm), {"arm": arm, "weak": self.weak, "strong": self.strong,
+                                             "seeds": len(self.tasks)}
+            for on in imitation.ON:
+                row |= imitation.agreement(student, weak, truth, on=on, group=group).as_dict(f"agreement_{on}")
+            row |= imitation.cross_entropy(student, weak, truth, on="mistakes", group=group).as_dict("cross_entropy")
+            row |= imitation.misfit(student, weak, group=group).as_dict("misfit")
+            row |= imitation.gain(student, weak, truth, group=group).as_dict("gain")
+            row |= imitation.similarity(student, weak, truth, group=group).as_dict("similarity")
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def table(self) -> pd.DataFrame:
         """A row an arm: accuracy, and for students PGR and agreement, each with the ends of its 95 % interval."""
@@ -87,7 +108,8 @@ class Arms:
 
 def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
              seeds: int | Iterable[int] = 1, n_train: int | None = None, n_val: int | None = None,
-             n_test: int | None = None, **fit_args) -> Arms:
+             n_test: int | None = None, labels: dict[str, Labeller] | None = None,
+             variant: Callable[[Task, Fit], Task] | None = None, **fit_args) -> Arms:
     """The three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
 
     The supervisor is trained on ground truth of its half; its labels for the student half train a student a loss; the
@@ -98,6 +120,10 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
         loss_args: {loss: its keyword arguments}.
         seeds: how many (0, 1, ...), or which.
         n_train, n_val, n_test: as in `load_task`.
+        labels: further label sets {name: (task, supervisor) -> SoftLabels} of the student half; a student a loss and
+            set, trained on the examples that the set labels.
+        variant: (task, supervisor) -> the task that student and ceiling are given instead, row by row the same
+            examples, such as `variants.with_opinion`.
         fit_args: passed to every `fit`, such as method, epochs, lr.
     """
     if isinstance(losses, str):
@@ -107,15 +133,24 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
         check_loss_args(loss, loss_args.get(loss))
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in chosen]
-    fits: dict[str, list[Fit]] = {arm: [] for arm in (WEAK, *map(student_name, losses), CEILING)}
-    for t in tasks:  # the ceiling first: the deepest model's activations serve the shallower ones
-        fits[CEILING].append(fit(strong, t.student, seed=t.seed, **fit_args))
+    labellers: dict[str, Labeller] = {"": lambda t, supervisor: supervisor.label(t.student)} | (labels or {})
+    fits: dict[str, list[Fit]] = {arm: [] for arm in (
+        WEAK, *(student_name(loss, name) for name in labellers for loss in losses), CEILING)}
+    for i, t in enumerate(tasks):
+        if variant is None:  # the deepest model first: its activations serve the shallower ones
+            fit(strong, t.student, seed=t.seed, **fit_args)
         supervisor = fit(weak, t.supervisor, seed=t.seed, **fit_args)
-        labels = supervisor.label(t.student)
+        if variant is not None:
+            tasks[i] = variant(t, supervisor)
+            supervisor, t = supervisor.carried(t, tasks[i]), tasks[i]
+        fits[CEILING].append(fit(strong, t.student, seed=t.seed, **fit_args))
         fits[WEAK].append(supervisor)
-        for loss in losses:
-            fits[student_name(loss)].append(fit(strong, t.student, labels, loss=loss, seed=t.seed,
-                                                loss_args=loss_args.get(loss), **fit_args))
+        for name, labeller in labellers.items():
+            found = labeller(t, supervisor)
+            labelled = t.student.take(found.knows(t.student))
+            for loss in losses:
+                fits[student_name(loss, name)].append(fit(strong, labelled, found, loss=loss, seed=t.seed,
+                                                          loss_args=loss_args.get(loss), **fit_args))
     return Arms(weak, strong, tasks, fits)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +57,8 @@ class Split:
     def take(self, rows) -> Split:
         """The examples at `rows`, an index or mask (n,)."""
         rows = np.arange(len(self))[rows]
-        return Split(self.name, self.ids[rows], tuple(self.texts[i] for i in rows), self.hard_label[rows],
-                     self.group[rows], self.task)
+        return replace(self, ids=self.ids[rows], texts=tuple(self.texts[i] for i in rows),
+                       hard_label=self.hard_label[rows], group=self.group[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,10 @@ class Task:
     validation: Split
     test: Split
     counts: dict[str, int]
+
+    def __post_init__(self):
+        for split in self.splits:  # a split knows its task, whose other splits a fit is evaluated on
+            object.__setattr__(split, "task", self)
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -152,11 +156,8 @@ def _task(spec: TaskSpec, seed, examples, label, group, parts, counts) -> Task:
         return Split(part, np.array([example_id(spec.name, examples[i]) for i in rows]),
                      tuple(examples[i].texts for i in rows), label[rows].astype(np.int64), group[rows])
 
-    task = Task(spec.name, seed, spec.max_len, split("supervisor"), split("student"), split("validation"),
+    return Task(spec.name, seed, spec.max_len, split("supervisor"), split("student"), split("validation"),
                 split("test"), counts)
-    for part in task.splits:
-        object.__setattr__(part, "task", task)
-    return task
 
 
 def example_id(task: str, example: Example) -> str:

@@ -1,14 +1,14 @@
 """A fit as everything after it sees it: predictions of identified examples, at three checkpoints."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 
 from . import store
-from .data import Split
+from .data import Split, Task
 from .labels import SoftLabels
 from .metrics import Estimate, accuracy
 
@@ -54,18 +54,26 @@ class Fit:
             raise ValueError(f"checkpoint {stop or self.stop!r} has predictions of the test split only")
         return np.stack([1 - p1, p1], axis=1)
 
-    def label(self, split: Split) -> SoftLabels:
+    def label(self, split: Split, *, own: bool = False) -> SoftLabels:
         """Weak labels: this model's probabilities for a split, and for the validation split that early stopping needs.
 
+        Args:
+            own: allow examples that the model was itself trained on, as bootstrapping on the same data does; the fit
+                must have been made with `label_own=True`.
         Raises:
             ValueError: the model was trained on the split; weak labels are for examples held out from it.
         """
-        if set(split.ids) & set(self.record["trained_on"]):
+        if not own and set(split.ids) & set(self.record["trained_on"]):
             raise ValueError(f"{self!r} was trained on examples of {split.name!r}; weak labels are predictions for "
-                             f"examples held out from the supervisor")
+                             f"examples held out from the supervisor, unless own=True")
         splits = [split] if split.task is None or split.name == "validation" else [split, split.task.validation]
         ids, probs = (np.concatenate(x) for x in zip(*((s.ids, self.predict(s)) for s in splits)))
         return SoftLabels(ids, probs, self.record["summary"]["model"], self.address)
+
+    def carried(self, old: Task, new: Task) -> Fit:
+        """This fit with its predictions for `old` under the ids of `new`, a variant of the same examples in order."""
+        ids = {i: j for a, b in zip(old.splits, new.splits) for i, j in zip(a.ids, b.ids)}
+        return replace(self, predictions=self.predictions.assign(id=self.predictions.id.map(ids)))
 
     def accuracy(self, split: Split, *, stop: str | None = None) -> Estimate:
         """Accuracy against ground truth on a split, with its interval over groups of examples."""

@@ -28,7 +28,7 @@ from .tokens import join, tokenize
 
 def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str = "xent",
         loss_args: dict | None = None, method: str = "full", seed: int = 0, stop: str | None = None,
-        micro_batch: int | None = None, keep_weights: bool = False, **recipe) -> Fit:
+        micro_batch: int | None = None, keep_weights: bool = False, label_own: bool = False, **recipe) -> Fit:
     """Finetunes a model on labels of a split, or finds that fit in the store.
 
     Args:
@@ -43,6 +43,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
             for probes; 'last' for finetuning on ground truth. All three are stored.
         micro_batch: examples in one pass; changes memory and speed, not the result.
         keep_weights: also store the trained tensors.
+        label_own: also predict the examples trained on, for `Fit.label(split, own=True)`.
         recipe: fields of `Recipe` that differ from `METHODS[method]`.
     Raises:
         UnknownName, ValueError: a name or value that does not exist, before any model is loaded.
@@ -66,12 +67,12 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
                 "head_init": "unembedding" if checkpoint.layers == checkpoint.full_layers else "zero"}
     settings = replace(settings, **{k: v for k, v in defaults.items() if getattr(settings, k) is None})
     plan = Plan(checkpoint, split, labels.of(split), validation.of(task.validation) if covered else None, method,
-                settings, loss, args, seed, stop if keep_weights else None)
+                settings, loss, args, seed, stop if keep_weights else None, label_own)
     config = {
         "model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
         "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "keep_weights": plan.keep_weights,
-        "splits": {s.name: s.fingerprint for s in (split, *_evaluated(split))}, "labels": plan.label_fingerprint,
-        "code": [_code(), losses.code(loss)]}
+        "splits": [s.fingerprint for s in (split, *_evaluated(split, label_own))], "labels": plan.label_fingerprint,
+        "label_own": label_own, "code": [_code(), losses.code(loss)]}
     address = store.address(config)
     with store.lock(address):
         found = store.read(address)
@@ -111,6 +112,7 @@ class Plan:
     loss_args: dict
     seed: int
     keep_weights: str | None
+    label_own: bool
 
     @property
     def label_fingerprint(self) -> str:
@@ -123,14 +125,17 @@ class Plan:
 def _code() -> str:
     """Version of the code that decides a fit's result."""
     return features.code() + store.code_version(
-        training.schedule, training.backward, training.train, training.predict, inputs_module, classifier,
-        loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train)
+        training.schedule, training.backward, training.train, training.predict, training.trained, training.put,
+        inputs_module, classifier,
+        loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train, _Checkpoints)
 
 
-def _evaluated(split: Split) -> list[Split]:
-    """Splits a fit predicts: validation and test, and the student half if it was not trained on."""
-    others = [split.task.validation, split.task.test]
-    return [split.task.student, *others] if split.name == "supervisor" else others
+def _evaluated(split: Split, own: bool) -> list[Split]:
+    """Splits a fit predicts: test, validation, and what it may label of the student half: what it was not trained on,
+    or all of it where it may label its own examples."""
+    student, others = split.task.student, [split.task.test, split.task.validation]
+    free = student if own else student.take(~np.isin(student.ids, split.ids))
+    return [*others, free] if len(free) else others
 
 
 def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np.ndarray]]:
@@ -144,7 +149,9 @@ def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np
     ends = np.cumsum([len(part.ids) for part in parts])
     spans = [slice(end - len(part.ids), end) for end, part in zip(ends, parts)]
     if plan.method == "probe":
-        states = features.last_token(checkpoint, join(parts))
+        states = features.last_token(checkpoint, join(parts))[:, :settings.features]
+        if settings.features and states.shape[1] < settings.features:
+            raise ValueError(f"features = {settings.features}; {checkpoint.name} has {states.shape[1]}")
         mean, std = states[spans[0]].mean(axis=0), states[spans[0]].std(axis=0) + 1e-6
         states = torch.from_numpy((states - mean) / std)
         return [FeatureInputs(states[span], split.arity) for span in spans], {"mean": mean, "std": std}
@@ -157,12 +164,57 @@ def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np
     return [TokenInputs(part, used) for part in parts], {"vocabulary": used}
 
 
+class _Checkpoints:
+    """Predictions of a module in training at the three stops: looks at it now and then, predicts in full at the end."""
+
+    def __init__(self, net, plan: Plan, splits: list[Split], inputs: list[Inputs]):
+        self.net, self.plan, self.splits, self.inputs = net, plan, splits, inputs
+        self.curve, self.best, self.at = [], dict.fromkeys(STOPS, -1.0), {}
+        self.weights, self.known = {}, {}
+        n = len(splits[0])
+        self.seen = np.sort(np.random.default_rng(0).permutation(n)[:plan.settings.curve_test or n])
+
+    def look(self, step: int, progress: float, train_loss: float) -> None:
+        """Scores the module on validation and some test examples; keeps its weights where it is the best so far."""
+        test, validation = self.splits[:2]
+        if progress < 1:
+            on_test, on_validation = (training.predict(self.net, i, r) for i, r in zip(self.inputs, (self.seen, None)))
+        else:
+            whole = [training.predict(self.net, part) for part in self.inputs]
+            on_test, on_validation, self.known[step] = whole[0][self.seen], whole[1], np.concatenate(whole)[:, 1]
+        on_labels = math.nan if self.plan.validation is None else correct(
+            on_validation, self.plan.validation[:, 1] >= 0.5).mean()
+        self.curve.append({"step": step, "progress": progress, "train_loss": train_loss,
+                           "validation_accuracy_on_labels": on_labels,
+                           "validation_accuracy": correct(on_validation, validation.hard_label).mean(),
+                           "test_accuracy": correct(on_test, test.hard_label[self.seen]).mean()})
+        # without labels to validate on, the validation checkpoint is the last one
+        scores = {"last": step, "validation": step if math.isnan(on_labels) else on_labels,
+                  "oracle": self.curve[-1]["test_accuracy"]}
+        better = [stop for stop in STOPS if scores[stop] > self.best[stop]]
+        now = training.trained(self.net) if progress < 1 and set(better) - {"last"} else None  # the last needs no copy
+        for stop in better:
+            self.best[stop], self.at[stop] = scores[stop], step
+            self.weights[stop] = now if stop != "last" else None
+
+    def predictions(self) -> pd.DataFrame:
+        """Rows (split, id, last, validation, oracle): P(y = 1) of all splits, of the oracle's checkpoint test only."""
+        frame = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids}) for s in self.splits], ignore_index=True)
+        for stop in STOPS:
+            if self.at[stop] not in self.known:
+                training.put(self.net, self.weights[stop])
+                wanted = self.inputs if stop != "oracle" else self.inputs[:1]
+                self.known[self.at[stop]] = np.concatenate([training.predict(self.net, i)[:, 1] for i in wanted])
+            frame[stop] = pd.Series(self.known[self.at[stop]])
+        frame.loc[len(self.splits[0]):, "oracle"] = np.nan
+        return frame
+
+
 def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:
     """Trains, and predicts the task's other splits at the three checkpoints: metrics, predictions, curve, weights."""
     torch.manual_seed(plan.seed)
-    split, settings, others, test = plan.split, plan.settings, _evaluated(plan.split), plan.split.task.test
-    (own, *rest), made_with = _inputs(plan, [split, *others])
-    inputs = dict(zip((s.name for s in others), rest))
+    split, settings, others = plan.split, plan.settings, _evaluated(plan.split, plan.label_own)
+    (own, *inputs), made_with = _inputs(plan, [split, *others])
     if plan.method == "probe":
         net = probe(own.features.shape[1], split.arity).to(device())
     else:
@@ -170,36 +222,20 @@ def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.
                     top_layers=settings.top_layers, lora_rank=settings.lora_rank)
     if "vocabulary" in made_with:
         compact_embedding(net, torch.from_numpy(made_with["vocabulary"]).long())
-    curve, kept, best, weights = [], {}, dict.fromkeys(STOPS, -1.0), None
-
-    def evaluate(step: int, train_loss: float) -> None:
-        nonlocal weights
-        probs = {name: training.predict(net, part) for name, part in inputs.items()}
-        on_truth = {s.name: correct(probs[s.name], s.hard_label).mean() for s in others}
-        on_labels = math.nan if plan.validation is None else correct(
-            probs["validation"], plan.validation[:, 1] >= 0.5).mean()
-        curve.append({"step": step, "train_loss": train_loss, "validation_accuracy_on_labels": on_labels,
-                      "validation_accuracy": on_truth["validation"], "test_accuracy": on_truth["test"]})
-        # without labels to validate on, the validation checkpoint is the last one
-        scores = {"last": step, "validation": step if math.isnan(on_labels) else on_labels, "oracle": on_truth["test"]}
-        for stop in STOPS:
-            if scores[stop] > best[stop]:
-                best[stop], kept[stop] = scores[stop], probs
-                if stop == plan.keep_weights:
-                    weights = {n: p.detach().cpu().clone() for n, p in net.named_parameters() if p.requires_grad}
-
-    loss = functools.partial(LOSSES[plan.loss], **plan.loss_args)
-    loss.batchwise = LOSSES[plan.loss].batchwise
+    loss, checkpoints = functools.partial(LOSSES[plan.loss], **plan.loss_args), _Checkpoints(net, plan, others, inputs)
+    loss.batchwise, loss.decay = LOSSES[plan.loss].batchwise, plan.loss_args.get(LOSSES[plan.loss].memory)
     training.train(net, own, plan.targets, loss, epochs=settings.epochs, batch_size=settings.batch_size,
                    lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay,
-                   warmup=settings.warmup, seed=plan.seed, evals=settings.evals, evaluate=evaluate,
+                   warmup=settings.warmup, seed=plan.seed, evals=settings.evals, evaluate=checkpoints.look,
                    micro_batch=micro_batch, label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}")
-    predictions = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids, **{
-        stop: kept[stop][s.name][:, 1] if stop != "oracle" or s is test else np.nan for stop in STOPS}})
-        for s in others])
-    metrics = {f"accuracy_{stop}": float(correct(kept[stop]["test"], test.hard_label).mean()) for stop in STOPS}
-    metrics |= {metric.__name__: metric(kept["last"]["test"], test.hard_label, resamples=0).value
+    last = training.trained(net) if plan.keep_weights else None
+    predictions, test = checkpoints.predictions(), others[0]
+    on_test = {stop: predictions[stop].to_numpy()[:len(test)] for stop in STOPS}
+    on_test = {stop: np.stack([1 - p, p], axis=1) for stop, p in on_test.items()}
+    metrics = {f"accuracy_{stop}": float(correct(probs, test.hard_label).mean()) for stop, probs in on_test.items()}
+    metrics |= {metric.__name__: metric(on_test["last"], test.hard_label, resamples=0).value
                 for metric in (auroc, calibration_error)}
+    weights = (checkpoints.weights[plan.keep_weights] or last) if plan.keep_weights else None
     if weights and plan.method == "probe":
         weights |= {name: torch.from_numpy(value) for name, value in made_with.items()}
-    return metrics, predictions, pd.DataFrame(curve), weights
+    return metrics, predictions, pd.DataFrame(checkpoints.curve), weights

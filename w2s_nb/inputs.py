@@ -31,11 +31,12 @@ class Inputs:
         """Tensors for the examples at `rows`, padded on the right to the longest of them."""
         raise NotImplementedError
 
-    def by_length(self, max_tokens: int) -> Iterator[np.ndarray]:
-        """Rows in batches of similar length, longest first, each at most `max_tokens` tokens when padded."""
-        order = np.argsort(-self.lengths, kind="stable")
+    def by_length(self, max_tokens: int, chosen: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Positions in `chosen` (None: all rows) by length, longest first, a batch at most `max_tokens` when padded."""
+        lengths = self.lengths if chosen is None else self.lengths[chosen]
+        order = np.argsort(-lengths, kind="stable")
         while len(order):
-            size = max(1, max_tokens // int(self.lengths[order[0]] * self.arity))
+            size = max(1, max_tokens // int(lengths[order[0]] * self.arity))
             yield order[:size]
             order = order[size:]
 

@@ -1,4 +1,4 @@
-"""Accuracy, PGR, agreement, AUROC and calibration, each with a bootstrap interval.
+"""Accuracy, PGR, AUROC and calibration, each with a bootstrap interval.
 
 Predictions are one run's, (n, 2), or several seeds', (s, n, 2), of the same n examples. The bootstrap draws examples
 (whole groups of them, given `group`) and, where there are several, seeds; what is compared is drawn together, so every
@@ -78,7 +78,7 @@ def _draws(statistic, arrays, group, resamples: int, seed: int) -> np.ndarray:
     return draws
 
 
-def _p1(probs) -> np.ndarray:
+def p1_of(probs) -> np.ndarray:
     """(s, n) P(y = 1) of probabilities (n, 2) or (s, n, 2)."""
     probs = np.asarray(probs, dtype=float)
     if probs.ndim not in (2, 3) or probs.shape[-1] != 2:
@@ -86,7 +86,7 @@ def _p1(probs) -> np.ndarray:
     return probs[None, ..., 1] if probs.ndim == 2 else probs[..., 1]
 
 
-def _labels(hard_label, like: np.ndarray) -> np.ndarray:
+def labels_of(hard_label, like: np.ndarray) -> np.ndarray:
     """(s, n) true classes beside probabilities of that shape."""
     hard_label = np.asarray(hard_label)
     if hard_label.shape[-1:] != like.shape[-1:]:
@@ -96,8 +96,8 @@ def _labels(hard_label, like: np.ndarray) -> np.ndarray:
 
 def correct(probs, hard_label) -> np.ndarray:
     """(s, n) bool, whether the likelier class is the true one; a tie predicts class 1."""
-    p1 = _p1(probs)
-    return (p1 >= 0.5) == (_labels(hard_label, p1) == 1)
+    p1 = p1_of(probs)
+    return (p1 >= 0.5) == (labels_of(hard_label, p1) == 1)
 
 
 def accuracy(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
@@ -110,6 +110,16 @@ def accuracy(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimat
     return bootstrap(np.mean, correct(probs, hard_label), group=group, resamples=resamples)
 
 
+def share(what: np.ndarray, among: np.ndarray, *, group=None) -> Estimate:
+    """Mean of `what` over the examples `among`, both (s, n), with its interval; NaN where there are none.
+
+    Args:
+        what: float or bool.
+        among: bool; how many there are varies with the draw.
+    """
+    return bootstrap(lambda v, c: float((v * c).sum() / c.sum()) if c.any() else math.nan, what, among, group=group)
+
+
 def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
     """Probability that a random example of class 1 scores above one of class 0, ties counted half; mean over seeds.
 
@@ -117,7 +127,7 @@ def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
     """
     from scipy.stats import rankdata  # over a second to import, and only needed here
 
-    p1 = _p1(probs)
+    p1 = p1_of(probs)
 
     def area(score, label):
         positive = label == 1
@@ -126,7 +136,7 @@ def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(np.mean(((ranks * positive).sum(axis=1) - n1 * (n1 + 1) / 2) / (n1 * n0)))
 
-    return bootstrap(area, p1, _labels(hard_label, p1), group=group, resamples=resamples)
+    return bootstrap(area, p1, labels_of(hard_label, p1), group=group, resamples=resamples)
 
 
 def calibration_error(probs, hard_label, *, bins: int = 10, group=None, resamples: int = 1000) -> Estimate:
@@ -136,7 +146,7 @@ def calibration_error(probs, hard_label, *, bins: int = 10, group=None, resample
         bins: bins of the likelier class's probability over [0.5, 1].
     Source: Guo et al. 2017, equation 3.
     """
-    p1 = _p1(probs)
+    p1 = p1_of(probs)
     sure = np.maximum(p1, 1 - p1)
 
     def error(right, sure):
@@ -144,26 +154,6 @@ def calibration_error(probs, hard_label, *, bins: int = 10, group=None, resample
         return float(np.abs(np.bincount(where, (right - sure).ravel(), bins)).sum() / sure.size)
 
     return bootstrap(error, correct(probs, hard_label), sure, group=group, resamples=resamples)
-
-
-def agreement(student, weak, hard_label=None, *, on: str = "all", group=None) -> Estimate:
-    """Share of examples for which student and supervisor predict the same class.
-
-    Args:
-        student, weak: (n, 2) or (s, n, 2).
-        on: 'all'; or, given `hard_label` (n,), the supervisor's 'mistakes' or its 'correct' answers.
-    Source: Burns et al. 2023, section 5.1.3.
-    """
-    p_student, p_weak = _p1(student), _p1(weak)
-    same = (p_student >= 0.5) == (p_weak >= 0.5)
-    if on == "all":
-        chosen = np.ones_like(same)
-    elif on in ("mistakes", "correct") and hard_label is not None:
-        chosen = correct(weak, hard_label) == (on == "correct")
-    else:
-        raise ValueError(f"on={on!r}; expected 'all', or with hard_label 'mistakes' or 'correct'")
-    return bootstrap(lambda s, c: float((s & c).sum() / c.sum()) if c.any() else math.nan, same, chosen,
-                     group=group)
 
 
 def pgr(weak, student, ceiling, hard_label, *, group=None) -> Estimate:

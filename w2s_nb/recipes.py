@@ -19,13 +19,17 @@ class Recipe:
         head_lr: learning rate of the head.
         weight_decay: of AdamW.
         warmup: fraction of the steps over which the learning rate rises from 0; it then falls linearly to 0.
-        evals: evenly spaced checkpoints looked at for stopping; None takes 4 with weak labels, 1 with ground truth.
+        evals: checkpoints looked at for stopping: how many, evenly spaced, or after which fractions of training; the
+            end is always one. None takes 4 with weak labels, 1 with ground truth.
+        curve_test: test examples looked at before the end, for the curve and the oracle; None takes all. 200 keep four
+            looks below a quarter of the time of training on 600 examples; the test split itself is predicted whole.
         max_len: tokens kept of a text, from its end; None takes the task's.
         head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'; None takes the paper's at full depth and
             zero for a model cut in depth, whose last layer the unembedding was not trained on: with it, embedded
             students spent half of their steps getting from 1.7 nats back to chance.
         top_layers: blocks that method 'top' trains.
         lora_rank: rank of the adapters of method 'lora'.
+        features: how many of the features, from the first, a probe sees; None takes all. Appendix E.1's weak supervisor.
     """
 
     epochs: int = 2
@@ -34,15 +38,18 @@ class Recipe:
     head_lr: float = 1e-3
     weight_decay: float = 0.0
     warmup: float = 0.1
-    evals: int | None = None
+    evals: int | tuple[float, ...] | None = None
+    curve_test: int | None = 200
     max_len: int | None = None
     head_init: str | None = None
     top_layers: int = 4
     lora_rank: int = 8
+    features: int | None = None
 
 
 METHODS = {"full": Recipe(), "lora": Recipe(), "top": Recipe(),
-           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero")}
+           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, curve_test=None,
+                          head_init="zero")}
 
 
 def settings_of(method: str, recipe: dict) -> Recipe:
@@ -60,10 +67,17 @@ def settings_of(method: str, recipe: dict) -> Recipe:
     settings = replace(METHODS[method], **recipe)
     if settings.head_init not in (None, *HEADS):
         raise ValueError(f"head_init {settings.head_init!r}; expected one of {', '.join(HEADS)}")
-    for name in ("epochs", "batch_size", "evals", "max_len", "top_layers", "lora_rank"):
+    if isinstance(settings.evals, (list, tuple)):
+        if not settings.evals or not all(0 < at <= 1 for at in settings.evals):
+            raise ValueError(f"evals = {settings.evals!r}; expected a number of looks, or fractions of training in (0, 1]")
+        settings = replace(settings, evals=tuple(map(float, settings.evals)))
+    counts = {"epochs", "batch_size", "evals", "curve_test", "max_len", "top_layers", "lora_rank", "features"}
+    for name in sorted(counts - ({"evals"} if isinstance(settings.evals, tuple) else set())):
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+    if settings.features is not None and method != "probe":
+        raise ValueError(f"features = {settings.features} with method {method!r}; only a probe sees a part of the features")
     for name in ("lr", "head_lr", "weight_decay", "warmup"):
         value = getattr(settings, name)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):

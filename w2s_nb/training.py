@@ -47,31 +47,33 @@ def schedule(lengths: np.ndarray, batch_size: int, epochs: int, seed: int) -> It
 
 
 def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Tensor, loss: Callable,
-             micro_batch: int) -> float:
+             micro_batch: int) -> tuple[float, torch.Tensor]:
     """Adds the gradient of the batch's mean loss to the parameters, the same for every micro-batch.
 
     Where the loss looks at the whole batch, a first pass without gradient finds all logits, the loss's gradient with
     respect to them is taken once, and a second pass carries it into the parameters, a micro-batch at a time.
 
     Args:
-        targets: (b, 2) float32, in the order of `rows`.
-        loss: (logits (b, 2), targets (b, 2)) -> (b,), with an attribute `batchwise`.
+        targets: (b, ...) float32, in the order of `rows`.
+        loss: (logits (b, 2), targets (b, ...)) -> (b,), with an attribute `batchwise`.
     Returns:
-        The mean loss, nats.
+        The mean loss, nats, and the logits (b, 2) before the step, without gradient.
     """
     targets = targets.to(device())
     if len(rows) <= micro_batch:
-        value = loss(_scores(net, inputs, rows), targets).mean()
+        logits = _scores(net, inputs, rows)
+        value = loss(logits, targets).mean()
         value.backward()
-        return value.item()
+        return value.item(), logits.detach()
     parts = [slice(i, i + micro_batch) for i in range(0, len(rows), micro_batch)]
     if not loss.batchwise:
-        total = 0.0
+        total, logits = 0.0, []
         for part in parts:
-            value = loss(_scores(net, inputs, rows[part]), targets[part]).sum() / len(rows)
+            logits.append(_scores(net, inputs, rows[part]))
+            value = loss(logits[-1], targets[part]).sum() / len(rows)
             value.backward()
-            total += value.item()
-        return total
+            total, logits[-1] = total + value.item(), logits[-1].detach()
+        return total, torch.cat(logits)
     with torch.no_grad():
         logits = torch.cat([_scores(net, inputs, rows[part]) for part in parts])
     logits.requires_grad_()
@@ -79,21 +81,23 @@ def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Te
     gradient, = torch.autograd.grad(value, logits)
     for part in parts:
         _scores(net, inputs, rows[part]).backward(gradient[part])
-    return value.item()
+    return value.item(), logits.detach()
 
 
 def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *, epochs: int, batch_size: int,
-          lr: float, head_lr: float, weight_decay: float, warmup: float, seed: int, evals: int,
-          evaluate: Callable[[int, float], None], micro_batch: int | None = None, label: str = "training") -> None:
+          lr: float, head_lr: float, weight_decay: float, warmup: float, seed: int, evals: int | tuple[float, ...],
+          evaluate: Callable[[int, float, float], None], micro_batch: int | None = None, label: str = "training") -> None:
     """Trains a module's parameters that require a gradient, in place.
 
     AdamW, learning rate rising linearly over the first `warmup` of the steps and falling linearly to 0.
 
     Args:
         targets: (n, 2), rows sum to 1.
-        loss: (logits, targets, progress=...) -> (b,), with an attribute `batchwise`.
+        loss: (logits, targets, progress=...) -> (b,), with attributes `batchwise` and `decay`: the decay of the average
+            over epochs of its own predictions that it takes as `previous`, or None.
         lr, head_lr: of the body's parameters and of the head's.
-        evals: how often `evaluate(step, train_loss)` is called, evenly spaced, the last after the last step.
+        evals: how often `evaluate(step, progress, train_loss)` is called, evenly spaced, or after which fractions of
+            training; always after the last step.
         micro_batch: examples in one pass; None takes the batch. Out of memory halves it and goes on.
     Raises:
         FloatingPointError: the loss is not finite.
@@ -105,18 +109,23 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
               {"params": [p for p in weights if id(p) in head], "lr": head_lr}]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=weight_decay, fused=True)
     batches = list(schedule(inputs.lengths, batch_size, epochs, seed))
+    epoch = math.ceil(len(batches) / epochs)  # steps
     rises = max(1, round(warmup * len(batches)))
     slope = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
         (step + 1) / rises, (len(batches) - step) / max(1, len(batches) - rises)))
-    stops = set(np.linspace(0, len(batches), evals + 1).round().astype(int).tolist()[1:])
+    at = np.linspace(0, 1, evals + 1)[1:] if isinstance(evals, int) else np.array([*evals, 1.0])
+    stops = set((at * len(batches)).round().astype(int).clip(1).tolist())
     targets, micro, recent = torch.as_tensor(targets, dtype=torch.float32), micro_batch or batch_size, []
+    memory = targets.clone() if loss.decay is not None else None
     for step, rows in enumerate(progress(batches, desc=label, unit="step")):
-        at = functools.partial(loss, progress=step / len(batches))
-        at.batchwise = loss.batchwise
+        at_step, wanted = functools.partial(loss, progress=step / len(batches)), targets[rows]
+        if memory is not None:  # the average travels beside the targets, so that micro-batches cut both alike
+            at_step, wanted = _with_previous(at_step), torch.cat([wanted, memory[rows]], dim=1)
+        at_step.batchwise = loss.batchwise
         net.train()
         while True:
             try:
-                value = backward(net, inputs, rows, targets[rows], at, micro)
+                value, logits = backward(net, inputs, rows, wanted, at_step, micro)
                 break
             except RuntimeError as error:  # torch.OutOfMemoryError is one
                 micro = _halved(micro, error)
@@ -128,9 +137,19 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
         slope.step()
         optimizer.zero_grad()
         recent.append(value)
+        if memory is not None:
+            now = logits.softmax(dim=1).cpu()
+            memory[rows] = now if step < epoch else loss.decay * memory[rows] + (1 - loss.decay) * now
         if step + 1 in stops:
-            evaluate(step + 1, float(np.mean(recent)))
+            evaluate(step + 1, (step + 1) / len(batches), float(np.mean(recent)))
             recent = []
+
+
+def _with_previous(loss: Callable) -> Callable:
+    """The loss of (logits (b, 2), targets and previous side by side (b, 4))."""
+    def split(logits, both):
+        return loss(logits, both[:, :2], previous=both[:, 2:])
+    return split
 
 
 def _halved(micro: int, error: Exception) -> int:
@@ -147,13 +166,27 @@ def _halved(micro: int, error: Exception) -> int:
 
 
 @torch.inference_mode()
-def predict(net: nn.Module, inputs: Inputs) -> np.ndarray:
-    """(n, 2) float32 class probabilities, in the inputs' order."""
+def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) -> np.ndarray:
+    """(n, 2) float32 class probabilities of the examples at `chosen`, in that order; None takes all."""
     net.eval()
-    probs = np.empty((len(inputs), 2), dtype=np.float32)
-    for rows in inputs.by_length(MAX_TOKENS):
-        probs[rows] = _scores(net, inputs, rows).softmax(dim=1).cpu().numpy()
+    chosen = np.arange(len(inputs)) if chosen is None else chosen
+    probs = np.empty((len(chosen), 2), dtype=np.float32)
+    for rows in inputs.by_length(MAX_TOKENS, chosen):
+        probs[rows] = _scores(net, inputs, chosen[rows]).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
         bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{bad} of {len(probs)} predictions are not finite; lower lr")
     return probs
+
+
+def trained(net: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies, in main memory, of the parameters that require a gradient."""
+    return {name: p.detach().to("cpu", copy=True) for name, p in net.named_parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+def put(net: nn.Module, weights: dict[str, torch.Tensor] | None) -> None:
+    """Puts back what `trained` copied; None leaves the module as it is."""
+    for name, p in net.named_parameters():
+        if weights and name in weights:
+            p.copy_(weights[name])

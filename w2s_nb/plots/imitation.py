@@ -1,0 +1,109 @@
+"""What a student takes over from its supervisor."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from .base import colour, figure_of, interval_of
+
+RIGHT, WRONG = "#56B4E9", "#D55E00"
+
+
+def agreement(rows: pd.DataFrame, title: str) -> go.Figure:
+    """Share of examples on which a student predicts as its supervisor, by whether the supervisor is right.
+
+    Args:
+        rows: columns arm, on ('all', 'mistakes', 'correct'), value, low, high.
+    """
+    figure = figure_of(title, "the supervisor's answers", "student agrees")
+    for arm, part in rows.groupby("arm", sort=False):
+        figure.add_bar(x=part.on, y=part.value, name=arm, marker_color=colour(arm),
+                       text=[f"{v:.2f}" for v in part.value], error_y=interval_of(part.low, part.value, part.high))
+    figure.update_layout(barmode="group")
+    figure.update_yaxes(range=[0, 1.05])
+    return figure
+
+
+def by_size(rows: pd.DataFrame, title: str, y: str) -> go.Figure:
+    """A quantity against the student's size, a panel for all examples, the supervisor's mistakes and its right answers.
+
+    Args:
+        rows: columns arm, strong (by size), on, value, low, high.
+    """
+    panels = list(dict.fromkeys(rows.on))
+    figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[
+        "all examples" if on == "all" else f"supervisor's {on if on == 'mistakes' else 'right answers'}" for on in panels])
+    for (arm, on), part in rows.groupby(["arm", "on"], sort=False):
+        figure.add_scatter(x=part.strong, y=part.value, name=arm, legendgroup=arm, showlegend=on == panels[0],
+                           mode="lines+markers", line=dict(color=colour(arm)), row=1, col=1 + panels.index(on),
+                           error_y=interval_of(part.low, part.value, part.high))
+    figure.update_layout(figure_of(title, "", y).layout, width=940)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(title=y, col=1)
+    figure.update_yaxes(title="", gridcolor="#E5E5E5", showgrid=True, col=2)
+    return figure
+
+
+def training_curves(curves: dict[str, list[pd.DataFrame]], references: dict[str, float], title: str) -> go.Figure:
+    """Test accuracy over training: mean over seeds as a line, a thin line a seed, references across.
+
+    Args:
+        curves: {arm: `Fit.curve` of each seed}.
+        references: {arm: accuracy}, such as those of supervisor and ceiling.
+    """
+    figure = figure_of(title, "fraction of training", "test accuracy against ground truth")
+    for arm, seeds in curves.items():
+        for curve in seeds if len(seeds) > 1 else []:
+            figure.add_scatter(x=curve.progress, y=curve.test_accuracy, mode="lines", showlegend=False, opacity=0.35,
+                               line=dict(color=colour(arm), width=1))
+        figure.add_scatter(x=seeds[0].progress, y=np.mean([c.test_accuracy for c in seeds], axis=0), name=arm,
+                           mode="lines+markers", line=dict(color=colour(arm), width=3))
+    for arm, value in references.items():
+        figure.add_hline(y=value, line_color=colour(arm), line_dash="dash", line_width=2, annotation_text=arm,
+                         annotation_position="bottom right")
+    return figure
+
+
+def gain(rows: pd.DataFrame, title: str) -> go.Figure:
+    """The gain seen against the gain that theory predicts from misfit, with 95 % intervals; equal on the diagonal.
+
+    Args:
+        rows: columns arm, pair, misfit, misfit_low, misfit_high, gain, gain_low, gain_high.
+    """
+    figure = figure_of(title, "predicted: misfit", "seen: drop in squared error")
+    ends = [min(0, rows.gain_low.min(), rows.misfit_low.min()), max(rows.gain_high.max(), rows.misfit_high.max())]
+    figure.add_scatter(x=ends, y=ends, mode="lines", line=dict(color="#999999", dash="dot"), name="predicted = seen")
+    for arm, part in rows.groupby("arm", sort=False):
+        figure.add_scatter(x=part.misfit, y=part.gain, mode="markers", name=arm, text=part.pair,
+                           marker=dict(color=colour(arm), size=10),
+                           error_x=interval_of(part.misfit_low, part.misfit, part.misfit_high),
+                           error_y=interval_of(part.gain_low, part.gain, part.gain_high))
+    figure.add_hline(y=0, line_width=1, line_color="#222222")
+    return figure
+
+
+def flow(counts: pd.DataFrame, names: list[str], title: str) -> go.Figure:
+    """How right and wrong answers pass from one model to the next: what is corrected, passed on, and newly wrong.
+
+    Args:
+        counts: columns step, before, after ('right' or 'wrong'), examples: from model `step` to `step` + 1.
+        names: of the models, in order.
+    """
+    node = {(step, side): 2 * step + (side == "wrong") for step in range(len(names)) for side in ("right", "wrong")}
+    total = {key: counts[(counts.step == key[0]) & (counts.before == key[1])].examples.sum() for key in node}
+    last = counts[counts.step == len(names) - 2].groupby("after").examples.sum()
+    total |= {(len(names) - 1, side): last.get(side, 0) for side in ("right", "wrong")}
+    tint = {"right": "rgba(86,180,233,0.35)", "wrong": "rgba(213,94,0,0.45)"}
+    figure = figure_of(title, "", "")
+    figure.add_sankey(
+        arrangement="fixed", textfont=dict(size=12, color="#222222"),
+        node=dict(label=[f"{names[step]}<br>{side} {total[step, side]:.0f}" for step, side in node], pad=24,
+                  thickness=14, color=[RIGHT if side == "right" else WRONG for _, side in node],
+                  x=[0.02 + 0.96 * step / (len(names) - 1) for step, _ in node],
+                  y=[0.3 if side == "right" else 0.88 for _, side in node]),
+        link=dict(source=[node[r.step, r.before] for r in counts.itertuples()],
+                  target=[node[r.step + 1, r.after] for r in counts.itertuples()], value=counts.examples,
+                  color=[tint[r.before] for r in counts.itertuples()]))
+    return figure

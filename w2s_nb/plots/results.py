@@ -1,0 +1,83 @@
+"""Accuracy and PGR of the arms."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from .base import CEILING, WEAK, colour, figure_of, interval_of
+
+
+def accuracy(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure:
+    """Test accuracy of each arm: bar, 95 % interval, a dot a seed, and the line of chance.
+
+    Args:
+        table: `Arms.table()`.
+        by_seed: `Arms.by_seed()`.
+    """
+    figure = figure_of(title, "", "test accuracy", showlegend=False)
+    for arm, row in table.iterrows():
+        figure.add_bar(x=[arm], y=[row.accuracy], marker_color=colour(arm), width=0.6,
+                       error_y=interval_of(row.accuracy_low, row.accuracy, row.accuracy_high))
+        dots = by_seed[by_seed.arm == arm]
+        figure.add_scatter(x=[arm] * len(dots), y=dots.accuracy, mode="markers", marker=dict(color="#222222", size=6,
+                           symbol="circle-open"), text=[f"seed {s}" for s in dots.seed])
+    low = min(0.5, by_seed.accuracy.min()) - 0.05  # bars are cut below chance
+    for arm, row in table.iterrows():
+        figure.add_annotation(x=arm, y=low, yanchor="bottom", text=f"<b>{row.accuracy:.3f}</b>", showarrow=False)
+    figure.add_hline(y=0.5, line_dash="dot", line_width=1.5, annotation_text="chance",
+                     annotation_position="top left")
+    figure.update_yaxes(range=[low, min(1.0, max(table.accuracy_high.max(), by_seed.accuracy.max()) + 0.03)])
+    return figure
+
+
+def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go.Figure:
+    """PGR by column `x` of the table, an arm a colour: point, 95 % interval, a dot a seed; 0 and 1 marked.
+
+    Args:
+        table: rows with arm, pgr, pgr_low, pgr_high and the column `x`; rows without a PGR are left out.
+        by_seed: rows with arm, pgr and the column `x`.
+    """
+    figure, rows = figure_of(title, x, "performance gap recovered"), table.dropna(subset=["pgr"])
+    for arm, part in rows.groupby("arm", sort=False):
+        dots = by_seed[by_seed.arm == arm].dropna(subset=["pgr"])
+        figure.add_scatter(x=dots[x], y=dots.pgr, mode="markers", showlegend=False, offsetgroup=arm,
+                           marker=dict(color=colour(arm), size=7, symbol="circle-open"))
+        figure.add_scatter(x=part[x], y=part.pgr, name=arm, mode="markers", offsetgroup=arm,
+                           marker=dict(color=colour(arm), size=11),
+                           error_y=interval_of(part.pgr_low, part.pgr, part.pgr_high))
+    figure.add_hline(y=0, line_color=colour(WEAK), line_width=2, annotation_text="supervisor",
+                     annotation_position="top left")
+    figure.add_hline(y=1, line_color=colour(CEILING), line_width=2, annotation_text="ceiling",
+                     annotation_position="top left")
+    if rows.groupby(x).arm.nunique().max() > 1:  # arms side by side
+        figure.update_layout(scattermode="group", scattergap=0.6)
+    figure.update_xaxes(type="category", range=[-0.5, rows[x].nunique() - 0.5])
+    shown = np.r_[rows.pgr_low, rows.pgr_high, 0, 1]
+    shown = np.clip(shown[np.isfinite(shown)], -1.5, 2.5)
+    figure.update_yaxes(range=[shown.min() - 0.15, shown.max() + 0.15])
+    return figure
+
+
+def ladder(table: pd.DataFrame, title: str) -> go.Figure:
+    """Test accuracy against the student's size, an arm a line, with intervals; the supervisor as a band.
+
+    Args:
+        table: rows with arm, strong, accuracy, accuracy_low, accuracy_high, ordered by the student's size.
+    """
+    figure = figure_of(title, "strong student", "test accuracy")
+    for arm, part in table.groupby("arm", sort=False):
+        figure.add_scatter(x=part.strong, y=part.accuracy, name=arm, mode="lines+markers",
+                           line=dict(color=colour(arm), dash="dash" if arm in (WEAK, CEILING) else "solid"),
+                           error_y=interval_of(part.accuracy_low, part.accuracy, part.accuracy_high))
+    figure.update_xaxes(type="category")
+    return figure
+
+
+def lines(series: dict[str, tuple], title: str, x: str, y: str) -> go.Figure:
+    """Lines {name: (x, y)}, in the arm's colour where the name is an arm's."""
+    figure = figure_of(title, x, y)
+    for name, (xs, ys) in series.items():
+        figure.add_scatter(x=xs, y=ys, name=name, mode="lines+markers" if len(xs) < 30 else "lines",
+                           line=dict(color=colour(name)))
+    return figure

@@ -1,0 +1,151 @@
+"""Recipes over the verbs: chains of students, and labels whose errors have a known structure."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from . import metrics
+from .arms import CEILING, WEAK, Labeller
+from .data import Split, Task, load_task
+from .fits import Fit
+from .fitting import fit
+from .labels import simulate
+
+DATA = ("same", "fresh")
+
+
+def parts_of(split: Split, k: int) -> list[Split]:
+    """A split cut into k parts of near-equal size, its groups whole, in the order in which they first appear."""
+    first: dict[int, int] = {}
+    for row, group in enumerate(split.group.tolist()):
+        first.setdefault(group, row)
+    order = np.argsort([first[g] for g in split.group.tolist()], kind="stable")
+    sizes = np.cumsum([np.sum(split.group == g) for g in first]) - 1  # of the groups up to each, its last row
+    part = {g: int(end * k / len(split)) for g, end in zip(first, sizes)}
+    where = np.array([part[g] for g in split.group[order].tolist()])
+    parts = [split.take(order[where == i]) for i in range(k)]
+    if min(map(len, parts)) < 2:
+        raise ValueError(f"{len(split)} examples in {len(first)} groups cannot be cut into {k} parts of at least 2")
+    return parts
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Models each taught by the one before.
+
+    Attributes:
+        name: of the chain, in tables and figures.
+        ladder: model names; the first is trained on ground truth.
+        tasks: the task as each seed deals it.
+        steps: `steps[k][i]` is the fit of `ladder[k]` at seed i.
+        ceiling: fits of the last model on ground truth of the student half, one a seed.
+    """
+
+    name: str
+    ladder: list[str]
+    tasks: list[Task]
+    steps: list[list[Fit]]
+    ceiling: list[Fit]
+
+    def probs(self, step: int) -> np.ndarray:
+        """(seeds, n_test, 2) test predictions after a step; 0 is the supervisor, -1 the last student."""
+        return np.stack([f.predict(t.test) for f, t in zip(self.steps[step], self.tasks)])
+
+    @property
+    def test(self) -> Split:
+        return self.tasks[0].test
+
+    def table(self) -> pd.DataFrame:
+        """A row a model: accuracy, and from the first student on PGR between supervisor and ceiling, with intervals."""
+        rows, weak = [], self.probs(0)
+        ceiling = np.stack([f.predict(t.test) for f, t in zip(self.ceiling, self.tasks)])
+        for step, model in enumerate(self.ladder):
+            probs = self.probs(step)
+            row = {"arm": self.name if step else WEAK, "strong": model, "step": step, "seeds": len(self.tasks),
+                   "n_train": len(self.steps[step][0].record["trained_on"]),
+                   **metrics.accuracy(probs, self.test.hard_label, group=self.test.group).as_dict("accuracy")}
+            if step:
+                row |= metrics.pgr(weak, probs, ceiling, self.test.hard_label, group=self.test.group).as_dict("pgr")
+            rows.append(row)
+        top = metrics.accuracy(ceiling, self.test.hard_label, group=self.test.group).as_dict("accuracy")
+        rows.append({"arm": CEILING, "strong": self.ladder[-1], "seeds": len(self.tasks), **top})
+        return pd.DataFrame(rows)
+
+    def flow(self) -> pd.DataFrame:
+        """Rows (step, before, after, examples): test examples right or wrong at a step and at the next, mean of seeds."""
+        right = [metrics.correct(self.probs(step), self.test.hard_label) for step in range(len(self.ladder))]
+        side = {"right": True, "wrong": False}
+        return pd.DataFrame([
+            {"step": step, "before": b, "after": a, "examples": float(np.mean(np.sum(
+                (right[step] == side[b]) & (right[step + 1] == side[a]), axis=1)))}
+            for step in range(len(self.ladder) - 1) for b in side for a in side])
+
+    def survival(self) -> pd.DataFrame:
+        """A row a student: `passed_on`, the share of the supervisor's mistakes that it makes too, and `new`, the share of
+        the supervisor's right answers that it gets wrong; with intervals."""
+        supervisor = metrics.correct(self.probs(0), self.test.hard_label)
+        rows = []
+        for step in range(1, len(self.ladder)):
+            wrong = ~metrics.correct(self.probs(step), self.test.hard_label)
+            row = {"arm": self.name, "step": step, "strong": self.ladder[step]}
+            for name, chosen in (("passed_on", ~supervisor), ("new", supervisor)):
+                row |= metrics.share(wrong, chosen, group=self.test.group).as_dict(name)
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "xent", loss_args: dict | None = None,
+              seeds: int = 1, n_train: int | None = None, n_val: int | None = None, n_test: int | None = None,
+              **fit_args) -> Chain:
+    """Bootstrapping: the supervisor labels for the second model, that for the third, up to the last.
+
+    Args:
+        ladder: at least two model names. Two give direct supervision; the paper takes two sizes between the ends.
+        data: 'same': every student is trained on the whole student half, whose labels come from a model trained on
+            these very examples from the second student on; 'fresh': the half is cut into as many parts as there are
+            students, each trained on one that no model before it has seen. Labels used in all are as many as in direct
+            supervision.
+        loss, loss_args: of every student.
+        seeds, n_train, n_val, n_test, fit_args: as in `run_arms`.
+    Source: Burns et al. 2023, section 4.3.1: fresh examples at every step in chess.
+    """
+    if data not in DATA:
+        raise ValueError(f"data {data!r}; expected one of {', '.join(DATA)}")
+    if isinstance(ladder, str) or len(ladder) < 2:
+        raise ValueError(f"ladder {ladder!r}; expected a list of at least two models, the supervisor first")
+    tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in range(seeds)]
+    steps: list[list[Fit]] = [[] for _ in ladder]
+    ceiling = []
+    for t in tasks:
+        ceiling.append(fit(ladder[-1], t.student, seed=t.seed, **fit_args))  # the deepest model's activations first
+        steps[0].append(fit(ladder[0], t.supervisor, seed=t.seed, **fit_args))
+        halves = parts_of(t.student, len(ladder) - 1) if data == "fresh" else [t.student] * (len(ladder) - 1)
+        for step, (model, half) in enumerate(zip(ladder[1:], halves), start=1):
+            labels = steps[step - 1][-1].label(half, own=data == "same")
+            steps[step].append(fit(model, half, labels, loss=loss, loss_args=loss_args, seed=t.seed,
+                                   label_own=data == "same" and model != ladder[-1], **fit_args))
+    name = "direct supervision" if len(ladder) == 2 else f"bootstrapped, {data} data"
+    return Chain(name, list(ladder), tasks, steps, ceiling)
+
+
+def matched(errors: str, strong: str, **fit_args) -> Labeller:
+    """A label set for `run_arms`: the supervisor's accuracy on the student half, errors of another structure.
+
+    Args:
+        errors: one of `labels.ERRORS`, or 'own': the supervisor's hard labels.
+        strong: model whose confidence 'unconfident' and 'confident' take; it is trained on ground truth of the
+            supervisor half, so that its answers for the student half are held out.
+        fit_args: of that model, such as method.
+    Source: Burns et al. 2023, appendix E.2.
+    """
+    def labels(task: Task, supervisor: Fit):
+        own = supervisor.label(task.student).harden()
+        if errors == "own":
+            return own
+        accuracy = float(np.mean(own.of(task.student)[:, 1].astype(int) == task.student.hard_label))
+        asks = errors in ("unconfident", "confident")
+        sure = fit(strong, task.supervisor, seed=task.seed, **fit_args).label(task.student) if asks else None
+        return simulate(errors, (task.student, task.validation), accuracy, strong=sure, seed=task.seed)
+    return labels
