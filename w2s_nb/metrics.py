@@ -110,6 +110,11 @@ def accuracy(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimat
     return bootstrap(np.mean, correct(probs, hard_label), group=group, resamples=resamples)
 
 
+def difference(probs, other, hard_label, *, group=None) -> Estimate:
+    """Accuracy of one minus accuracy of the other, both (n, 2) or (s, n, 2), with a paired interval."""
+    return bootstrap(np.mean, correct(probs, hard_label).astype(int) - correct(other, hard_label), group=group)
+
+
 def share(what: np.ndarray, among: np.ndarray, *, group=None) -> Estimate:
     """Mean of `what` over the examples `among`, both (s, n), with its interval; NaN where there are none.
 

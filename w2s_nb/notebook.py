@@ -17,8 +17,9 @@ from .data import load_task
 from .models import ensure, resolve
 from .recipes import METHODS
 from .registry import LOSSES, TASKS, UnknownName
+from .studies import Chain, run_chain
 
-_SIZES = {"seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2}
+_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2}
 
 
 @dataclass
@@ -49,8 +50,21 @@ class Run:
     def arms(self, *, weak: str | None = None, strong: str | None = None, **more) -> Arms:
         """`run_arms` on the notebook's parameters."""
         p = self.parameters
-        sizes = {k: p[k] for k in ("n_train", "n_val", "n_test", "seeds") if k in p}
-        return run_arms(p["task"], weak or p["weak"], strong or p["strong"], method=p["method"], **(sizes | more))
+        return run_arms(p["task"], weak or p["weak"], strong or p["strong"], **self._sizes() | more)
+
+    def chain(self, ladder: list[str], **more) -> Chain:
+        """`run_chain` on the notebook's parameters."""
+        return run_chain(self.parameters["task"], ladder, **self._sizes() | more)
+
+    def _sizes(self) -> dict:
+        p = self.parameters
+        return {k: p[k] for k in ("method", "n_train", "n_val", "n_test", "seeds") if k in p}
+
+    def file(self, name: str) -> Path:
+        """Path of a file beside the store's tables, its folder made."""
+        path = config.home() / "tables" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def save(self, table: pd.DataFrame) -> str:
         """Writes the notebook's table, parameters, versions and seconds as JSON; returns the path as it is shown."""
@@ -84,11 +98,11 @@ def setup(notebook: str, **parameters) -> Run:
             raise TypeError(f"{name} = {value!r} is a {type(value).__name__}; expected a whole number")
         if value < least or least == 2 and value % 2:
             raise ValueError(f"{name} = {value}; expected {'an even' if least == 2 else 'a'} number from {least}")
-    for name, known in (("task", TASKS), ("method", METHODS), ("losses", LOSSES)):
+    for name, known in (("task", TASKS), ("method", METHODS), ("losses", LOSSES), ("loss", LOSSES)):
         for given in names(parameters.get(name, "")):
             if given not in known:
-                raise UnknownName(name.removesuffix("es"), given, known)
-    for name in ("weak", "between", "strong"):
+                raise UnknownName("loss" if name == "losses" else name, given, known)
+    for name in ("weak", "between", "strong", "supervisors"):
         for given in names(parameters.get(name, "")):
             ensure(resolve(given))
     _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)

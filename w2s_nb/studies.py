@@ -11,7 +11,7 @@ from .arms import CEILING, WEAK, Labeller
 from .data import Split, Task, load_task
 from .fits import Fit
 from .fitting import fit
-from .labels import simulate
+from .labels import SoftLabels, combine, simulate
 
 DATA = ("same", "fresh")
 
@@ -58,13 +58,14 @@ class Chain:
         return self.tasks[0].test
 
     def table(self) -> pd.DataFrame:
-        """A row a model: accuracy, and from the first student on PGR between supervisor and ceiling, with intervals."""
+        """A row a model: accuracy of its labels, its test accuracy, and of students PGR between supervisor and ceiling."""
         rows, weak = [], self.probs(0)
         ceiling = np.stack([f.predict(t.test) for f, t in zip(self.ceiling, self.tasks)])
         for step, model in enumerate(self.ladder):
             probs = self.probs(step)
             row = {"arm": self.name if step else WEAK, "strong": model, "step": step, "seeds": len(self.tasks),
-                   "n_train": len(self.steps[step][0].record["trained_on"]),
+                   "n_train": len(self.steps[step][0].record["trained_on"]), "label_accuracy": float(np.mean(
+                       [f.record["summary"]["label_accuracy"] for f in self.steps[step]])),
                    **metrics.accuracy(probs, self.test.hard_label, group=self.test.group).as_dict("accuracy")}
             if step:
                 row |= metrics.pgr(weak, probs, ceiling, self.test.hard_label, group=self.test.group).as_dict("pgr")
@@ -72,6 +73,10 @@ class Chain:
         top = metrics.accuracy(ceiling, self.test.hard_label, group=self.test.group).as_dict("accuracy")
         rows.append({"arm": CEILING, "strong": self.ladder[-1], "seeds": len(self.tasks), **top})
         return pd.DataFrame(rows)
+
+    def gain_over(self, other: Chain) -> metrics.Estimate:
+        """Test accuracy of this chain's last student minus that of another chain's, paired by example and seed."""
+        return metrics.difference(self.probs(-1), other.probs(-1), self.test.hard_label, group=self.test.group)
 
     def flow(self) -> pd.DataFrame:
         """Rows (step, before, after, examples): test examples right or wrong at a step and at the next, mean of seeds."""
@@ -130,6 +135,28 @@ def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "
     return Chain(name, list(ladder), tasks, steps, ceiling)
 
 
+def taught_by(*models: str, how: str = "mean", **fit_args) -> Labeller:
+    """A label set for `run_arms`: one other supervisor's labels, or several supervisors' combined.
+
+    Args:
+        models: names; each is trained on ground truth of the supervisor half.
+        how: as in `labels.combine`, where there are several.
+        fit_args: of the supervisors, such as method.
+    """
+    def labels(task: Task, supervisor: Fit) -> SoftLabels:
+        each = [fit(model, task.supervisor, seed=task.seed, **fit_args).label(task.student) for model in models]
+        return each[0] if len(each) == 1 else combine(each, how, validation=task.validation)
+    return labels
+
+
+def confident(share: float) -> Labeller:
+    """A label set for `run_arms`: the supervisor's most confident labels, this share of either class (appendix B)."""
+    def labels(task: Task, supervisor: Fit) -> SoftLabels:
+        found = supervisor.label(task.student)
+        return found.select(task.student, found.confident(task.student, share))
+    return labels
+
+
 def matched(errors: str, strong: str, **fit_args) -> Labeller:
     """A label set for `run_arms`: the supervisor's accuracy on the student half, errors of another structure.
 
@@ -140,7 +167,7 @@ def matched(errors: str, strong: str, **fit_args) -> Labeller:
         fit_args: of that model, such as method.
     Source: Burns et al. 2023, appendix E.2.
     """
-    def labels(task: Task, supervisor: Fit):
+    def labels(task: Task, supervisor: Fit) -> SoftLabels:
         own = supervisor.label(task.student).harden()
         if errors == "own":
             return own

@@ -73,3 +73,13 @@ def interval_of(low, value, high) -> dict:
     low, value, high = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (low, value, high))
     return dict(type="data", symmetric=False, array=np.nan_to_num(high - value, posinf=_UNBOUNDED),
                 arrayminus=np.nan_to_num(value - low, posinf=_UNBOUNDED), color="#222222", thickness=1.3)
+
+
+def short(names: list[str]) -> list[str]:
+    """Names of models as tick labels: of one model cut to several depths, the depths alone.
+
+    >>> short(["SmolLM2-135M@4", "SmolLM2-135M@12"]), short(["gpt2", "gpt2-xl"])
+    (['4 layers', '12 layers'], ['gpt2', 'gpt2-xl'])
+    """
+    bases, _, depths = zip(*(name.rpartition("@") for name in names))
+    return [f"{depth} layers" for depth in depths] if len(set(bases)) == 1 and bases[0] else list(names)

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .base import colour, figure_of, interval_of
+from .base import colour, figure_of, interval_of, short
 
 RIGHT, WRONG = "#56B4E9", "#D55E00"
 
@@ -26,23 +26,28 @@ def agreement(rows: pd.DataFrame, title: str) -> go.Figure:
     return figure
 
 
-def by_size(rows: pd.DataFrame, title: str, y: str) -> go.Figure:
-    """A quantity against the student's size, a panel for all examples, the supervisor's mistakes and its right answers.
+def by_size(rows: pd.DataFrame, measure: str, title: str) -> go.Figure:
+    """A measure against the student's size: a panel for all examples, the supervisor's mistakes, its right answers.
 
     Args:
-        rows: columns arm, strong (by size), on, value, low, high.
+        rows: `Arms.imitation` of several students, by size.
+        measure: 'agreement' or 'cross_entropy'.
     """
-    panels = list(dict.fromkeys(rows.on))
-    figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[
-        "all examples" if on == "all" else f"supervisor's {on if on == 'mistakes' else 'right answers'}" for on in panels])
-    for (arm, on), part in rows.groupby(["arm", "on"], sort=False):
-        figure.add_scatter(x=part.strong, y=part.value, name=arm, legendgroup=arm, showlegend=on == panels[0],
-                           mode="lines+markers", line=dict(color=colour(arm)), row=1, col=1 + panels.index(on),
-                           error_y=interval_of(part.low, part.value, part.high))
-    figure.update_layout(figure_of(title, "", y).layout, width=940)
-    figure.update_xaxes(type="category")
-    figure.update_yaxes(title=y, col=1)
-    figure.update_yaxes(title="", gridcolor="#E5E5E5", showgrid=True, col=2)
+    panels = {"all": "all examples", "mistakes": "the supervisor's mistakes", "correct": "its right answers"}
+    figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.03,
+                           subplot_titles=list(panels.values()))
+    sizes = list(dict.fromkeys(rows.strong))
+    rows = rows.assign(tick=rows.strong.map(dict(zip(sizes, short(sizes)))))
+    for column, on in enumerate(panels, start=1):
+        name = f"{measure}_{on}"
+        for arm, part in rows.groupby("arm", sort=False):
+            figure.add_scatter(x=part.tick, y=part[name], name=arm, legendgroup=arm, offsetgroup=arm, showlegend=column == 1,
+                               mode="lines+markers", line=dict(color=colour(arm)), row=1, col=column,
+                               error_y=interval_of(part[f"{name}_low"], part[name], part[f"{name}_high"]))
+    figure.update_layout(figure_of(title, "", "").layout, width=940, scattermode="group", scattergap=0.85)
+    figure.update_xaxes(type="category", title="")
+    figure.update_yaxes(gridcolor="#E5E5E5", showgrid=True, title="")
+    figure.update_yaxes(title=f"{measure.replace('_', '-')} with the supervisor", col=1)
     return figure
 
 
@@ -96,10 +101,10 @@ def flow(counts: pd.DataFrame, names: list[str], title: str) -> go.Figure:
     last = counts[counts.step == len(names) - 2].groupby("after").examples.sum()
     total |= {(len(names) - 1, side): last.get(side, 0) for side in ("right", "wrong")}
     tint = {"right": "rgba(86,180,233,0.35)", "wrong": "rgba(213,94,0,0.45)"}
-    figure = figure_of(title, "", "")
+    figure, shown = figure_of(title, "", ""), short(names)
     figure.add_sankey(
         arrangement="fixed", textfont=dict(size=12, color="#222222"),
-        node=dict(label=[f"{names[step]}<br>{side} {total[step, side]:.0f}" for step, side in node], pad=24,
+        node=dict(label=[f"{shown[step]}<br>{side} {total[step, side]:.0f}" for step, side in node], pad=24,
                   thickness=14, color=[RIGHT if side == "right" else WRONG for _, side in node],
                   x=[0.02 + 0.96 * step / (len(names) - 1) for step, _ in node],
                   y=[0.3 if side == "right" else 0.88 for _, side in node]),

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .base import CEILING, WEAK, colour, figure_of, interval_of
+from .base import CEILING, WEAK, colour, figure_of, interval_of, short
 
 
 def accuracy(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure:
@@ -53,8 +53,8 @@ def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go
     if rows.groupby(x).arm.nunique().max() > 1:  # arms side by side
         figure.update_layout(scattermode="group", scattergap=0.6)
     figure.update_xaxes(type="category", range=[-0.5, rows[x].nunique() - 0.5])
-    shown = np.r_[rows.pgr_low, rows.pgr_high, 0, 1]
-    shown = np.clip(shown[np.isfinite(shown)], -1.5, 2.5)
+    ends = np.r_[rows.pgr_low, rows.pgr_high]
+    shown = np.r_[np.clip(ends[np.isfinite(ends)], -1.5, 2.5), rows.pgr, 0, 1]  # every point, not every interval
     figure.update_yaxes(range=[shown.min() - 0.15, shown.max() + 0.15])
     return figure
 
@@ -66,10 +66,12 @@ def ladder(table: pd.DataFrame, title: str) -> go.Figure:
         table: rows with arm, strong, accuracy, accuracy_low, accuracy_high, ordered by the student's size.
     """
     figure = figure_of(title, "strong student", "test accuracy")
-    for arm, part in table.groupby("arm", sort=False):
-        figure.add_scatter(x=part.strong, y=part.accuracy, name=arm, mode="lines+markers",
+    sizes = list(dict.fromkeys(table.strong))
+    for arm, part in table.assign(tick=table.strong.map(dict(zip(sizes, short(sizes))))).groupby("arm", sort=False):
+        figure.add_scatter(x=part.tick, y=part.accuracy, name=arm, mode="lines+markers", offsetgroup=arm,
                            line=dict(color=colour(arm), dash="dash" if arm in (WEAK, CEILING) else "solid"),
                            error_y=interval_of(part.accuracy_low, part.accuracy, part.accuracy_high))
+    figure.update_layout(scattermode="group", scattergap=0.85)
     figure.update_xaxes(type="category")
     return figure
 

@@ -1,0 +1,29 @@
+"""Copies of the notebooks with small parameters, for nbval: `python -m tests.small_notebooks FOLDER`.
+
+Their defaults are what `make notebooks` and papermill run; here every cell runs, on few examples and seeds.
+"""
+import sys
+from pathlib import Path
+
+import nbformat
+from papermill.inspection import inspect_notebook
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+SMALL = {"seeds": 2, "table_seeds": 2, "n_train": 160, "n_val": 60, "n_test": 240}
+
+
+def write(folder: Path) -> None:
+    """Writes a small copy of each notebook."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.ipynb"):
+        stale.unlink()
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        known = inspect_notebook(str(path))
+        small = {name: value for name, value in SMALL.items() if name in known}
+        nbformat.write(parameterize_notebook(load_notebook_node(str(path)), small), folder / path.name)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
