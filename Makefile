@@ -9,7 +9,7 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
 export JUPYTER_PREFER_ENV_PATH = 1
 
-.PHONY: help setup demo test notebooks lab clean
+.PHONY: help setup demo test bench notebooks lab clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1	/'
@@ -38,6 +38,9 @@ test: setup  ## unit tests, doctests, and every notebook under nbval
 	@$(BIN)/python -m tests.small_notebooks .cache/notebooks
 	@W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python -m pytest \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout 900 .cache/notebooks
+
+bench: setup  ## timings, on an idle machine
+	@$(BIN)/python -m tests.bench
 
 notebooks: setup  ## executes every notebook in place: the copies in git, with their outputs
 	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \

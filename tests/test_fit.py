@@ -276,3 +276,68 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(f
     assert w2s.results().empty and not list((home / "fits").glob("*/record.json"))
     fit = w2s.fit(tiny, words.supervisor, **QUICK)
     assert len(w2s.results()) == 1 and isinstance(fit.predictions, pd.DataFrame)
+
+
+def test_looking_at_fewer_test_examples_changes_no_stored_prediction_but_the_oracles(words, tiny):
+    labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
+    whole, few = (w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, evals=6, curve_test=n)
+                  for n in (None, 10))
+    columns = ["split", "id", "last", "validation"]
+    assert whole.predictions[columns].equals(few.predictions[columns])
+    assert not np.allclose(whole.curve.test_accuracy, few.curve.test_accuracy)
+    assert set(few.curve.test_accuracy * 10) <= set(range(11)), "ten examples"
+
+
+def test_predictions_are_those_of_the_checkpoint_that_was_best(words, tiny):
+    """A curve whose best look is not its last: the weights of that look are put back before predicting."""
+    labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student).flip(0.3, seed=1)
+    fit = w2s.fit(tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6)
+    curve = fit.curve
+    best = curve.validation_accuracy_on_labels.idxmax()
+    assert best < len(curve) - 1, "the test needs a best look before the last"
+    assert fit.accuracy(words.validation, stop="validation").value == pytest.approx(curve.validation_accuracy[best])
+    assert fit.accuracy(words.validation, stop="last").value == pytest.approx(curve.validation_accuracy.iloc[-1])
+    assert fit.accuracy(words.test, stop="oracle").value == pytest.approx(curve.test_accuracy.max())
+
+
+def test_a_student_labels_the_rest_of_its_half(words, tiny):
+    first, rest = words.student.take(slice(0, 40)), words.student.take(slice(40, None))
+    fit = w2s.fit(tiny, first, **QUICK)
+    assert len(fit.label(rest)) == 56 + len(words.validation)
+    with pytest.raises(ValueError, match="held out"):
+        fit.label(words.student)
+    own = w2s.fit(tiny, first, label_own=True, **QUICK)
+    assert own.address != fit.address and own.label(words.student, own=True).covers(words.student)
+
+
+def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
+    from w2s_nb import features
+
+    few = w2s.fit(tiny, words.student, features=3, **QUICK)
+    real = features.last_token
+
+    def scrambled(checkpoint, tokens):
+        states = real(checkpoint, tokens).copy()
+        states[:, 3:] = np.random.default_rng(0).normal(size=states[:, 3:].shape)
+        return states
+
+    monkeypatch.setattr(features, "last_token", scrambled)
+    monkeypatch.setattr(fitting, "_code", lambda: "trained again")
+    again = w2s.fit(tiny, words.student, features=3, **QUICK)
+    assert again.address != few.address
+    np.testing.assert_array_equal(again.predict(words.test), few.predict(words.test))
+    with pytest.raises(ValueError, match="has 16"):
+        w2s.fit(tiny, words.student, features=17, **QUICK)
+    with pytest.raises(ValueError, match="only a probe"):
+        w2s.fit(tiny, words.student, features=3, method="full")
+
+
+@pytest.mark.parametrize("evals", [(), (0.0,), (0.5, 1.2), 0])
+def test_looks_outside_of_training_are_refused(evals, words, tiny):
+    with pytest.raises(ValueError, match="evals"):
+        w2s.fit(tiny, words.student, evals=evals, **QUICK)
+
+
+def test_chosen_looks_are_in_the_curve(words, tiny):
+    fit = w2s.fit(tiny, words.student, evals=[0.1, 0.5], **QUICK)
+    assert fit.curve.progress.tolist() == pytest.approx([0.1, 0.5, 1.0])

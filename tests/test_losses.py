@@ -144,3 +144,70 @@ def test_a_loss_is_one_function(words, tiny):
         assert fit.record["summary"]["loss_args"] == {"scale": 2.0}
     finally:
         LOSSES._entries.pop("squared")
+
+
+def gradient(name, logits, targets, **args):
+    logits = logits.clone().requires_grad_()
+    LOSSES[name](logits, targets, progress=1.0, **args).sum().backward()
+    return logits.grad
+
+
+def test_l2_confidence_at_weight_1_pushes_away_from_one_half():
+    logits, targets = batch()
+    f = logits.softmax(1)[:, 1]
+    value = LOSSES["l2_confidence"](logits, targets, progress=1.0, alpha=1.0)
+    torch.testing.assert_close(value, 0.25 - (f - 0.5) ** 2)
+    step = logits - 0.1 * gradient("l2_confidence", logits, targets, alpha=1.0)
+    assert ((step.softmax(1)[:, 1] - 0.5).abs() >= (f - 0.5).abs()).all()
+
+
+def test_generalized_cross_entropy_lies_between_cross_entropy_and_absolute_error():
+    logits, targets = batch()
+    torch.testing.assert_close(LOSSES["generalized_xent"](logits, targets, progress=0.0, q=1e-4),
+                               XENT(logits, targets, progress=0.0), atol=1e-3, rtol=1e-3)
+    hard = torch.nn.functional.one_hot(targets.argmax(1), 2).float()
+    torch.testing.assert_close(LOSSES["generalized_xent"](logits, hard, progress=0.0, q=1.0),
+                               (logits.softmax(1) - hard).abs().sum(1) / 2)
+
+
+def test_a_confidently_wrong_label_weighs_less_in_generalized_cross_entropy():
+    logits, wrong = torch.tensor([[6.0, -6.0]]), torch.tensor([[0.0, 1.0]])
+    assert gradient("generalized_xent", logits, wrong).abs().max() < 0.01 * gradient("xent", logits, wrong).abs().max()
+
+
+def test_label_smoothing_moves_the_best_prediction():
+    targets = torch.tensor([[0.0, 1.0]])
+    best = torch.tensor([[0.05, 0.95]]).log()
+    assert gradient("label_smoothing", best, targets, smoothing=0.1).abs().max() < 1e-6
+    assert gradient("xent", best, targets).abs().max() > 0.04
+
+
+def test_reverse_cross_entropy_is_the_formula_and_seeks_the_likelier_class():
+    logits, targets = batch()
+    f = logits.softmax(1)
+    torch.testing.assert_close(LOSSES["reverse_xent"](logits, targets, progress=0.0),
+                               -(f * targets.clamp(min=1e-4).log()).sum(1))
+    step = logits - gradient("reverse_xent", logits, targets)
+    toward = (step - logits).diff(dim=1)[:, 0] > 0
+    assert (toward == (targets[:, 1] > 0.5)).all()
+    at_label = targets.log()
+    assert gradient("xent", at_label, targets).abs().max() < 1e-6
+    assert gradient("reverse_xent", at_label, targets).abs().max() > 1e-3, "it goes on past the label"
+
+
+def test_temporal_ensembling_mixes_in_what_it_is_given():
+    logits, targets = batch()
+    previous = targets.flip(1)
+    value = LOSSES["temporal_ensembling"](logits, targets, progress=1.0, previous=previous, alpha=0.3)
+    torch.testing.assert_close(value, XENT(logits, 0.7 * targets + 0.3 * previous, progress=1.0))
+    torch.testing.assert_close(LOSSES["temporal_ensembling"](logits, targets, progress=1.0),
+                               XENT(logits, targets, progress=1.0))
+
+
+@pytest.mark.parametrize("name, args, says", [
+    ("l2_confidence", {"alpha": -0.1}, "alpha"), ("generalized_xent", {"q": 0}, "q 0"),
+    ("label_smoothing", {"smoothing": 1.1}, "smoothing"), ("reverse_xent", {"floor": 0.0}, "floor"),
+    ("temporal_ensembling", {"decay": 1.0}, "decay"), ("temporal_ensembling", {"alpha": 2}, "alpha")])
+def test_arguments_out_of_range_are_named(name, args, says):
+    with pytest.raises(ValueError, match=says):
+        LOSSES[name](*batch(), progress=0.5, **args)

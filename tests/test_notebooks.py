@@ -25,11 +25,12 @@ def papermill(cwd, *parameters):
 def test_a_notebook_runs_from_another_folder_and_writes_its_table(tiny, tmp_path):
     done = papermill(tmp_path, "-p", "weak", f"{tiny}@1", "-p", "strong", tiny, "-p", "results", "out.json", "-p",
                      "method", "probe", "-p", "n_train", "40", "-p", "n_val", "20", "-p", "n_test", "40", "-p",
-                     "seeds", "2")
+                     "seeds", "2", "-p", "table_seeds", "1")
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((tmp_path / "out.json").read_text())
     assert [row["arm"] for row in result["table"]] == ["weak supervisor", "student, naive", "student, confidence",
                                                        "strong ceiling"]
+    assert {"naive", "reverse_xent", "brier"} <= {row["loss"] for row in result["every_loss"]}
     assert result["parameters"]["seeds"] == 2 and result["table"][0]["seeds"] == 2
     assert "application/vnd.plotly.v1+json" in (tmp_path / "out.ipynb").read_text()
 
@@ -98,6 +99,48 @@ def test_one_colour_an_arm_in_every_figure(arms):
         for trace in figure.data:
             if trace.name:
                 assert plots.COLOURS[trace.name] in (trace.line.color, trace.marker.color)
+
+
+def test_figures_of_imitation_show_the_tables_numbers(arms, words, tiny):
+    rows = arms.imitation()
+    panels = plots.by_size(rows, "agreement", "t")
+    assert [t.y[0] for t in panels.data if t.name == "student, naive"] == [
+        rows.loc[0, f"agreement_{on}"] for on in ("all", "mistakes", "correct")]
+    points = plots.gain(rows.assign(pair="a -> b"), "t").data[1:]
+    assert [(p.x[0], p.y[0]) for p in points] == list(zip(rows.misfit, rows.gain))
+    curves = {arm: [f.curve for f in arms.fits[arm]] for arm in arms.students}
+    figure = plots.training_curves(curves, {"strong ceiling": 0.9}, "t")
+    thick = next(t for t in figure.data if t.name == "student, naive")
+    both = [f.curve.test_accuracy.to_numpy() for f in arms.fits["student, naive"]]
+    assert list(thick.y) == pytest.approx((both[0] + both[1]) / 2)
+
+
+def test_flow_figure_draws_every_answer(words, tiny):
+    chain = w2s.run_chain("words", [f"{tiny}@1", f"{tiny}@2", tiny], n_train=96, n_val=32, n_test=64, method="probe",
+                          epochs=3)
+    sankey = plots.flow(chain.flow(), chain.ladder, "t").data[0]
+    assert sum(sankey.link.value) == 2 * 64 and len(sankey.node.label) == 6
+    for step in range(3):
+        wrong = int((chain.probs(step)[0].argmax(1) != chain.test.hard_label).sum())
+        assert sankey.node.label[2 * step + 1].endswith(f"wrong {wrong}")
+
+
+def test_a_chosen_point_outside_of_the_usual_range_is_still_shown():
+    import pandas as pd
+
+    table = pd.DataFrame({"arm": ["student, naive"] * 2, "labels": ["a", "b"], "pgr": [0.2, -3.0],
+                          "pgr_low": [0.0, -9.0], "pgr_high": [0.4, -1.0]})
+    assert plots.pgr(table, table, "t", x="labels").layout.yaxis.range[0] < -3
+
+
+def test_small_copies_say_what_they_change(tmp_path):
+    from tests import small_notebooks
+
+    small_notebooks.write(tmp_path)
+    for path in tmp_path.glob("*.ipynb"):
+        injected = [c for c in json.loads(path.read_text())["cells"] if "injected-parameters" in c["metadata"]["tags"]]
+        assert len(injected) == 1 and "n_train = 160" in "".join(injected[0]["source"]), path.name
+    assert {p.name for p in tmp_path.glob("*.ipynb")} == {p.name for p in NOTEBOOKS.glob("*.ipynb")}
 
 
 def test_renderer_follows_the_environment(monkeypatch):

@@ -16,6 +16,6 @@ from .tokens import split_report
 from .variants import with_opinion
 
 __all__ = ["Arms", "Chain", "Example", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels",
-           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "combine", "confident", "fit", "load_task", "matched", "pgr", "register_loss",
-           "register_task", "resolve", "results", "run_arms", "run_chain", "setup", "simulate", "split_report",
-           "table_of", "taught_by", "with_opinion"]
+           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "combine", "confident", "fit", "load_task",
+           "matched", "pgr", "register_loss", "register_task", "resolve", "results", "run_arms", "run_chain",
+           "setup", "simulate", "split_report", "table_of", "taught_by", "with_opinion"]

@@ -25,7 +25,7 @@ def student_name(loss: str, labels: str = "") -> str:
 
 
 def by_labels(table: pd.DataFrame, own: str = "supervisor's own") -> pd.DataFrame:
-    """A table of arms, students only, with the label set in a column of its own; `own` names the supervisor's labels."""
+    """A table of arms, students only, with the label set in a column; `own` names the supervisor's labels."""
     rows = table if "arm" in table else table.reset_index()
     rows = rows[~rows.arm.isin((WEAK, CEILING))]
     cut = rows.arm.str.partition(_ON)

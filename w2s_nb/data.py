@@ -54,6 +54,11 @@ class Split:
         """16 hex digits of ids and labels in their order; the ids stand for the texts."""
         return hashlib.sha256("".join(self.ids).encode() + self.hard_label.tobytes()).hexdigest()[:16]
 
+    def among(self, ids) -> np.ndarray:
+        """(n,) bool, the examples whose id is one of `ids`."""
+        known = set(ids)
+        return np.array([i in known for i in self.ids], dtype=bool)
+
     def take(self, rows) -> Split:
         """The examples at `rows`, an index or mask (n,)."""
         rows = np.arange(len(self))[rows]

@@ -72,7 +72,7 @@ def check_passed_on(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
 
 
 def check_labels_a_step(mine: Callable[[int, int], tuple[float, float]]) -> bool:
-    """Checks `mine(n_examples, n_models)`: labels that each student is trained on, with fresh data and with the same."""
+    """Checks `mine(n_examples, n_models)`: labels each student is trained on, with fresh data and with the same."""
     return _verdict("labels a step", [mine(600, 4), mine(600, 2)], [(200, 600), (600, 600)])
 
 

@@ -45,7 +45,7 @@ class Fit:
             ValueError: the split was not among those predicted, such as the one trained on; 'oracle' beyond test.
         """
         column = self.predictions.set_index("id")[stop or self.stop]
-        missing = ~np.isin(split.ids, column.index)
+        missing = ~split.among(column.index)
         if missing.any():
             raise ValueError(f"{self!r} holds predictions of {sorted(self.predictions['split'].unique())} of its own "
                              f"task and seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there")

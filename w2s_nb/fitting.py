@@ -14,7 +14,7 @@ import torch
 
 from . import features, losses, store, tokens, training
 from . import inputs as inputs_module
-from .config import device, machine, precision, versions
+from .config import device, machine, precision, threads, versions
 from .data import Split
 from .fits import STOPS, Fit
 from .inputs import FeatureInputs, Inputs, TokenInputs, TrunkInputs
@@ -134,7 +134,7 @@ def _evaluated(split: Split, own: bool) -> list[Split]:
     """Splits a fit predicts: test, validation, and what it may label of the student half: what it was not trained on,
     or all of it where it may label its own examples."""
     student, others = split.task.student, [split.task.test, split.task.validation]
-    free = student if own else student.take(~np.isin(student.ids, split.ids))
+    free = student if own else student.take(~student.among(split.ids))
     return [*others, free] if len(free) else others
 
 
@@ -224,12 +224,13 @@ def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.
         compact_embedding(net, torch.from_numpy(made_with["vocabulary"]).long())
     loss, checkpoints = functools.partial(LOSSES[plan.loss], **plan.loss_args), _Checkpoints(net, plan, others, inputs)
     loss.batchwise, loss.decay = LOSSES[plan.loss].batchwise, plan.loss_args.get(LOSSES[plan.loss].memory)
-    training.train(net, own, plan.targets, loss, epochs=settings.epochs, batch_size=settings.batch_size,
-                   lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay,
-                   warmup=settings.warmup, seed=plan.seed, evals=settings.evals, evaluate=checkpoints.look,
-                   micro_batch=micro_batch, label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}")
-    last = training.trained(net) if plan.keep_weights else None
-    predictions, test = checkpoints.predictions(), others[0]
+    with threads(1 if plan.method == "probe" else None):
+        training.train(net, own, plan.targets, loss, epochs=settings.epochs, batch_size=settings.batch_size,
+                       lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay,
+                       warmup=settings.warmup, seed=plan.seed, evals=settings.evals, evaluate=checkpoints.look,
+                       micro_batch=micro_batch, label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}")
+        last = training.trained(net) if plan.keep_weights else None
+        predictions, test = checkpoints.predictions(), others[0]
     on_test = {stop: predictions[stop].to_numpy()[:len(test)] for stop in STOPS}
     on_test = {stop: np.stack([1 - p, p], axis=1) for stop, p in on_test.items()}
     metrics = {f"accuracy_{stop}": float(correct(probs, test.hard_label).mean()) for stop, probs in on_test.items()}

@@ -4,11 +4,9 @@ Predictions are (n, 2), or (s, n, 2) for several seeds, of the same n test examp
 """
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from .metrics import Estimate, bootstrap, correct, labels_of, p1_of, share
+from .metrics import Estimate, correct, labels_of, of_means, p1_of, share
 
 ON = ("all", "mistakes", "correct")
 
@@ -68,7 +66,7 @@ def misfit(student, weak, *, group=None) -> Estimate:
 
     Source: Charikar et al. 2024 (arXiv 2405.15116), theorem 1.
     """
-    return bootstrap(np.mean, (p1_of(student) - p1_of(weak)) ** 2, group=group)
+    return of_means(np.asarray, (p1_of(student) - p1_of(weak)) ** 2, group=group)
 
 
 def gain(student, weak, hard_label, *, group=None) -> Estimate:
@@ -78,7 +76,7 @@ def gain(student, weak, hard_label, *, group=None) -> Estimate:
         hard_label: (n,) int. Its noise is in both errors alike, and cancels in their difference.
     """
     y = labels_of(hard_label, p1_of(student))
-    return bootstrap(np.mean, (p1_of(weak) - y) ** 2 - (p1_of(student) - y) ** 2, group=group)
+    return of_means(np.asarray, (p1_of(weak) - y) ** 2 - (p1_of(student) - y) ** 2, group=group)
 
 
 def similarity(student, weak, hard_label, *, hard: bool = False, group=None) -> Estimate:
@@ -99,8 +97,7 @@ def similarity(student, weak, hard_label, *, hard: bool = False, group=None) -> 
     on_truth = [np.where(y == 1, p, 1 - p) for p in (p_student, p_weak)]
 
     def adjusted(observed, q_student, q_weak):
-        s, w = q_student.mean(), q_weak.mean()
-        chance = s * w + (1 - s) * (1 - w)
-        return float((observed.mean() - chance) / (1 - chance)) if chance < 1 else math.nan
+        chance = q_student * q_weak + (1 - q_student) * (1 - q_weak)
+        return (observed - chance) / (1 - chance)
 
-    return bootstrap(adjusted, same, *on_truth, group=group)
+    return of_means(adjusted, same, *on_truth, group=group)

@@ -6,6 +6,7 @@ interval is paired. The variance between s seeds is understated by a factor (s -
 """
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -52,30 +53,65 @@ def bootstrap(statistic: Callable[..., float], *arrays: np.ndarray, group: np.nd
     Raises:
         ValueError: arrays of different shapes, or empty.
     """
-    draws = _draws(statistic, arrays, group, resamples, seed)
-    (s, n), value = arrays[0].shape, float(statistic(*arrays))
-    if not resamples:
+    (s, n), value = _shape(arrays), float(statistic(*arrays))
+    by_seed, by_example = _drawn(s, n, group, resamples, seed)
+    draws = [statistic(*(a[np.repeat(np.arange(s), w_s)[:, None], np.repeat(np.arange(n), w_n)] for a in arrays))
+             for w_s, w_n in zip(by_seed.astype(int), by_example.astype(int))]
+    return _estimate(value, np.array(draws), n, s)
+
+
+def of_means(function: Callable[..., np.ndarray], *arrays: np.ndarray, group: np.ndarray | None = None,
+             resamples: int = 1000, seed: int = 0) -> Estimate:
+    """A function of the means of paired arrays, with the interval that `bootstrap` gives it, a hundred times faster.
+
+    Args:
+        function: means, floats or arrays (resamples,) of them, one an array -> the same shape; NaN where not defined.
+        arrays, group, resamples, seed: as in `bootstrap`.
+    """
+    means, draws = _means(arrays, group, resamples, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _estimate(float(function(*map(np.float64, means))), np.asarray(function(*draws)), *_shape(arrays)[::-1])
+
+
+def _means(arrays, group, resamples: int, seed: int) -> tuple[list[float], list[np.ndarray]]:
+    """Mean of each array (s, n), and its means (resamples,) in the draws."""
+    s, n = _shape(arrays)
+    by_seed, by_example = _drawn(s, n, group, resamples, seed)
+    size = by_seed.sum(axis=1) * by_example.sum(axis=1)
+    return [float(np.mean(a)) for a in arrays], [((by_seed @ a) * by_example).sum(axis=1) / size for a in arrays]
+
+
+def _shape(arrays) -> tuple[int, int]:
+    if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2 or 0 in arrays[0].shape:
+        raise ValueError(f"arrays of shape {', '.join(str(a.shape) for a in arrays)}; expected one (seeds, examples), "
+                         f"not empty")
+    return arrays[0].shape
+
+
+def _estimate(value: float, draws: np.ndarray, n: int, s: int) -> Estimate:
+    if not len(draws):
         return Estimate(value, math.nan, math.nan, n, s)
     low = np.quantile(np.where(np.isnan(draws), -np.inf, draws), 0.025, method="inverted_cdf")
     high = np.quantile(np.where(np.isnan(draws), np.inf, draws), 0.975, method="inverted_cdf")
     return Estimate(value, float(low), float(high), n, s)
 
 
-def _draws(statistic, arrays, group, resamples: int, seed: int) -> np.ndarray:
-    if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 2 or 0 in arrays[0].shape:
-        raise ValueError(f"arrays of shape {', '.join(str(a.shape) for a in arrays)}; expected one (seeds, examples), "
-                         f"not empty")
-    (s, n), rng, draws = arrays[0].shape, np.random.default_rng(seed), np.empty(resamples)
+def _drawn(s: int, n: int, group, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each draw has each seed, (resamples, s), and each example, (resamples, n)."""
     if group is not None and len(group) != n:
         raise ValueError(f"{len(group)} groups for {n} examples")
-    order = np.arange(n) if group is None else np.argsort(group, kind="stable")
-    starts = np.r_[0, np.flatnonzero(np.diff(np.asarray(group)[order])) + 1] if group is not None else np.arange(n)
-    members = np.split(order, starts[1:]) if len(starts) < n else None
+    index = np.arange(n) if group is None else np.unique(group, return_inverse=True)[1]
+    return _counts(s, tuple(index.tolist()), resamples, seed)
+
+
+@functools.lru_cache(maxsize=4)
+def _counts(s: int, index: tuple[int, ...], resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng, groups = np.random.default_rng(seed), max(index) + 1
+    by_seed, by_group = np.empty((resamples, s)), np.empty((resamples, groups))
     for r in range(resamples):
-        seeds, drawn = rng.integers(s, size=s)[:, None], rng.integers(len(starts), size=len(starts))
-        rows = order[drawn] if members is None else np.concatenate([members[g] for g in drawn])
-        draws[r] = statistic(*(a[seeds, rows] for a in arrays))
-    return draws
+        by_seed[r] = np.bincount(rng.integers(s, size=s), minlength=s)
+        by_group[r] = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+    return by_seed, by_group[:, list(index)]
 
 
 def p1_of(probs) -> np.ndarray:
@@ -107,12 +143,12 @@ def accuracy(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimat
         probs: (n, 2) or (s, n, 2), rows sum to 1.
         hard_label: (n,) int, 0 or 1.
     """
-    return bootstrap(np.mean, correct(probs, hard_label), group=group, resamples=resamples)
+    return of_means(np.asarray, correct(probs, hard_label), group=group, resamples=resamples)
 
 
 def difference(probs, other, hard_label, *, group=None) -> Estimate:
     """Accuracy of one minus accuracy of the other, both (n, 2) or (s, n, 2), with a paired interval."""
-    return bootstrap(np.mean, correct(probs, hard_label).astype(int) - correct(other, hard_label), group=group)
+    return of_means(np.asarray, correct(probs, hard_label).astype(int) - correct(other, hard_label), group=group)
 
 
 def share(what: np.ndarray, among: np.ndarray, *, group=None) -> Estimate:
@@ -122,7 +158,7 @@ def share(what: np.ndarray, among: np.ndarray, *, group=None) -> Estimate:
         what: float or bool.
         among: bool; how many there are varies with the draw.
     """
-    return bootstrap(lambda v, c: float((v * c).sum() / c.sum()) if c.any() else math.nan, what, among, group=group)
+    return of_means(np.divide, what * among, among, group=group)
 
 
 def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
@@ -174,14 +210,9 @@ def pgr(weak, student, ceiling, hard_label, *, group=None) -> Estimate:
     Source: Burns et al. 2023, section 3.
     """
     arms = [correct(probs, hard_label) for probs in (weak, student, ceiling)]
-
-    def recovered(w, s, c):
-        gap = c.mean() - w.mean()
-        return float((s.mean() - w.mean()) / gap) if gap > 0 else math.nan
-
-    gap = arms[2].mean() - arms[0].mean()
-    error = _draws(lambda w, s, c: c.mean() - w.mean(), arms, group, 300, 0).std()
-    found = bootstrap(recovered, *arms, group=group)
+    means, draws = _means(arms, group, 1000, 0)
+    gap, error = means[2] - means[0], np.std(draws[2] - draws[0])
+    found = of_means(lambda w, s, c: np.where(c > w, (s - w) / (c - w), np.nan), *arms, group=group)
     if gap > error:
         return found
     warnings.warn(f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error {error:.3f}",

@@ -66,14 +66,23 @@ class Run:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def save(self, table: pd.DataFrame) -> str:
-        """Writes the notebook's table, parameters, versions and seconds as JSON; returns the path as it is shown."""
+    def save(self, table: pd.DataFrame, **more: pd.DataFrame) -> str:
+        """Writes the notebook's table, parameters, versions and seconds as JSON; returns the path as it is shown.
+
+        Args:
+            table: its main table; more: further ones by name.
+        """
         path = _results_path(self.notebook, self.parameters.get("results", ""))
         config.write_json(path, {
             "notebook": self.notebook, "parameters": self.parameters, "versions": config.versions(),
             "machine": config.machine(), "seconds": round(time.perf_counter() - self.started, 1),
-            "table": table.reset_index().to_dict("records")})
+            "table": _records(table), **{name: _records(each) for name, each in more.items()}})
         return config.shown(path)
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    named = table if table.index.names == [None] else table.reset_index()
+    return named.to_dict("records")
 
 
 def setup(notebook: str, **parameters) -> Run:

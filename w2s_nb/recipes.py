@@ -29,7 +29,7 @@ class Recipe:
             students spent half of their steps getting from 1.7 nats back to chance.
         top_layers: blocks that method 'top' trains.
         lora_rank: rank of the adapters of method 'lora'.
-        features: how many of the features, from the first, a probe sees; None takes all. Appendix E.1's weak supervisor.
+        features: how many of the features, from the first, a probe sees (appendix E.1); None takes all.
     """
 
     epochs: int = 2
@@ -69,7 +69,7 @@ def settings_of(method: str, recipe: dict) -> Recipe:
         raise ValueError(f"head_init {settings.head_init!r}; expected one of {', '.join(HEADS)}")
     if isinstance(settings.evals, (list, tuple)):
         if not settings.evals or not all(0 < at <= 1 for at in settings.evals):
-            raise ValueError(f"evals = {settings.evals!r}; expected a number of looks, or fractions of training in (0, 1]")
+            raise ValueError(f"evals = {settings.evals!r}; expected a number, or fractions of training in (0, 1]")
         settings = replace(settings, evals=tuple(map(float, settings.evals)))
     counts = {"epochs", "batch_size", "evals", "curve_test", "max_len", "top_layers", "lora_rank", "features"}
     for name in sorted(counts - ({"evals"} if isinstance(settings.evals, tuple) else set())):
@@ -77,7 +77,7 @@ def settings_of(method: str, recipe: dict) -> Recipe:
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
     if settings.features is not None and method != "probe":
-        raise ValueError(f"features = {settings.features} with method {method!r}; only a probe sees a part of the features")
+        raise ValueError(f"features = {settings.features} with method {method!r}; only a probe has them")
     for name in ("lr", "head_lr", "weight_decay", "warmup"):
         value = getattr(settings, name)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):

@@ -58,7 +58,7 @@ class Chain:
         return self.tasks[0].test
 
     def table(self) -> pd.DataFrame:
-        """A row a model: accuracy of its labels, its test accuracy, and of students PGR between supervisor and ceiling."""
+        """A row a model: accuracy of its labels and on test, and of students PGR between supervisor and ceiling."""
         rows, weak = [], self.probs(0)
         ceiling = np.stack([f.predict(t.test) for f, t in zip(self.ceiling, self.tasks)])
         for step, model in enumerate(self.ladder):
@@ -79,7 +79,7 @@ class Chain:
         return metrics.difference(self.probs(-1), other.probs(-1), self.test.hard_label, group=self.test.group)
 
     def flow(self) -> pd.DataFrame:
-        """Rows (step, before, after, examples): test examples right or wrong at a step and at the next, mean of seeds."""
+        """Rows (step, before, after, examples): test examples by how they are answered at a step and the next."""
         right = [metrics.correct(self.probs(step), self.test.hard_label) for step in range(len(self.ladder))]
         side = {"right": True, "wrong": False}
         return pd.DataFrame([
@@ -88,8 +88,8 @@ class Chain:
             for step in range(len(self.ladder) - 1) for b in side for a in side])
 
     def survival(self) -> pd.DataFrame:
-        """A row a student: `passed_on`, the share of the supervisor's mistakes that it makes too, and `new`, the share of
-        the supervisor's right answers that it gets wrong; with intervals."""
+        """A row a student: `passed_on`, the share of the supervisor's mistakes that it makes too, and `new`, the share
+        of the supervisor's right answers that it gets wrong; with intervals."""
         supervisor = metrics.correct(self.probs(0), self.test.hard_label)
         rows = []
         for step in range(1, len(self.ladder)):

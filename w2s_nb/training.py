@@ -86,7 +86,8 @@ def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Te
 
 def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *, epochs: int, batch_size: int,
           lr: float, head_lr: float, weight_decay: float, warmup: float, seed: int, evals: int | tuple[float, ...],
-          evaluate: Callable[[int, float, float], None], micro_batch: int | None = None, label: str = "training") -> None:
+          evaluate: Callable[[int, float, float], None], micro_batch: int | None = None,
+          label: str = "training") -> None:
     """Trains a module's parameters that require a gradient, in place.
 
     AdamW, learning rate rising linearly over the first `warmup` of the steps and falling linearly to 0.

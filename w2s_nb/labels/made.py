@@ -43,8 +43,8 @@ def simulate(errors: str, splits: Split | Sequence[Split], accuracy: float, *, s
     if not 0 <= accuracy <= 1:
         raise ValueError(f"accuracy {accuracy!r}; expected a share in [0, 1]")
     if errors in ("unconfident", "confident") and strong is None:
-        raise ValueError(f"errors {errors!r} are chosen by a strong model: give strong=fit.label(...), trained on other "
-                         f"examples than these")
+        raise ValueError(f"errors {errors!r} are chosen by a strong model: give strong=fit.label(...), trained on "
+                         f"other examples than these")
     splits, rng, hard = [splits] if isinstance(splits, Split) else list(splits), np.random.default_rng(seed), []
     for split in splits:
         wrong = round((1 - accuracy) * len(split))
@@ -81,7 +81,7 @@ def combine(labels: Sequence[SoftLabels], how: str = "mean", *, validation: Spli
         validation: labelled examples, for 'weighted'; its ground truth is looked at, as in training a supervisor.
     Raises:
         UnknownName: no such way; lists what exists.
-        ValueError: fewer than two, different examples, no `validation` for 'weighted', or none better than chance there.
+        ValueError: fewer than two, different examples, no `validation` for 'weighted', or none above chance there.
     """
     if how not in COMBINE:
         raise UnknownName("way to combine", str(how), COMBINE)

@@ -56,7 +56,7 @@ class SoftLabels:
         - `id`, as in `Split.ids`, or `text`, the example's text, letter by letter (an example of one text);
         - `probability`, P(y = 1) in [0, 1], or `label`, 0 or 1.
 
-        Several rows of one example, such as several workers' answers, are averaged. Rows of other examples are left out.
+        Several rows of one example, such as several workers' answers, are averaged; rows of other examples left out.
         Examples without a row have no label: train on `split.take(labels.knows(split))`.
 
         Args:
@@ -67,7 +67,8 @@ class SoftLabels:
             ValueError: another suffix, columns missing, a value out of range, or no row of any of these examples.
         """
         path = Path(path)
-        read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda p, **k: pd.read_json(p, lines=True, **k)}
+        read = {".csv": pd.read_csv, ".parquet": pd.read_parquet,
+                ".jsonl": lambda path, **options: pd.read_json(path, lines=True, **options)}
         if path.suffix not in read:
             raise ValueError(f"{path.name}: suffix {path.suffix!r}; expected one of {', '.join(read)}")
         if not path.is_file():
@@ -83,15 +84,16 @@ class SoftLabels:
         p1 = pd.to_numeric(rows[value].map(lambda v: int(v) if isinstance(v, bool) else v), errors="coerce")
         bad = ~p1.between(0, 1) | ((value == "label") & ~p1.isin([0, 1]))
         if bad.any():
+            first = int(bad.to_numpy().argmax())
             raise ValueError(f"{path.name}: {value} of {bad.sum()} of {len(rows)} rows is not "
-                             f"{'0 or 1' if value == 'label' else 'in [0, 1]'}, first in row {bad.argmax() + 1}: "
-                             f"{rows[value][bad.argmax()]!r}")
+                             f"{'0 or 1' if value == 'label' else 'in [0, 1]'}, first in row {first + 1}: "
+                             f"{rows[value].iloc[first]}")
         known = {i if key == "id" else texts[0]: i for s in splits for i, texts in zip(s.ids, s.texts)
                  if key == "id" or len(texts) == 1}
         mean = p1.groupby(rows[key].map(known)).mean()
         if not len(mean):
-            raise ValueError(f"{path.name}: none of its {len(rows)} rows has the {key} of one of the {len(known)} examples "
-                             f"given; its first is {rows[key].iloc[0] if len(rows) else 'missing'!r}")
+            raise ValueError(f"{path.name}: none of its {len(rows)} rows has the {key} of one of the {len(known)} "
+                             f"examples given; its first is {rows[key].iloc[0] if len(rows) else 'missing'!r}")
         return SoftLabels(mean.index.to_numpy(), np.stack([1 - mean, mean], axis=1), path.name)
 
     @property
@@ -129,7 +131,7 @@ class SoftLabels:
 
     def knows(self, split: Split) -> np.ndarray:
         """(n,) bool, the examples of the split that have a label here."""
-        return np.isin(split.ids, self.ids)
+        return split.among(self.ids)
 
     def covers(self, split: Split) -> bool:
         """Whether every example of the split has a label here."""

@@ -7,7 +7,7 @@ from .contract import check, check_share, cross_entropy, ramp, register_loss
 
 @register_loss
 def generalized_xent(logits, targets, *, progress, q=0.7):
-    """Generalised cross-entropy: between cross-entropy (q -> 0) and absolute error (q = 1), which forgives wrong labels.
+    """Generalised cross-entropy: between cross-entropy (q -> 0) and absolute error (q = 1), which forgives more.
 
     L = sum_k t_k (1 - f_k^q) / q, summed over both classes for soft labels t.
 

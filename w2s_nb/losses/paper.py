@@ -1,5 +1,5 @@
 """The losses of Burns et al. 2023: naive, confidence, and the variants of appendix B."""
-import torch
+import torch  # noqa: F401, the examples below use it
 import torch.nn.functional as F
 
 from .contract import check, check_share, cross_entropy, ramp, register_loss

@@ -8,7 +8,6 @@ import warnings
 
 import kaleido
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 

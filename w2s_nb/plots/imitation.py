@@ -41,30 +41,38 @@ def by_size(rows: pd.DataFrame, measure: str, title: str) -> go.Figure:
     for column, on in enumerate(panels, start=1):
         name = f"{measure}_{on}"
         for arm, part in rows.groupby("arm", sort=False):
-            figure.add_scatter(x=part.tick, y=part[name], name=arm, legendgroup=arm, offsetgroup=arm, showlegend=column == 1,
-                               mode="lines+markers", line=dict(color=colour(arm)), row=1, col=column,
-                               error_y=interval_of(part[f"{name}_low"], part[name], part[f"{name}_high"]))
+            figure.add_scatter(x=part.tick, y=part[name], name=arm, legendgroup=arm, offsetgroup=arm,
+                               showlegend=column == 1, mode="lines+markers", line=dict(color=colour(arm)), row=1,
+                               col=column, error_y=interval_of(part[f"{name}_low"], part[name], part[f"{name}_high"]))
     figure.update_layout(figure_of(title, "", "").layout, width=940, scattermode="group", scattergap=0.85)
     figure.update_xaxes(type="category", title="")
     figure.update_yaxes(gridcolor="#E5E5E5", showgrid=True, title="")
+    ends = [rows[f"{measure}_{on}{end}"] for on in panels for end in ("_low", "_high")]
+    figure.update_yaxes(range=[min(map(min, ends)) - 0.03, max(map(max, ends)) + 0.03])
     figure.update_yaxes(title=f"{measure.replace('_', '-')} with the supervisor", col=1)
     return figure
 
 
 def training_curves(curves: dict[str, list[pd.DataFrame]], references: dict[str, float], title: str) -> go.Figure:
-    """Test accuracy over training: mean over seeds as a line, a thin line a seed, references across.
+    """Test accuracy over training: mean over seeds as a line, a thin line a seed; dotted, accuracy on weak labels of
+    held-out validation examples, which is what a student can stop on.
 
     Args:
         curves: {arm: `Fit.curve` of each seed}.
         references: {arm: accuracy}, such as those of supervisor and ceiling.
     """
-    figure = figure_of(title, "fraction of training", "test accuracy against ground truth")
+    figure = figure_of(title, "fraction of training", "accuracy")
     for arm, seeds in curves.items():
         for curve in seeds if len(seeds) > 1 else []:
             figure.add_scatter(x=curve.progress, y=curve.test_accuracy, mode="lines", showlegend=False, opacity=0.35,
                                line=dict(color=colour(arm), width=1))
         figure.add_scatter(x=seeds[0].progress, y=np.mean([c.test_accuracy for c in seeds], axis=0), name=arm,
                            mode="lines+markers", line=dict(color=colour(arm), width=3))
+        figure.add_scatter(x=seeds[0].progress, y=np.mean([c.validation_accuracy_on_labels for c in seeds], axis=0),
+                           name=f"{arm}: on held-out weak labels", mode="lines",
+                           line=dict(color=colour(arm), width=2, dash="dot"))
+    if min(curve.progress.min() for seeds in curves.values() for curve in seeds) < 0.02:
+        figure.update_xaxes(type="log", title="fraction of training, logarithmic")
     for arm, value in references.items():
         figure.add_hline(y=value, line_color=colour(arm), line_dash="dash", line_width=2, annotation_text=arm,
                          annotation_position="bottom right")

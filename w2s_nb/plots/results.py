@@ -52,6 +52,8 @@ def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go
                      annotation_position="top left")
     if rows.groupby(x).arm.nunique().max() > 1:  # arms side by side
         figure.update_layout(scattermode="group", scattergap=0.6)
+    else:  # the axis names them
+        figure.update_layout(showlegend=False)
     figure.update_xaxes(type="category", range=[-0.5, rows[x].nunique() - 0.5])
     ends = np.r_[rows.pgr_low, rows.pgr_high]
     shown = np.r_[np.clip(ends[np.isfinite(ends)], -1.5, 2.5), rows.pgr, 0, 1]  # every point, not every interval
@@ -73,6 +75,7 @@ def ladder(table: pd.DataFrame, title: str) -> go.Figure:
                            error_y=interval_of(part.accuracy_low, part.accuracy, part.accuracy_high))
     figure.update_layout(scattermode="group", scattergap=0.85)
     figure.update_xaxes(type="category")
+    figure.update_yaxes(range=[table.accuracy_low.min() - 0.02, table.accuracy_high.max() + 0.02])
     return figure
 
 
