@@ -38,8 +38,8 @@ def looks() -> None:
         for evals in (1, 4):
             w2s.fit(STRONG, task.student, labels, method="top", evals=evals, seed=seed)
     training.train = train
-    print(f"finetuning of {STRONG}, top, 600 examples, 2 epochs: {seconds[1]:.1f} s; with three looks at 200 "
-          f"validation and 200 test examples before the end {seconds[4]:.1f} s ({seconds[4] / seconds[1] - 1:+.0%})")
+    print(f"finetuning of {STRONG}, top, 600 examples, 2 epochs: {seconds[1]:.1f} s; with three looks at validation "
+          f"and some test examples before the end {seconds[4]:.1f} s ({seconds[4] / seconds[1] - 1:+.0%})")
 
 
 def probes() -> None:

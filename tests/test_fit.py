@@ -104,7 +104,7 @@ def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
 
 def test_the_student_stops_on_weak_labels_and_never_sees_truth(words, tiny):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
-    student = w2s.fit(tiny, words.student, labels, method="full", lr=1e-3)
+    student = w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, curve_test=64)
     assert student.stop == "validation" and len(student.curve) == 4
     best = student.curve.validation_accuracy_on_labels.max()
     on_labels = (student.predict(words.validation).argmax(1) == labels.of(words.validation).argmax(1)).mean()
@@ -281,7 +281,7 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(f
 def test_looking_at_fewer_test_examples_changes_no_stored_prediction_but_the_oracles(words, tiny):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
     whole, few = (w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, evals=6, curve_test=n)
-                  for n in (None, 10))
+                  for n in (64, 10))
     columns = ["split", "id", "last", "validation"]
     assert whole.predictions[columns].equals(few.predictions[columns])
     assert not np.allclose(whole.curve.test_accuracy, few.curve.test_accuracy)
@@ -291,7 +291,7 @@ def test_looking_at_fewer_test_examples_changes_no_stored_prediction_but_the_ora
 def test_predictions_are_those_of_the_checkpoint_that_was_best(words, tiny):
     """A curve whose best look is not its last: the weights of that look are put back before predicting."""
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student).flip(0.3, seed=1)
-    fit = w2s.fit(tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6)
+    fit = w2s.fit(tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6, curve_test=64)
     curve = fit.curve
     best = curve.validation_accuracy_on_labels.idxmax()
     assert best < len(curve) - 1, "the test needs a best look before the last"
@@ -341,3 +341,16 @@ def test_looks_outside_of_training_are_refused(evals, words, tiny):
 def test_chosen_looks_are_in_the_curve(words, tiny):
     fit = w2s.fit(tiny, words.student, evals=[0.1, 0.5], **QUICK)
     assert fit.curve.progress.tolist() == pytest.approx([0.1, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("settings, n_train, expected", [
+    (dict(epochs=2, evals=4), 600, 64), (dict(epochs=2, evals=(0.1, 0.2, 0.5, 1.0)), 600, 64),
+    (dict(epochs=2, evals=4), 5000, None), (dict(epochs=200, evals=20), 600, None), (dict(epochs=2, evals=9), 600, 32),
+    (dict(epochs=2, evals=1), 600, 592)])
+def test_looks_cost_a_fixed_share_of_training(settings, n_train, expected):
+    from w2s_nb.recipes import LOOKS, Recipe, affordable
+
+    found = affordable(Recipe(**settings), n_train, 200, 800)
+    assert found == expected
+    if expected and expected > 32 and settings["evals"] == 4:
+        assert 3 * (found + 200) <= LOOKS * 3 * 2 * n_train

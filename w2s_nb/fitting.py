@@ -21,7 +21,7 @@ from .inputs import FeatureInputs, Inputs, TokenInputs, TrunkInputs
 from .labels import SoftLabels
 from .metrics import auroc, calibration_error, correct
 from .models import Checkpoint, build, classifier, compact_embedding, digest, loading, probe, resolve, settle
-from .recipes import Recipe, settings_of
+from .recipes import Recipe, affordable, settings_of
 from .registry import LOSSES
 from .tokens import join, tokenize
 
@@ -66,6 +66,8 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
                 "lr": checkpoint.lr * (10 if method == "lora" else 1),
                 "head_init": "unembedding" if checkpoint.layers == checkpoint.full_layers else "zero"}
     settings = replace(settings, **{k: v for k, v in defaults.items() if getattr(settings, k) is None})
+    if settings.curve_test is None:
+        settings = replace(settings, curve_test=affordable(settings, len(split), len(task.validation), len(task.test)))
     plan = Plan(checkpoint, split, labels.of(split), validation.of(task.validation) if covered else None, method,
                 settings, loss, args, seed, stop if keep_weights else None, label_own)
     config = {

@@ -7,6 +7,9 @@ from .models import HEADS
 from .registry import UnknownName
 
 
+LOOKS = 0.22  # of the cost of training, for looking at it before its end
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Hyper-parameters of a fit. The paper states 2 epochs and batch 32, and for probes (appendix D.2) Adam at 1e-3,
@@ -21,8 +24,8 @@ class Recipe:
         warmup: fraction of the steps over which the learning rate rises from 0; it then falls linearly to 0.
         evals: checkpoints looked at for stopping: how many, evenly spaced, or after which fractions of training; the
             end is always one. None takes 4 with weak labels, 1 with ground truth.
-        curve_test: test examples looked at before the end, for the curve and the oracle; None takes all. 200 keep four
-            looks below a quarter of the time of training on 600 examples; the test split itself is predicted whole.
+        curve_test: test examples looked at before the end, for the curve and the oracle; at the end the test split is
+            predicted whole. None takes as many as `affordable` says.
         max_len: tokens kept of a text, from its end; None takes the task's.
         head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'; None takes the paper's at full depth and
             zero for a model cut in depth, whose last layer the unembedding was not trained on: with it, embedded
@@ -39,7 +42,7 @@ class Recipe:
     weight_decay: float = 0.0
     warmup: float = 0.1
     evals: int | tuple[float, ...] | None = None
-    curve_test: int | None = 200
+    curve_test: int | None = None
     max_len: int | None = None
     head_init: str | None = None
     top_layers: int = 4
@@ -48,8 +51,7 @@ class Recipe:
 
 
 METHODS = {"full": Recipe(), "lora": Recipe(), "top": Recipe(),
-           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, curve_test=None,
-                          head_init="zero")}
+           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero")}
 
 
 def settings_of(method: str, recipe: dict) -> Recipe:
@@ -83,3 +85,11 @@ def settings_of(method: str, recipe: dict) -> Recipe:
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
             raise ValueError(f"{name} = {value!r}; expected a number from 0")
     return settings
+
+
+def affordable(settings: Recipe, n_train: int, n_val: int, n_test: int) -> int | None:
+    """Test examples that each look in training can afford: with the validation examples, all looks before the end cost
+    `LOOKS` of what training computes, three forward passes an example and epoch. None is all; never fewer than 32."""
+    looks = settings.evals - 1 if isinstance(settings.evals, int) else sum(at < 1 for at in settings.evals)
+    budget = LOOKS * 3 * settings.epochs * n_train / max(1, looks) - n_val
+    return None if budget >= n_test else max(32, int(budget))

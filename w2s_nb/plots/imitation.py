@@ -72,7 +72,7 @@ def training_curves(curves: dict[str, list[pd.DataFrame]], references: dict[str,
                            name=f"{arm}: on held-out weak labels", mode="lines",
                            line=dict(color=colour(arm), width=2, dash="dot"))
     if min(curve.progress.min() for seeds in curves.values() for curve in seeds) < 0.02:
-        figure.update_xaxes(type="log", title="fraction of training, logarithmic")
+        figure.update_xaxes(type="log", dtick=1, title="fraction of training, logarithmic")
     for arm, value in references.items():
         figure.add_hline(y=value, line_color=colour(arm), line_dash="dash", line_width=2, annotation_text=arm,
                          annotation_position="bottom right")
