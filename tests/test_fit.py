@@ -118,7 +118,7 @@ def test_labels_without_validation_train_to_the_last_step(words, tiny):
     labels = w2s.SoftLabels.truth(words.student)
     fit = w2s.fit(tiny, words.student, labels, **QUICK)
     assert fit.stop == "last" and fit.curve.validation_accuracy_on_labels.isna().all()
-    with pytest.raises(ValueError, match="do not cover the validation split"):
+    with pytest.raises(ValueError, match="know 0 of 32 validation examples"):
         w2s.fit(tiny, words.student, labels, stop="validation", **QUICK)
 
 
@@ -354,3 +354,21 @@ def test_looks_cost_a_fixed_share_of_training(settings, n_train, expected):
     assert found == expected
     if expected and expected > 32 and settings["evals"] == 4:
         assert 3 * (found + 200) <= LOOKS * 3 * 2 * n_train
+
+
+def test_labels_that_know_a_part_of_validation_stop_on_that_part(words, tiny):
+    both = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
+    some = both.select(words.validation, slice(0, 20))
+    fit = w2s.fit(tiny, words.student, some, **QUICK)
+    known = words.validation.take(slice(0, 20))
+    agrees = (fit.predict(known).argmax(1) == both.of(known).argmax(1)).mean()
+    assert fit.stop == "validation" and agrees == pytest.approx(fit.curve.validation_accuracy_on_labels.max())
+    assert w2s.fit(tiny, words.student, both.select(words.validation, slice(0, 19)), **QUICK).stop == "last"
+
+
+def test_nothing_to_train_on_is_refused(words, tiny, monkeypatch):
+    from w2s_nb.models import loading
+
+    monkeypatch.setattr(loading, "load_lm", None)
+    with pytest.raises(ValueError, match="0 examples of 'student' to train on"):
+        w2s.fit(tiny, words.student.take(slice(0, 0)), w2s.SoftLabels.truth(words.validation), method="full")

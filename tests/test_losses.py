@@ -133,6 +133,13 @@ def test_errors_say_what_is_expected(call, says):
         call()
 
 
+def test_a_memory_that_the_loss_does_not_take_is_refused():
+    with pytest.raises(ValueError, match="must take dcay and previous"):
+        @w2s.register_loss(memory="dcay")
+        def forgetful(logits, targets, *, progress, previous=None, decay=0.5):
+            """Forgets."""
+
+
 def test_a_loss_is_one_function(words, tiny):
     @w2s.register_loss
     def squared(logits, targets, *, progress, scale=1.0):

@@ -119,10 +119,11 @@ def test_flow_figure_draws_every_answer(words, tiny):
     chain = w2s.run_chain("words", [f"{tiny}@1", f"{tiny}@2", tiny], n_train=96, n_val=32, n_test=64, method="probe",
                           epochs=3)
     sankey = plots.flow(chain.flow(), chain.ladder, "t").data[0]
-    assert sum(sankey.link.value) == 2 * 64 and len(sankey.node.label) == 6
-    for step in range(3):
-        wrong = int((chain.probs(step)[0].argmax(1) != chain.test.hard_label).sum())
-        assert sankey.node.label[2 * step + 1].endswith(f"wrong {wrong}")
+    assert sum(sankey.link.value) == 2 * 64 and len(sankey.node.label) == 8
+    wrong = [chain.probs(step)[0].argmax(1) != chain.test.hard_label for step in range(3)]
+    assert sankey.node.label[1].endswith(f"wrong {wrong[0].sum()}")
+    assert sankey.node.label[6].endswith(f"still wrong {(wrong[0] & wrong[2]).sum()}")
+    assert sankey.node.label[7].endswith(f"newly wrong {(~wrong[0] & wrong[2]).sum()}")
 
 
 def test_a_chosen_point_outside_of_the_usual_range_is_still_shown():

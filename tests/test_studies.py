@@ -5,7 +5,6 @@ import pytest
 import w2s_nb as w2s
 from w2s_nb import variants
 from w2s_nb.arms import WEAK
-from w2s_nb.registry import UnknownName
 from w2s_nb.studies import parts_of
 
 QUICK = dict(method="probe", epochs=20, n_train=96, n_val=32, n_test=64)
@@ -65,8 +64,9 @@ def test_flow_and_survival_count_the_same_answers(words, tiny):
     chain = w2s.run_chain("words", [f"{tiny}@1", f"{tiny}@2", tiny], seeds=2, **QUICK | dict(epochs=3))
     flow, truth = chain.flow().set_index(["step", "before", "after"]).examples, chain.test.hard_label
     right = [(chain.probs(k).argmax(2) == truth) for k in range(3)]
-    assert flow[0, "wrong", "right"] == pytest.approx((~right[0] & right[1]).sum() / 2)
-    assert flow[1, "right", "wrong"] == pytest.approx((right[1] & ~right[2]).sum() / 2)
+    assert flow[0, "passed on", "right"] == pytest.approx((~right[0] & right[1]).sum() / 2)
+    assert flow[1, "right", "new"] == pytest.approx((right[0] & right[1] & ~right[2]).sum() / 2)
+    assert flow[1, "right", "passed on"] == pytest.approx((~right[0] & right[1] & ~right[2]).sum() / 2)
     assert flow.groupby("step").sum().tolist() == [64, 64]
     survival = chain.survival().set_index("step")
     assert survival.passed_on[2] == pytest.approx((~right[0] & ~right[2]).sum() / (~right[0]).sum())
@@ -74,10 +74,18 @@ def test_flow_and_survival_count_the_same_answers(words, tiny):
 
 
 @pytest.mark.parametrize("ladder, data, says", [(["gpt2"], "same", "at least two"), ("gpt2", "same", "at least two"),
-                                                (["gpt2", "gpt2-xl"], "new", "same, fresh")])
+                                                (["gpt2", "gpt2-xl"], "new", "same, fresh"),
+                                                (["gpt2", "gpt3"], "same", "gpt2")])
 def test_wrong_chains_are_refused(ladder, data, says):
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises((ValueError, TypeError), match=says):
         w2s.run_chain("words", ladder, data=data)
+
+
+def test_a_chain_refuses_a_wrong_loss_before_it_trains(words, tiny):
+    for more in (dict(loss="xnt"), dict(loss="confidence", loss_args={"a": 1}), dict(seeds=0)):
+        with pytest.raises(ValueError):
+            w2s.run_chain("words", [tiny, tiny], **QUICK | more)
+    assert w2s.results().empty
 
 
 def test_label_sets_of_an_experiment(words, tiny):
@@ -95,8 +103,25 @@ def test_label_sets_of_an_experiment(words, tiny):
     assert len(surest.record["trained_on"]) == pytest.approx(48, abs=1)
     split = w2s.by_labels(arms.table(), own="soft")
     assert set(split.labels) == {"soft", *sets} and set(split.arm) == {"student, naive", "student, entropy"}
-    with pytest.raises(UnknownName, match="longest"):
-        w2s.run_arms("words", f"{tiny}@1", tiny, labels={"x": w2s.matched("longst", tiny)}, **QUICK)
+
+
+@pytest.mark.parametrize("make, says", [(lambda: w2s.matched("longst", "gpt2"), "Near: longest"),
+                                        (lambda: w2s.taught_by("gpt2", how="median"), "majority"),
+                                        (lambda: w2s.taught_by("gpt3"), "gpt2"), (lambda: w2s.taught_by(), "named"),
+                                        (lambda: w2s.confident(20), r"\(0, 1\]")])
+def test_wrong_label_sets_are_refused_when_they_are_named(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_the_same_model_may_stand_twice_in_a_chain(words, tiny):
+    chain = w2s.run_chain("words", [f"{tiny}@1", tiny, tiny], **QUICK)
+    assert chain.steps[2][0].record["summary"]["labels_address"] == chain.steps[1][0].address
+
+
+def test_students_alone_are_looked_at_more_often(words, tiny):
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, student_args={"evals": [0.1, 0.5]}, **QUICK)
+    assert [len(arms.fits[arm][0].curve) for arm in arms.fits] == [20, 3, 20]
 
 
 def test_the_opinion_is_in_the_text_and_nothing_else_changes(words, tiny):
@@ -130,4 +155,4 @@ def test_where_imitation_is_trivial_no_gap_is_recovered():
     told = w2s.run_arms("movie_snippets", weak, strong, variant=w2s.with_opinion, **settings)
     assert told.agreement("student, naive").value > 0.95 > 0.85 > plain.agreement("student, naive").value
     assert told.accuracy("strong ceiling").value > told.accuracy(WEAK).value + 0.03, "there is a gap to recover"
-    assert abs(told.pgr("student, naive").value) < 0.25
+    assert abs(told.pgr("student, naive").value) < 0.15

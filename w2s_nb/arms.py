@@ -110,6 +110,7 @@ class Arms:
         rows = []
         for arm in self.fits:
             row = {"arm": arm, "model": self.weak if arm == WEAK else self.strong, "seeds": len(self.tasks),
+                   "n_train": round(np.mean([len(f.record["trained_on"]) for f in self.fits[arm]])),
                    "n_test": len(self.hard_label), **self.accuracy(arm).as_dict("accuracy")}
             if arm in self.students:
                 row |= self.pgr(arm).as_dict("pgr") | self.agreement(arm).as_dict("agreement")
@@ -130,7 +131,8 @@ class Arms:
 def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
              seeds: int | Iterable[int] = 1, n_train: int | None = None, n_val: int | None = None,
              n_test: int | None = None, labels: dict[str, Labeller] | None = None,
-             variant: Callable[[Task, Fit], Task] | None = None, weak_args: dict | None = None, **fit_args) -> Arms:
+             variant: Callable[[Task, Fit], Task] | None = None, weak_args: dict | None = None, student_args: dict | None = None,
+             **fit_args) -> Arms:
     """The three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
 
     The supervisor is trained on ground truth of its half; its labels for the student half train a student a loss; the
@@ -145,7 +147,8 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
             set, trained on the examples that the set labels.
         variant: (task, supervisor) -> the task that student and ceiling are given instead, row by row the same
             examples, such as `variants.with_opinion`.
-        weak_args: of the supervisor's `fit` beside fit_args, such as {"features": 30}.
+        weak_args, student_args: of the supervisor's and of the students' `fit` beside fit_args, such as
+            {"features": 30} or {"evals": 8}.
         fit_args: passed to every `fit`, such as method, epochs, lr.
     """
     if isinstance(losses, str):
@@ -172,7 +175,8 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
             labelled = t.student.take(found.knows(t.student))
             for loss in losses:
                 fits[student_name(loss, name)].append(fit(strong, labelled, found, loss=loss, seed=t.seed,
-                                                          loss_args=loss_args.get(loss), **fit_args))
+                                                          loss_args=loss_args.get(loss),
+                                                          **fit_args | (student_args or {})))
     return Arms(weak, strong, tasks, fits)
 
 

@@ -26,6 +26,9 @@ from .registry import LOSSES
 from .tokens import join, tokenize
 
 
+LEAST_VALIDATION = 20  # labelled validation examples, or all there are, for stopping on them
+
+
 def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str = "xent",
         loss_args: dict | None = None, method: str = "full", seed: int = 0, stop: str | None = None,
         micro_batch: int | None = None, keep_weights: bool = False, label_own: bool = False, **recipe) -> Fit:
@@ -40,7 +43,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         seed: order of batches and random initialisation.
         stop: 'validation' (best accuracy against `labels` on the validation split), 'last', or 'oracle' (best test
             accuracy; it looks at the test labels). None takes 'validation' for weak labels, as the paper does, and
-            for probes; 'last' for finetuning on ground truth. All three are stored.
+            for probes; 'last' for finetuning on ground truth, and where labels know fewer than 20 validation examples. All three are stored.
         micro_batch: examples in one pass; changes memory and speed, not the result.
         keep_weights: also store the trained tensors.
         label_own: also predict the examples trained on, for `Fit.label(split, own=True)`.
@@ -56,11 +59,14 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     task, weak = split.task, labels is not None
     labels = labels if weak else SoftLabels.truth(split)
     validation = labels if weak else SoftLabels.truth(task.validation)
-    covered = validation.covers(task.validation)
+    known = validation.knows(task.validation)
+    covered = known.sum() >= min(LEAST_VALIDATION, len(known))
     stop = stop or ("validation" if covered and (weak or method == "probe") else "last")
     if stop not in STOPS or (stop == "validation" and not covered):
         raise ValueError(f"stop {stop!r}; expected one of {', '.join(STOPS)}" + (
-            "" if covered else ", and not 'validation': the labels do not cover the validation split"))
+            "" if covered else f", and not 'validation': labels know {known.sum()} of {len(known)} validation examples"))
+    if len(split) < 2:
+        raise ValueError(f"{len(split)} examples of {split.name!r} to train on; expected at least 2")
     checkpoint = settle(checkpoint)
     defaults = {"evals": 4 if weak else 1, "max_len": task.max_len,
                 "lr": checkpoint.lr * (10 if method == "lora" else 1),
@@ -68,8 +74,8 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     settings = replace(settings, **{k: v for k, v in defaults.items() if getattr(settings, k) is None})
     if settings.curve_test is None:
         settings = replace(settings, curve_test=affordable(settings, len(split), len(task.validation), len(task.test)))
-    plan = Plan(checkpoint, split, labels.of(split), validation.of(task.validation) if covered else None, method,
-                settings, loss, args, seed, stop if keep_weights else None, label_own)
+    plan = Plan(checkpoint, split, labels.of(split), validation.at(task.validation.ids[known]) if covered else None,
+                np.flatnonzero(known), method, settings, loss, args, seed, stop if keep_weights else None, label_own)
     config = {
         "model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
         "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "keep_weights": plan.keep_weights,
@@ -100,7 +106,7 @@ class Plan:
 
     Attributes:
         targets: (n, 2) labels of `split`.
-        validation: (n_val, 2) labels of the validation split, or None where there are none.
+        validation: (k, 2) labels of the validation examples at the rows `known` (k,); None where they are too few.
         keep_weights: the checkpoint whose weights are kept, or None.
     """
 
@@ -108,6 +114,7 @@ class Plan:
     split: Split
     targets: np.ndarray
     validation: np.ndarray | None
+    known: np.ndarray
     method: str
     settings: Recipe
     loss: str
@@ -119,7 +126,7 @@ class Plan:
     @property
     def label_fingerprint(self) -> str:
         """16 hex digits of the labels trained and stopped on, to 1e-6."""
-        validation = b"" if self.validation is None else self.validation.round(6).tobytes()
+        validation = b"" if self.validation is None else self.validation.round(6).tobytes() + self.known.tobytes()
         return hashlib.sha256(self.targets.round(6).tobytes() + validation).hexdigest()[:16]
 
 
@@ -127,9 +134,8 @@ class Plan:
 def _code() -> str:
     """Version of the code that decides a fit's result."""
     return features.code() + store.code_version(
-        training.schedule, training.backward, training.train, training.predict, training.trained, training.put,
-        inputs_module, classifier,
-        loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train, _Checkpoints)
+        training, inputs_module, classifier, loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train,
+        _Checkpoints)
 
 
 def _evaluated(split: Split, own: bool) -> list[Split]:
@@ -185,7 +191,7 @@ class _Checkpoints:
             whole = [training.predict(self.net, part) for part in self.inputs]
             on_test, on_validation, self.known[step] = whole[0][self.seen], whole[1], np.concatenate(whole)[:, 1]
         on_labels = math.nan if self.plan.validation is None else correct(
-            on_validation, self.plan.validation[:, 1] >= 0.5).mean()
+            on_validation[self.plan.known], self.plan.validation[:, 1] >= 0.5).mean()
         self.curve.append({"step": step, "progress": progress, "train_loss": train_loss,
                            "validation_accuracy_on_labels": on_labels,
                            "validation_accuracy": correct(on_validation, validation.hard_label).mean(),

@@ -11,7 +11,10 @@ from .arms import CEILING, WEAK, Labeller
 from .data import Split, Task, load_task
 from .fits import Fit
 from .fitting import fit
-from .labels import SoftLabels, combine, simulate
+from .labels import COMBINE, ERRORS, SoftLabels, combine, simulate
+from .losses import loss_args as check_loss_args
+from .models import ensure, resolve
+from .registry import UnknownName
 
 DATA = ("same", "fresh")
 
@@ -79,13 +82,17 @@ class Chain:
         return metrics.difference(self.probs(-1), other.probs(-1), self.test.hard_label, group=self.test.group)
 
     def flow(self) -> pd.DataFrame:
-        """Rows (step, before, after, examples): test examples by how they are answered at a step and the next."""
+        """Rows (step, before, after, examples): test examples by how they are answered at a step and the next.
+
+        An answer is `right`; or wrong as the supervisor's was, `passed on`; or wrong where the supervisor was right,
+        `new`. Counts are means over seeds.
+        """
         right = [metrics.correct(self.probs(step), self.test.hard_label) for step in range(len(self.ladder))]
-        side = {"right": True, "wrong": False}
+        sides = [{"right": r, "passed on": ~r & ~right[0], "new": ~r & right[0]} for r in right]
         return pd.DataFrame([
-            {"step": step, "before": b, "after": a, "examples": float(np.mean(np.sum(
-                (right[step] == side[b]) & (right[step + 1] == side[a]), axis=1)))}
-            for step in range(len(self.ladder) - 1) for b in side for a in side])
+            {"step": step, "before": before, "after": after,
+             "examples": float(np.mean(np.sum(sides[step][before] & sides[step + 1][after], axis=1)))}
+            for step in range(len(self.ladder) - 1) for before in sides[0] for after in sides[0]])
 
     def survival(self) -> pd.DataFrame:
         """A row a student: `passed_on`, the share of the supervisor's mistakes that it makes too, and `new`, the share
@@ -120,6 +127,11 @@ def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "
         raise ValueError(f"data {data!r}; expected one of {', '.join(DATA)}")
     if isinstance(ladder, str) or len(ladder) < 2:
         raise ValueError(f"ladder {ladder!r}; expected a list of at least two models, the supervisor first")
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise ValueError(f"seeds = {seeds!r}; expected a whole number from 1")
+    check_loss_args(loss, loss_args)
+    for checkpoint in [resolve(model) for model in ladder]:
+        ensure(checkpoint)
     tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in range(seeds)]
     steps: list[list[Fit]] = [[] for _ in ladder]
     ceiling = []
@@ -130,7 +142,7 @@ def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "
         for step, (model, half) in enumerate(zip(ladder[1:], halves), start=1):
             labels = steps[step - 1][-1].label(half, own=data == "same")
             steps[step].append(fit(model, half, labels, loss=loss, loss_args=loss_args, seed=t.seed,
-                                   label_own=data == "same" and model != ladder[-1], **fit_args))
+                                   label_own=data == "same" and step < len(ladder) - 1, **fit_args))
     name = "direct supervision" if len(ladder) == 2 else f"bootstrapped, {data} data"
     return Chain(name, list(ladder), tasks, steps, ceiling)
 
@@ -143,6 +155,11 @@ def taught_by(*models: str, how: str = "mean", **fit_args) -> Labeller:
         how: as in `labels.combine`, where there are several.
         fit_args: of the supervisors, such as method.
     """
+    if not models or how not in COMBINE:
+        raise UnknownName("way to combine", str(how), COMBINE) if models else ValueError("no supervisor named")
+    for model in models:
+        resolve(model)
+
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
         each = [fit(model, task.supervisor, seed=task.seed, **fit_args).label(task.student) for model in models]
         return each[0] if len(each) == 1 else combine(each, how, validation=task.validation)
@@ -151,6 +168,9 @@ def taught_by(*models: str, how: str = "mean", **fit_args) -> Labeller:
 
 def confident(share: float) -> Labeller:
     """A label set for `run_arms`: the supervisor's most confident labels, this share of either class (appendix B)."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share {share!r}; expected one in (0, 1]")
+
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
         found = supervisor.label(task.student)
         return found.select(task.student, found.confident(task.student, share))
@@ -167,11 +187,14 @@ def matched(errors: str, strong: str, **fit_args) -> Labeller:
         fit_args: of that model, such as method.
     Source: Burns et al. 2023, appendix E.2.
     """
+    if errors not in ("own", *ERRORS):
+        raise UnknownName("error structure", str(errors), ("own", *ERRORS))
+
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
         own = supervisor.label(task.student).harden()
         if errors == "own":
             return own
-        accuracy = float(np.mean(own.of(task.student)[:, 1].astype(int) == task.student.hard_label))
+        accuracy = float(metrics.correct(own.of(task.student), task.student.hard_label).mean())
         asks = errors in ("unconfident", "confident")
         sure = fit(strong, task.supervisor, seed=task.seed, **fit_args).label(task.student) if asks else None
         return simulate(errors, (task.student, task.validation), accuracy, strong=sure, seed=task.seed)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .config import device, precision, progress
 from .inputs import Inputs
 
-MAX_TOKENS = 4096  # of a prediction batch, padding included
+MAX_TOKENS = {"cpu": 1024, "cuda": 4096}  # of a prediction batch, padding included; a CPU gains nothing from more
 BUCKET = 16  # batches whose examples are sorted by length together
 
 
@@ -172,7 +172,7 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     net.eval()
     chosen = np.arange(len(inputs)) if chosen is None else chosen
     probs = np.empty((len(chosen), 2), dtype=np.float32)
-    for rows in inputs.by_length(MAX_TOKENS, chosen):
+    for rows in inputs.by_length(MAX_TOKENS.get(device().type, 4096), chosen):
         probs[rows] = _scores(net, inputs, chosen[rows]).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
         bad = (~np.isfinite(probs).all(axis=1)).sum()

@@ -49,7 +49,7 @@ def simulate(errors: str, splits: Split | Sequence[Split], accuracy: float, *, s
     for split in splits:
         wrong = round((1 - accuracy) * len(split))
         first = np.lexsort((rng.random(len(split)), _order(errors, split, strong)))
-        if errors == "confident" and wrong > (right := int((strong.of(split).argmax(1) == split.hard_label).sum())):
+        if errors == "confident" and wrong > (right := int(_right(strong, split).sum())):
             raise ValueError(f"{wrong} errors asked for in {split.name!r}; the strong model is right on only {right}")
         flipped = split.hard_label.copy()
         flipped[first[:wrong]] ^= 1
@@ -70,6 +70,11 @@ def _order(errors: str, split: Split, strong: SoftLabels | None) -> np.ndarray:
     return np.where(right, -on_truth, 2) if errors == "confident" else np.where(right, on_truth, 2 - on_truth)
 
 
+def _right(labels: SoftLabels, split: Split) -> np.ndarray:
+    """(n,) bool, whether the likelier class is the true one; a tie says class 1, as everywhere."""
+    return (labels.of(split)[:, 1] >= 0.5) == (split.hard_label == 1)
+
+
 def combine(labels: Sequence[SoftLabels], how: str = "mean", *, validation: Split | None = None) -> SoftLabels:
     """One set of labels out of several supervisors'.
 
@@ -77,7 +82,7 @@ def combine(labels: Sequence[SoftLabels], how: str = "mean", *, validation: Spli
         labels: at least two, of the same examples in any order.
         how: 'mean' of the probabilities; 'majority': the share of supervisors for a class; 'weighted': the mean of the
             probabilities with weights log(a / (1 - a)), a the supervisor's accuracy on `validation`, none below 0.
-            Those weights are the best for independent voters (Nitzan and Paroush 1982).
+            Those are the best weights for hard votes of independent voters (Nitzan and Paroush 1982).
         validation: labelled examples, for 'weighted'; its ground truth is looked at, as in training a supervisor.
     Raises:
         UnknownName: no such way; lists what exists.
@@ -92,12 +97,14 @@ def combine(labels: Sequence[SoftLabels], how: str = "mean", *, validation: Spli
         if set(one.ids) != set(first.ids):
             raise ValueError(f"labels of {one.source} and of {first.source} are not of the same examples: {len(one)} "
                              f"and {len(first)}, {len(set(one.ids) & set(first.ids))} in common")
-        probs.append((one.harden() if how == "majority" else one).at(first.ids))
+        p1 = one.at(first.ids)[:, 1]
+        p1 = (np.sign(p1 - 0.5) + 1) / 2 if how == "majority" else p1  # who is undecided gives half a vote to each
+        probs.append(np.stack([1 - p1, p1], axis=1))
     weights = np.ones(len(labels))
     if how == "weighted":
         if validation is None:
             raise ValueError("how='weighted' needs validation=, a split with ground truth that the labels cover")
-        right = np.array([np.mean(one.of(validation).argmax(1) == validation.hard_label) for one in labels])
+        right = np.array([_right(one, validation).mean() for one in labels])
         right = right.clip(max=1 - 0.5 / len(validation))  # no supervisor is infallible on finitely many examples
         weights = np.log(right / (1 - right)).clip(min=0)
         if not weights.any():

@@ -142,7 +142,8 @@ class SoftLabels:
         return replace(self, probs=np.eye(2)[self.hard], source=f"{self.source}, hard")
 
     def confident(self, split: Split, share: float) -> np.ndarray:
-        """(n,) bool, the examples of the split with the most confident labels: this share of either predicted class.
+        """(n,) bool, the examples of the split with the most confident labels: this share of either predicted class,
+        at least one.
 
         Filter with `labels.select(split, keep)` and `split.take(keep)`.
 
@@ -154,7 +155,7 @@ class SoftLabels:
             raise ValueError(f"share {share!r}; expected one in (0, 1]")
         probs, keep = self.of(split), np.zeros(len(split), dtype=bool)
         for rows in (np.flatnonzero((probs[:, 1] >= 0.5) == c) for c in (False, True)):
-            keep[rows[np.argsort(-probs[rows].max(axis=1), kind="stable")[:round(share * len(rows))]]] = True
+            keep[rows[np.argsort(-probs[rows].max(axis=1), kind="stable")[:max(1, round(share * len(rows)))]]] = True
         return keep
 
     def flip(self, rate: float, *, seed: int = 0) -> SoftLabels:

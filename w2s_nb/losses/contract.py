@@ -26,8 +26,13 @@ def register_loss(function=None, *, batchwise: bool = False, memory: str = ""):
         batchwise: the value of an example depends on the others of the batch.
         memory: name of the loss's argument that is the decay, in [0, 1), of an average of the student's predictions
             over epochs, which it then gets as `previous`; "" for a loss without.
+    Raises:
+        ValueError: the name is taken, or a loss with memory lacks one of the two arguments.
     """
     def decorate(loss):
+        if memory and not {memory, "previous"} <= set(inspect.signature(loss).parameters):
+            raise ValueError(f"loss {loss.__name__!r} with memory={memory!r} must take {memory} and previous; it takes "
+                             f"{', '.join(inspect.signature(loss).parameters)}")
         loss.batchwise, loss.memory = batchwise, memory
         return LOSSES.register(loss.__name__, loss)
     return decorate(function) if function else decorate

@@ -8,8 +8,6 @@ from plotly.subplots import make_subplots
 
 from .base import colour, figure_of, interval_of, short
 
-RIGHT, WRONG = "#56B4E9", "#D55E00"
-
 
 def agreement(rows: pd.DataFrame, title: str) -> go.Figure:
     """Share of examples on which a student predicts as its supervisor, by whether the supervisor is right.
@@ -98,25 +96,27 @@ def gain(rows: pd.DataFrame, title: str) -> go.Figure:
 
 
 def flow(counts: pd.DataFrame, names: list[str], title: str) -> go.Figure:
-    """How right and wrong answers pass from one model to the next: what is corrected, passed on, and newly wrong.
+    """How answers pass from one model to the next: which of the supervisor's mistakes survive, and which are new.
 
     Args:
-        counts: columns step, before, after ('right' or 'wrong'), examples: from model `step` to `step` + 1.
+        counts: `Chain.flow()`: columns step, before, after ('right', 'passed on', 'new'), examples.
         names: of the models, in order.
     """
-    node = {(step, side): 2 * step + (side == "wrong") for step in range(len(names)) for side in ("right", "wrong")}
-    total = {key: counts[(counts.step == key[0]) & (counts.before == key[1])].examples.sum() for key in node}
-    last = counts[counts.step == len(names) - 2].groupby("after").examples.sum()
-    total |= {(len(names) - 1, side): last.get(side, 0) for side in ("right", "wrong")}
-    tint = {"right": "rgba(86,180,233,0.35)", "wrong": "rgba(213,94,0,0.45)"}
-    figure, shown = figure_of(title, "", ""), short(names)
+    places, shown = {"right": 0.25, "passed on": 0.72, "new": 0.95}, short(names)
+    tint = {"right": "rgba(86,180,233,0.35)", "passed on": "rgba(213,94,0,0.45)", "new": "rgba(204,121,167,0.55)"}
+    nodes = [(step, side) for step in range(len(names)) for side in places if step or side != "new"]
+    total = {(step, side): counts[(counts.step == step) & (counts.before == side)].examples.sum() if
+             step < len(names) - 1 else counts[(counts.step == step - 1) & (counts.after == side)].examples.sum()
+             for step, side in nodes}
+    word = {"right": "right", "passed on": "still wrong", "new": "newly wrong"}
+    links = [r for r in counts.itertuples() if (r.step, r.before) in total and r.examples > 0]
+    figure = figure_of(title, "", "")
     figure.add_sankey(
         arrangement="fixed", textfont=dict(size=12, color="#222222"),
-        node=dict(label=[f"{shown[step]}<br>{side} {total[step, side]:.0f}" for step, side in node], pad=24,
-                  thickness=14, color=[RIGHT if side == "right" else WRONG for _, side in node],
-                  x=[0.02 + 0.96 * step / (len(names) - 1) for step, _ in node],
-                  y=[0.3 if side == "right" else 0.88 for _, side in node]),
-        link=dict(source=[node[r.step, r.before] for r in counts.itertuples()],
-                  target=[node[r.step + 1, r.after] for r in counts.itertuples()], value=counts.examples,
-                  color=[tint[r.before] for r in counts.itertuples()]))
+        node=dict(label=[f"{shown[step]}<br>{word[side] if step or side == 'right' else 'wrong'} "
+                         f"{total[step, side]:.0f}" for step, side in nodes], pad=18, thickness=14,
+                  color=[{"right": "#56B4E9", "passed on": "#D55E00", "new": "#CC79A7"}[side] for _, side in nodes],
+                  x=[0.02 + 0.96 * step / (len(names) - 1) for step, _ in nodes], y=[places[s] for _, s in nodes]),
+        link=dict(source=[nodes.index((r.step, r.before)) for r in links], value=[r.examples for r in links],
+                  target=[nodes.index((r.step + 1, r.after)) for r in links], color=[tint[r.before] for r in links]))
     return figure
