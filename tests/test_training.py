@@ -131,7 +131,7 @@ def test_evaluations_at_chosen_fractions_and_always_at_the_end():
 
 @pytest.mark.parametrize("micro", [32, 9])
 def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro):
-    """Every example, known by its target, is given the average of its own earlier predictions, while the net changes."""
+    """Every example, known by its target, is given the average of its own predictions, while the net changes."""
     seen = {i: [] for i in range(64)}
 
     def loss(logits, targets, *, progress, previous):
@@ -148,7 +148,7 @@ def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro
     changed = 0.0
     for i, steps in seen.items():
         (first, now), *later = steps
-        assert len(steps) == 4 and first.tolist() == pytest.approx(targets[i].tolist()), "in the first epoch, the target"
+        assert len(steps) == 4 and first.tolist() == pytest.approx(targets[i].tolist()), "first, the target"
         average = now
         for before, now in later:
             torch.testing.assert_close(before, average)

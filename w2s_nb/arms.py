@@ -131,8 +131,8 @@ class Arms:
 def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
              seeds: int | Iterable[int] = 1, n_train: int | None = None, n_val: int | None = None,
              n_test: int | None = None, labels: dict[str, Labeller] | None = None,
-             variant: Callable[[Task, Fit], Task] | None = None, weak_args: dict | None = None, student_args: dict | None = None,
-             **fit_args) -> Arms:
+             variant: Callable[[Task, Fit], Task] | None = None, weak_args: dict | None = None,
+             student_args: dict | None = None, **fit_args) -> Arms:
     """The three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
 
     The supervisor is trained on ground truth of its half; its labels for the student half train a student a loss; the

@@ -25,7 +25,6 @@ from .recipes import Recipe, affordable, settings_of
 from .registry import LOSSES
 from .tokens import join, tokenize
 
-
 LEAST_VALIDATION = 20  # labelled validation examples, or all there are, for stopping on them
 
 
@@ -43,7 +42,8 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         seed: order of batches and random initialisation.
         stop: 'validation' (best accuracy against `labels` on the validation split), 'last', or 'oracle' (best test
             accuracy; it looks at the test labels). None takes 'validation' for weak labels, as the paper does, and
-            for probes; 'last' for finetuning on ground truth, and where labels know fewer than 20 validation examples. All three are stored.
+            for probes; 'last' for finetuning on ground truth, and where labels know fewer than 20 validation examples.
+            All three are stored; training keeps copies of the trained weights at the other two, in main memory.
         micro_batch: examples in one pass; changes memory and speed, not the result.
         keep_weights: also store the trained tensors.
         label_own: also predict the examples trained on, for `Fit.label(split, own=True)`.
@@ -64,7 +64,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     stop = stop or ("validation" if covered and (weak or method == "probe") else "last")
     if stop not in STOPS or (stop == "validation" and not covered):
         raise ValueError(f"stop {stop!r}; expected one of {', '.join(STOPS)}" + (
-            "" if covered else f", and not 'validation': labels know {known.sum()} of {len(known)} validation examples"))
+            "" if covered else f", not validation: labels know {known.sum()} of {len(known)} validation examples"))
     if len(split) < 2:
         raise ValueError(f"{len(split)} examples of {split.name!r} to train on; expected at least 2")
     checkpoint = settle(checkpoint)

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from .models import HEADS
 from .registry import UnknownName
 
-
 LOOKS = 0.22  # of the cost of training, for looking at it before its end
 
 
