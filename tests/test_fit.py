@@ -171,9 +171,11 @@ def test_kept_weights_are_the_trained_ones(words, tiny):
 
     fit = w2s.fit(tiny, words.student, method="full", lr=1e-3, keep_weights=True)
     checkpoint = models.settle(models.resolve(tiny))
-    net = models.build(checkpoint, "full", 1, head_init="zero", device=torch.device("cpu"))
-    net.load_state_dict(fit.weights())
-    probs = training.predict(net, TokenInputs(tokenize(words.test, checkpoint, 16)))
+    net, weights = models.build(checkpoint, "full", 1, head_init="zero", device=torch.device("cpu")), fit.weights()
+    vocabulary = weights.pop("vocabulary")
+    models.compact_embedding(net, vocabulary)
+    net.load_state_dict(weights)
+    probs = training.predict(net, TokenInputs(tokenize(words.test, checkpoint, 16), vocabulary.numpy()))
     np.testing.assert_allclose(probs, fit.predict(words.test), atol=1e-5)
     with pytest.raises(FileNotFoundError, match="keep_weights=True"):
         w2s.fit(tiny, words.student, **QUICK).weights()
@@ -311,17 +313,17 @@ def test_a_student_labels_the_rest_of_its_half(words, tiny):
 
 
 def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
-    from w2s_nb import features
+    from w2s_nb.activations import Pooled
 
     few = w2s.fit(tiny, words.student, features=3, **QUICK)
-    real = features.last_token
+    real = Pooled.at
 
-    def scrambled(checkpoint, tokens):
-        states = real(checkpoint, tokens).copy()
+    def scrambled(self, layer):
+        states = real(self, layer).copy()
         states[:, 3:] = np.random.default_rng(0).normal(size=states[:, 3:].shape)
         return states
 
-    monkeypatch.setattr(features, "last_token", scrambled)
+    monkeypatch.setattr(Pooled, "at", scrambled)
     monkeypatch.setattr(fitting, "_code", lambda: "trained again")
     again = w2s.fit(tiny, words.student, features=3, **QUICK)
     assert again.address != few.address

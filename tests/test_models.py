@@ -94,7 +94,7 @@ def test_cut_in_depth_is_the_first_layers(any_tiny):
 @torch.no_grad()
 @pytest.mark.parametrize("top_layers", [1, 3, 4])
 def test_top_layers_over_the_trunk_equal_the_whole_model(any_tiny, top_layers):
-    from w2s_nb.features import trunk
+    from w2s_nb.activations import trunk
 
     checkpoint = models.settle(models.resolve(any_tiny))
     inputs = TrunkInputs(trunk(checkpoint, 4 - top_layers, tokens(TEXTS)), arity=1)
@@ -107,13 +107,13 @@ def test_top_layers_over_the_trunk_equal_the_whole_model(any_tiny, top_layers):
 
 @torch.no_grad()
 def test_features_are_those_of_the_cut_model(any_tiny):
-    from w2s_nb.features import last_token
+    from w2s_nb.activations import pooled
 
     for depth in (4, 2):  # the deeper pass stores the shallower
         checkpoint = models.settle(models.resolve(f"{any_tiny}@{depth}"))
         body = models.load_lm(checkpoint).base_model
         expected = torch.stack([body(torch.tensor([t])).last_hidden_state[0, -1] for t in TEXTS])
-        got = torch.from_numpy(last_token(checkpoint, tokens(TEXTS)))
+        got = torch.from_numpy(pooled(checkpoint, tokens(TEXTS)).at(depth))
         torch.testing.assert_close(got, expected, atol=2e-3, rtol=2e-3)  # stored as float16
 
 

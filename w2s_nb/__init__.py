@@ -7,6 +7,7 @@ from .labels import SoftLabels, combine, simulate
 from .losses import register_loss
 from .models import resolve
 from .notebook import Run, setup
+from .probing import Features, features
 from .recipes import METHODS, Recipe
 from .registry import LOSSES, MODELS, TASKS
 from .store import results
@@ -15,7 +16,7 @@ from .tasks import Example, Hub, register_task
 from .tokens import split_report
 from .variants import with_opinion
 
-__all__ = ["Arms", "Chain", "Example", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels",
-           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "combine", "confident", "fit", "load_task",
+__all__ = ["Arms", "Chain", "Example", "Features", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels",
+           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "combine", "confident", "features", "fit", "load_task",
            "matched", "pgr", "register_loss", "register_task", "resolve", "results", "run_arms", "run_chain",
            "setup", "simulate", "split_report", "table_of", "taught_by", "with_opinion"]

@@ -38,6 +38,12 @@ class Fit:
         return (f"Fit({summary['model']}, {summary['task']}, {summary['method']}, {summary['loss']} on "
                 f"{summary['labels']}, seed {summary['seed']}, stop {self.stop})")
 
+    @property
+    def name(self) -> str:
+        """The finetuned model, wherever a model is named: `fit(student.name, ...)`, `features(f"{student.name}@12",
+        ...)`. It needs `keep_weights=True`, and a method that trains the model itself."""
+        return f"fit:{self.address}"
+
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
         """(n, 2) class probabilities of a split's examples, at the fit's checkpoint or another.
 
@@ -80,5 +86,9 @@ class Fit:
         return accuracy(self.predict(split, stop=stop), split.hard_label, group=split.group)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The trained tensors at the fit's checkpoint, if it was made with `keep_weights=True`."""
+        """The trained tensors at the fit's checkpoint, if it was made with `keep_weights=True`.
+
+        By parameter name: of the head, and of the body where the method trains it; with what a probe's features were
+        standardised by (`mean`, `std`, (d,)), or the token ids (`vocabulary`, (u,)) whose embedding rows were trained.
+        """
         return store.weights(self.address)

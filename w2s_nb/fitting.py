@@ -1,27 +1,25 @@
 """`fit`: a model, a split and labels become a stored, content-addressed fit; the one verb behind every arm."""
 from __future__ import annotations
 
-import datetime
 import functools
 import hashlib
 import math
-import time
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 
-from . import features, losses, store, tokens, training
+from . import activations, losses, probing, store, tokens, training
 from . import inputs as inputs_module
-from .config import device, machine, precision, threads, versions
+from .config import device, precision, threads
 from .data import Split
 from .fits import STOPS, Fit
 from .inputs import FeatureInputs, Inputs, TokenInputs, TrunkInputs
 from .labels import SoftLabels
 from .metrics import auroc, calibration_error, correct
 from .models import Checkpoint, build, classifier, compact_embedding, digest, loading, probe, resolve, settle
-from .recipes import Recipe, affordable, settings_of
+from .recipes import PROBES, Recipe, affordable, settings_of
 from .registry import LOSSES
 from .tokens import join, tokenize
 
@@ -34,11 +32,11 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     """Finetunes a model on labels of a split, or finds that fit in the store.
 
     Args:
-        model: a name that `models.resolve` takes.
+        model: a name that `models.resolve` takes; a finetuned model is `Fit.name` of its fit.
         split: the examples trained on, a split of a `load_task`.
         labels: of those examples, and of the task's validation split for early stopping; None takes ground truth.
         loss: a registered loss; loss_args: its keyword arguments.
-        method: 'full', 'lora', 'top' or 'probe'; see `models.build`.
+        method: 'full', 'lora' or 'top' (see `models.build`); 'probe' or 'logistic', on frozen features.
         seed: order of batches and random initialisation.
         stop: 'validation' (best accuracy against `labels` on the validation split), 'last', or 'oracle' (best test
             accuracy; it looks at the test labels). None takes 'validation' for weak labels, as the paper does, and
@@ -54,6 +52,8 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     """
     checkpoint, settings = resolve(model), settings_of(method, recipe)
     args = losses.loss_args(loss, loss_args)
+    if method == "logistic" and loss != "xent":
+        raise ValueError(f"method 'logistic' minimises cross-entropy to its optimum; loss {loss!r} needs method 'probe'")
     if split.task is None:
         raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
     task, weak = split.task, labels is not None
@@ -61,7 +61,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     validation = labels if weak else SoftLabels.truth(task.validation)
     known = validation.knows(task.validation)
     covered = known.sum() >= min(LEAST_VALIDATION, len(known))
-    stop = stop or ("validation" if covered and (weak or method == "probe") else "last")
+    stop = stop or ("validation" if covered and (weak or method in PROBES) else "last")
     if stop not in STOPS or (stop == "validation" and not covered):
         raise ValueError(f"stop {stop!r}; expected one of {', '.join(STOPS)}" + (
             "" if covered else f", not validation: labels know {known.sum()} of {len(known)} validation examples"))
@@ -82,22 +82,16 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         "splits": [s.fingerprint for s in (split, *_evaluated(split, label_own))], "labels": plan.label_fingerprint,
         "label_own": label_own, "code": [_code(), losses.code(loss)]}
     address = store.address(config)
-    with store.lock(address):
-        found = store.read(address)
-        if found is None:
-            started = time.perf_counter()
-            metrics, *tables = _train(plan, micro_batch)
-            store.write(address, {
-                "config": config, "metrics": metrics, "stop": stop, "trained_on": split.ids.tolist(),
-                "summary": {
-                    "task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": method,
-                    "loss": loss, "loss_args": args, "labels": labels.source, "labels_address": labels.address,
-                    "label_accuracy": float(np.mean((plan.targets[:, 1] >= 0.5) == split.hard_label)),
-                    "trained_split": split.name, "seed": seed, "n_train": len(split), "n_test": len(task.test)},
-                "versions": versions(), "machine": machine(), "seconds": round(time.perf_counter() - started, 2),
-                "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}, *tables)
-            found = store.read(address)
-    return Fit(address, *found, stop)
+
+    def make():
+        metrics, *tables = _train(plan, micro_batch)
+        return {"config": config, "metrics": metrics, "stop": stop, "trained_on": split.ids.tolist(), "summary": {
+            "task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": method, "loss": loss,
+            "loss_args": args, "labels": labels.source, "labels_address": labels.address,
+            "label_accuracy": float(np.mean((plan.targets[:, 1] >= 0.5) == split.hard_label)),
+            "trained_split": split.name, "seed": seed, "n_train": len(split), "n_test": len(task.test)}}, *tables
+
+    return Fit(address, *store.once(address, make), stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +127,8 @@ class Plan:
 @functools.cache
 def _code() -> str:
     """Version of the code that decides a fit's result."""
-    return features.code() + store.code_version(
-        training, inputs_module, classifier, loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train,
+    return activations.code() + store.code_version(
+        training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train,
         _Checkpoints)
 
 
@@ -156,17 +150,17 @@ def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np
     parts = [tokenize(s, checkpoint, settings.max_len) for s in splits]
     ends = np.cumsum([len(part.ids) for part in parts])
     spans = [slice(end - len(part.ids), end) for end, part in zip(ends, parts)]
-    if plan.method == "probe":
-        states = features.last_token(checkpoint, join(parts))[:, :settings.features]
+    if plan.method in PROBES:
+        states = activations.pooled(checkpoint, join(parts)).at(checkpoint.layers)[:, :settings.features]
         if settings.features and states.shape[1] < settings.features:
             raise ValueError(f"features = {settings.features}; {checkpoint.name} has {states.shape[1]}")
         mean, std = states[spans[0]].mean(axis=0), states[spans[0]].std(axis=0) + 1e-6
         states = torch.from_numpy((states - mean) / std)
         return [FeatureInputs(states[span], split.arity) for span in spans], {"mean": mean, "std": std}
     if plan.method == "top":
-        states = features.trunk(checkpoint, max(0, checkpoint.layers - settings.top_layers), join(parts))
+        states = activations.trunk(checkpoint, max(0, checkpoint.layers - settings.top_layers), join(parts))
         return [TrunkInputs(states[span], split.arity) for span in spans], {}
-    if plan.method == "lora" or plan.keep_weights:
+    if plan.method == "lora":
         return [TokenInputs(part) for part in parts], {}
     used = np.unique(np.concatenate(join(parts).ids))
     return [TokenInputs(part, used) for part in parts], {"vocabulary": used}
@@ -223,7 +217,7 @@ def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.
     torch.manual_seed(plan.seed)
     split, settings, others = plan.split, plan.settings, _evaluated(plan.split, plan.label_own)
     (own, *inputs), made_with = _inputs(plan, [split, *others])
-    if plan.method == "probe":
+    if plan.method in PROBES:
         net = probe(own.features.shape[1], split.arity).to(device())
     else:
         net = build(plan.checkpoint, plan.method, split.arity, head_init=settings.head_init, device=device(),
@@ -232,11 +226,14 @@ def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.
         compact_embedding(net, torch.from_numpy(made_with["vocabulary"]).long())
     loss, checkpoints = functools.partial(LOSSES[plan.loss], **plan.loss_args), _Checkpoints(net, plan, others, inputs)
     loss.batchwise, loss.decay = LOSSES[plan.loss].batchwise, plan.loss_args.get(LOSSES[plan.loss].memory)
-    with threads(1 if plan.method == "probe" else None):
-        training.train(net, own, plan.targets, loss, epochs=settings.epochs, batch_size=settings.batch_size,
-                       lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay,
-                       warmup=settings.warmup, seed=plan.seed, evals=settings.evals, evaluate=checkpoints.look,
-                       micro_batch=micro_batch, label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}")
+    with threads(1 if plan.method in PROBES else None):
+        if plan.method == "logistic":
+            checkpoints.look(1, 1.0, probing.logistic(net.head, own.features, plan.targets, settings.l2))
+        else:
+            training.train(net, own, plan.targets, loss, epochs=settings.epochs, batch_size=settings.batch_size,
+                           lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay,
+                           warmup=settings.warmup, seed=plan.seed, evals=settings.evals, evaluate=checkpoints.look,
+                           micro_batch=micro_batch, label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}")
         last = training.trained(net) if plan.keep_weights else None
         predictions, test = checkpoints.predictions(), others[0]
     on_test = {stop: predictions[stop].to_numpy()[:len(test)] for stop in STOPS}
@@ -245,6 +242,6 @@ def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.
     metrics |= {metric.__name__: metric(on_test["last"], test.hard_label, resamples=0).value
                 for metric in (auroc, calibration_error)}
     weights = (checkpoints.weights[plan.keep_weights] or last) if plan.keep_weights else None
-    if weights and plan.method == "probe":
+    if weights:
         weights |= {name: torch.from_numpy(value) for name, value in made_with.items()}
     return metrics, predictions, pd.DataFrame(checkpoints.curve), weights

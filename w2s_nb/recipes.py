@@ -32,6 +32,8 @@ class Recipe:
         top_layers: blocks that method 'top' trains.
         lora_rank: rank of the adapters of method 'lora'.
         features: how many of the features, from the first, a probe sees (appendix E.1); None takes all.
+        l2: strength of the penalty on the weights of method 'logistic', on standardised features; its inverse is
+            scikit-learn's C. The other fields of training play no part there.
     """
 
     epochs: int = 2
@@ -47,10 +49,13 @@ class Recipe:
     top_layers: int = 4
     lora_rank: int = 8
     features: int | None = None
+    l2: float = 1.0
 
 
+PROBES = ("probe", "logistic")  # linear classifiers on frozen features: trained as in D.2; solved to the optimum
 METHODS = {"full": Recipe(), "lora": Recipe(), "top": Recipe(),
-           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero")}
+           "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero"),
+           "logistic": Recipe(epochs=1, evals=1, head_init="zero")}
 
 
 def settings_of(method: str, recipe: dict) -> Recipe:
@@ -77,9 +82,9 @@ def settings_of(method: str, recipe: dict) -> Recipe:
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
-    if settings.features is not None and method != "probe":
+    if settings.features is not None and method not in PROBES:
         raise ValueError(f"features = {settings.features} with method {method!r}; only a probe has them")
-    for name in ("lr", "head_lr", "weight_decay", "warmup"):
+    for name in ("lr", "head_lr", "weight_decay", "warmup", "l2"):
         value = getattr(settings, name)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
             raise ValueError(f"{name} = {value!r}; expected a number from 0")

@@ -6,11 +6,13 @@ A fit lives in `<home>/fits/<address>/`: `predictions.parquet`, `curve.parquet`,
 from __future__ import annotations
 
 import ast
+import datetime
 import hashlib
 import inspect
 import io
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +22,7 @@ import safetensors.torch
 import torch
 from filelock import FileLock
 
-from .config import home, strict, write_atomic, write_json
+from .config import home, machine, strict, versions, write_atomic, write_json
 
 RECORD = "record.json"
 
@@ -86,11 +88,11 @@ def _parquet(frame: pd.DataFrame) -> bytes:
 
 def read(address: str) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
     """(record, predictions, curve) of a whole fit, or None if there is none, or a file is damaged."""
-    record = _record(folder(address))
-    if record is None:
+    found = record(address)
+    if found is None:
         return None
     contents = {}
-    for name, checksum in record["files"].items():
+    for name, checksum in found["files"].items():
         path = folder(address) / name
         if not path.is_file():
             return None
@@ -98,7 +100,7 @@ def read(address: str) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
         if hashlib.sha256(contents[name]).hexdigest() != checksum:
             return None
     frames = (pd.read_parquet(io.BytesIO(contents[name])) for name in ("predictions.parquet", "curve.parquet"))
-    return record, *frames
+    return found, *frames
 
 
 def weights(address: str) -> dict[str, torch.Tensor]:
@@ -113,12 +115,36 @@ def weights(address: str) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(path)
 
 
-def _record(path: Path) -> dict | None:
+def record(address: str) -> dict | None:
+    """The record of a stored fit, or None if there is none, or it is damaged."""
     try:
-        record = json.loads((path / RECORD).read_text())
-        return record if record["checksum"] == _digest(record) else None
+        found = json.loads((folder(address) / RECORD).read_text())
+        return found if found["checksum"] == _digest(found) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def addresses() -> list[str]:
+    """Addresses of all stored fits, whole or not."""
+    return sorted(path.name for path in (home() / "fits").glob("*"))
+
+
+def once(address: str, make: Callable[[], tuple]) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    """(record, predictions, curve) of an address: found, or made by one process while others wait.
+
+    Args:
+        make: () -> what `write` takes after the address; the record gets versions, machine, seconds and time here.
+    """
+    with lock(address):
+        found = read(address)
+        if found is None:
+            started = time.perf_counter()
+            made, *tables = make()
+            write(address, made | {
+                "versions": versions(), "machine": machine(), "seconds": round(time.perf_counter() - started, 2),
+                "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}, *tables)
+            found = read(address)
+    return found
 
 
 def results() -> pd.DataFrame:
@@ -127,7 +153,7 @@ def results() -> pd.DataFrame:
     `address` identifies a fit and `labels_address` the supervisor whose labels it was trained on, empty for ground
     truth; so a student's row joins its supervisor's.
     """
-    records = [_record(path) for path in sorted((home() / "fits").glob("*"))]
+    records = [record(address) for address in addresses()]
     rows = [{"address": r["address"], **r["summary"], **r["metrics"], "seconds": r["seconds"],
              "created": r["created"]} for r in records if r]
     return pd.DataFrame(rows)

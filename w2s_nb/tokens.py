@@ -35,6 +35,11 @@ class Tokens:
         """(n * k,) tokens of each text."""
         return np.array([len(i) for i in self.ids])
 
+    def take(self, positions: list[int]) -> Tokens:
+        """The texts at these positions, each an example of its own."""
+        return Tokens(tuple(self.ids[i] for i in positions), self.truncated[positions],
+                      tuple(self.keys[i] for i in positions), 1)
+
 
 def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     """Tokens of a split's texts under a checkpoint's tokenizer.

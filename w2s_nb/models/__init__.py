@@ -1,8 +1,9 @@
 """Models: names, loading, and the classifier that every method trains."""
-from .classifier import HEADS, Classifier, blocks_name, build, compact_embedding, final_norm, probe
+from .anatomy import blocks_name, final_norm, keep_top
+from .classifier import HEADS, Classifier, build, compact_embedding, probe
 from .loading import ModelUnavailable, digest, ensure, folder, load_lm, n_params, settle, tokenizer
 from .names import EMBEDDED, Checkpoint, ModelSpec, resolve, size_order
 
 __all__ = ["EMBEDDED", "HEADS", "Checkpoint", "Classifier", "ModelSpec", "ModelUnavailable", "blocks_name", "build",
-           "compact_embedding", "digest", "ensure", "final_norm", "folder", "load_lm", "n_params", "probe", "resolve",
+           "compact_embedding", "digest", "ensure", "final_norm", "folder", "keep_top", "load_lm", "n_params", "probe", "resolve",
            "settle", "size_order", "tokenizer"]

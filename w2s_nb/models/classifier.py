@@ -4,30 +4,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .anatomy import keep_top, with_adapters
 from .loading import folder, load_lm, tokenizer
 from .names import Checkpoint
 
 HEADS = ("unembedding", "zero")
-_BLOCKS = ("layers", "h")  # Llama, Qwen, GPT-NeoX, OLMo; GPT-2
-_NORMS = ("norm", "ln_f", "final_layer_norm")
-
-
-def blocks_name(body: nn.Module) -> str:
-    """Attribute that holds the transformer blocks."""
-    return _attribute(body, _BLOCKS, "transformer blocks")
-
-
-def final_norm(body: nn.Module) -> nn.Module:
-    """The normalisation between the last block and the unembedding."""
-    return getattr(body, _attribute(body, _NORMS, "final norm"))
-
-
-def _attribute(body: nn.Module, names: tuple[str, ...], what: str) -> str:
-    for name in names:
-        if hasattr(body, name):
-            return name
-    raise NotImplementedError(f"{type(body).__name__}: no {what} under any of {', '.join(names)}; supported are the "
-                              f"GPT-2, Llama, Qwen2, Qwen3, GPT-NeoX and OLMo architectures")
 
 
 class Classifier(nn.Module):
@@ -102,19 +83,9 @@ def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, to
     body = lm.base_model
     head = head_for(lm, arity, head_init, label_tokens)
     if method == "lora":
-        from peft import LoraConfig, get_peft_model  # seconds to import, and only needed here
-
-        body = get_peft_model(body, LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, lora_dropout=0.0,
-                                               target_modules="all-linear"))
+        body = with_adapters(body, lora_rank)
     elif method == "top":
-        name = blocks_name(body)
-        setattr(body, name, getattr(body, name)[-top_layers:])
-        body.config.num_hidden_layers = len(getattr(body, name))
-        body.set_input_embeddings(nn.Embedding(1, body.config.hidden_size))  # the trunk's output comes in its place
-        body.get_input_embeddings().requires_grad_(False)
-        if hasattr(body, "wpe"):  # GPT-2 adds positions to what it is given; the trunk has added them already
-            nn.init.zeros_(body.wpe.weight)
-            body.wpe.requires_grad_(False)
+        keep_top(body, top_layers)
     return Classifier(body, head).to(device)
 
 

@@ -16,9 +16,11 @@ import transformers
 from filelock import FileLock
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
+from .. import store
 from ..assets import ASSETS, fetch
 from ..config import cache, write_json
 from ..registry import MODELS
+from .anatomy import keep_blocks, put_trained
 from .names import EMBEDDED, Checkpoint
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -49,6 +51,8 @@ def ensure(checkpoint: Checkpoint) -> None:
     Raises:
         ModelUnavailable: names the hub id and the ways out.
     """
+    if checkpoint.parent:
+        return ensure(checkpoint.parent)
     if checkpoint.original_qwen:
         raise ModelUnavailable(_qwen_message(checkpoint))
     path = _from_hub(checkpoint.hub_id, checkpoint.revision, only_config=True) if checkpoint.hub_id else \
@@ -59,6 +63,8 @@ def ensure(checkpoint: Checkpoint) -> None:
 
 def folder(checkpoint: Checkpoint) -> Path:
     """Local folder with config, tokenizer and safetensors of a checkpoint at full depth, downloaded if need be."""
+    if checkpoint.parent:
+        return folder(checkpoint.parent)
     if checkpoint.original_qwen:
         raise ModelUnavailable(_qwen_message(checkpoint))
     if not (checkpoint.folder or checkpoint.hub_id):
@@ -102,6 +108,8 @@ def settle(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         ValueError: cut deeper than the model is.
     """
+    if checkpoint.fit:
+        return checkpoint
     depth = _config(folder(checkpoint), None).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
         raise ValueError(f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}")
@@ -144,7 +152,9 @@ def _embedded() -> Path:
 
 
 def digest(checkpoint: Checkpoint) -> str:
-    """What the weights are, for addresses: commit of a hub model, content hash of a local one. 16 hex."""
+    """What the weights are, for addresses: commit of a hub model, content hash of a local one, a fit's address."""
+    if checkpoint.fit:
+        return checkpoint.fit
     if checkpoint.hub_id:
         return folder(checkpoint).name[:16]
     if not checkpoint.folder:
@@ -180,6 +190,11 @@ def _config(path: Path, layers: int | None):
 
 def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     """The causal language model of a checkpoint, cut to its depth, dropout off, in evaluation mode, on the CPU."""
+    if checkpoint.parent:
+        lm, record = load_lm(checkpoint.parent, dtype), store.record(checkpoint.fit)
+        put_trained(lm, store.weights(checkpoint.fit), record["config"]["method"], record["config"]["recipe"])
+        keep_blocks(lm.base_model, slice(checkpoint.layers))
+        return lm
     path = folder(checkpoint)
     config = _config(path, checkpoint.layers)
     for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "hidden_dropout"):

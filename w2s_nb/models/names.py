@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .. import store
 from ..registry import MODELS, UnknownName
 
 
@@ -91,6 +92,9 @@ class Checkpoint:
         base: the name without the cut.
         layers: blocks kept, counted from the embedding; equal to `full_layers` without a cut.
         lr: default learning rate of full finetuning.
+        fit: address of the fit whose trained weights the model has, or "".
+        parent: the model that this fit started from.
+        trunk: layers that the fit left as they are in `parent`; above them, everything may differ.
     """
 
     name: str
@@ -102,6 +106,9 @@ class Checkpoint:
     full_layers: int | None
     lr: float
     original_qwen: bool = False
+    fit: str = ""
+    parent: Checkpoint | None = None
+    trunk: int = 0
 
     def at(self, layers: int) -> Checkpoint:
         """The same model cut to its first `layers` blocks."""
@@ -113,15 +120,18 @@ def resolve(name: str) -> Checkpoint:
 
     Args:
         name: an alias (`gpt2-xl`), a hub id (`Qwen/Qwen2.5-7B`, optionally `:revision`), a local folder with a
-            `config.json`, or any of these with `@k` for its first k layers.
+            `config.json`, a finetuned model of the store (`fit:` and its address, `Fit.name`), or any of these with
+            `@k` for its first k layers.
     Raises:
-        UnknownName: no such alias, folder or hub id; lists near and known names.
-        ValueError: `@k` outside 1..full depth.
+        UnknownName: no such alias, folder, hub id or fit; lists near and known names.
+        ValueError: `@k` outside 1..full depth; a fit that kept no weights, or has none but a probe's.
     """
     base, cut = re.fullmatch(r"(.+?)(?:@(\d+))?", str(name).strip() or "?", re.S).groups()
     by_id = {spec.hub_id: spec for spec in MODELS.values() if spec.hub_id}
     folder, config = Path(base).expanduser(), None
-    if base in MODELS or base in by_id:
+    if base.startswith("fit:"):
+        found = _finetuned(name, base)
+    elif base in MODELS or base in by_id:
         spec = MODELS[base] if base in MODELS else by_id[base]
         found = Checkpoint(name, base, spec.hub_id, spec.revision, None, spec.n_layers, spec.n_layers, spec.lr,
                            spec.original_qwen)
@@ -139,14 +149,32 @@ def resolve(name: str) -> Checkpoint:
         raise UnknownName("model", base, MODELS)
     if cut is None:
         return found
-    if not 1 <= int(cut) <= (found.full_layers or int(cut)):
-        raise ValueError(f"{name!r} asks for {cut} layers; {base} has 1 to {found.full_layers}")
-    return replace(found, layers=int(cut))
+    depth = found.layers if found.fit else found.full_layers
+    if not 1 <= int(cut) <= (depth or int(cut)):
+        raise ValueError(f"{name!r} asks for {cut} layers; {base} has 1 to {depth}")
+    return found.parent.at(int(cut)) if found.fit and int(cut) <= found.trunk else replace(found, layers=int(cut))
+
+
+def _finetuned(name: str, base: str) -> Checkpoint:
+    """The checkpoint of a stored fit: what it started from, with the weights it trained."""
+    record = store.record(base.removeprefix("fit:"))
+    if record is None:
+        raise UnknownName("finetuned model", base, [f"fit:{address}" for address in store.addresses()])
+    config, summary = record["config"], record["summary"]
+    if not config.get("keep_weights") or config["method"] not in ("full", "lora", "top"):
+        raise ValueError(f"{base} ({summary['model']}, method {config['method']}) has no finetuned weights of a "
+                         f"language model; fit(..., method='full', 'lora' or 'top', keep_weights=True) keeps them")
+    parent = replace(resolve(summary["model"]), layers=config["layers"])
+    trunk = max(0, config["layers"] - config["recipe"]["top_layers"]) if config["method"] == "top" else 0
+    return replace(parent, name=name, base=base, fit=record["address"], parent=parent, trunk=trunk)
 
 
 @functools.cache
 def size_order(name: str) -> tuple[int, int]:
     """Sorts names from small to large: (published parameters, layers kept)."""
     checkpoint = resolve(name)
-    spec = MODELS.get(checkpoint.base)
+    root = checkpoint
+    while root.parent:
+        root = root.parent
+    spec = MODELS.get(root.base)
     return (spec.n_params if spec else 0, checkpoint.layers or 0)
