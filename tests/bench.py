@@ -1,14 +1,20 @@
 """Timings, not tests: `make bench`. Run it on an otherwise idle machine."""
 import os
+import resource
 import tempfile
 import time
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ["W2S_HOME"] = tempfile.mkdtemp()
 
+import numpy as np
+import torch
+
 import w2s_nb as w2s
-from w2s_nb import training
+from w2s_nb import activations, models, prompting, training
 from w2s_nb.config import machine
+from w2s_nb.inputs import TokenInputs
+from w2s_nb.tokens import tokenize
 
 STRONG, SIZES = "SmolLM2-135M@16", dict(n_train=600, n_val=200, n_test=800)
 
@@ -53,7 +59,55 @@ def probes() -> None:
     print(f"a student by probe, 600 examples, 200 epochs: {(time.perf_counter() - started) / 5:.2f} s")
 
 
+def features(n: int = 3000) -> None:
+    """All hidden states of n snippets in one pass, stored, against the bare forward pass of the same batches."""
+    task = w2s.load_task("movie_snippets", n_train=n, n_test=100)
+    texts, checkpoint = task.student, models.settle(models.resolve("SmolLM2-135M"))
+    tokens = tokenize(texts, checkpoint, task.max_len)
+    total, started = int(tokens.lengths.sum()), time.perf_counter()
+    found = w2s.features("SmolLM2-135M", texts)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    started, lm = time.perf_counter(), models.load_lm(checkpoint)
+    loading, bare = time.perf_counter() - started, 0.0
+    order = sorted({key: i for i, key in enumerate(tokens.keys)}.values(), key=lambda i: -len(tokens.ids[i]))
+    with torch.inference_mode():
+        for start in range(0, len(order), activations.SHARD):
+            inputs = TokenInputs(tokens.take(order[start:start + activations.SHARD]))
+            for rows in inputs.by_length(activations.MAX_TOKENS):
+                batch, at = inputs.batch(rows), time.perf_counter()
+                lm.base_model(**batch, use_cache=False)
+                bare += time.perf_counter() - at
+    started = time.perf_counter()
+    layer = w2s.features("SmolLM2-135M", texts)[16]
+    print(f"features of {len(texts)} snippets ({total} tokens), all {len(found.layers)} hidden states: {seconds:.0f} s "
+          f"with loading ({loading:.1f} s) and storing, peak memory {peak:.1f} GB; bare forward pass {bare:.0f} s, "
+          f"{(seconds - loading) / bare - 1:+.1%}; one layer {layer.shape} read again in "
+          f"{time.perf_counter() - started:.2f} s")
+
+
+def prompts() -> None:
+    """Few-shot prompts with the shots' keys and values kept, against running the shots with every question."""
+    checkpoint = models.settle(models.resolve("SmolLM2-135M"))
+    tok, task = models.tokenizer(models.folder(checkpoint)), w2s.load_task("movie_snippets", n_train=100, n_test=60)
+    wording = w2s.TASKS["movie_snippets"].prompt
+    for shots in (5, 20):
+        solved = [(texts, int(y)) for texts, y in zip(task.student.texts[:shots], task.student.hard_label)]
+        whole = prompting.render(wording, solved)
+        head, answers = tok(whole.head)["input_ids"], tok(list(whole.answers))["input_ids"]
+        questions, seconds, found = tok([wording.ask(t) for t in task.test.texts])["input_ids"], {}, {}
+        for reuse in (True, False):
+            started = time.perf_counter()
+            found[reuse] = prompting.scores(checkpoint, head, questions, answers, reuse=reuse)
+            seconds[reuse] = time.perf_counter() - started
+        print(f"{shots} shots ({len(head)} tokens), {len(questions)} questions: {seconds[True]:.1f} s with the shots' "
+              f"keys and values kept, {seconds[False]:.1f} s without, with loading; largest difference "
+              f"{np.abs(found[True] - found[False]).max():.1e} nats")
+
+
 if __name__ == "__main__":
     print(machine())
+    features()
+    prompts()
     probes()
     looks()

@@ -1,5 +1,6 @@
 """w2s_nb: a research kit for weak-to-strong generalization (Burns et al. 2023, arXiv 2312.09390)."""
 from .arms import Arms, by_labels, by_seed_of, pgr, run_arms, table_of
+from .baselines import by_shots, probes_by_depth, run_saliency, with_prompts
 from .data import Split, Task, load_task
 from .fits import Fit
 from .fitting import fit
@@ -8,15 +9,16 @@ from .losses import register_loss
 from .models import resolve
 from .notebook import Run, setup
 from .probing import Features, features
+from .prompting import prompt
 from .recipes import METHODS, Recipe
 from .registry import LOSSES, MODELS, TASKS
 from .store import results
 from .studies import Chain, confident, matched, run_chain, taught_by
-from .tasks import Example, Hub, register_task
+from .tasks import Example, Hub, Prompt, register_task
 from .tokens import split_report
 from .variants import with_opinion
 
-__all__ = ["Arms", "Chain", "Example", "Features", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Recipe", "Run", "SoftLabels",
-           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "combine", "confident", "features", "fit", "load_task",
-           "matched", "pgr", "register_loss", "register_task", "resolve", "results", "run_arms", "run_chain",
-           "setup", "simulate", "split_report", "table_of", "taught_by", "with_opinion"]
+__all__ = ["Arms", "Chain", "Example", "Features", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Prompt", "Recipe", "Run", "SoftLabels",
+           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "by_shots", "combine", "confident", "features", "fit", "load_task",
+           "matched", "pgr", "probes_by_depth", "prompt", "register_loss", "register_task", "resolve", "results", "run_arms", "run_chain", "run_saliency",
+           "setup", "simulate", "split_report", "table_of", "taught_by", "with_opinion", "with_prompts"]

@@ -84,7 +84,7 @@ def pooled(checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: st
         return states.numpy(force=True).astype(dtype)  # (depths, b, d)
 
     frozen = checkpoint.trunk
-    depths = range(0, checkpoint.layers - frozen + 1)
+    depths = range(bool(frozen), checkpoint.layers - frozen + 1)
 
     def load():
         lm = _load(checkpoint)
@@ -96,7 +96,7 @@ def pooled(checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: st
         return TrunkInputs(trunk(checkpoint.parent, frozen, part), arity=1) if frozen else TokenInputs(part)
 
     where = _stored(f"{pool}-{dtype}-{digest(checkpoint)}", tokens, load, inputs_of, compute,
-                    functools.partial(np.concatenate, axis=1), (frozen, checkpoint.layers), checkpoint.name)
+                    functools.partial(np.concatenate, axis=1), (frozen + depths[0], checkpoint.layers), checkpoint.name)
     places = {path: (np.array(positions), np.array(rows)) for path, (positions, rows) in where.items()}
     below = pooled(checkpoint.parent.at(frozen), tokens, pool, dtype) if frozen else None
     return Pooled(len(tokens.keys), places, below)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -56,6 +56,11 @@ class Arms:
     def students(self) -> list[str]:
         return [arm for arm in self.fits if arm not in (WEAK, CEILING)]
 
+    def plus(self, further: dict[str, list[Fit]]) -> Arms:
+        """These arms and further students, one fit a seed each, the ceiling last."""
+        ceiling = {CEILING: self.fits[CEILING]}
+        return replace(self, fits={k: v for k, v in self.fits.items() if k != CEILING} | further | ceiling)
+
     def probs(self, arm: str, *, stop: str | None = None) -> np.ndarray:
         """(seeds, n_test, 2) test predictions of an arm."""
         return np.stack([f.predict(t.test, stop=stop) for f, t in zip(self.fits[arm], self.tasks)])
@@ -100,6 +105,10 @@ class Arms:
         return pd.DataFrame([
             {"arm": arm, "stop": stop, "seeds": len(self.tasks), **self.accuracy(arm, stop=stop).as_dict("accuracy"),
              **self.pgr(arm, stop=stop).as_dict("pgr")} for arm in self.students for stop in STOPS])
+
+    def gain_over(self, arm: str, other: str) -> metrics.Estimate:
+        """Test accuracy of one arm minus that of another, paired by example and seed."""
+        return metrics.difference(self.probs(arm), self.probs(other), self.hard_label, group=self.tasks[0].test.group)
 
     def label_accuracy(self, student: str) -> float:
         """Accuracy of the labels that a student was trained on, mean over seeds."""

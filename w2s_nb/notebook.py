@@ -13,6 +13,7 @@ import pandas as pd
 
 from . import config, plots
 from .arms import Arms, run_arms
+from .baselines import run_saliency
 from .data import load_task
 from .models import ensure, resolve
 from .recipes import METHODS
@@ -55,6 +56,11 @@ class Run:
     def chain(self, ladder: list[str], **more) -> Chain:
         """`run_chain` on the notebook's parameters."""
         return run_chain(self.parameters["task"], ladder, **self._sizes() | more)
+
+    def saliency(self, **more) -> Arms:
+        """`run_saliency` on the notebook's parameters."""
+        p = self.parameters
+        return run_saliency(p["task"], p["weak"], p["strong"], **self._sizes() | more)
 
     def _sizes(self) -> dict:
         p = self.parameters

@@ -110,7 +110,7 @@ def settle(checkpoint: Checkpoint) -> Checkpoint:
     """
     if checkpoint.fit:
         return checkpoint
-    depth = _config(folder(checkpoint), None).num_hidden_layers
+    depth = config_of(replace(checkpoint, layers=None)).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
         raise ValueError(f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}")
     return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
@@ -179,10 +179,10 @@ def tokenizer(path: Path):
         return transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
-def _config(path: Path, layers: int | None):
-    """The configuration in a folder, cut to `layers` blocks."""
-    config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
-    config.num_hidden_layers = layers or config.num_hidden_layers
+def config_of(checkpoint: Checkpoint):
+    """transformers' configuration of a checkpoint, cut to its depth where the name says one."""
+    config = transformers.AutoConfig.from_pretrained(folder(checkpoint), trust_remote_code=False)
+    config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:config.num_hidden_layers]
     return config
@@ -195,22 +195,21 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
         put_trained(lm, store.weights(checkpoint.fit), record["config"]["method"], record["config"]["recipe"])
         keep_blocks(lm.base_model, slice(checkpoint.layers))
         return lm
-    path = folder(checkpoint)
-    config = _config(path, checkpoint.layers)
+    config = config_of(checkpoint)
     for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "hidden_dropout"):
         if hasattr(config, name):
             setattr(config, name, 0.0)
     config.use_cache = False
     with quiet():
         lm = transformers.AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
+            folder(checkpoint), config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
     lm.get_input_embeddings().padding_idx = None  # padding is masked; the same id inside a text is a word and trains
     return lm
 
 
 def n_params(checkpoint: Checkpoint) -> int:
     """Parameters of the body at the checkpoint's depth, embedding included, unembedding and head left out."""
-    config = _config(folder(checkpoint), checkpoint.layers)
+    config = config_of(checkpoint)
     with torch.device("meta"):
         lm = transformers.AutoModelForCausalLM.from_config(config)
     return sum(p.numel() for p in lm.base_model.parameters())

@@ -17,7 +17,10 @@ COLOURS = {WEAK: "#E69F00", "student, naive": "#56B4E9", "student, confidence": 
            "student, product": "#009E73", "student, entropy": "#CC79A7", "student, l2_confidence": "#332288",
            "student, generalized_xent": "#D55E00", "student, label_smoothing": "#882255",
            "student, reverse_xent": "#44AA99", "student, temporal_ensembling": "#999933",
-           "bootstrapped, same data": "#D55E00", "bootstrapped, fresh data": "#009E73", CEILING: "#7F7F7F"}
+           "bootstrapped, same data": "#D55E00", "bootstrapped, fresh data": "#009E73", CEILING: "#7F7F7F",
+           "lp(weak)": "#CC79A7", "lp(gt)": "#AA4499", "ft(weak)": "#56B4E9", "ft(weak) + lp(gt)": "#009E73",
+           "ft(gt)": "#7F7F7F", "before": "#AA4499", "after": "#009E73", "zero-shot": "#DDCC77",
+           "few-shot, ground truth": "#117733", "few-shot, weak labels": "#44AA99"}
 _MORE = ("#AA4499", "#117733", "#DDCC77", "#661100", "#6699CC")
 _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every axis
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -42,6 +42,25 @@ class Hub:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """How an example is put to a language model in words.
+
+    Attributes:
+        template: of one question, {0} standing for its text ({0} and {1} for the two of a pair); the answer follows.
+        words: the answers for the classes 0 and 1.
+        instruction: what is asked, once, before all questions; "" for none.
+    """
+
+    template: str
+    words: tuple[str, str]
+    instruction: str = ""
+
+    def ask(self, texts: tuple[str, ...]) -> str:
+        """The question about an example's texts."""
+        return self.template.format(*texts)
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A registered task.
 
@@ -51,6 +70,7 @@ class TaskSpec:
         arity: texts an example; 1 classifies, 2 compares.
         max_len: tokens kept of a text by default, counted from its end.
         about: first line of the formatter's docstring.
+        prompt: how an example is put to a language model.
     """
 
     name: str
@@ -59,15 +79,28 @@ class TaskSpec:
     arity: int
     max_len: int
     about: str
+    prompt: Prompt
 
 
-def register_task(name: str, source, *, max_len: int, arity: int = 1):
-    """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder."""
+def register_task(name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None):
+    """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder.
+
+    Args:
+        prompt: how an example is put to a language model; None asks the question that the formatter's docstring begins
+            with, to be answered with yes or no, or for a pair with B or A.
+    """
     def decorate(examples):
         about = (examples.__doc__ or "").strip().split("\n")[0]
-        TASKS.register(name, TaskSpec(name, source, examples, arity, max_len, about))
+        TASKS.register(name, TaskSpec(name, source, examples, arity, max_len, about, prompt or _asking(about, arity)))
         return examples
     return decorate
+
+
+def _asking(about: str, arity: int) -> Prompt:
+    question = about[:about.index("?") + 1] if "?" in about else about
+    if arity == 2:
+        return Prompt("A: {0}\n\nB: {1}\n\nAnswer:", ("A", "B"), f"{question} Answer B if so, and A if it is the first.")
+    return Prompt("{0}\nAnswer:", ("no", "yes"), f"{question} Answer yes or no.")
 
 
 def draw(options: int, *key: str) -> int:

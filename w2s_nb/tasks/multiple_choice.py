@@ -1,5 +1,5 @@
 """Multiple choice as the paper takes it: pairs of question and answer, as many right as wrong of each question."""
-from .base import Example, Hub, draw, register_task
+from .base import Example, Hub, Prompt, draw, register_task
 
 
 def question_answer(prompt: str, right: str, wrong: list[str], keys: tuple[str, ...]):
@@ -10,8 +10,13 @@ def question_answer(prompt: str, right: str, wrong: list[str], keys: tuple[str, 
         yield Example((f"{prompt}\nAnswer: {wrong[draw(len(wrong), prompt)]}",), 0, keys)
 
 
+CORRECT = "{0}\nIs this answer correct?"
+
+
 @register_task("sciq", max_len=256,
-               source=Hub("allenai/sciq", "2c94ad3e1aafab77146f384e23536f97a4849815"))
+               source=Hub("allenai/sciq", "2c94ad3e1aafab77146f384e23536f97a4849815"),
+               prompt=Prompt(CORRECT, ("no", "yes"),
+                             "Judge whether the answer to each science question is correct: yes or no."))
 def sciq(row):
     """Is this the right answer to the science question? Without the supporting passage."""
     wrong = [row[f"distractor{i}"] for i in (1, 2, 3)]
@@ -24,7 +29,9 @@ NONE_OF_THE_ABOVE = "none of the above choices"
 
 
 @register_task("cosmos_qa", max_len=256,
-               source=Hub("allenai/cosmos_qa", "ed50fe83db62b355759053b1cd5eef344ee371e0", test="validation"))
+               source=Hub("allenai/cosmos_qa", "ed50fe83db62b355759053b1cd5eef344ee371e0", test="validation"),
+               prompt=Prompt(CORRECT, ("no", "yes"),
+                             "Judge whether the answer to the question about each story is correct: yes or no."))
 def cosmos_qa(row):
     """Does this answer the question about the story? 'None of the above' means nothing alone and is never drawn."""
     if row["label"] not in range(4):  # the hub's test split has -1

@@ -5,7 +5,7 @@ import math
 import string
 
 from ..assets import fetch
-from .base import Example, register_task
+from .base import Example, Prompt, register_task
 
 MIN_RATING = 0.5  # of 4; nearer to zero, raters found no sentiment or disagreed on its sign
 
@@ -48,7 +48,9 @@ def lexicon_score(*texts: str) -> float:
     return (1 + s / math.sqrt(s * s + 15)) / 2
 
 
-for _name, _asset in [("amazon_snippets", "amazonReviewSnippets_GroundTruth.txt"),
-                      ("movie_snippets", "movieReviewSnippets_GroundTruth.txt"),
-                      ("tweet_snippets", "tweets_GroundTruth.txt")]:
-    register_task(_name, functools.partial(rated, _asset), max_len=64)(sentiment)
+for _name, _asset, _what in [("amazon_snippets", "amazonReviewSnippets_GroundTruth.txt", "Product review"),
+                             ("movie_snippets", "movieReviewSnippets_GroundTruth.txt", "Film review"),
+                             ("tweet_snippets", "tweets_GroundTruth.txt", "Tweet")]:
+    register_task(_name, functools.partial(rated, _asset), max_len=64, prompt=Prompt(
+        f"{_what}: {{0}}\nSentiment:", ("negative", "positive"),
+        f"Classify the sentiment of each {_what.lower()} as positive or negative."))(sentiment)

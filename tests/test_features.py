@@ -1,0 +1,244 @@
+"""Features: the model's own hidden states, computed once, whatever kills the run; probes solved to their optimum."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import w2s_nb as w2s
+from w2s_nb import activations, fitting, models, probing, training
+from w2s_nb.inputs import FeatureInputs
+from w2s_nb.registry import UnknownName
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TEXTS = ["w5 w9 <eos> w7", "<eos> <eos> w12", "w8", "w20 w21 w22 w23 w24 w25 w26 <eos>", "w30 w31 <eos>"]
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many texts went through a model."""
+    seen, real = [], activations._run
+    monkeypatch.setattr(activations, "_run", lambda lm, batch, *rest: seen.append(
+        len(batch["attention_mask"])) or real(lm, batch, *rest))
+    activations.code()  # before what it reads is replaced
+    return seen
+
+
+@torch.no_grad()
+def hidden(path, text):
+    """(layers + 1, tokens, d) of one text alone, by transformers, through the final norm."""
+    checkpoint = models.resolve(path)
+    lm, tok = models.load_lm(checkpoint), models.tokenizer(models.folder(checkpoint))
+    ids = tok(text)["input_ids"] or [tok.eos_token_id]
+    *inner, last = lm.base_model(torch.tensor([ids]), output_hidden_states=True).hidden_states
+    return torch.stack([*(models.final_norm(lm.base_model)(state[0]) for state in inner), last[0]]).numpy()
+
+
+@pytest.mark.parametrize("pool", ["last", "mean"])
+def test_features_are_every_hidden_state_of_each_text_alone(pool, any_tiny):
+    found = w2s.features(any_tiny, TEXTS, pool=pool, dtype="float32")
+    assert found.layers == (0, 1, 2, 3, 4) and found[2].shape == (5, 16) and found[2].dtype == np.float32
+    for row, text in enumerate(TEXTS):
+        alone = hidden(any_tiny, text)
+        expected = alone[:, -1] if pool == "last" else alone.mean(axis=1)
+        np.testing.assert_allclose([found[k][row] for k in found.layers], expected, atol=3e-5, rtol=1e-4)
+
+
+def test_one_pass_serves_all_layers_depths_splits_and_orders(words, tiny, passes):
+    all_layers = w2s.features(tiny, words.student)
+    assert sum(passes) == len(set(words.student.texts))
+    passes.clear()
+    backwards = words.student.take(np.arange(len(words.student))[::-1])
+    np.testing.assert_array_equal(w2s.features(tiny, backwards, layers=[2])[2], all_layers[2][::-1])
+    np.testing.assert_array_equal(w2s.features(f"{tiny}@2", words.student, layers=[2])[2], all_layers[2])
+    w2s.fit(f"{tiny}@3", words.student, method="logistic")  # the same features, and those of the splits it predicts
+    assert sum(passes) == len({*words.test.texts, *words.validation.texts} - set(words.student.texts))
+
+
+def test_pairs_have_two_vectors_and_half_precision_loses_little(words, tiny):
+    pairs = w2s.load_task("word_pairs", n_train=40, n_val=20, n_test=20)
+    half, whole = (w2s.features(tiny, pairs.test, dtype=dtype) for dtype in ("float16", "float32"))
+    assert half[4].shape == (20, 2, 16)
+    np.testing.assert_allclose(half[4], whole[4], atol=2e-3, rtol=2e-3)
+    assert not np.array_equal(half[4], whole[4])
+    second = [texts[1] for texts in pairs.test.texts]
+    np.testing.assert_array_equal(w2s.features(tiny, second, dtype="float32")[4], whole[4][:, 1])
+
+
+def test_states_beyond_half_precision_are_refused_and_fit_in_float32(tiny, tmp_path, monkeypatch):
+    real = models.load_lm
+
+    def large(*args):
+        lm = real(*args)
+        models.final_norm(lm.base_model).weight.data.mul_(1e5)
+        return lm
+
+    monkeypatch.setattr(activations, "load_lm", large)
+    with pytest.raises(FloatingPointError, match="take float32"):
+        w2s.features(tiny, TEXTS)
+    assert np.abs(w2s.features(tiny, TEXTS, dtype="float32")[4]).max() > 65504
+
+
+@pytest.mark.parametrize("change, error, says", [
+    (dict(model="gpt3"), UnknownName, "gpt2"), (dict(layers=[5]), ValueError, "0 to 4"),
+    (dict(layers=[]), ValueError, "0 to 4"), (dict(layers="last"), ValueError, "0 to 4"),
+    (dict(pool="first"), ValueError, "last, mean"), (dict(dtype="int8"), ValueError, "float16, float32"),
+    (dict(dataset=[]), ValueError, "no examples"), (dict(model="fit:abc"), UnknownName, "finetuned model")])
+def test_wrong_features_are_refused_before_a_model_is_loaded(change, error, says, tiny, monkeypatch):
+    monkeypatch.setattr(activations, "load_lm", lambda *a: pytest.fail("a model was loaded"))
+    with pytest.raises(error, match=says):
+        w2s.features(**dict(model=tiny, dataset=TEXTS) | change)
+    with pytest.raises(KeyError, match="layer 3; there are 1, 2"):
+        probing.Features(np.array([]), (1, 2), 1, None)[3]
+
+
+SCRIPT = """
+import sys, time; sys.path.insert(0, {root!r})
+from tests import conftest
+import w2s_nb as w2s
+from w2s_nb import activations
+conftest.register_words()
+activations.code()
+activations.SHARD, real = 8, activations._run
+def run(lm, batch, *rest):
+    open({log!r}, "a").write(len(batch["attention_mask"]) * "x")
+    time.sleep({pause})
+    return real(lm, batch, *rest)
+activations._run = run
+print(w2s.features({tiny!r}, w2s.load_task("words", n_train=96, n_val=32, n_test=64).student)[4].sum())
+"""
+
+
+def process(tiny, log, pause):
+    code = SCRIPT.format(root=ROOT, tiny=tiny, log=str(log), pause=pause)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_run_goes_on_after_its_finished_shards(words, tiny, tmp_path, home):
+    victim, deadline = process(tiny, tmp_path / "log", pause=0.3), time.time() + 90
+    while time.time() < deadline and len(list(home.glob("activations/*/*.safetensors"))) < 4:
+        assert victim.poll() is None, victim.communicate()
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    finished = 8 * len(list(home.glob("activations/*/*.safetensors")))
+    texts = len(set(words.student.texts))
+    assert 32 <= finished < texts
+    (tmp_path / "log").unlink()
+    again = process(tiny, tmp_path / "log", pause=0)
+    out, err = again.communicate(timeout=90)
+    assert again.returncode == 0, err
+    assert len((tmp_path / "log").read_text()) == texts - finished
+    assert float(out) == pytest.approx(w2s.features(tiny, words.student)[4].sum())
+
+
+def test_two_processes_that_want_the_same_features_compute_them_once(words, tiny, tmp_path):
+    both = [process(tiny, tmp_path / "log", pause=0.05) for _ in range(2)]
+    outputs = [p.communicate(timeout=120) for p in both]
+    assert [p.returncode for p in both] == [0, 0] and outputs[0][0] == outputs[1][0], outputs
+    assert len((tmp_path / "log").read_text()) == len(set(words.student.texts))
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "top"])
+def test_a_finetuned_models_features_are_what_its_own_head_saw(method, any_tiny, words):
+    """Features of the named fit, under the head that was trained with it, give the fit's predictions."""
+    fit = w2s.fit(any_tiny, words.student, method=method, lr=3e-3, top_layers=2, stop="last", keep_weights=True)
+    found = w2s.features(fit.name, words.test, dtype="float32")
+    logits = torch.from_numpy(found[4]) @ fit.weights()["head.weight"].T
+    np.testing.assert_allclose(logits.softmax(1), fit.predict(words.test), atol=2e-4)
+    before = w2s.features(any_tiny, words.test, dtype="float32")
+    assert np.abs(found[4] - before[4]).max() > 0.05, "finetuning changed nothing; the test could not fail"
+    for layer in (0, 1, 2) if method == "top" else ():
+        np.testing.assert_array_equal(found[layer], before[layer])
+    np.testing.assert_array_equal(w2s.features(f"{fit.name}@3", words.test, dtype="float32")[3], found[3])
+
+
+def test_a_finetuned_model_is_a_model_like_any_other(words, tiny):
+    student = w2s.fit(tiny, words.student, method="top", top_layers=2, lr=3e-3, keep_weights=True)
+    assert models.resolve(f"{student.name}@2") == models.resolve(f"{tiny}@2") != models.resolve(f"{student.name}@3")
+    probe = w2s.fit(student.name, words.student, method="probe", epochs=20)
+    assert probe.address != w2s.fit(tiny, words.student, method="probe", epochs=20).address
+    assert probe.record["summary"]["model"] == student.name
+    further = w2s.fit(student.name, words.student, method="full", lr=1e-9, head_lr=1e-9, head_init="zero",
+                      keep_weights=True)
+    same, pretrained = (w2s.features(model, words.test)[4] for model in (student.name, tiny))
+    found = w2s.features(further.name, words.test)[4]  # trained at next to no learning rate, it stays what it was
+    np.testing.assert_allclose(found, same, atol=5e-3)
+    assert np.abs(found - pretrained).max() > 0.05
+    assert models.size_order(further.name) == models.size_order(tiny)
+
+
+def test_a_fit_without_finetuned_weights_is_no_model(words, tiny):
+    with pytest.raises(ValueError, match="keep_weights=True"):
+        w2s.fit(w2s.fit(tiny, words.student, method="full").name, words.student)
+    with pytest.raises(ValueError, match="method probe.*no finetuned weights"):
+        models.resolve(w2s.fit(tiny, words.student, method="probe", epochs=2, keep_weights=True).name)
+
+
+def solved(x, targets, l2, arity=1):
+    head = models.probe(x.shape[1], arity).head
+    loss = probing.logistic(head, torch.from_numpy(x).float(), np.stack([1 - targets, targets], axis=1), l2)
+    net = models.Classifier(None, head)
+    p1 = training.predict(net, FeatureInputs(torch.from_numpy(x).float(), arity))[:, 1]
+    return head, loss, p1
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("arity", [1, 2])
+def test_the_logistic_probe_is_at_the_optimum_of_its_formula(soft, arity):
+    rng = np.random.default_rng(0)
+    x, truth = rng.normal(size=(200 * arity, 6)), rng.random(200)
+    targets = truth if soft else (truth > 0.5).astype(float)
+    head, loss, p1 = solved(x, targets, 0.7, arity)
+    seen = x if arity == 1 else x[1::2] - x[::2]
+    w = head.weight.detach().numpy()
+    w = w[0] if arity == 2 else w[1] - w[0]
+    np.testing.assert_allclose(seen.T @ (p1 - targets) + 0.7 * w, 0, atol=2e-3)
+    if arity == 1:
+        assert abs((p1 - targets).sum()) < 2e-3  # the intercept is not penalised
+    entropy = -(targets * np.log(p1) + (1 - targets) * np.log(1 - p1)).mean()
+    assert loss == pytest.approx(entropy, abs=1e-5)
+
+
+def test_swapping_pairs_gives_the_complement_of_the_logistic_probe():
+    rng = np.random.default_rng(1)
+    x, targets = rng.normal(size=(80, 5)), rng.random(40)
+    swapped = x.reshape(40, 2, 5)[:, ::-1].reshape(80, 5).copy()
+    np.testing.assert_allclose(solved(x, targets, 1.0, 2)[2], 1 - solved(swapped, 1 - targets, 1.0, 2)[2], atol=1e-5)
+
+
+def test_training_as_in_the_paper_and_solving_agree_where_there_is_one_optimum():
+    """D.2's Adam, 200 epochs at 1e-3, against the closed solution without penalty, on soft labels."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3000, 5)).astype(np.float32)
+    targets = 1 / (1 + np.exp(-(x @ rng.normal(size=5) * 0.5 + 0.3)))
+    net, inputs = models.probe(5, 1), FeatureInputs(torch.from_numpy(x), 1)
+    loss = lambda logits, t, progress: torch.nn.functional.cross_entropy(logits, t, reduction="none")  # noqa: E731
+    loss.batchwise, loss.decay = False, None
+    training.train(net, inputs, np.stack([1 - targets, targets], axis=1), loss, epochs=200, batch_size=128, lr=0,
+                   head_lr=1e-3, weight_decay=0, warmup=0.01, seed=0, evals=1, evaluate=lambda *a: None)
+    np.testing.assert_allclose(training.predict(net, inputs)[:, 1], solved(x, targets, 0.0)[2], atol=0.01)
+
+
+def test_a_logistic_fit_ignores_the_order_of_examples_and_takes_no_other_loss(words, tiny, monkeypatch):
+    one = w2s.fit(tiny, words.student, method="logistic")
+    other = w2s.fit(tiny, words.student.take(np.arange(96)[::-1]), method="logistic")
+    np.testing.assert_allclose(one.predict(words.test), other.predict(words.test), atol=1e-4)
+    assert one.accuracy(words.test).value > 0.9 and one.stop == "validation"
+    np.testing.assert_array_equal(one.predict(words.test, stop="last"), one.predict(words.test))
+    assert w2s.fit(tiny, words.student, method="logistic", l2=100.0).address != one.address
+    with pytest.raises(ValueError, match="needs method 'probe'"):
+        w2s.fit(tiny, words.student, method="logistic", loss="confidence")
+    with pytest.raises(ValueError, match="l2 = -1"):
+        w2s.fit(tiny, words.student, method="logistic", l2=-1)
+    assert fitting.settings_of("logistic", {}).l2 == 1.0
+
+
+def test_weak_labels_of_one_class_are_survived_by_the_logistic_probe(words, tiny):
+    ids = np.concatenate([words.student.ids, words.validation.ids])
+    ones = w2s.SoftLabels(ids, np.tile([0.0, 1.0], (len(ids), 1)), "always 1")
+    assert w2s.fit(tiny, words.student, ones, method="logistic").accuracy(words.test).value == 0.5

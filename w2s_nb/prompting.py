@@ -1,0 +1,231 @@
+"""Zero-shot and few-shot prediction: a language model answers in words, and is scored by their log-probabilities."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import DynamicCache
+
+from . import store
+from .config import device, precision, progress
+from .data import Split
+from .fits import STOPS, Fit
+from .inputs import TokenInputs
+from .labels import SoftLabels
+from .metrics import correct
+from .models import digest, folder, load_lm, loading, resolve, settle, tokenizer
+from .registry import TASKS
+from .tasks import Prompt
+from .tokens import Tokens
+
+CONTENT_FREE = ("N/A", "[MASK]", "...")
+MAX_TOKENS = 4096  # of a forward pass, the reused ones and padding included
+_QUERY = "\x1fquery\x1f"  # where the question stands in a rendered prompt
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A prompt around a question: `head`, which all questions share, and `tail`; the two `answers` that may follow."""
+
+    head: str
+    tail: str
+    answers: tuple[str, str]
+
+
+def prompt(model: str, split: Split | Sequence[Split], *, shots: int = 0, labels: SoftLabels | None = None,
+           source: Split | None = None, seed: int = 0, calibrate: bool = False, chat: bool | None = None,
+           wording: Prompt | None = None, max_len: int | None = None) -> Fit:
+    """Predicts a split by asking a language model, or finds the answers in the store.
+
+    The class whose words are likelier after the prompt is predicted; P(y = 1) is its share of the two. What comes back
+    is a fit like any other, so `accuracy`, `label` and the tables of arms work on it.
+
+    Args:
+        model: a name that `models.resolve` takes. A model cut in depth answers through an unembedding that does not fit
+            its last layer: probe or finetune those.
+        split: a split, or several, of one task.
+        shots: how many solved examples stand before the question, the first of a random order of `source`.
+        labels: of the shots, hardened; None takes ground truth.
+        source: where shots are drawn; None takes the task's student half.
+        seed: of the draw.
+        calibrate: divide by the probabilities that the same prompt gives the classes for content-free inputs (Zhao et
+            al. 2021, with W diagonal and b = 0). Costs nothing beside `calibrate=False`, which stores both.
+        chat: as a conversation in the tokenizer's chat template; None does so where there is one.
+        wording: instruction, template and answers; None takes the task's own.
+        max_len: tokens kept of each text, from its end; None takes the task's.
+    Raises:
+        UnknownName, ValueError: before any model is loaded: no such model; fewer examples than shots; a shot among the
+            examples predicted; chat without a template; a prompt longer than the model's context.
+        ModelUnavailable: the weights cannot be had here.
+    Source: Burns et al. 2023, section 5.2.1 and table 2.
+    """
+    splits = [split] if isinstance(split, Split) else list(split)
+    if not splits or any(s.task is None for s in splits):
+        raise ValueError("prompt needs one split or several of load_task(...)")
+    task, checkpoint = splits[0].task, settle(resolve(model))
+    source, wording = source or task.student, wording or TASKS[task.name.partition(",")[0]].prompt
+    if isinstance(shots, bool) or not isinstance(shots, int) or not 0 <= shots <= len(source):
+        raise ValueError(f"shots = {shots!r}; expected a whole number from 0 to the {len(source)} of {source.name!r}")
+    shown = source.take(np.random.default_rng(seed).permutation(len(source))[:shots])
+    for s in splits:
+        if s.among(shown.ids).any():
+            raise ValueError(f"the shots are drawn from {source.name!r}, whose examples are also asked ({s.name!r}); "
+                             f"give source=, such as task.validation")
+    labels = labels or SoftLabels.truth(shown)
+    said = (labels.of(shown)[:, 1] >= 0.5).astype(int) if shots else np.zeros(0, dtype=int)
+    tok, max_len = tokenizer(folder(checkpoint)), max_len or task.max_len
+    if chat and not tok.chat_template:
+        raise ValueError(f"chat=True; the tokenizer of {checkpoint.base} has no chat template")
+    chat = bool(tok.chat_template) if chat is None else chat
+    solved = [(_cut(tok, texts, max_len), int(y)) for texts, y in zip(shown.texts, said)]
+    rendered = render(wording, solved, tok if chat else None)
+    head = tok(rendered.head, add_special_tokens=not chat, verbose=False)["input_ids"]
+    asked = [_cut(tok, texts, max_len) for s in splits for texts in s.texts]
+    asked += [(word,) * splits[0].arity for word in CONTENT_FREE]
+    plain = dict(add_special_tokens=False, verbose=False)
+    tail, *answers = tok([rendered.tail, *rendered.answers], **plain)["input_ids"]
+    # a text that spells out a special token, such as an end of turn, is text
+    questions = tok([wording.ask(texts) for texts in asked], split_special_tokens=True, **plain)["input_ids"]
+    questions = [question + tail for question in questions]
+    longest = len(head) + max(map(len, questions)) + max(map(len, answers)) - 1
+    limit = getattr(loading.config_of(checkpoint), "max_position_embeddings", longest)
+    if longest > limit:
+        raise ValueError(f"a prompt of {longest} tokens ({shots} shots, texts of up to {max_len}); {checkpoint.name} "
+                         f"takes {limit}. Give fewer shots, or a smaller max_len")
+    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": "prompt", "head": head, "max_len":
+              max_len, "tail": tail, "answers": answers, "wording": asdict(wording), "splits":
+              [s.fingerprint for s in splits], "precision": precision(), "code": _code()}
+
+    def make():
+        found = scores(checkpoint, head, questions, answers)
+        found, free = found[:-len(CONTENT_FREE)], found[-len(CONTENT_FREE):]
+        p1, test = _share(found), task.test.fingerprint
+        right = {s.fingerprint: correct(_both(p), s.hard_label) for s, p in
+                 zip(splits, np.split(p1, np.cumsum([len(s) for s in splits])[:-1]))}
+        metrics = {f"accuracy_{stop}": float(right[test].mean()) for stop in STOPS if test in right}
+        predictions = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids}) for s in splits], ignore_index=True)
+        predictions = predictions.assign(log_p0=found[:, 0], log_p1=found[:, 1], **dict.fromkeys(STOPS, p1))
+        return {"config": config, "metrics": metrics, "stop": "last", "trained_on": shown.ids.tolist(),
+                "content_free": free.tolist(), "summary": {
+                    "task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": "prompt",
+                    "loss": "", "loss_args": {}, "labels": labels.source if shots else "", "labels_address":
+                    labels.address, "label_accuracy": float(np.mean(said == shown.hard_label)) if shots else np.nan,
+                    "trained_split": source.name, "seed": seed, "n_train": shots, "n_test": len(task.test)}
+                }, predictions, pd.DataFrame({"step": pd.Series(dtype=int)})
+
+    address = store.address(config)
+    record, predictions, curve = store.once(address, make)
+    if calibrate:
+        free = np.log(np.mean(_both(_share(np.array(record["content_free"]))), axis=0))
+        p1 = _share(predictions[["log_p0", "log_p1"]].to_numpy() - free)
+        predictions = predictions.assign(**dict.fromkeys(STOPS, p1))
+    return Fit(address, record, predictions, curve, "last")
+
+
+def render(wording: Prompt, solved: Sequence[tuple[tuple[str, ...], int]] = (), tok=None) -> Rendered:
+    """The prompt around a question: instruction, solved examples, and where the answer goes.
+
+    Args:
+        solved: (texts, class) of each shot.
+        tok: a tokenizer with a chat template, for a conversation whose turns are the shots; None for plain text.
+    """
+    turns = [(wording.ask(texts), wording.words[y]) for texts, y in solved]
+    instruction = [wording.instruction] if wording.instruction else []
+    if tok is None:
+        whole = "\n\n".join([*instruction, *(f"{question} {answer}" for question, answer in turns), _QUERY])
+        answers = tuple(f" {word}" for word in wording.words)
+    else:
+        asked = [*(question for question, _ in turns), _QUERY]
+        asked[0] = "\n\n".join([*instruction, asked[0]])
+        messages = [{"role": "user", "content": asked[0]}]
+        for question, (_, answer) in zip(asked[1:], turns):
+            messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
+        whole = tok.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        answers = wording.words
+    head, _, tail = whole.partition(_QUERY)
+    return Rendered(head, tail, answers)
+
+
+def _cut(tok, texts: tuple[str, ...], max_len: int) -> tuple[str, ...]:
+    """Texts cut to their last `max_len` tokens, where a token begins."""
+    starts = [[at for at, _ in found] for found in tok(list(texts), add_special_tokens=False, verbose=False,
+                                                       return_offsets_mapping=True)["offset_mapping"]]
+    return tuple(text if len(at) <= max_len else text[at[-max_len]:] for text, at in zip(texts, starts))
+
+
+@torch.inference_mode()
+def scores(checkpoint, head: list[int], questions: list[list[int]], answers: list[list[int]], *,
+           reuse: bool = True) -> np.ndarray:
+    """Log-probabilities of each answer after `head` and each question.
+
+    The head is run once, and its keys and values serve every question. An answer of several tokens is scored token by
+    token; the log-probabilities add.
+
+    Args:
+        head, questions, answers: token ids.
+        reuse: False runs the head again with every question; the same numbers, more slowly.
+    Returns:
+        (len(questions), len(answers)) float64, nats.
+    """
+    lm = _load(checkpoint)
+    shared = [] if reuse else list(head)
+    rows: dict[tuple, list[int]] = {}  # a question and all of an answer but its last token: the answers that go on
+    for i in range(len(questions)):
+        for c, answer in enumerate(answers):
+            rows.setdefault((i, *answer[:-1]), []).append(c)
+    ids = [np.array([*shared, *questions[i], *begun], dtype=np.int32) for i, *begun in rows]
+    inputs = TokenInputs(Tokens(tuple(ids), np.zeros(len(ids), dtype=bool), ("",) * len(ids), 1))
+    kept = _head_cache(lm, head) if reuse and head else []
+    inputs.lengths = inputs.lengths + len(head) * bool(kept)
+    found, where = np.empty((len(questions), len(answers))), list(rows.items())
+    with progress(total=len(ids), desc=f"prompts to {checkpoint.name}", unit="prompt") as bar:
+        for batch in inputs.by_length(MAX_TOKENS):
+            hidden, parts = _hidden(lm, inputs.batch(batch), kept), [where[row] for row in batch]
+            ends = [slice(len(ids[row]) - len(asked), len(ids[row])) for row, (asked, _) in zip(batch, parts)]
+            answered = torch.cat([states[end] for states, end in zip(hidden, ends)])  # where each token is predicted
+            log_p = lm.get_output_embeddings()(answered.to(lm.dtype)).float().log_softmax(1).cpu()
+            for (asked, classes), after in zip(parts, log_p.split([len(asked) for asked, _ in parts])):
+                for c in classes:
+                    found[asked[0], c] = after[range(len(answers[c])), answers[c]].double().sum()
+            bar.update(len(batch))
+    return found
+
+
+def _load(checkpoint):
+    return load_lm(checkpoint, torch.bfloat16 if precision() == "bf16" else torch.float32).to(device())
+
+
+def _head_cache(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Keys and values (1, heads, tokens, d) of the head at each layer."""
+    ids = torch.tensor([head], device=device())
+    return [(keys, values) for keys, values, _ in lm.base_model(ids, use_cache=True).past_key_values]
+
+
+def _hidden(lm, batch: dict[str, torch.Tensor], kept: list) -> torch.Tensor:
+    """(b, t, d) last hidden states of right-padded questions after the head whose keys and values are `kept`."""
+    ids, mask = (batch[name].to(device()) for name in ("input_ids", "attention_mask"))
+    if not kept:
+        return lm.base_model(ids, attention_mask=mask, use_cache=False).last_hidden_state
+    past = kept[0][0].shape[2]
+    cache = DynamicCache([tuple(each.expand(len(ids), -1, -1, -1) for each in pair) for pair in kept])
+    return lm.base_model(
+        ids, attention_mask=torch.cat([mask.new_ones(len(ids), past), mask], dim=1), past_key_values=cache,
+        position_ids=past + torch.arange(ids.shape[1], device=ids.device)[None], use_cache=True).last_hidden_state
+
+
+def _share(log_p: np.ndarray) -> np.ndarray:
+    """(n,) P(y = 1) of log-probabilities (n, 2) of the two answers."""
+    return 1 / (1 + np.exp(log_p[:, 0] - log_p[:, 1]))
+
+
+def _both(p1: np.ndarray) -> np.ndarray:
+    return np.stack([1 - p1, p1], axis=1)
+
+
+@functools.cache
+def _code() -> str:
+    return store.code_version(scores, _hidden, _head_cache, loading.load_lm, render)
