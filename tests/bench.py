@@ -93,9 +93,8 @@ def prompts() -> None:
     wording = w2s.TASKS["movie_snippets"].prompt
     for shots in (5, 20):
         solved = [(texts, int(y)) for texts, y in zip(task.student.texts[:shots], task.student.hard_label)]
-        whole = prompting.render(wording, solved)
-        head, answers = tok(whole.head)["input_ids"], tok(list(whole.answers))["input_ids"]
-        questions, seconds, found = tok([wording.ask(t) for t in task.test.texts])["input_ids"], {}, {}
+        asked, seconds, found = [wording.ask(t) for t in task.test.texts], {}, {}
+        head, questions, answers = prompting.render(wording, solved).encode(tok, asked)
         for reuse in (True, False):
             started = time.perf_counter()
             found[reuse] = prompting.scores(checkpoint, head, questions, answers, reuse=reuse)

@@ -12,6 +12,8 @@ from papermill.parameterize import parameterize_notebook
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SMALL = {"seeds": 2, "table_seeds": 2, "n_train": 160, "n_val": 60, "n_test": 240}
+SMALLER = {"07_prompting": {"n_train": 40, "n_val": 20, "n_test": 40, "tasks": "movie_snippets, tweet_snippets",
+                            "shots": 2, "more_shots": "0, 2"}}  # every question goes through the whole model
 
 
 def write(folder: Path) -> None:
@@ -21,7 +23,7 @@ def write(folder: Path) -> None:
         stale.unlink()
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         known = inspect_notebook(str(path))
-        small = {name: value for name, value in SMALL.items() if name in known}
+        small = {name: value for name, value in (SMALL | SMALLER.get(path.stem, {})).items() if name in known}
         nbformat.write(parameterize_notebook(load_notebook_node(str(path)), small), folder / path.name)
 
 

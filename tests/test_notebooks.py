@@ -52,6 +52,11 @@ def test_papermill_fails_within_seconds_and_says_why(parameter, value, says, tmp
     (dict(weak="SmolLM-135M@4"), UnknownName, "SmolLM2-135M"),
     (dict(strong="SmolLM2-135M@99"), ValueError, "1 to 30"),
     (dict(method="prob"), UnknownName, "probe"),
+    (dict(weak_method="prob"), UnknownName, "probe"),
+    (dict(tasks="movie_snippets, tweet"), UnknownName, "tweet_snippets"),
+    (dict(shots=0), ValueError, "from 1"),
+    (dict(more_shots="1, two"), ValueError, "'two'"),
+    (dict(top_layers=2), ValueError, "finetunes nothing"),
     (dict(losses="xent, confidance"), UnknownName, "Near: confidence"),
     (dict(seeds=0), ValueError, "from 1"),
     (dict(seeds="3"), TypeError, "whole number"),
@@ -140,7 +145,8 @@ def test_small_copies_say_what_they_change(tmp_path):
     small_notebooks.write(tmp_path)
     for path in tmp_path.glob("*.ipynb"):
         injected = [c for c in json.loads(path.read_text())["cells"] if "injected-parameters" in c["metadata"]["tags"]]
-        assert len(injected) == 1 and "n_train = 160" in "".join(injected[0]["source"]), path.name
+        n_train = 40 if path.stem in small_notebooks.SMALLER else 160
+        assert len(injected) == 1 and f"n_train = {n_train}" in "".join(injected[0]["source"]), path.name
     assert {p.name for p in tmp_path.glob("*.ipynb")} == {p.name for p in NOTEBOOKS.glob("*.ipynb")}
 
 
@@ -159,6 +165,10 @@ def test_renderer_follows_the_environment(monkeypatch):
 
 
 RIGHT = {
+    "check_probe_gradient": lambda x, p, targets: x.T @ (p - targets) / len(x),
+    "check_salience_gained": lambda lp, student, ft: (student - lp) / (ft - lp),
+    "check_calibrated": lambda probs, free: (probs / free) / (probs / free).sum(1, keepdims=True),
+    "check_answer_score": lambda log_p, answer: sum(log_p[j, token] for j, token in enumerate(answer)),
     "check_passed_on": lambda supervisor, student: (~student)[~supervisor].mean(),
     "check_labels_a_step": lambda n, models: (n // (models - 1), n),
     "check_misfit": lambda student, weak: ((student - weak) ** 2).mean(),
@@ -171,6 +181,10 @@ RIGHT = {
     "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * __import__("torch").nn.functional
     .one_hot((logits.diff(dim=1)[:, 0] > logits.diff(dim=1)[:, 0].quantile(0.5)).long(), 2)}
 WRONG = {
+    "check_probe_gradient": lambda x, p, targets: x.T @ (targets - p) / len(x),  # uphill
+    "check_salience_gained": lambda lp, student, ft: (student - lp) / student,
+    "check_calibrated": lambda probs, free: probs / free,  # not normalised
+    "check_answer_score": lambda log_p, answer: log_p[0, answer[0]],  # the first token only
     "check_passed_on": lambda supervisor, student: (~student).mean(),  # of all examples
     "check_labels_a_step": lambda n, models: (n // models, n),  # the supervisor counted as a student
     "check_misfit": lambda student, weak: abs(student - weak).mean(),

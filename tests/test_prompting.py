@@ -72,6 +72,47 @@ def test_a_conversation_word_for_word():
     assert alone.head.endswith("<|im_start|>user\nJudge.\n\n") and alone.tail == whole.tail
 
 
+class Trimming:
+    """A tokenizer whose chat template trims what is said, as those of Llama 3 and Gemma do, or forgets it."""
+
+    def __init__(self, form):
+        self.form = form
+
+    def apply_chat_template(self, messages, **options):
+        return "".join(self.form.format(said=m["content"].strip(), role=m["role"]) for m in messages) + "<assistant>"
+
+
+def test_templates_that_trim_keep_the_question_and_those_that_lose_it_are_refused():
+    whole = render(WORDING, [(("a film",), 1)], Trimming("<{role}>{said}<end>"))
+    assert whole.head == "<user>Judge.\n\nText: a film\nGood:<end><assistant>yes<end><user>"
+    assert whole.tail == "<end><assistant>"
+    for form in ("<{role}>", "<{role}>{said}{said}"):
+        with pytest.raises(ValueError, match="chat=False"):
+            render(WORDING, [(("a film",), 1)], Trimming(form))
+
+
+@pytest.mark.parametrize("shots", [0, 1, 3])
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_parts_are_the_tokens_of_the_whole(chat, shots):
+    tok = models.tokenizer(models.folder(models.resolve(EMBEDDED)))
+    solved = [((f"snippet {i}, it's\tfine.",), i % 2) for i in range(shots)]
+    whole, question = render(WORDING, solved, tok if chat else None), WORDING.ask(("  the last one",))
+    head, (asked,), answers = whole.encode(tok, [question])
+    for text, answer in zip(whole.answers, answers):
+        assert head + asked + answer == tok(whole.head + question + whole.tail + text)["input_ids"]
+
+
+def test_the_tokenizer_begins_plain_prompts_and_the_template_conversations(tiny):
+    tok = models.tokenizer(models.folder(models.resolve(tiny)))
+    tok = type(tok)(tokenizer_object=tok.backend_tokenizer, bos_token="w59", eos_token="<eos>")
+    from tokenizers.processors import TemplateProcessing
+
+    tok.backend_tokenizer.post_processor = TemplateProcessing(single="w59 $A", special_tokens=[("w59", 63)])
+    assert render(PLAIN).encode(tok, ["w1"])[0][0] == 63
+    assert render(Prompt("{0}", ("w41", "w42"))).encode(tok, ["w1"])[:2] == ([63], [[5]])
+    assert 63 not in render(PLAIN, (), Trimming("w5 {said}")).encode(tok, ["w1"])[0]
+
+
 def heads(monkeypatch):
     """What `scores` is given, and answers by the length of the question."""
     seen = []
@@ -96,6 +137,8 @@ def test_shots_are_nested_drawn_by_seed_and_labelled_by_whoever_is_asked(words, 
     wrong = w2s.SoftLabels(truth.ids, 0.6 * truth.probs[:, ::-1] + 0.2, "a liar")
     lied = w2s.prompt(tiny, words.test, shots=3, wording=PLAIN, labels=wrong)
     assert lied.record["trained_on"] == w2s.prompt(tiny, words.test, shots=3, wording=PLAIN).record["trained_on"]
+    same = w2s.prompt(tiny, words.test, shots=3, wording=PLAIN, labels=w2s.SoftLabels(truth.ids, truth.probs, "a sage"))
+    assert same.record["summary"]["labels"] == "a sage", "another's labels were recorded"
     differ = [{a, b} for a, b in zip(seen[3][0], seen[1][0]) if a != b]
     assert len(differ) == 3 and all(pair == {45, 46} for pair in differ), "only the answers of the shots change"
     assert lied.record["summary"]["label_accuracy"] == 0 and lied.record["summary"]["labels"] == "a liar"
@@ -142,7 +185,7 @@ def test_long_texts_keep_their_end(words, tiny, monkeypatch):
 
 @pytest.mark.parametrize("change, says", [
     (dict(shots=-1), "from 0 to the 96"), (dict(shots=97), "from 0 to the 96"), (dict(shots=1.0), "whole number"),
-    (dict(chat=True), "no chat template"), (dict(shots=20), "tokens .20 shots.*takes 64"), (dict(model="gpt3"), "gpt2"),
+    (dict(chat=True), "no chat template"), (dict(shots=20), "takes 64.*than 20, or a max_len below 16"), (dict(model="gpt3"), "gpt2"),
     (dict(split=[]), "split")])
 def test_wrong_prompts_are_refused_before_a_model_is_loaded(change, says, words, tiny, monkeypatch):
     monkeypatch.setattr(prompting, "load_lm", lambda *a: pytest.fail("a model was loaded"))
@@ -179,6 +222,9 @@ def test_a_text_that_spells_a_special_token_is_text(words, monkeypatch):
     tail = tok("<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
     question = seen[0][1][0]
     assert question[-len(tail):] == tail and not set(special) & set(question[:-len(tail)])
+    shown = render(WORDING, [(spelled.texts[0], 1)], tok).encode(tok, ["x"])[0]
+    fine = render(WORDING, [(("fine",), 1)], tok).encode(tok, ["x"])[0]
+    assert sum(token in special for token in shown) == sum(token in special for token in fine)
 
 
 def test_the_embedded_model_answers_better_than_chance():

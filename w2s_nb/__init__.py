@@ -1,5 +1,5 @@
 """w2s_nb: a research kit for weak-to-strong generalization (Burns et al. 2023, arXiv 2312.09390)."""
-from .arms import Arms, by_labels, by_seed_of, pgr, run_arms, table_of
+from .arms import Arms, by_labels, by_seed_of, pgr, run_arms, table_of, tables_by
 from .baselines import by_shots, probes_by_depth, run_saliency, with_prompts
 from .data import Split, Task, load_task
 from .fits import Fit
@@ -18,7 +18,8 @@ from .tasks import Example, Hub, Prompt, register_task
 from .tokens import split_report
 from .variants import with_opinion
 
-__all__ = ["Arms", "Chain", "Example", "Features", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Prompt", "Recipe", "Run", "SoftLabels",
-           "Split", "TASKS", "Task", "by_labels", "by_seed_of", "by_shots", "combine", "confident", "features", "fit", "load_task",
-           "matched", "pgr", "probes_by_depth", "prompt", "register_loss", "register_task", "resolve", "results", "run_arms", "run_chain", "run_saliency",
-           "setup", "simulate", "split_report", "table_of", "taught_by", "with_opinion", "with_prompts"]
+__all__ = ["Arms", "Chain", "Example", "Features", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Prompt", "Recipe",
+           "Run", "SoftLabels", "Split", "TASKS", "Task", "by_labels", "by_seed_of", "by_shots", "combine",
+           "confident", "features", "fit", "load_task", "matched", "pgr", "probes_by_depth", "prompt",
+           "register_loss", "register_task", "resolve", "results", "run_arms", "run_chain", "run_saliency", "setup",
+           "simulate", "split_report", "table_of", "tables_by", "taught_by", "with_opinion", "with_prompts"]

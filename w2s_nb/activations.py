@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock
 from safetensors import safe_open
 
+from . import inputs as inputs_module
 from .config import device, home, precision, progress, write_atomic
 from .inputs import Inputs, TokenInputs, TrunkInputs
 from .models import Checkpoint, anatomy, blocks_name, digest, final_norm, keep_top, load_lm, loading
@@ -72,11 +73,11 @@ def pooled(checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: st
     """
     def compute(lm, batch, count) -> np.ndarray:
         norm, rows = final_norm(lm.base_model), torch.arange(len(count), device=count.device)
+        dtype_of, mask = norm.weight.dtype, batch["attention_mask"][..., None]
         if pool == "last":
-            states = [norm(state.to(lm.dtype)) for state in _run(lm, batch, lambda s: s[rows, count - 1], depths)]
+            states = [norm(state.to(dtype_of)) for state in _run(lm, batch, lambda s: s[rows, count - 1], depths)]
         else:
-            mask = batch["attention_mask"][..., None]
-            states = _run(lm, batch, lambda s: (norm(s.to(lm.dtype)).float() * mask).sum(1) / count[:, None], depths)
+            states = _run(lm, batch, lambda s: (norm(s.to(dtype_of)).float() * mask).sum(1) / count[:, None], depths)
         states = torch.stack(states).float()
         if not (states.abs() < (65504 if dtype == "float16" else torch.inf)).all():
             raise FloatingPointError(f"hidden states of {checkpoint.name} are not finite, or do not fit {dtype}"
@@ -87,9 +88,11 @@ def pooled(checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: st
     depths = range(bool(frozen), checkpoint.layers - frozen + 1)
 
     def load():
+        if not frozen:
+            return _load(checkpoint)
+        _trunk_places(checkpoint.parent, frozen, tokens)  # stored before the model is loaded that starts from there
         lm = _load(checkpoint)
-        if frozen:  # only what lies above the finetuning's trunk is new
-            keep_top(lm.base_model, checkpoint.layers - frozen)
+        keep_top(lm.base_model, checkpoint.layers - frozen)  # only what lies above the finetuning's trunk is new
         return lm
 
     def inputs_of(part: Tokens) -> Inputs:
@@ -108,6 +111,17 @@ def trunk(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> list[np.ndarray
     Returns:
         n * k arrays (t, d) float32.
     """
+    found: list[np.ndarray | None] = [None] * len(tokens.keys)
+    for path, (positions, rows) in _trunk_places(checkpoint, depth, tokens).items():
+        with safe_open(path, framework="numpy") as shard:
+            spans, states = np.concatenate([[0], np.cumsum(shard.get_tensor("lengths"))]), shard.get_slice("states")
+            for position, row in zip(positions, rows):
+                found[position] = states[spans[row]:spans[row + 1]]
+    return found
+
+
+def _trunk_places(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> dict[Path, tuple[list[int], list[int]]]:
+    """Where the residual streams of texts are stored; those that are not are computed."""
     def compute(lm, batch, count) -> list[np.ndarray]:
         states = _run(lm, batch, lambda stream: stream, [depth])[0].float().numpy(force=True)
         return [state[:n] for state, n in zip(states, count.tolist())]
@@ -115,18 +129,11 @@ def trunk(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> list[np.ndarray
     def pack(parts: list[list[np.ndarray]]) -> np.ndarray:
         return np.concatenate([state for part in parts for state in part])
 
-    if depth < checkpoint.trunk:
-        return trunk(checkpoint.parent, depth, tokens)
+    if checkpoint.parent and depth <= checkpoint.trunk:
+        return _trunk_places(checkpoint.parent, depth, tokens)
     cut = functools.partial(_load, checkpoint.at(max(depth, 1)))
-    where = _stored(f"trunk{depth}-{digest(checkpoint)}", tokens, cut, TokenInputs, compute, pack, (depth, depth),
-                    checkpoint.name)
-    found: list[np.ndarray | None] = [None] * len(tokens.keys)
-    for path, (positions, rows) in where.items():
-        with safe_open(path, framework="numpy") as shard:
-            spans, states = np.concatenate([[0], np.cumsum(shard.get_tensor("lengths"))]), shard.get_slice("states")
-            for position, row in zip(positions, rows):
-                found[position] = states[spans[row]:spans[row + 1]]
-    return found
+    return _stored(f"trunk{depth}-{digest(checkpoint)}", tokens, cut, TokenInputs, compute, pack, (depth, depth),
+                   checkpoint.name)
 
 
 def _load(checkpoint: Checkpoint):
@@ -184,7 +191,7 @@ def _stored(kind: str, tokens: Tokens, load: Callable, inputs_of: Callable[[Toke
 @functools.cache
 def code() -> str:
     """Version of the code that decides an activation."""
-    return code_version(_run, pooled, trunk, loading.load_lm, anatomy)[:8]
+    return code_version(_run, pooled, _trunk_places, _load, _fill, loading.load_lm, anatomy, inputs_module)[:8]
 
 
 def _index(folder: Path, depth: int) -> dict[str, tuple[Path, int]]:

@@ -106,9 +106,11 @@ class Arms:
             {"arm": arm, "stop": stop, "seeds": len(self.tasks), **self.accuracy(arm, stop=stop).as_dict("accuracy"),
              **self.pgr(arm, stop=stop).as_dict("pgr")} for arm in self.students for stop in STOPS])
 
-    def gain_over(self, arm: str, other: str) -> metrics.Estimate:
-        """Test accuracy of one arm minus that of another, paired by example and seed."""
-        return metrics.difference(self.probs(arm), self.probs(other), self.hard_label, group=self.tasks[0].test.group)
+    def gain_over(self, arm: str, other: str, *, of: Arms | None = None) -> metrics.Estimate:
+        """Test accuracy of one arm minus that of another, paired by example and seed; `of` has the other arm if these
+        do not."""
+        return metrics.difference(self.probs(arm), (of or self).probs(other), self.hard_label,
+                                  group=self.tasks[0].test.group)
 
     def label_accuracy(self, student: str) -> float:
         """Accuracy of the labels that a student was trained on, mean over seeds."""
@@ -206,3 +208,9 @@ def table_of(many: Iterable[Arms]) -> pd.DataFrame:
 def by_seed_of(many: Iterable[Arms]) -> pd.DataFrame:
     """`Arms.by_seed` of several pairs in one."""
     return pd.concat([arms.by_seed() for arms in many], ignore_index=True)
+
+
+def tables_by(many: dict[str, Arms], column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`Arms.table` and `Arms.by_seed` of several experiments, each named in a column."""
+    return tuple(pd.concat([made(arms).assign(**{column: name}) for name, arms in many.items()], ignore_index=True)
+                 for made in (lambda arms: arms.table().reset_index(), Arms.by_seed))

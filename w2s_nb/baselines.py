@@ -13,7 +13,7 @@ from .fits import Fit
 from .fitting import fit
 from .losses import loss_args as check_loss_args
 from .metrics import Estimate
-from .models import resolve
+from .models import ensure, resolve
 from .prompting import prompt
 from .recipes import PROBES, settings_of
 from .registry import UnknownName
@@ -46,6 +46,9 @@ def run_saliency(task: str, weak: str, strong: str, *, method: str = "top", weak
     if solver not in PROBES:
         raise UnknownName("solver of probes", str(solver), PROBES)
     settings_of(method, ft_args)
+    settings_of(weak_method, {})
+    for model in (weak, strong):
+        ensure(resolve(model))
     check_loss_args(loss, loss_args)
     tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in range(seeds)]
     fits = {arm: [] for arm in (WEAK, LP_WEAK, LP_GT, FT_WEAK, FT_WEAK_LP_GT, CEILING)}

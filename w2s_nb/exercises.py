@@ -88,3 +88,32 @@ def check_longest(mine: Callable[[np.ndarray, int], np.ndarray]) -> bool:
     """Checks `mine(lengths (n,), n_wrong)`: (n,) bool, the `n_wrong` longest texts."""
     lengths = np.array([12, 80, 33, 79, 5])
     return _verdict("the longest texts", np.asarray(mine(lengths, 2)).astype(float), [0, 1, 0, 1, 0])
+
+
+def check_probe_gradient(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> bool:
+    """Checks `mine(x (n, d), p (n,), targets (n,))`: gradient (d,) of the mean cross-entropy with respect to the
+    weights of a logistic probe that predicts p."""
+    rng = np.random.default_rng(0)
+    x, p, targets = rng.normal(size=(6, 3)), rng.random(6), rng.random(6)
+    return _verdict("gradient of the probe", mine(x, p, targets), x.T @ (p - targets) / 6)
+
+
+def check_salience_gained(mine: Callable[[float, float, float], float]) -> bool:
+    """Checks `mine(lp_gt, ft_weak_lp_gt, ft_gt)`, accuracies: the share of the gap between probing and finetuning on
+    ground truth that probing the student closes."""
+    cases = [(0.72, 0.78, 0.82), (0.80, 0.79, 0.85)]
+    return _verdict("salience gained", [mine(*c) for c in cases], [0.6, -0.2])
+
+
+def check_calibrated(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
+    """Checks `mine(probs (n, 2), free (2,))`: (n, 2) probabilities divided by those of content-free prompts."""
+    probs, free = np.array([[0.3, 0.7], [0.1, 0.9]]), np.array([0.2, 0.8])
+    ratio = probs / free
+    return _verdict("calibrated probabilities", mine(probs, free), ratio / ratio.sum(axis=1, keepdims=True))
+
+
+def check_answer_score(mine: Callable[[np.ndarray, list[int]], float]) -> bool:
+    """Checks `mine(log_p (m, v), answer)`: the log-probability of an answer of m tokens; row j of log_p is the
+    distribution after the prompt and the answer's first j tokens."""
+    log_p = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    return _verdict("score of an answer", mine(log_p, [1, 2]), float(np.log(0.3 * 0.8)))

@@ -53,7 +53,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     checkpoint, settings = resolve(model), settings_of(method, recipe)
     args = losses.loss_args(loss, loss_args)
     if method == "logistic" and loss != "xent":
-        raise ValueError(f"method 'logistic' minimises cross-entropy to its optimum; loss {loss!r} needs method 'probe'")
+        raise ValueError(f"method 'logistic' finds the optimum of cross-entropy; loss {loss!r} needs method 'probe'")
     if split.task is None:
         raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
     task, weak = split.task, labels is not None
@@ -128,8 +128,8 @@ class Plan:
 def _code() -> str:
     """Version of the code that decides a fit's result."""
     return activations.code() + store.code_version(
-        training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, correct, _evaluated, _inputs, _train,
-        _Checkpoints)
+        training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, correct, _evaluated,
+        _inputs, _train, _Checkpoints)
 
 
 def _evaluated(split: Split, own: bool) -> list[Split]:
@@ -228,7 +228,9 @@ def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.
     loss.batchwise, loss.decay = LOSSES[plan.loss].batchwise, plan.loss_args.get(LOSSES[plan.loss].memory)
     with threads(1 if plan.method in PROBES else None):
         if plan.method == "logistic":
-            checkpoints.look(1, 1.0, probing.logistic(net.head, own.features, plan.targets, settings.l2))
+            for step, l2 in enumerate(settings.l2, start=1):
+                value = probing.logistic(net.head, own.features, plan.targets, l2)
+                checkpoints.look(step, step / len(settings.l2), value)
         else:
             training.train(net, own, plan.targets, loss, epochs=settings.epochs, batch_size=settings.batch_size,
                            lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay,

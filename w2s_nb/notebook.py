@@ -16,11 +16,11 @@ from .arms import Arms, run_arms
 from .baselines import run_saliency
 from .data import load_task
 from .models import ensure, resolve
-from .recipes import METHODS
+from .recipes import METHODS, PROBES
 from .registry import LOSSES, TASKS, UnknownName
 from .studies import Chain, run_chain
 
-_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2}
+_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1}
 
 
 @dataclass
@@ -48,10 +48,10 @@ class Run:
         p = self.parameters
         return load_task(p["task"], seed=seed, **{k: p[k] for k in ("n_train", "n_val", "n_test") if k in p})
 
-    def arms(self, *, weak: str | None = None, strong: str | None = None, **more) -> Arms:
+    def arms(self, *, task: str | None = None, weak: str | None = None, strong: str | None = None, **more) -> Arms:
         """`run_arms` on the notebook's parameters."""
         p = self.parameters
-        return run_arms(p["task"], weak or p["weak"], strong or p["strong"], **self._sizes() | more)
+        return run_arms(task or p["task"], weak or p["weak"], strong or p["strong"], **self._sizes() | more)
 
     def chain(self, ladder: list[str], **more) -> Chain:
         """`run_chain` on the notebook's parameters."""
@@ -113,10 +113,16 @@ def setup(notebook: str, **parameters) -> Run:
             raise TypeError(f"{name} = {value!r} is a {type(value).__name__}; expected a whole number")
         if value < least or least == 2 and value % 2:
             raise ValueError(f"{name} = {value}; expected {'an even' if least == 2 else 'a'} number from {least}")
-    for name, known in (("task", TASKS), ("method", METHODS), ("losses", LOSSES), ("loss", LOSSES)):
+    for name, kind, known in (("task", "task", TASKS), ("tasks", "task", TASKS), ("method", "method", METHODS),
+                              ("weak_method", "method", METHODS), ("losses", "loss", LOSSES), ("loss", "loss", LOSSES)):
         for given in names(parameters.get(name, "")):
             if given not in known:
-                raise UnknownName("loss" if name == "losses" else name, given, known)
+                raise UnknownName(kind, given, known)
+    if "top_layers" in parameters and parameters["method"] in PROBES:
+        raise ValueError(f"method {parameters['method']!r} finetunes nothing; {notebook} expects full, lora or top")
+    for given in names(parameters.get("more_shots", "")):
+        if not given.isdigit():
+            raise ValueError(f"more_shots has {given!r}; expected whole numbers from 0, with commas")
     for name in ("weak", "between", "strong", "supervisors"):
         for given in names(parameters.get(name, "")):
             ensure(resolve(given))

@@ -10,7 +10,7 @@ from torch import nn
 
 from .activations import DTYPES, POOLS, Pooled, pooled
 from .data import Split, example_id
-from .models import resolve, settle
+from .models import loading, resolve, settle
 from .tasks import Example
 from .tokens import tokenize
 
@@ -62,7 +62,8 @@ def features(model: str, dataset: Split | Sequence[str], layers: str | Sequence[
         dtype: as stored, 'float16' or 'float32'.
         max_len: tokens kept of a text, from its end; None takes the task's, or of texts all.
     Raises:
-        UnknownName, ValueError: no such model, layer, pool or dtype, before any model is loaded.
+        UnknownName, ValueError: no such model, layer, pool or dtype, no texts, or one longer than the model's context;
+            before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
         FloatingPointError: states that are not finite, or do not fit float16.
     """
@@ -73,14 +74,15 @@ def features(model: str, dataset: Split | Sequence[str], layers: str | Sequence[
     wanted = tuple(range(checkpoint.layers + 1)) if isinstance(layers, str) and layers == "all" else tuple(layers)
     if not wanted or not set(wanted) <= set(range(checkpoint.layers + 1)):
         raise ValueError(f"layers {layers!r}; {model} has 0 to {checkpoint.layers}")
-    if not len(dataset):
-        raise ValueError("no examples to find features of")
+    if isinstance(dataset, str) or not len(dataset):
+        raise ValueError(f"dataset {dataset!r}; expected a split, or a list of at least one text")
     if not isinstance(dataset, Split):
         texts = tuple((text,) for text in dataset)
         ids = np.array([example_id("", Example(text, 0)) for text in texts])
         dataset = Split("texts", ids, texts, np.zeros(len(ids), dtype=np.int64), np.arange(len(ids)))
     max_len = max_len or (dataset.task.max_len if dataset.task else 10**9)
     tokens = tokenize(dataset, checkpoint, max_len)
+    loading.require_context(checkpoint, int(tokens.lengths.max()), "Give a smaller max_len.")
     deepest = checkpoint if checkpoint.layers in wanted or checkpoint.fit else checkpoint.at(max(1, *wanted))
     return Features(dataset.ids, wanted, dataset.arity, pooled(deepest, tokens, pool, dtype))
 

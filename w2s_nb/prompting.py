@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 from transformers import DynamicCache
 
+from . import inputs as inputs_module
 from . import store
 from .config import device, precision, progress
 from .data import Split
@@ -17,23 +19,52 @@ from .fits import STOPS, Fit
 from .inputs import TokenInputs
 from .labels import SoftLabels
 from .metrics import correct
-from .models import digest, folder, load_lm, loading, resolve, settle, tokenizer
+from .models import anatomy, digest, folder, load_lm, loading, resolve, settle, tokenizer
 from .registry import TASKS
 from .tasks import Prompt
 from .tokens import Tokens
 
 CONTENT_FREE = ("N/A", "[MASK]", "...")
 MAX_TOKENS = 4096  # of a forward pass, the reused ones and padding included
-_QUERY = "\x1fquery\x1f"  # where the question stands in a rendered prompt
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A prompt around a question: `head`, which all questions share, and `tail`; the two `answers` that may follow."""
+    """A prompt around a question.
 
-    head: str
+    Attributes:
+        pieces: what stands before the question, (text, whether its special tokens are meant) each. Those of a chat
+            template are; a text of the task that spells one out, such as an end of turn, is text.
+        tail: what stands after it, of the template.
+        answers: for the classes 0 and 1, that may follow.
+    """
+
+    pieces: tuple[tuple[str, bool], ...]
     tail: str
     answers: tuple[str, str]
+
+    @property
+    def head(self) -> str:
+        """All that stands before the question, the same for every question."""
+        return "".join(text for text, _ in self.pieces)
+
+    def encode(self, tok, questions: Sequence[str]) -> tuple[list[int], list[list[int]], list[list[int]]]:
+        """Token ids of the head, of each question with the tail, and of the two answers.
+
+        White space at the end of the head goes to the questions: tokenizers join it with what follows.
+        """
+        def ids(text: str, special: bool = False, start: bool = False) -> list[int]:
+            return tok(text, add_special_tokens=start, split_special_tokens=not special, verbose=False)["input_ids"]
+
+        pieces, gap = list(self.pieces), ""
+        if pieces:
+            last, special = pieces[-1]
+            gap, pieces[-1] = last[len(last.rstrip()):], (last.rstrip(), special)
+        plain = not any(special for _, special in pieces)  # then the tokenizer begins the sequence, not a template
+        head = [i for at, (text, special) in enumerate(pieces) for i in ids(text, special, plain and at == 0)]
+        head = head if pieces or not plain else ids("", start=True)
+        tail = ids(self.tail, special=True)
+        return head, [ids(gap + question) + tail for question in questions], [ids(answer) for answer in self.answers]
 
 
 def prompt(model: str, split: Split | Sequence[Split], *, shots: int = 0, labels: SoftLabels | None = None,
@@ -82,23 +113,16 @@ def prompt(model: str, split: Split | Sequence[Split], *, shots: int = 0, labels
         raise ValueError(f"chat=True; the tokenizer of {checkpoint.base} has no chat template")
     chat = bool(tok.chat_template) if chat is None else chat
     solved = [(_cut(tok, texts, max_len), int(y)) for texts, y in zip(shown.texts, said)]
-    rendered = render(wording, solved, tok if chat else None)
-    head = tok(rendered.head, add_special_tokens=not chat, verbose=False)["input_ids"]
     asked = [_cut(tok, texts, max_len) for s in splits for texts in s.texts]
     asked += [(word,) * splits[0].arity for word in CONTENT_FREE]
-    plain = dict(add_special_tokens=False, verbose=False)
-    tail, *answers = tok([rendered.tail, *rendered.answers], **plain)["input_ids"]
-    # a text that spells out a special token, such as an end of turn, is text
-    questions = tok([wording.ask(texts) for texts in asked], split_special_tokens=True, **plain)["input_ids"]
-    questions = [question + tail for question in questions]
+    head, questions, answers = render(wording, solved, tok if chat else None).encode(tok, map(wording.ask, asked))
     longest = len(head) + max(map(len, questions)) + max(map(len, answers)) - 1
-    limit = getattr(loading.config_of(checkpoint), "max_position_embeddings", longest)
-    if longest > limit:
-        raise ValueError(f"a prompt of {longest} tokens ({shots} shots, texts of up to {max_len}); {checkpoint.name} "
-                         f"takes {limit}. Give fewer shots, or a smaller max_len")
-    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": "prompt", "head": head, "max_len":
-              max_len, "tail": tail, "answers": answers, "wording": asdict(wording), "splits":
-              [s.fingerprint for s in splits], "precision": precision(), "code": _code()}
+    loading.require_context(checkpoint, longest, f"Give fewer shots than {shots}, or a max_len below {max_len}.")
+    told = [shown.ids.tolist(), labels.source, labels.address] if shots else []
+    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": "prompt", "head": head, "answers":
+              answers, "questions": store.address({"ids": questions}), "splits": [s.fingerprint for s in splits],
+              "shots": told, "wording": asdict(wording), "max_len": max_len, "chat": chat, "precision": precision(),
+              "code": _code()}
 
     def make():
         found = scores(checkpoint, head, questions, answers)
@@ -109,13 +133,14 @@ def prompt(model: str, split: Split | Sequence[Split], *, shots: int = 0, labels
         metrics = {f"accuracy_{stop}": float(right[test].mean()) for stop in STOPS if test in right}
         predictions = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids}) for s in splits], ignore_index=True)
         predictions = predictions.assign(log_p0=found[:, 0], log_p1=found[:, 1], **dict.fromkeys(STOPS, p1))
-        return {"config": config, "metrics": metrics, "stop": "last", "trained_on": shown.ids.tolist(),
-                "content_free": free.tolist(), "summary": {
-                    "task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": "prompt",
-                    "loss": "", "loss_args": {}, "labels": labels.source if shots else "", "labels_address":
-                    labels.address, "label_accuracy": float(np.mean(said == shown.hard_label)) if shots else np.nan,
-                    "trained_split": source.name, "seed": seed, "n_train": shots, "n_test": len(task.test)}
-                }, predictions, pd.DataFrame({"step": pd.Series(dtype=int)})
+        summary = {"task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": "prompt",
+                   "loss": "", "loss_args": {}, "labels": "", "labels_address": "", "label_accuracy": np.nan,
+                   "trained_split": source.name, "seed": seed, "n_train": shots, "n_test": len(task.test)}
+        if shots:
+            summary |= {"labels": labels.source, "labels_address": labels.address,
+                        "label_accuracy": float(np.mean(said == shown.hard_label))}
+        return {"config": config, "metrics": metrics, "stop": "last", "trained_on": shown.ids.tolist(), "content_free":
+                free.tolist(), "summary": summary}, predictions, pd.DataFrame({"step": pd.Series(dtype=int)})
 
     address = store.address(config)
     record, predictions, curve = store.once(address, make)
@@ -134,20 +159,21 @@ def render(wording: Prompt, solved: Sequence[tuple[tuple[str, ...], int]] = (), 
         tok: a tokenizer with a chat template, for a conversation whose turns are the shots; None for plain text.
     """
     turns = [(wording.ask(texts), wording.words[y]) for texts, y in solved]
-    instruction = [wording.instruction] if wording.instruction else []
+    start = f"{wording.instruction}\n\n" if wording.instruction else ""
     if tok is None:
-        whole = "\n\n".join([*instruction, *(f"{question} {answer}" for question, answer in turns), _QUERY])
-        answers = tuple(f" {word}" for word in wording.words)
-    else:
-        asked = [*(question for question, _ in turns), _QUERY]
-        asked[0] = "\n\n".join([*instruction, asked[0]])
-        messages = [{"role": "user", "content": asked[0]}]
-        for question, (_, answer) in zip(asked[1:], turns):
-            messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": question}]
-        whole = tok.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        answers = wording.words
-    head, _, tail = whole.partition(_QUERY)
-    return Rendered(head, tail, answers)
+        head = start + "".join(f"{question} {answer}\n\n" for question, answer in turns)
+        return Rendered(((head, False),) if head else (), "", tuple(f" {word}" for word in wording.words))
+    said = [text for turn in turns for text in turn] + [""]  # the last, the question's place, is left open
+    said[0] = start + said[0]
+    marks = [f"<<turn {i} of {len(said)}>>" for i in range(len(said))]
+    whole = tok.apply_chat_template(
+        [{"role": ("user", "assistant")[i % 2], "content": mark} for i, mark in enumerate(marks)], tokenize=False,
+        add_generation_prompt=True)
+    between = re.split("|".join(map(re.escape, marks)), whole)
+    if len(between) != len(marks) + 1:
+        raise ValueError(f"the chat template does not show each turn once; give chat=False. It made:\n{whole}")
+    pieces = [piece for text, content in zip(between, said) for piece in ((text, True), (content, False)) if piece[0]]
+    return Rendered(tuple(pieces), between[-1], wording.words)
 
 
 def _cut(tok, texts: tuple[str, ...], max_len: int) -> tuple[str, ...]:
@@ -181,18 +207,32 @@ def scores(checkpoint, head: list[int], questions: list[list[int]], answers: lis
     inputs = TokenInputs(Tokens(tuple(ids), np.zeros(len(ids), dtype=bool), ("",) * len(ids), 1))
     kept = _head_cache(lm, head) if reuse and head else []
     inputs.lengths = inputs.lengths + len(head) * bool(kept)
+    vocabulary = sorted({token for answer in answers for token in answer})
+    column = [[vocabulary.index(token) for token in answer] for answer in answers]
     found, where = np.empty((len(questions), len(answers))), list(rows.items())
     with progress(total=len(ids), desc=f"prompts to {checkpoint.name}", unit="prompt") as bar:
         for batch in inputs.by_length(MAX_TOKENS):
             hidden, parts = _hidden(lm, inputs.batch(batch), kept), [where[row] for row in batch]
             ends = [slice(len(ids[row]) - len(asked), len(ids[row])) for row, (asked, _) in zip(batch, parts)]
             answered = torch.cat([states[end] for states, end in zip(hidden, ends)])  # where each token is predicted
-            log_p = lm.get_output_embeddings()(answered.to(lm.dtype)).float().log_softmax(1).cpu()
+            log_p = _log_p(lm, answered, vocabulary).cpu()
             for (asked, classes), after in zip(parts, log_p.split([len(asked) for asked, _ in parts])):
                 for c in classes:
-                    found[asked[0], c] = after[range(len(answers[c])), answers[c]].double().sum()
+                    found[asked[0], c] = after[range(len(answers[c])), column[c]].double().sum()
             bar.update(len(batch))
     return found
+
+
+def _log_p(lm, states: torch.Tensor, vocabulary: list[int]) -> torch.Tensor:
+    """(m, v) float32 log-probabilities of some tokens after hidden states (m, d).
+
+    Their logits are computed in float32: in bf16 those of two answers would tie. What normalises them is not; it is the
+    same for both.
+    """
+    unembedding = lm.get_output_embeddings()
+    whole = unembedding(states.to(unembedding.weight.dtype)).float().logsumexp(1, keepdim=True)
+    bias = None if unembedding.bias is None else unembedding.bias[vocabulary].float()
+    return torch.nn.functional.linear(states.float(), unembedding.weight[vocabulary].float(), bias) - whole
 
 
 def _load(checkpoint):
@@ -228,4 +268,4 @@ def _both(p1: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _code() -> str:
-    return store.code_version(scores, _hidden, _head_cache, loading.load_lm, render)
+    return store.code_version(scores, _log_p, _hidden, _head_cache, _load, loading.load_lm, anatomy, inputs_module)

@@ -32,8 +32,9 @@ class Recipe:
         top_layers: blocks that method 'top' trains.
         lora_rank: rank of the adapters of method 'lora'.
         features: how many of the features, from the first, a probe sees (appendix E.1); None takes all.
-        l2: strength of the penalty on the weights of method 'logistic', on standardised features; its inverse is
-            scikit-learn's C. The other fields of training play no part there.
+        l2: penalties on the weights that method 'logistic' solves for, on standardised features, from strong to weak;
+            each is the inverse of scikit-learn's C. They are its checkpoints: `stop` chooses among them as it does
+            among epochs. The other fields of training play no part there.
     """
 
     epochs: int = 2
@@ -49,7 +50,7 @@ class Recipe:
     top_layers: int = 4
     lora_rank: int = 8
     features: int | None = None
-    l2: float = 1.0
+    l2: float | tuple[float, ...] = (1e4, 1e3, 1e2, 10.0, 1.0)
 
 
 PROBES = ("probe", "logistic")  # linear classifiers on frozen features: trained as in D.2; solved to the optimum
@@ -84,7 +85,11 @@ def settings_of(method: str, recipe: dict) -> Recipe:
             raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
     if settings.features is not None and method not in PROBES:
         raise ValueError(f"features = {settings.features} with method {method!r}; only a probe has them")
-    for name in ("lr", "head_lr", "weight_decay", "warmup", "l2"):
+    penalties = settings.l2 if isinstance(settings.l2, (list, tuple)) else [settings.l2]
+    if not penalties or not all(isinstance(p, (int, float)) and p >= 0 for p in penalties):
+        raise ValueError(f"l2 = {settings.l2!r}; expected a penalty from 0, or several from strong to weak")
+    settings = replace(settings, l2=tuple(sorted(map(float, penalties), reverse=True)))
+    for name in ("lr", "head_lr", "weight_decay", "warmup"):
         value = getattr(settings, name)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
             raise ValueError(f"{name} = {value!r}; expected a number from 0")

@@ -47,7 +47,7 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     A text longer than `max_len` keeps its end, where question, answer and last reply stand; a leading
     beginning-of-text token is kept too.
     """
-    return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), digest(checkpoint), max_len)
+    return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), digest(checkpoint.root), max_len)
 
 
 @functools.lru_cache(maxsize=64)

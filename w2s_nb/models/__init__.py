@@ -4,6 +4,6 @@ from .classifier import HEADS, Classifier, build, compact_embedding, probe
 from .loading import ModelUnavailable, digest, ensure, folder, load_lm, n_params, settle, tokenizer
 from .names import EMBEDDED, Checkpoint, ModelSpec, resolve, size_order
 
-__all__ = ["EMBEDDED", "HEADS", "Checkpoint", "Classifier", "ModelSpec", "ModelUnavailable", "blocks_name", "build",
-           "compact_embedding", "digest", "ensure", "final_norm", "folder", "keep_top", "load_lm", "n_params", "probe", "resolve",
-           "settle", "size_order", "tokenizer"]
+__all__ = ["Checkpoint", "Classifier", "EMBEDDED", "HEADS", "ModelSpec", "ModelUnavailable", "blocks_name", "build",
+           "compact_embedding", "digest", "ensure", "final_norm", "folder", "keep_top", "load_lm", "n_params",
+           "probe", "resolve", "settle", "size_order", "tokenizer"]

@@ -76,3 +76,4 @@ def put_trained(lm: nn.Module, tensors: dict[str, torch.Tensor], method: str, re
             named[name].copy_(tensor)
     if method == "lora":
         adapted.merge_and_unload()
+        body.requires_grad_(True)  # peft froze it; whoever loads the model may train it

@@ -108,8 +108,9 @@ def settle(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         ValueError: cut deeper than the model is.
     """
-    if checkpoint.fit:
-        return checkpoint
+    if checkpoint.parent:
+        parent = settle(checkpoint.parent)
+        return replace(checkpoint, parent=parent, full_layers=parent.full_layers)
     depth = config_of(replace(checkpoint, layers=None)).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
         raise ValueError(f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}")
@@ -188,10 +189,24 @@ def config_of(checkpoint: Checkpoint):
     return config
 
 
+def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
+    """Refuses sequences longer than a model's context, which some architectures would run past without a word.
+
+    Raises:
+        ValueError: says how long, and gives the advice.
+    """
+    limit = getattr(config_of(checkpoint), "max_position_embeddings", None)
+    if limit and tokens > limit:
+        raise ValueError(f"a sequence of {tokens} tokens; {checkpoint.name} takes {limit}. {advice}")
+
+
 def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     """The causal language model of a checkpoint, cut to its depth, dropout off, in evaluation mode, on the CPU."""
     if checkpoint.parent:
         lm, record = load_lm(checkpoint.parent, dtype), store.record(checkpoint.fit)
+        if digest(checkpoint.parent) != record["config"]["model"]:
+            raise ModelUnavailable(f"{checkpoint.name} was finetuned from {checkpoint.parent.name}, whose weights are "
+                                   f"not the same any more; its own cannot be put into them. Fit it again")
         put_trained(lm, store.weights(checkpoint.fit), record["config"]["method"], record["config"]["recipe"])
         keep_blocks(lm.base_model, slice(checkpoint.layers))
         return lm

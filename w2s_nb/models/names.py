@@ -1,6 +1,7 @@
 """The table of models and how a name becomes a checkpoint: alias, hub id, local folder, any of them cut in depth."""
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import re
@@ -110,8 +111,15 @@ class Checkpoint:
     parent: Checkpoint | None = None
     trunk: int = 0
 
+    @property
+    def root(self) -> Checkpoint:
+        """The pretrained model that finetuning started from; the model itself if it is one."""
+        return self.parent.root if self.parent else self
+
     def at(self, layers: int) -> Checkpoint:
-        """The same model cut to its first `layers` blocks."""
+        """The same model cut to its first `layers` blocks; of a finetuned one its parent, where they are the same."""
+        if self.parent and layers <= self.trunk:
+            return self.parent.at(layers)
         return replace(self, layers=layers, name=f"{self.base}@{layers}")
 
 
@@ -152,14 +160,15 @@ def resolve(name: str) -> Checkpoint:
     depth = found.layers if found.fit else found.full_layers
     if not 1 <= int(cut) <= (depth or int(cut)):
         raise ValueError(f"{name!r} asks for {cut} layers; {base} has 1 to {depth}")
-    return found.parent.at(int(cut)) if found.fit and int(cut) <= found.trunk else replace(found, layers=int(cut))
+    return found.at(int(cut))
 
 
 def _finetuned(name: str, base: str) -> Checkpoint:
     """The checkpoint of a stored fit: what it started from, with the weights it trained."""
     record = store.record(base.removeprefix("fit:"))
     if record is None:
-        raise UnknownName("finetuned model", base, [f"fit:{address}" for address in store.addresses()])
+        near = difflib.get_close_matches(base, [f"fit:{address}" for address in store.addresses()])
+        raise UnknownName("finetuned model", base, near or ["those of w2s.results()"])  # there may be thousands
     config, summary = record["config"], record["summary"]
     if not config.get("keep_weights") or config["method"] not in ("full", "lora", "top"):
         raise ValueError(f"{base} ({summary['model']}, method {config['method']}) has no finetuned weights of a "
@@ -173,8 +182,5 @@ def _finetuned(name: str, base: str) -> Checkpoint:
 def size_order(name: str) -> tuple[int, int]:
     """Sorts names from small to large: (published parameters, layers kept)."""
     checkpoint = resolve(name)
-    root = checkpoint
-    while root.parent:
-        root = root.parent
-    spec = MODELS.get(root.base)
+    spec = MODELS.get(checkpoint.root.base)
     return (spec.n_params if spec else 0, checkpoint.layers or 0)

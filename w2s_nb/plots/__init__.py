@@ -5,5 +5,5 @@ from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
 from .results import accuracy, ladder, lines, pgr
 
-__all__ = ["COLOURS", "accuracy", "agreement", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow", "gain", "ladder", "lines", "pgr",
-           "quality_by_confidence", "reliability", "training_curves", "use_renderer"]
+__all__ = ["COLOURS", "accuracy", "agreement", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow", "gain",
+           "ladder", "lines", "pgr", "quality_by_confidence", "reliability", "training_curves", "use_renderer"]

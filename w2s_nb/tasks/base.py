@@ -99,7 +99,8 @@ def register_task(name: str, source, *, max_len: int, arity: int = 1, prompt: Pr
 def _asking(about: str, arity: int) -> Prompt:
     question = about[:about.index("?") + 1] if "?" in about else about
     if arity == 2:
-        return Prompt("A: {0}\n\nB: {1}\n\nAnswer:", ("A", "B"), f"{question} Answer B if so, and A if it is the first.")
+        instruction, template = f"{question} Answer A for the first, B for the second.", "A: {0}\n\nB: {1}\n\nAnswer:"
+        return Prompt(template, ("A", "B"), instruction)
     return Prompt("{0}\nAnswer:", ("no", "yes"), f"{question} Answer yes or no.")
 
 
