@@ -55,6 +55,21 @@ def test_the_head_is_run_once(tiny, monkeypatch):
     assert max(lengths) == max(map(len, QUESTIONS))
 
 
+def test_a_model_is_loaded_once_for_a_block_of_prompts_and_let_go(words, tiny, monkeypatch):
+    loaded, real = [], prompting.load_lm
+    monkeypatch.setattr(prompting, "load_lm", lambda *a: loaded.append(1) or real(*a))
+    prompting._code()
+    with prompting.one_model():
+        for k in range(3):
+            w2s.prompt(tiny, words.test, shots=k, wording=PLAIN)
+        with prompting.one_model():  # as with_prompts inside of by_shots
+            w2s.prompt(tiny, words.test, shots=3, wording=PLAIN)
+        assert len(loaded) == 1
+        w2s.prompt(f"{tiny}@2", words.test, wording=PLAIN)
+        assert len(loaded) == 2 and len(prompting._held) == 1
+    assert prompting._held is None
+
+
 def test_a_plain_prompt_word_for_word():
     whole = render(WORDING, [(("a film",), 1), (("another",), 0)])
     assert whole.head == "Judge.\n\nText: a film\nGood: yes\n\nText: another\nGood: no\n\n"
@@ -191,6 +206,12 @@ def test_wrong_prompts_are_refused_before_a_model_is_loaded(change, says, words,
     monkeypatch.setattr(prompting, "load_lm", lambda *a: pytest.fail("a model was loaded"))
     with pytest.raises((ValueError, UnknownName), match=says):
         w2s.prompt(**dict(model=tiny, split=words.test, wording=PLAIN) | change)
+
+
+def test_an_empty_label_set_is_not_ground_truth(words, tiny):
+    with pytest.raises(ValueError, match="lack 2 of 2"):
+        w2s.prompt(tiny, words.test, shots=2, wording=PLAIN,
+                   labels=w2s.SoftLabels(words.student.ids[:0], np.zeros((0, 2)), "nobody"))
 
 
 def test_nobody_is_asked_about_a_shot(words, tiny):

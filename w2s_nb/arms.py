@@ -113,8 +113,8 @@ class Arms:
                                   group=self.tasks[0].test.group)
 
     def label_accuracy(self, student: str) -> float:
-        """Accuracy of the labels that a student was trained on, mean over seeds."""
-        return float(np.mean([f.record["summary"]["label_accuracy"] for f in self.fits[student]]))
+        """Accuracy of the labels that a student was trained on, mean over seeds; NaN where it was given none."""
+        return float(np.mean([f.record["summary"]["label_accuracy"] for f in self.fits[student]], dtype=float))
 
     def table(self) -> pd.DataFrame:
         """A row an arm: accuracy, and for students PGR and agreement, each with the ends of its 95 % interval."""

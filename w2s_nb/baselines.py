@@ -14,7 +14,7 @@ from .fitting import fit
 from .losses import loss_args as check_loss_args
 from .metrics import Estimate
 from .models import ensure, resolve
-from .prompting import prompt
+from .prompting import one_model, prompt
 from .recipes import PROBES, settings_of
 from .registry import UnknownName
 
@@ -113,9 +113,10 @@ def with_prompts(arms: Arms, shots: int, *, only: tuple[str, ...] = (ZERO_SHOT, 
     """
     kinds = {ZERO_SHOT: lambda t, weak: dict(shots=0), FEW_GT: lambda t, weak: dict(shots=shots),
              FEW_WEAK: lambda t, weak: dict(shots=shots, labels=weak.label(t.student))}
-    further: dict[str, list[Fit]] = {
-        kind: [prompt(arms.strong, t.test, seed=t.seed, **kinds[kind](t, weak), **prompt_args)
-               for t, weak in zip(arms.tasks, arms.fits[WEAK])] for kind in only}
+    with one_model():
+        further: dict[str, list[Fit]] = {
+            kind: [prompt(arms.strong, t.test, seed=t.seed, **kinds[kind](t, weak), **prompt_args)
+                   for t, weak in zip(arms.tasks, arms.fits[WEAK])] for kind in only}
     return arms.plus(further)
 
 
@@ -126,11 +127,12 @@ def by_shots(arms: Arms, shots: Iterable[int], **prompt_args) -> tuple[pd.DataFr
         Rows (arm, shots, accuracy with interval, PGR with interval), and rows (arm, shots, seed, accuracy).
     """
     rows, dots = [], []
-    for k in shots:
-        arm = FEW_GT if k else ZERO_SHOT
-        found = with_prompts(arms, k, only=(arm,), **prompt_args)
-        rows.append({"arm": arm, "shots": k, "seeds": len(arms.tasks), **found.accuracy(arm).as_dict("accuracy"),
-                     **found.pgr(arm).as_dict("pgr")})
-        seeds = found.by_seed()
-        dots.append(seeds[seeds.arm == arm].assign(shots=k))
+    with one_model():
+        for k in shots:
+            arm = FEW_GT if k else ZERO_SHOT
+            found = with_prompts(arms, k, only=(arm,), **prompt_args)
+            rows.append({"arm": arm, "shots": k, "seeds": len(arms.tasks),
+                         **found.accuracy(arm).as_dict("accuracy"), **found.pgr(arm).as_dict("pgr")})
+            seeds = found.by_seed()
+            dots.append(seeds[seeds.arm == arm].assign(shots=k))
     return pd.DataFrame(rows), pd.concat(dots, ignore_index=True)

@@ -1,6 +1,7 @@
 """Zero-shot and few-shot prediction: a language model answers in words, and is scored by their log-probabilities."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def prompt(model: str, split: Split | Sequence[Split], *, shots: int = 0, labels
     if not splits or any(s.task is None for s in splits):
         raise ValueError("prompt needs one split or several of load_task(...)")
     task, checkpoint = splits[0].task, settle(resolve(model))
-    source, wording = source or task.student, wording or TASKS[task.name.partition(",")[0]].prompt
+    source, wording = task.student if source is None else source, wording or TASKS[task.name.partition(",")[0]].prompt
     if isinstance(shots, bool) or not isinstance(shots, int) or not 0 <= shots <= len(source):
         raise ValueError(f"shots = {shots!r}; expected a whole number from 0 to the {len(source)} of {source.name!r}")
     shown = source.take(np.random.default_rng(seed).permutation(len(source))[:shots])
@@ -106,7 +107,7 @@ def prompt(model: str, split: Split | Sequence[Split], *, shots: int = 0, labels
         if s.among(shown.ids).any():
             raise ValueError(f"the shots are drawn from {source.name!r}, whose examples are also asked ({s.name!r}); "
                              f"give source=, such as task.validation")
-    labels = labels or SoftLabels.truth(shown)
+    labels = SoftLabels.truth(shown) if labels is None else labels
     said = (labels.of(shown)[:, 1] >= 0.5).astype(int) if shots else np.zeros(0, dtype=int)
     tok, max_len = tokenizer(folder(checkpoint)), max_len or task.max_len
     if chat and not tok.chat_template:
@@ -235,8 +236,27 @@ def _log_p(lm, states: torch.Tensor, vocabulary: list[int]) -> torch.Tensor:
     return torch.nn.functional.linear(states.float(), unembedding.weight[vocabulary].float(), bias) - whole
 
 
+_held: dict | None = None
+
+
+@contextlib.contextmanager
+def one_model():
+    """Keeps the model of the prompts in a block loaded between them; it is let go at the end."""
+    global _held
+    before, _held = _held, {} if _held is None else _held
+    try:
+        yield
+    finally:
+        _held = before
+
+
 def _load(checkpoint):
-    return load_lm(checkpoint, torch.bfloat16 if precision() == "bf16" else torch.float32).to(device())
+    held = {} if _held is None else _held
+    if checkpoint not in held:
+        held.clear()
+        lm = load_lm(checkpoint, torch.bfloat16 if precision() == "bf16" else torch.float32)
+        held[checkpoint] = lm.to(device())
+    return held[checkpoint]
 
 
 def _head_cache(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
