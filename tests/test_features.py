@@ -236,6 +236,26 @@ def test_the_logistic_probe_is_at_the_optimum_of_its_formula(soft, arity):
     assert loss == pytest.approx(entropy, abs=1e-5)
 
 
+@pytest.mark.parametrize("l2", [100.0, 1.0, 0.01])
+def test_on_hard_labels_the_logistic_probe_is_scikit_learns(l2):
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(3)
+    x, label = rng.normal(size=(60, 90)).astype(np.float32), rng.integers(2, size=60)  # more weights than examples
+    expected = LogisticRegression(C=1 / l2, tol=1e-8, max_iter=10_000).fit(x, label).predict_proba(x)[:, 1]
+    np.testing.assert_allclose(solved(x, label.astype(float), l2)[2], expected, atol=1e-4)
+
+
+def test_the_optimum_does_not_depend_on_where_the_search_starts():
+    rng = np.random.default_rng(4)
+    x, targets = torch.from_numpy(rng.normal(size=(50, 8)).astype(np.float32)), rng.random((50, 1))
+    head = models.probe(8, 1).head
+    with torch.no_grad():
+        head.weight.copy_(30 * torch.randn(2, 8, generator=torch.Generator().manual_seed(0)))
+    far = probing.logistic(head, x, np.c_[1 - targets, targets], 1.0)
+    assert far == pytest.approx(solved(x.numpy(), targets[:, 0], 1.0)[1], abs=1e-5)
+
+
 def test_swapping_pairs_gives_the_complement_of_the_logistic_probe():
     rng = np.random.default_rng(1)
     x, targets = rng.normal(size=(80, 5)), rng.random(40)

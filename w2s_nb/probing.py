@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
+from scipy.special import expit
 from torch import nn
 
 from .activations import DTYPES, POOLS, Pooled, pooled
@@ -14,6 +16,7 @@ from .models import loading, resolve, settle
 from .tasks import Example
 from .tokens import tokenize
 
+_RIDGE = 1e-8  # keeps the equations solvable where nothing else does
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -88,29 +91,41 @@ def features(model: str, dataset: Split | Sequence[str], layers: str | Sequence[
 
 
 def logistic(head: nn.Linear, x: torch.Tensor, targets: np.ndarray, l2: float) -> float:
-    """Sets a head to the optimum of L2-penalised logistic regression on soft labels, by scikit-learn.
+    """Sets a head to the optimum of L2-penalised logistic regression on soft labels, by Newton's method.
 
-    Minimises sum_i CE(f(x_i), target_i) + l2 / 2 |w|^2; the intercept is not penalised. An example of soft label p is
-    one of class 1 with weight p and one of class 0 with weight 1 - p. For pairs, f is the sigmoid of w(x_2 - x_1).
+    Minimises sum_i CE(f(x_i), target_i) + l2 / 2 |w|^2; the intercept is not penalised. On hard labels that is
+    scikit-learn's LogisticRegression with C = 1 / l2. For pairs, f is the sigmoid of w(x_2 - x_1), without intercept.
 
     Args:
         head: (2, d) with bias for examples of one text, of which the first row becomes -w / 2 and the second w / 2; (1,
-            d) for pairs.
+            d) for pairs. Its present weights are where the search starts.
         x: (n, d), or (2 n, d) for pairs, an example's texts side by side.
         targets: (n, 2), rows sum to 1.
     Returns:
         The mean cross-entropy there, nats.
     """
-    from sklearn.linear_model import LogisticRegression  # over a second to import, and only needed here
+    pairs, x, y = head.out_features == 1, x.numpy(force=True).astype(np.float64), targets[:, 1]
+    x = x[1::2] - x[::2] if pairs else np.c_[x, np.ones(len(x))]
+    rows = [p.detach().double().cpu().numpy() for p in (head.weight, head.bias)]
+    w = rows[0][0] if pairs else np.r_[rows[0][1] - rows[0][0], rows[1][1] - rows[1][0]]
+    penalty = np.full(len(w), max(l2, _RIDGE))
+    penalty[-1] = penalty[-1] if pairs else _RIDGE
 
-    pairs, x, p1 = head.out_features == 1, x.numpy(force=True).astype(np.float64), targets[:, 1]
-    x = x[1::2] - x[::2] if pairs else x
-    model = LogisticRegression(C=1 / l2 if l2 else np.inf, fit_intercept=not pairs, tol=1e-6, max_iter=1000,
-                               solver="newton-cholesky")  # an exact step costs (n + d) d^2, and a dozen are enough
-    model.fit(np.r_[x, x], np.repeat([0, 1], len(x)), sample_weight=np.r_[1 - p1, p1])
-    w, b = torch.from_numpy(model.coef_), torch.from_numpy(np.broadcast_to(model.intercept_, 1).copy())
+    def cost(w: np.ndarray) -> float:
+        return float(np.sum(np.logaddexp(0, x @ w) - y * (x @ w)) + penalty @ w**2 / 2)
+
+    for _ in range(100):  # a handful are enough
+        p = expit(x @ w)
+        gradient = x.T @ (p - y) + penalty * w
+        if np.abs(gradient).max() < 1e-6 * len(x):
+            break
+        hessian = (x.T * (p * (1 - p))) @ x + np.diag(penalty)
+        step, size = scipy.linalg.solve(hessian, gradient, assume_a="pos"), 1.0
+        while cost(w - size * step) > cost(w) - 1e-4 * size * gradient @ step and size > 1e-6:
+            size /= 2
+        w = w - size * step
+    solved = torch.from_numpy(w)
     with torch.no_grad():
-        head.weight.copy_(w if pairs else torch.cat([-w, w]) / 2)
-        head.bias.copy_(torch.zeros(1) if pairs else torch.cat([-b, b]) / 2)
-    score = x @ model.coef_[0] + model.intercept_
-    return float(np.mean(np.logaddexp(0, score) - p1 * score))
+        head.weight.copy_(solved[None] if pairs else torch.stack([-solved[:-1], solved[:-1]]) / 2)
+        head.bias.copy_(torch.zeros(1) if pairs else torch.stack([-solved[-1], solved[-1]]) / 2)
+    return float(np.mean(np.logaddexp(0, x @ w) - y * (x @ w)))

@@ -53,7 +53,8 @@ def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure
         table: rows with task, arm, accuracy, accuracy_low, accuracy_high; supervisor and ceiling are drawn too.
         by_seed: rows with task, arm, accuracy.
     """
-    figure = figure_of(title, "", "test accuracy", barmode="group", boxmode="group")
+    figure = figure_of(title, "", "test accuracy", barmode="group", boxmode="group", bargap=0.2, boxgap=0.2,
+                       bargroupgap=0, boxgroupgap=0)
     order = [a for a in dict.fromkeys(table.arm) if a != CEILING]
     for arm in [*order, CEILING]:
         part, dots = table[table.arm == arm], by_seed[by_seed.arm == arm]
@@ -64,5 +65,5 @@ def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure
                        marker=dict(color="#222222", size=5, symbol="circle-open"), hoveron="points")
     figure.add_hline(y=0.5, line_dash="dot", line_width=1.5, annotation_text="chance", annotation_position="top left")
     figure.update_layout(width=940, height=480)
-    figure.update_yaxes(range=[min(0.45, by_seed.accuracy.min() - 0.02), 1.0])
+    figure.update_yaxes(range=[min(0.45, table.accuracy_low.min() - 0.02), 1.0])  # bars are cut below chance
     return figure
