@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
-from scipy.special import expit
+import torch.nn.functional as F
 from torch import nn
 
 from .activations import DTYPES, POOLS, Pooled, pooled
@@ -104,28 +103,32 @@ def logistic(head: nn.Linear, x: torch.Tensor, targets: np.ndarray, l2: float) -
     Returns:
         The mean cross-entropy there, nats.
     """
-    pairs, x, y = head.out_features == 1, x.numpy(force=True).astype(np.float64), targets[:, 1]
-    x = x[1::2] - x[::2] if pairs else np.c_[x, np.ones(len(x))]
-    rows = [p.detach().double().cpu().numpy() for p in (head.weight, head.bias)]
-    w = rows[0][0] if pairs else np.r_[rows[0][1] - rows[0][0], rows[1][1] - rows[1][0]]
-    penalty = np.full(len(w), max(l2, _RIDGE))
-    penalty[-1] = penalty[-1] if pairs else _RIDGE
+    pairs, x = head.out_features == 1, x.detach().cpu().double()
+    y = torch.from_numpy(np.ascontiguousarray(targets[:, 1])).double()
+    x = x[1::2] - x[::2] if pairs else torch.cat([x, torch.ones(len(x), 1)], dim=1)
+    rows = torch.cat([head.weight, head.bias[:, None]], dim=1).detach().cpu().double()
+    w = rows[0, :-1] if pairs else rows[1] - rows[0]
+    penalty = torch.full_like(w, max(l2, _RIDGE))
+    if not pairs:
+        penalty[-1] = _RIDGE
 
-    def cost(w: np.ndarray) -> float:
-        return float(np.sum(np.logaddexp(0, x @ w) - y * (x @ w)) + penalty @ w**2 / 2)
+    def entropy(w: torch.Tensor) -> torch.Tensor:
+        return torch.sum(F.softplus(x @ w) - y * (x @ w))
+
+    def cost(w: torch.Tensor) -> torch.Tensor:
+        return entropy(w) + penalty @ w**2 / 2
 
     for _ in range(100):  # a handful are enough
-        p = expit(x @ w)
+        p = torch.sigmoid(x @ w)
         gradient = x.T @ (p - y) + penalty * w
-        if np.abs(gradient).max() < 1e-6 * len(x):
+        if gradient.abs().max() < 1e-6 * len(x):
             break
-        hessian = (x.T * (p * (1 - p))) @ x + np.diag(penalty)
-        step, size = scipy.linalg.solve(hessian, gradient, assume_a="pos"), 1.0
+        hessian = (x.T * (p * (1 - p))) @ x + penalty.diag()
+        step, size = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0], 1.0
         while cost(w - size * step) > cost(w) - 1e-4 * size * gradient @ step and size > 1e-6:
             size /= 2
         w = w - size * step
-    solved = torch.from_numpy(w)
     with torch.no_grad():
-        head.weight.copy_(solved[None] if pairs else torch.stack([-solved[:-1], solved[:-1]]) / 2)
-        head.bias.copy_(torch.zeros(1) if pairs else torch.stack([-solved[-1], solved[-1]]) / 2)
-    return float(np.mean(np.logaddexp(0, x @ w) - y * (x @ w)))
+        head.weight.copy_(w[None] if pairs else torch.stack([-w[:-1], w[:-1]]) / 2)
+        head.bias.copy_(torch.zeros(1) if pairs else torch.stack([-w[-1], w[-1]]) / 2)
+    return float(entropy(w)) / len(x)
