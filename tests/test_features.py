@@ -295,6 +295,8 @@ def test_the_penalty_is_chosen_as_a_stopping_epoch_is(words, tiny):
     alone = {l2: w2s.fit(tiny, words.student, labels, method="logistic", l2=l2) for l2 in (1e4, 50.0, 1.0)}
     on_labels = [(f.predict(words.validation).argmax(1) == words.validation.hard_label).mean() for f in alone.values()]
     assert path.curve.validation_accuracy_on_labels.tolist() == pytest.approx(on_labels) and path.stop == "validation"
+    on_test = [(f.predict(words.test).argmax(1) == words.test.hard_label).mean() for f in alone.values()]
+    assert path.curve.test_accuracy.tolist() == pytest.approx(on_test), "looked at a part of the test examples"
     chosen = list(alone.values())[int(np.argmax(on_labels))]
     np.testing.assert_allclose(path.predict(words.test), chosen.predict(words.test), atol=1e-6)
     np.testing.assert_allclose(path.predict(words.test, stop="last"), alone[1.0].predict(words.test), atol=1e-6)

@@ -72,7 +72,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
                 "lr": checkpoint.lr * (10 if method == "lora" else 1),
                 "head_init": "unembedding" if checkpoint.layers == checkpoint.full_layers else "zero"}
     settings = replace(settings, **{k: v for k, v in defaults.items() if getattr(settings, k) is None})
-    if settings.curve_test is None:
+    if settings.curve_test is None and method != "logistic":  # looking costs nothing there
         settings = replace(settings, curve_test=affordable(settings, len(split), len(task.validation), len(task.test)))
     plan = Plan(checkpoint, split, labels.of(split), validation.at(task.validation.ids[known]) if covered else None,
                 np.flatnonzero(known), method, settings, loss, args, seed, stop if keep_weights else None, label_own)
