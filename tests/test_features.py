@@ -20,7 +20,8 @@ TEXTS = ["w5 w9 <eos> w7", "<eos> <eos> w12", "w8", "w20 w21 w22 w23 w24 w25 w26
 
 @pytest.fixture
 def passes(monkeypatch):
-    """How many texts went through a model."""
+    """How many texts went through a model, each alone."""
+    monkeypatch.setattr(activations, "LEAST_SHARED", 2)
     seen, real = [], activations._run
     monkeypatch.setattr(activations, "_run", lambda lm, batch, *rest: seen.append(
         len(batch["attention_mask"])) or real(lm, batch, *rest))
@@ -105,7 +106,7 @@ import w2s_nb as w2s
 from w2s_nb import activations
 conftest.register_words()
 activations.code()
-activations.SHARD, real = 8, activations._run
+activations.SHARD, activations.LEAST_SHARED, real = 8, 2, activations._run  # a sequence a text
 def run(lm, batch, *rest):
     open({log!r}, "a").write(len(batch["attention_mask"]) * "x")
     time.sleep({pause})

@@ -97,7 +97,7 @@ def test_top_layers_over_the_trunk_equal_the_whole_model(any_tiny, top_layers):
     from w2s_nb.activations import trunk
 
     checkpoint = models.settle(models.resolve(any_tiny))
-    inputs = TrunkInputs(trunk(checkpoint, 4 - top_layers, tokens(TEXTS)), arity=1)
+    inputs = TrunkInputs(trunk(checkpoint, 4 - top_layers, tokens(TEXTS)), tokens(TEXTS))
     top = classifier(any_tiny, "top", top_layers=top_layers)
     torch.testing.assert_close(top(**inputs.batch(range(5))), classifier(any_tiny)(**padded(TEXTS, "right", 0)),
                                atol=2e-5, rtol=1e-4)

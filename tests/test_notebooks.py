@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import w2s_nb as w2s
@@ -63,7 +64,12 @@ def test_papermill_fails_within_seconds_and_says_why(parameter, value, says, tmp
     (dict(n_train=41), ValueError, "even"),
     (dict(n_test=40.0), TypeError, "float"),
     (dict(results=3), TypeError, "path"),
-    (dict(task=5), TypeError, "name")])
+    (dict(task=5), TypeError, "name"),
+    (dict(task="snippet_preferences@x"), ValueError, "number in"),
+    (dict(finetuning="probe"), ValueError, "finetuning 'probe' finetunes nothing"),
+    (dict(lm_method="logistic"), ValueError, "lm_method 'logistic' finetunes nothing"),
+    (dict(top_layers=2, method="probe"), ValueError, "expects full, lora or top"),
+    (dict(lm_method="ful", top_layers=2), UnknownName, "Near: full")])
 def test_setup_refuses_what_is_wrong(change, error, says):
     with pytest.raises(error, match=says):
         w2s.setup("03_conf_loss", **GOOD | change)
@@ -145,7 +151,7 @@ def test_small_copies_say_what_they_change(tmp_path):
     small_notebooks.write(tmp_path)
     for path in tmp_path.glob("*.ipynb"):
         injected = [c for c in json.loads(path.read_text())["cells"] if "injected-parameters" in c["metadata"]["tags"]]
-        n_train = 40 if path.stem in small_notebooks.SMALLER else 160
+        n_train = small_notebooks.SMALLER.get(path.stem, small_notebooks.SMALL)["n_train"]
         assert len(injected) == 1 and f"n_train = {n_train}" in "".join(injected[0]["source"]), path.name
     assert {p.name for p in tmp_path.glob("*.ipynb")} == {p.name for p in NOTEBOOKS.glob("*.ipynb")}
 
@@ -165,6 +171,10 @@ def test_renderer_follows_the_environment(monkeypatch):
 
 
 RIGHT = {
+    "check_pair_probability": lambda first, second: 1 / (1 + np.exp(first - second)),
+    "check_length_bias": lambda says, label, longer: (says == longer).mean() - (label == longer).mean(),
+    "check_perplexity": lambda nats, tokens: np.exp(nats.sum() / tokens.sum()),
+    "check_targets": lambda lengths, t: np.arange(t) < lengths[:, None] - 1,
     "check_probe_gradient": lambda x, p, targets: x.T @ (p - targets) / len(x),
     "check_salience_gained": lambda lp, student, ft: (student - lp) / (ft - lp),
     "check_calibrated": lambda probs, free: (probs / free) / (probs / free).sum(1, keepdims=True),
@@ -181,6 +191,10 @@ RIGHT = {
     "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * __import__("torch").nn.functional
     .one_hot((logits.diff(dim=1)[:, 0] > logits.diff(dim=1)[:, 0].quantile(0.5)).long(), 2)}
 WRONG = {
+    "check_pair_probability": lambda first, second: 1 / (1 + np.exp(second - first)),  # of the first
+    "check_length_bias": lambda says, label, longer: (says == longer).mean(),  # whatever the truth
+    "check_perplexity": lambda nats, tokens: np.exp(nats / tokens).mean(),  # mean of the texts' perplexities
+    "check_targets": lambda lengths, t: np.arange(t) < lengths[:, None],  # the last token predicts the padding
     "check_probe_gradient": lambda x, p, targets: x.T @ (targets - p) / len(x),  # uphill
     "check_salience_gained": lambda lp, student, ft: (student - lp) / student,
     "check_calibrated": lambda probs, free: probs / free,  # not normalised

@@ -4,6 +4,7 @@ from .baselines import by_shots, probes_by_depth, run_saliency, with_prompts
 from .data import Split, Task, load_task
 from .fits import Fit
 from .fitting import fit
+from .generative import LanguageFit, Tuned, finetune_lm, perplexity
 from .labels import SoftLabels, combine, simulate
 from .losses import register_loss
 from .models import resolve
@@ -12,14 +13,16 @@ from .probing import Features, features
 from .prompting import prompt
 from .recipes import METHODS, Recipe
 from .registry import LOSSES, MODELS, TASKS
+from .scoring import rewards
 from .store import results
-from .studies import Chain, confident, matched, run_chain, taught_by
+from .studies import Chain, confident, matched, run_chain, run_generative, taught_by
 from .tasks import Example, Hub, Prompt, register_task
 from .tokens import split_report
-from .variants import with_opinion
+from .variants import swapped, with_opinion
 
-__all__ = ["Arms", "Chain", "Example", "Features", "Fit", "Hub", "LOSSES", "METHODS", "MODELS", "Prompt", "Recipe",
-           "Run", "SoftLabels", "Split", "TASKS", "Task", "by_labels", "by_seed_of", "by_shots", "combine",
-           "confident", "features", "fit", "load_task", "matched", "pgr", "probes_by_depth", "prompt",
-           "register_loss", "register_task", "resolve", "results", "run_arms", "run_chain", "run_saliency", "setup",
-           "simulate", "split_report", "table_of", "tables_by", "taught_by", "with_opinion", "with_prompts"]
+__all__ = ["Arms", "Chain", "Example", "Features", "Fit", "Hub", "LOSSES", "LanguageFit", "METHODS", "MODELS",
+           "Prompt", "Recipe", "Run", "SoftLabels", "Split", "TASKS", "Task", "Tuned", "by_labels", "by_seed_of",
+           "by_shots", "combine", "confident", "features", "finetune_lm", "fit", "load_task", "matched", "perplexity",
+           "pgr", "probes_by_depth", "prompt", "register_loss", "register_task", "resolve", "results", "rewards",
+           "run_arms", "run_chain", "run_generative", "run_saliency", "setup", "simulate", "split_report", "swapped",
+           "table_of", "tables_by", "taught_by", "with_opinion", "with_prompts"]

@@ -20,12 +20,13 @@ from safetensors import safe_open
 
 from . import inputs as inputs_module
 from .config import device, home, precision, progress, write_atomic
-from .inputs import Inputs, TokenInputs, TrunkInputs
+from .inputs import Sequences, TokenInputs, TrunkInputs, Units, paired
 from .models import Checkpoint, anatomy, blocks_name, digest, final_norm, keep_top, load_lm, loading
 from .store import code_version
 from .tokens import Tokens
 
 SHARD = 512  # texts
+LEAST_SHARED = 0.15  # of two texts' tokens, what they must begin alike for to be run in one sequence
 MAX_TOKENS = 4096  # of a forward pass, padding included
 POOLS = ("last", "mean")
 DTYPES = ("float16", "float32")
@@ -71,18 +72,21 @@ def pooled(checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: st
     Raises:
         FloatingPointError: states that are not finite, or beyond float16.
     """
-    def compute(lm, batch, count) -> np.ndarray:
-        norm, rows = final_norm(lm.base_model), torch.arange(len(count), device=count.device)
-        dtype_of, mask = norm.weight.dtype, batch["attention_mask"][..., None]
-        if pool == "last":
-            states = [norm(state.to(dtype_of)) for state in _run(lm, batch, lambda s: s[rows, count - 1], depths)]
-        else:
-            states = _run(lm, batch, lambda s: (norm(s.to(dtype_of)).float() * mask).sum(1) / count[:, None], depths)
-        states = torch.stack(states).float()
+    def compute(lm, batch, places) -> list[np.ndarray]:
+        norm, rows = final_norm(lm.base_model), torch.tensor([row for row, _ in places], device=device())
+        last = torch.tensor([positions[-1] for _, positions in places], device=device())
+
+        def keep(stream: torch.Tensor) -> torch.Tensor:
+            if pool == "last":
+                return norm(stream[rows, last].to(norm.weight.dtype)).float()
+            normed = norm(stream.to(norm.weight.dtype)).float()
+            return torch.stack([normed[row, positions].mean(0) for row, positions in places])
+
+        states = torch.stack(_run(lm, batch, keep, depths))
         if not (states.abs() < (65504 if dtype == "float16" else torch.inf)).all():
             raise FloatingPointError(f"hidden states of {checkpoint.name} are not finite, or do not fit {dtype}"
                                      f"{'; take float32' if dtype == 'float16' else ''}")
-        return states.numpy(force=True).astype(dtype)  # (depths, b, d)
+        return list(states.transpose(0, 1).numpy(force=True).astype(dtype))  # a text's states (depths, d)
 
     frozen = checkpoint.trunk
     depths = range(bool(frozen), checkpoint.layers - frozen + 1)
@@ -95,11 +99,13 @@ def pooled(checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: st
         keep_top(lm.base_model, checkpoint.layers - frozen)  # only what lies above the finetuning's trunk is new
         return lm
 
-    def inputs_of(part: Tokens) -> Inputs:
-        return TrunkInputs(trunk(checkpoint.parent, frozen, part), arity=1) if frozen else TokenInputs(part)
+    def inputs_of(part: Tokens, units: Units) -> Sequences:
+        if frozen:
+            return TrunkInputs(trunk(checkpoint.parent, frozen, part), part, units)
+        return TokenInputs(part, units=units)
 
     where = _stored(f"{pool}-{dtype}-{digest(checkpoint)}", tokens, load, inputs_of, compute,
-                    functools.partial(np.concatenate, axis=1), (frozen + depths[0], checkpoint.layers), checkpoint.name)
+                    functools.partial(np.stack, axis=1), (frozen + depths[0], checkpoint.layers), checkpoint.name)
     places = {path: (np.array(positions), np.array(rows)) for path, (positions, rows) in where.items()}
     below = pooled(checkpoint.parent.at(frozen), tokens, pool, dtype) if frozen else None
     return Pooled(len(tokens.keys), places, below)
@@ -122,17 +128,17 @@ def trunk(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> list[np.ndarray
 
 def _trunk_places(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> dict[Path, tuple[list[int], list[int]]]:
     """Where the residual streams of texts are stored; those that are not are computed."""
-    def compute(lm, batch, count) -> list[np.ndarray]:
+    def compute(lm, batch, places) -> list[np.ndarray]:
         states = _run(lm, batch, lambda stream: stream, [depth])[0].float().numpy(force=True)
-        return [state[:n] for state, n in zip(states, count.tolist())]
+        return [states[row, positions] for row, positions in places]
 
-    def pack(parts: list[list[np.ndarray]]) -> np.ndarray:
-        return np.concatenate([state for part in parts for state in part])
+    def inputs_of(part: Tokens, units: Units) -> Sequences:
+        return TokenInputs(part, units=units)
 
     if checkpoint.parent and depth <= checkpoint.trunk:
         return _trunk_places(checkpoint.parent, depth, tokens)
     cut = functools.partial(_load, checkpoint.at(max(depth, 1)))
-    return _stored(f"trunk{depth}-{digest(checkpoint)}", tokens, cut, TokenInputs, compute, pack, (depth, depth),
+    return _stored(f"trunk{depth}-{digest(checkpoint)}", tokens, cut, inputs_of, compute, np.concatenate, (depth, depth),
                    checkpoint.name)
 
 
@@ -168,7 +174,7 @@ def _depths(path: Path) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _stored(kind: str, tokens: Tokens, load: Callable, inputs_of: Callable[[Tokens], Inputs], compute: Callable,
+def _stored(kind: str, tokens: Tokens, load: Callable, inputs_of: Callable[[Tokens, Units], Sequences], compute: Callable,
             pack: Callable, depths: tuple[int, int], name: str) -> dict[Path, tuple[list[int], list[int]]]:
     """{shard: (positions of texts, their rows in it)}; what no shard has is computed, longest texts first."""
     folder = home() / "activations" / f"{kind}-{precision()}-{code()}"
@@ -177,8 +183,7 @@ def _stored(kind: str, tokens: Tokens, load: Callable, inputs_of: Callable[[Toke
         index = _index(folder, depths[1])
         missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}  # of equal texts the last
         if missing:
-            positions = sorted(missing.values(), key=lambda i: -len(tokens.ids[i]))
-            _fill(folder, tokens, positions, load(), inputs_of, compute, pack, depths, name)
+            _fill(folder, tokens, list(missing.values()), load(), inputs_of, compute, pack, depths, name)
             index = _index(folder, depths[1])
     where = defaultdict(lambda: ([], []))
     for position, key in enumerate(tokens.keys):
@@ -207,16 +212,20 @@ def _index(folder: Path, depth: int) -> dict[str, tuple[Path, int]]:
 
 @torch.inference_mode()
 def _fill(folder: Path, tokens: Tokens, missing: list[int], lm, inputs_of, compute, pack, depths, name: str) -> None:
-    lm = lm.to(device())
+    lm, units = lm.to(device()), paired(tokens, missing, LEAST_SHARED)
     with progress(total=len(missing), desc=f"activations of {name}", unit="text") as bar:
-        for start in range(0, len(missing), SHARD):
-            part = tokens.take(missing[start:start + SHARD])
-            inputs, states = inputs_of(part), []
-            for rows in inputs.by_length(MAX_TOKENS):  # by falling length, as the texts of the shard are
-                batch = {name: tensor.to(device()) for name, tensor in inputs.batch(rows).items()}
-                states.append(compute(lm, batch, batch["attention_mask"].sum(1)))
-                bar.update(len(rows))
+        while units:
+            n = int(np.searchsorted(np.cumsum([len(unit) for unit in units]), SHARD)) + 1
+            here, units = units[:n], units[n:]
+            part, ends = tokens.take([i for unit in here for i in unit]), np.cumsum([len(unit) for unit in here])
+            inputs = inputs_of(part, [tuple(range(end - len(unit), end)) for unit, end in zip(here, ends.tolist())])
+            states: dict[int, np.ndarray] = {}
+            for rows in inputs.by_length(MAX_TOKENS):
+                batch = {name: tensor.to(device()) for name, tensor in inputs.batch(rows).items() if name != "ends"}
+                found = compute(lm, batch, inputs.places(rows))
+                states |= zip([i for row in rows for i in inputs.units[row]], found)
+                bar.update(len(found))
             tensors = {"keys": np.array([list(bytes.fromhex(key)) for key in part.keys], dtype=np.uint8),
-                       "lengths": part.lengths, "states": pack(states)}
+                       "lengths": part.lengths, "states": pack([states[i] for i in range(len(part.ids))])}
             content = hashlib.sha256("".join(part.keys).encode()).hexdigest()[:16]
             write_atomic(folder / f"{depths[0]}-{depths[1]}-{content}.safetensors", safetensors.numpy.save(tensors))

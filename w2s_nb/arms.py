@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from . import imitation, metrics
+from . import biases, imitation, metrics
 from .data import Task, load_task
 from .fits import STOPS, Fit
 from .fitting import fit
@@ -100,6 +100,17 @@ class Arms:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def length_bias(self) -> pd.DataFrame:
+        """A row an arm, of comparisons: how often it prefers the longer text, how much oftener than that is the better,
+        and that bias minus the ceiling's, each with the ends of its 95 % interval. See `w2s_nb.biases`."""
+        rows, test = [], self.tasks[0].test
+        for arm in self.fits:
+            probs, of = self.probs(arm), dict(longer=test.longer, group=test.group)
+            rows.append({"arm": arm, **biases.prefers_longer(probs, **of).as_dict("prefers_longer"),
+                         **biases.length_bias(probs, self.hard_label, **of).as_dict("length_bias"),
+                         **biases.length_bias_change(probs, self.probs(CEILING), **of).as_dict("over_ceiling")})
+        return pd.DataFrame(rows)
+
     def stops(self) -> pd.DataFrame:
         """A row a student and stopping rule: test accuracy and PGR with intervals (section 5.1.1)."""
         return pd.DataFrame([
@@ -111,6 +122,11 @@ class Arms:
         do not."""
         return metrics.difference(self.probs(arm), (of or self).probs(other), self.hard_label,
                                   group=self.tasks[0].test.group)
+
+    def pgr_over(self, other: Arms, student: str, *, stop: str | None = None) -> metrics.Estimate:
+        """PGR of a student arm here minus that of the same arm in `other`, paired by example and seed."""
+        return metrics.pgr_difference(*([arms.probs(WEAK), arms.probs(student, stop=stop), arms.probs(CEILING)]
+                                        for arms in (self, other)), self.hard_label, group=self.tasks[0].test.group)
 
     def label_accuracy(self, student: str) -> float:
         """Accuracy of the labels that a student was trained on, mean over seeds; NaN where it was given none."""
@@ -139,7 +155,10 @@ class Arms:
                 for arm in self.fits for i, task in enumerate(self.tasks)])
 
 
-def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
+Model = str | Callable[[Task], str]  # a name, or what names one for each seed's task, such as `Tuned`
+
+
+def run_arms(task: str, weak: Model, strong: Model, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
              seeds: int | Iterable[int] = 1, n_train: int | None = None, n_val: int | None = None,
              n_test: int | None = None, labels: dict[str, Labeller] | None = None,
              variant: Callable[[Task, Fit], Task] | None = None, weak_args: dict | None = None,
@@ -150,7 +169,8 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
     ceiling is trained on ground truth of the same student half. Fits that the store holds are not trained again.
 
     Args:
-        task, weak, strong, losses: registered names.
+        task, losses: registered names.
+        weak, strong: models by name, or task -> name.
         loss_args: {loss: its keyword arguments}.
         seeds: how many (0, 1, ...), or which.
         n_train, n_val, n_test: as in `load_task`.
@@ -173,22 +193,23 @@ def run_arms(task: str, weak: str, strong: str, *, losses: Iterable[str] = ("xen
     fits: dict[str, list[Fit]] = {arm: [] for arm in (
         WEAK, *(student_name(loss, name) for name in labellers for loss in losses), CEILING)}
     for i, t in enumerate(tasks):
+        strong_name, weak_name = (m if isinstance(m, str) else m(t) for m in (strong, weak))
         if variant is None:  # the deepest model first: its activations serve the shallower ones
-            fit(strong, t.student, seed=t.seed, **fit_args)
-        supervisor = fit(weak, t.supervisor, seed=t.seed, **fit_args | (weak_args or {}))
+            fit(strong_name, t.student, seed=t.seed, **fit_args)
+        supervisor = fit(weak_name, t.supervisor, seed=t.seed, **fit_args | (weak_args or {}))
         if variant is not None:
             tasks[i] = variant(t, supervisor)
             supervisor, t = supervisor.carried(t, tasks[i]), tasks[i]
-        fits[CEILING].append(fit(strong, t.student, seed=t.seed, **fit_args))
+        fits[CEILING].append(fit(strong_name, t.student, seed=t.seed, **fit_args))
         fits[WEAK].append(supervisor)
         for name, labeller in labellers.items():
             found = labeller(t, supervisor)
             labelled = t.student.take(found.knows(t.student))
             for loss in losses:
-                fits[student_name(loss, name)].append(fit(strong, labelled, found, loss=loss, seed=t.seed,
+                fits[student_name(loss, name)].append(fit(strong_name, labelled, found, loss=loss, seed=t.seed,
                                                           loss_args=loss_args.get(loss),
                                                           **fit_args | (student_args or {})))
-    return Arms(weak, strong, tasks, fits)
+    return Arms(str(weak), str(strong), tasks, fits)
 
 
 def pgr(weak: Fit | list[Fit], student: Fit | list[Fit], ceiling: Fit | list[Fit], test) -> metrics.Estimate:

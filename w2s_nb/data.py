@@ -54,6 +54,13 @@ class Split:
         """16 hex digits of ids and labels in their order; the ids stand for the texts."""
         return hashlib.sha256("".join(self.ids).encode() + self.hard_label.tobytes()).hexdigest()[:16]
 
+    @functools.cached_property
+    def longer(self) -> np.ndarray:
+        """(n,) int64, of pairs: 1 where the second text has more characters, -1 where the first has, 0 for as many."""
+        if self.arity != 2:
+            raise ValueError(f"{self!r} has one text an example; length is compared in pairs")
+        return np.array([np.sign(len(b) - len(a)) for a, b in self.texts], dtype=np.int64)
+
     def among(self, ids) -> np.ndarray:
         """(n,) bool, the examples whose id is one of `ids`."""
         known = set(ids)
@@ -68,7 +75,11 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Four disjoint splits of a task. Both halves have `n_train` examples; `test` does not depend on the seed."""
+    """Four disjoint splits of a task. Both halves have `n_train` examples; `test` does not depend on the seed.
+
+    Attributes:
+        recipe, stop: what the task sets for finetuning, as in `TaskSpec`.
+    """
 
     name: str
     seed: int
@@ -78,6 +89,8 @@ class Task:
     validation: Split
     test: Split
     counts: dict[str, int]
+    recipe: dict = field(default_factory=dict)
+    stop: str = ""
 
     def __post_init__(self):
         for split in self.splits:  # a split knows its task, whose other splits a fit is evaluated on
@@ -107,7 +120,7 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
     one seed serve all.
 
     Args:
-        name: a registered task.
+        name: a registered task, narrowed by `@` and an option where it has some: `anthropic_hh@helpful-base`.
         seed: deals groups of examples to the halves.
         n_train: examples in each half, even; None takes all there are.
         n_val: validation examples, even; None takes a fifth of a half, at most 500.
@@ -162,12 +175,12 @@ def _task(spec: TaskSpec, seed, examples, label, group, parts, counts) -> Task:
                      tuple(examples[i].texts for i in rows), label[rows].astype(np.int64), group[rows])
 
     return Task(spec.name, seed, spec.max_len, split("supervisor"), split("student"), split("validation"),
-                split("test"), counts)
+                split("test"), counts, spec.recipe, spec.stop)
 
 
 def example_id(task: str, example: Example) -> str:
-    """16 hex digits of the task's name and the example's texts."""
-    return hashlib.sha256("\x1f".join((task, *example.texts)).encode()).hexdigest()[:16]
+    """16 hex digits of the task's name, without its option, and the example's texts."""
+    return hashlib.sha256("\x1f".join((task.partition("@")[0], *example.texts)).encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(maxsize=4)

@@ -117,3 +117,28 @@ def check_answer_score(mine: Callable[[np.ndarray, list[int]], float]) -> bool:
     distribution after the prompt and the answer's first j tokens."""
     log_p = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
     return _verdict("score of an answer", mine(log_p, [1, 2]), float(np.log(0.3 * 0.8)))
+
+
+def check_pair_probability(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
+    """Checks `mine(first (n,), second (n,))`, rewards of two responses: (n,) P(the second is better)."""
+    first, second = np.array([0.0, 1.0, 2.0]), np.array([0.0, 3.0, -1.0])
+    return _verdict("probability that the second is better", mine(first, second), 1 / (1 + np.exp(first - second)))
+
+
+def check_length_bias(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `mine(says (n,), label (n,), longer (n,))`, the text that is preferred, better, longer, 0 or 1 each: how
+    much oftener the longer is preferred than it is the better."""
+    says, label, longer = np.array([1, 0, 0, 1, 0]), np.array([1, 1, 0, 0, 0]), np.array([1, 0, 0, 1, 1])
+    return _verdict("length bias", mine(says, label, longer), 0.4)
+
+
+def check_perplexity(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `mine(nats (n,), tokens (n,))`, sums of n texts: the perplexity of all their tokens."""
+    return _verdict("perplexity", mine(np.array([6.0, 40.0]), np.array([3, 10])), float(np.exp(46 / 13)))
+
+
+def check_targets(mine: Callable[[np.ndarray, int], np.ndarray]) -> bool:
+    """Checks `mine(lengths (b,), t)`: (b, t) bool, the places of texts padded to t tokens on the right where there is a
+    next token to predict."""
+    expected = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]])
+    return _verdict("where there is a next token", np.asarray(mine(np.array([3, 1, 4]), 4)).astype(float), expected)

@@ -39,23 +39,25 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         method: 'full', 'lora' or 'top' (see `models.build`); 'probe' or 'logistic', on frozen features.
         seed: order of batches and random initialisation.
         stop: 'validation' (best accuracy against `labels` on the validation split), 'last', or 'oracle' (best test
-            accuracy; it looks at the test labels). None takes 'validation' for weak labels, as the paper does, and
-            for probes; 'last' for finetuning on ground truth, and where labels know fewer than 20 validation examples.
-            All three are stored; training keeps copies of the trained weights at the other two, in main memory.
+            accuracy; it looks at the test labels). None takes what the task sets for finetuning, 'last' on comparisons;
+            else 'validation' for weak labels, as the paper does, and for probes; 'last' for finetuning on ground truth,
+            and where labels know fewer than 20 validation examples. All three are stored, their weights kept in memory.
         micro_batch: examples in one pass; changes memory and speed, not the result.
         keep_weights: also store the trained tensors.
         label_own: also predict the examples trained on, for `Fit.label(split, own=True)`.
-        recipe: fields of `Recipe` that differ from `METHODS[method]`.
+        recipe: fields of `Recipe` that differ from `METHODS[method]` and from what the task sets for finetuning.
     Raises:
         UnknownName, ValueError: a name or value that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
     """
+    if split.task is None:
+        raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
+    if method not in PROBES:
+        recipe, stop = split.task.recipe | recipe, stop or split.task.stop
     checkpoint, settings = resolve(model), settings_of(method, recipe)
     args = losses.loss_args(loss, loss_args)
     if method == "logistic" and loss != "xent":
         raise ValueError(f"method 'logistic' finds the optimum of cross-entropy; loss {loss!r} needs method 'probe'")
-    if split.task is None:
-        raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
     task, weak = split.task, labels is not None
     labels = labels if weak else SoftLabels.truth(split)
     validation = labels if weak else SoftLabels.truth(task.validation)
@@ -76,11 +78,10 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         settings = replace(settings, curve_test=affordable(settings, len(split), len(task.validation), len(task.test)))
     plan = Plan(checkpoint, split, labels.of(split), validation.at(task.validation.ids[known]) if covered else None,
                 np.flatnonzero(known), method, settings, loss, args, seed, stop if keep_weights else None, label_own)
-    config = {
-        "model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
-        "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "keep_weights": plan.keep_weights,
-        "splits": [s.fingerprint for s in (split, *_evaluated(split, label_own))], "labels": plan.label_fingerprint,
-        "label_own": label_own, "code": [_code(), losses.code(loss)]}
+    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
+              "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "label_own": label_own,
+              "splits": [s.fingerprint for s in (split, *_evaluated(split, label_own))], "keep_weights":
+              plan.keep_weights, "labels": plan.label_fingerprint, "code": [_code(), losses.code(loss)]}
     address = store.address(config)
 
     def make():
@@ -159,7 +160,7 @@ def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np
         return [FeatureInputs(states[span], split.arity) for span in spans], {"mean": mean, "std": std}
     if plan.method == "top":
         states = activations.trunk(checkpoint, max(0, checkpoint.layers - settings.top_layers), join(parts))
-        return [TrunkInputs(states[span], split.arity) for span in spans], {}
+        return [TrunkInputs(states[span], part) for span, part in zip(spans, parts)], {}
     if plan.method == "lora":
         return [TokenInputs(part) for part in parts], {}
     used = np.unique(np.concatenate(join(parts).ids))

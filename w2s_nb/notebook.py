@@ -18,9 +18,10 @@ from .data import load_task
 from .models import ensure, resolve
 from .recipes import METHODS, PROBES
 from .registry import LOSSES, TASKS, UnknownName
-from .studies import Chain, run_chain
+from .studies import Chain, run_chain, run_generative
 
-_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1}
+_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1,
+          "n_asked": 2}
 
 
 @dataclass
@@ -61,6 +62,11 @@ class Run:
         """`run_saliency` on the notebook's parameters."""
         p = self.parameters
         return run_saliency(p["task"], p["weak"], p["strong"], **self._sizes() | more)
+
+    def generative(self, **more) -> dict[str, Arms]:
+        """`run_generative` on the notebook's parameters."""
+        p = self.parameters
+        return run_generative(p["task"], p["weak"], p["strong"], **self._sizes() | more)
 
     def _sizes(self) -> dict:
         p = self.parameters
@@ -114,16 +120,21 @@ def setup(notebook: str, **parameters) -> Run:
         if value < least or least == 2 and value % 2:
             raise ValueError(f"{name} = {value}; expected {'an even' if least == 2 else 'a'} number from {least}")
     for name, kind, known in (("task", "task", TASKS), ("tasks", "task", TASKS), ("method", "method", METHODS),
-                              ("weak_method", "method", METHODS), ("losses", "loss", LOSSES), ("loss", "loss", LOSSES)):
+                              ("weak_method", "method", METHODS), ("finetuning", "method", METHODS),
+                              ("lm_method", "method", METHODS), ("losses", "loss", LOSSES), ("loss", "loss", LOSSES)):
         for given in names(parameters.get(name, "")):
-            if given not in known:
+            if given.partition("@")[0] not in known:
                 raise UnknownName(kind, given, known)
-    if "top_layers" in parameters and parameters["method"] in PROBES:
-        raise ValueError(f"method {parameters['method']!r} finetunes nothing; {notebook} expects full, lora or top")
+            if kind == "task":
+                TASKS[given]  # its option too
+    finetuning = [name for name in ("finetuning", "lm_method") if name in parameters]
+    for name in finetuning or ["method"] * ("top_layers" in parameters):
+        if parameters[name] in PROBES:
+            raise ValueError(f"{name} {parameters[name]!r} finetunes nothing; {notebook} expects full, lora or top")
     for given in names(parameters.get("more_shots", "")):
         if not given.isdigit():
             raise ValueError(f"more_shots has {given!r}; expected whole numbers from 0, with commas")
-    for name in ("weak", "between", "strong", "supervisors"):
+    for name in ("weak", "between", "strong", "supervisors", "asked"):
         for given in names(parameters.get(name, "")):
             ensure(resolve(given))
     _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)

@@ -136,12 +136,11 @@ def scores(checkpoint, head: list[int], questions: list[list[int]], answers: lis
     ids = [np.array([*shared, *questions[i], *begun], dtype=np.int32) for i, *begun in rows]
     inputs = TokenInputs(Tokens(tuple(ids), np.zeros(len(ids), dtype=bool), ("",) * len(ids), 1))
     kept = _head_cache(lm, head) if reuse and head else []
-    inputs.lengths = inputs.lengths + len(head) * bool(kept)
     vocabulary = sorted({token for answer in answers for token in answer})
     column = [[vocabulary.index(token) for token in answer] for answer in answers]
     found, where = np.empty((len(questions), len(answers))), list(rows.items())
     with progress(total=len(ids), desc=f"prompts to {checkpoint.name}", unit="prompt") as bar:
-        for batch in inputs.by_length(MAX_TOKENS):
+        for batch in inputs.by_length(MAX_TOKENS, beside=len(head) if kept else 0):
             hidden, parts = _hidden(lm, inputs.batch(batch), kept), [where[row] for row in batch]
             ends = [slice(len(ids[row]) - len(asked), len(ids[row])) for row, (asked, _) in zip(batch, parts)]
             answered = torch.cat([states[end] for states, end in zip(hidden, ends)])  # where each token is predicted

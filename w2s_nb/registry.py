@@ -19,7 +19,10 @@ class UnknownName(KeyError, ValueError):
 
 
 class Registry(Mapping):
-    """A read-only mapping name -> object, filled by `register`."""
+    """A read-only mapping name -> object, filled by `register`.
+
+    `name@option` is the object narrowed by its method `at`, such as the task `anthropic_hh@helpful-base`.
+    """
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -31,9 +34,11 @@ class Registry(Mapping):
         return entry
 
     def __getitem__(self, name: str):
-        if name not in self._entries:
+        base, at, option = str(name).partition("@")
+        entry = self._entries.get(base)
+        if entry is None or at and not hasattr(entry, "at"):
             raise UnknownName(self.kind, str(name), self._entries)
-        return self._entries[name]
+        return entry.at(option) if at else entry
 
     def __contains__(self, name) -> bool:
         return name in self._entries

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import datasets
+from huggingface_hub import HfApi
 
 from .config import data_dir
 from .tasks import Hub, TaskSpec
@@ -34,16 +35,20 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
         return {"train": _from_hub(spec.source, spec.source.train), "test": _from_hub(spec.source, spec.source.test)}
     except Exception as error:  # the hub's and datasets' errors share no base class; each one ends here
         raise DataUnavailable(
-            f"task {spec.name!r}: dataset {spec.source.id} (revision {spec.source.revision}) is not in the local "
+            f"task {spec.name!r}: dataset {spec.source.id} (revision {spec.source.revision or 'main'}) is not in the local "
             f"cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
             f"{spec.source.train}.parquet and {spec.source.test}.parquet (or .jsonl.gz, in the hub's own columns) "
-            f"into $W2S_DATA/{spec.name}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on a machine with "
-            f"network; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets.") from error
+            f"into $W2S_DATA/{spec.name.replace('@', '/')}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on a "
+            f"machine with network; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets, "
+            f"snippet_preferences.") from error
 
 
 def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
-    """{split: files} below `$W2S_DATA/<task>`, also one folder a part deep; only splits that carry labels."""
-    root = data_dir() and data_dir() / spec.name
+    """{split: files} below `$W2S_DATA/<task>`, or its part's folder there; only splits that carry labels."""
+    base, narrowed, option = spec.name.partition("@")
+    root = data_dir() and data_dir() / base
+    if root and narrowed and isinstance(spec.source, Hub):
+        root /= option
     if not root or not root.is_dir():
         return {}
     labelled = {spec.source.train, spec.source.test} if isinstance(spec.source, Hub) else None
@@ -77,10 +82,10 @@ def _from_hub(hub: Hub, split: str) -> list[dict]:
     def load(**where):
         return datasets.load_dataset(hub.id, split=split, streaming=hub.limit is not None, **where)
 
-    rows: list[dict] = []
+    rows, revision = [], hub.revision or HfApi().dataset_info(hub.id, timeout=10).sha
     for part in hub.parts or (None,):
         try:
-            loaded = load(revision=hub.revision, data_dir=part)
+            loaded = load(revision=revision, data_dir=part)
         except RuntimeError as error:
             if _SCRIPT not in str(error):
                 raise

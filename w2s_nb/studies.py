@@ -1,22 +1,25 @@
 """Recipes over the verbs: chains of students, and labels whose errors have a known structure."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from . import metrics
-from .arms import CEILING, WEAK, Labeller
+from .arms import CEILING, WEAK, Arms, Labeller, run_arms
 from .data import Split, Task, load_task
 from .fits import Fit
 from .fitting import fit
-from .labels import COMBINE, ERRORS, SoftLabels, combine, simulate
+from .generative import Tuned
+from .labels import COMBINE, ERRORS, PAIR_ERRORS, SoftLabels, combine, simulate
 from .losses import loss_args as check_loss_args
 from .models import ensure, resolve
 from .registry import UnknownName
 
 DATA = ("same", "fresh")
+LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT = "labels only", "student on text first", "both on text first"
 
 
 def parts_of(split: Split, k: int) -> list[Split]:
@@ -181,14 +184,14 @@ def matched(errors: str, strong: str, **fit_args) -> Labeller:
     """A label set for `run_arms`: the supervisor's accuracy on the student half, errors of another structure.
 
     Args:
-        errors: one of `labels.ERRORS`, or 'own': the supervisor's hard labels.
+        errors: one of `labels.ERRORS` or `labels.PAIR_ERRORS`, or 'own': the supervisor's hard labels.
         strong: model whose confidence 'unconfident' and 'confident' take; it is trained on ground truth of the
             supervisor half, so that its answers for the student half are held out.
         fit_args: of that model, such as method.
     Source: Burns et al. 2023, appendix E.2.
     """
-    if errors not in ("own", *ERRORS):
-        raise UnknownName("error structure", str(errors), ("own", *ERRORS))
+    if errors not in (known := ("own", *ERRORS, *PAIR_ERRORS)):
+        raise UnknownName("error structure", str(errors), known)
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
         own = supervisor.label(task.student).harden()
@@ -199,3 +202,26 @@ def matched(errors: str, strong: str, **fit_args) -> Labeller:
         sure = fit(strong, task.supervisor, seed=task.seed, **fit_args).label(task.student) if asks else None
         return simulate(errors, (task.student, task.validation), accuracy, strong=sure, seed=task.seed)
     return labels
+
+
+def run_generative(task: str, weak: str, strong: str, *, which: Iterable[str] = (LABELS_ONLY, STUDENT_ON_TEXT),
+                   chosen: Labeller | None = None, lm_args: dict | None = None, **arms_args) -> dict[str, Arms]:
+    """Weak-to-strong learning without and with generative finetuning before it.
+
+    The student model learns the texts of the student half, labels unseen, before it becomes student and ceiling; in
+    'both on text first' the supervisor too learns the texts of its half.
+
+    Args:
+        which: of `LABELS_ONLY`, `STUDENT_ON_TEXT` and `BOTH_ON_TEXT`.
+        chosen: (task, None) -> labels that choose the text of each pair that is learned; None learns both.
+        lm_args: of `finetune_lm`, such as {"method": "lora"}.
+        arms_args: of `run_arms`.
+    Source: Burns et al. 2023, section 5.2.2 and figure 18.
+    """
+    for name in (which := list(which)):
+        if name not in (LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT):
+            raise UnknownName("order of learning", str(name), (LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT))
+    tuned = Tuned(strong, "student", chosen, lm_args or {})
+    models = {LABELS_ONLY: (weak, strong), STUDENT_ON_TEXT: (weak, tuned),
+              BOTH_ON_TEXT: (Tuned(weak, "supervisor", None, lm_args or {}), tuned)}
+    return {name: run_arms(task, *models[name], **arms_args) for name in which}

@@ -22,8 +22,8 @@ def autocast():
     return torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16")
 
 
-def _scores(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
-    """(len(rows), 2) logits on the training device."""
+def scores(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
+    """What a module makes of the examples at `rows`, such as logits (len(rows), 2), on the training device."""
     with autocast():
         return net(**{name: tensor.to(device()) for name, tensor in inputs.batch(rows).items()})
 
@@ -61,7 +61,7 @@ def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Te
     """
     targets = targets.to(device())
     if len(rows) <= micro_batch:
-        logits = _scores(net, inputs, rows)
+        logits = scores(net, inputs, rows)
         value = loss(logits, targets).mean()
         value.backward()
         return value.item(), logits.detach()
@@ -69,18 +69,18 @@ def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Te
     if not loss.batchwise:
         total, logits = 0.0, []
         for part in parts:
-            logits.append(_scores(net, inputs, rows[part]))
+            logits.append(scores(net, inputs, rows[part]))
             value = loss(logits[-1], targets[part]).sum() / len(rows)
             value.backward()
             total, logits[-1] = total + value.item(), logits[-1].detach()
         return total, torch.cat(logits)
     with torch.no_grad():
-        logits = torch.cat([_scores(net, inputs, rows[part]) for part in parts])
+        logits = torch.cat([scores(net, inputs, rows[part]) for part in parts])
     logits.requires_grad_()
     value = loss(logits, targets).mean()
     gradient, = torch.autograd.grad(value, logits)
     for part in parts:
-        _scores(net, inputs, rows[part]).backward(gradient[part])
+        scores(net, inputs, rows[part]).backward(gradient[part])
     return value.item(), logits.detach()
 
 
@@ -173,7 +173,7 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     chosen = np.arange(len(inputs)) if chosen is None else chosen
     probs = np.empty((len(chosen), 2), dtype=np.float32)
     for rows in inputs.by_length(MAX_TOKENS.get(device().type, 4096), chosen):
-        probs[rows] = _scores(net, inputs, chosen[rows]).softmax(dim=1).cpu().numpy()
+        probs[rows] = scores(net, inputs, chosen[rows]).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
         bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{bad} of {len(probs)} predictions are not finite; lower lr")

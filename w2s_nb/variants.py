@@ -12,6 +12,20 @@ from .tasks import Example
 OPINION = "I think this is {label}. What do you think?"
 
 
+def swapped(split: Split) -> Split:
+    """The pairs of a split turned round: first text second, and the other class right. Ids are those of the new pairs.
+
+    Raises:
+        ValueError: examples of one text.
+    """
+    if split.arity != 2:
+        raise ValueError(f"{split!r} has one text an example; there is nothing to turn round")
+    texts, label = tuple(pair[::-1] for pair in split.texts), 1 - split.hard_label
+    name = split.task.name if split.task else ""
+    ids = np.array([example_id(name, Example(pair, int(y))) for pair, y in zip(texts, label)])
+    return replace(split, ids=ids, texts=texts, hard_label=label)
+
+
 def with_opinion(task: Task, weak: Fit, *, template: str = OPINION,
                  words: tuple[str, str] = ("incorrect", "correct")) -> Task:
     """The task with the supervisor's hard label written at the end of every text of student, validation and test.
@@ -39,4 +53,4 @@ def with_opinion(task: Task, weak: Fit, *, template: str = OPINION,
 
     name = f"{task.name}, opinion"
     return Task(name, task.seed, task.max_len + 2 * len(template.split()), replace(task.supervisor),
-                told(task.student), told(task.validation), told(task.test), task.counts)
+                told(task.student), told(task.validation), told(task.test), task.counts, task.recipe, task.stop)

@@ -1,5 +1,5 @@
 """Soft labels: what everything is trained on, whoever gave them."""
-from .made import COMBINE, ERRORS, combine, simulate
+from .made import COMBINE, ERRORS, PAIR_ERRORS, combine, simulate
 from .soft import SoftLabels
 
-__all__ = ["COMBINE", "ERRORS", "SoftLabels", "combine", "simulate"]
+__all__ = ["COMBINE", "ERRORS", "PAIR_ERRORS", "SoftLabels", "combine", "simulate"]

@@ -10,6 +10,7 @@ from ..registry import UnknownName
 from .soft import SoftLabels
 
 ERRORS = ("random", "longest", "shortest", "unconfident", "confident")
+PAIR_ERRORS = ("longer",)  # of comparisons only
 COMBINE = ("mean", "majority", "weighted")
 
 
@@ -23,10 +24,12 @@ def simulate(errors: str, splits: Split | Sequence[Split], accuracy: float, *, s
     - longest, shortest: the texts with the most, or fewest, characters (both texts of a pair counted);
     - unconfident: where a strong model trained on ground truth is least sure of the truth: it gives it the least
       probability in (1/2, 1] first, then what it gets wrong;
-    - confident: where that model is right, and most sure.
+    - confident: where that model is right, and most sure;
+    - longer: pairs whose better text has fewer characters, drawn with the seed, so that every error is for the longer
+      text; then, where there are not enough, any others.
 
     Args:
-        errors: one of `ERRORS`.
+        errors: one of `ERRORS`, or for comparisons of `PAIR_ERRORS`.
         splits: a split or several, such as the student half and the validation split that early stopping needs.
         accuracy: of the labels, in [0, 1].
         strong: labels by a strong model trained on ground truth of *other* examples; 'unconfident' and 'confident'
@@ -34,12 +37,12 @@ def simulate(errors: str, splits: Split | Sequence[Split], accuracy: float, *, s
         seed: of 'random', and of ties.
     Raises:
         UnknownName: no such structure; lists what exists.
-        ValueError: accuracy out of range; `strong` missing, or without an example of the splits; more errors asked for
-            than there are examples that 'confident' may choose.
-    Source: Burns et al. 2023, appendix E.2.
+        ValueError: accuracy out of range; `strong` missing, or without an example of the splits; 'longer' of examples
+            with one text; more errors asked for than there are examples that 'confident' may choose.
+    Source: Burns et al. 2023, appendix E.2, but for 'longer', which is ours.
     """
-    if errors not in ERRORS:
-        raise UnknownName("error structure", str(errors), ERRORS)
+    if errors not in (*ERRORS, *PAIR_ERRORS):
+        raise UnknownName("error structure", str(errors), (*ERRORS, *PAIR_ERRORS))
     if not 0 <= accuracy <= 1:
         raise ValueError(f"accuracy {accuracy!r}; expected a share in [0, 1]")
     if errors in ("unconfident", "confident") and strong is None:
@@ -47,6 +50,8 @@ def simulate(errors: str, splits: Split | Sequence[Split], accuracy: float, *, s
                          f"other examples than these")
     splits, rng, hard = [splits] if isinstance(splits, Split) else list(splits), np.random.default_rng(seed), []
     for split in splits:
+        if errors in PAIR_ERRORS and split.arity != 2:
+            raise ValueError(f"errors {errors!r} are of comparisons; {split.name!r} has one text an example")
         wrong = round((1 - accuracy) * len(split))
         first = np.lexsort((rng.random(len(split)), _order(errors, split, strong)))
         if errors == "confident" and wrong > (right := int(_right(strong, split).sum())):
@@ -60,9 +65,11 @@ def simulate(errors: str, splits: Split | Sequence[Split], accuracy: float, *, s
 
 def _order(errors: str, split: Split, strong: SoftLabels | None) -> np.ndarray:
     """(n,) what sorts the examples, those to be got wrong first."""
-    length = np.array([sum(map(len, texts)) for texts in split.texts])
     if errors == "random":
         return np.zeros(len(split))
+    if errors == "longer":
+        return (split.longer != 1 - 2 * split.hard_label).astype(int)
+    length = np.array([sum(map(len, texts)) for texts in split.texts])
     if errors in ("longest", "shortest"):
         return -length if errors == "longest" else length
     on_truth = strong.of(split)[np.arange(len(split)), split.hard_label]

@@ -55,7 +55,8 @@ def put_trained(lm: nn.Module, tensors: dict[str, torch.Tensor], method: str, re
     """Puts a fit's trained tensors into the language model that it started from; the head is left out.
 
     Args:
-        tensors: as `Fit.weights()` has them; with `vocabulary` (u,), embedding rows are those of these ids alone.
+        tensors: as `Fit.weights()` has them: those of the body, and of an unembedding that was trained untied; with
+            `vocabulary` (u,), embedding rows are those of these ids alone.
         method, recipe: of the fit, as its record has them. Adapters are merged into the weights.
     """
     body = lm.base_model
@@ -65,6 +66,8 @@ def put_trained(lm: nn.Module, tensors: dict[str, torch.Tensor], method: str, re
     table, named = body.get_input_embeddings().weight, dict(adapted.named_parameters())
     for name, tensor in tensors.items():
         part, _, name = name.partition(".")
+        if part == "unembedding":
+            getattr(lm.get_output_embeddings(), name).copy_(tensor)
         if part != "body":
             continue
         if below and name.startswith(blocks_name(body) + "."):

@@ -23,22 +23,26 @@ class Classifier(nn.Module):
         super().__init__()
         self.body, self.head = body, head
 
-    def forward(self, attention_mask=None, *, features=None, **inputs) -> torch.Tensor:
+    def forward(self, attention_mask=None, *, features=None, position_ids=None, ends=None, **inputs) -> torch.Tensor:
         """Scores examples.
 
         Args:
-            attention_mask: (b * k, t), 1 on real tokens; padding may be left or right.
+            attention_mask: (b, t), 1 on real tokens; padding may be left or right. Of pairs (b, 1, t, t), True where a
+                token may look.
             features: (b * k, d), pooled already (method `probe`); nothing else is then given.
-            inputs: `input_ids` (b * k, t), or `inputs_embeds` (b * k, t, d).
+            position_ids: (b, t); None counts real tokens.
+            ends: (b, 2), the last tokens of a pair's texts; None takes the last real token.
+            inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
             (b, 2) float32, unnormalised.
         """
         if features is None:
-            position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
+            if ends is None:
+                position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
+                ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
             hidden = self.body(attention_mask=attention_mask, position_ids=position_ids, use_cache=False,
                                **inputs).last_hidden_state
-            last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)  # last real token, not last id
-            features = hidden[torch.arange(len(hidden), device=hidden.device), last]
+            features = hidden[torch.arange(len(hidden), device=hidden.device)[:, None], ends].flatten(0, 1)
         with torch.autocast(features.device.type, enabled=False):  # bf16 would merge scores of neighbouring examples
             return self.head(features.float()).view(-1, 2)
 
@@ -47,7 +51,7 @@ def probe(width: int, arity: int) -> Classifier:
     """A linear head alone, at zero, for features (b * k, width) pooled already."""
     head = nn.Linear(width, 2 // arity, bias=True)
     nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    nn.init.zeros_(head.bias).requires_grad_(arity == 1)  # it cancels between the two texts of a pair
     return Classifier(None, head)
 
 
@@ -68,25 +72,30 @@ def head_for(lm: nn.Module, arity: int, init: str, label_tokens: list[int]) -> n
     return head
 
 
-def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, top_layers: int = 4,
-          lora_rank: int = 8, device: torch.device) -> Classifier:
-    """The module that a method trains, on its device.
+def trainable(checkpoint: Checkpoint, method: str, *, top_layers: int, lora_rank: int,
+              device: torch.device) -> tuple[nn.Module, nn.Module]:
+    """A checkpoint's language model, on the CPU, and its body as a method trains it.
 
     Args:
-        method: 'full' (every weight), 'lora' (peft adapters on all linear layers, and the head; the
-            frozen weights in bf16 on CUDA), 'top' (the last
-            `top_layers` blocks, final norm and head, fed with `inputs_embeds` from the frozen trunk).
+        method: 'full' (every weight), 'lora' (peft adapters on all linear layers; the frozen weights in bf16 on CUDA),
+            'top' (the last `top_layers` blocks and final norm, fed with `inputs_embeds` from the frozen trunk).
     """
     frozen_in_bf16 = method == "lora" and device.type == "cuda"
     lm = load_lm(checkpoint, torch.bfloat16 if frozen_in_bf16 else torch.float32)
-    label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
     body = lm.base_model
-    head = head_for(lm, arity, head_init, label_tokens)
     if method == "lora":
         body = with_adapters(body, lora_rank)
     elif method == "top":
         keep_top(body, top_layers)
-    return Classifier(body, head).to(device)
+    return lm, body
+
+
+def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, top_layers: int = 4,
+          lora_rank: int = 8, device: torch.device) -> Classifier:
+    """The module that a method trains, on its device: the body of `trainable`, and a head."""
+    lm, body = trainable(checkpoint, method, top_layers=top_layers, lora_rank=lora_rank, device=device)
+    label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
+    return Classifier(body, head_for(lm, arity, head_init, label_tokens)).to(device)
 
 
 def compact_embedding(model: Classifier, used: torch.Tensor) -> None:

@@ -3,7 +3,8 @@ from .base import COLOURS, colour, use_renderer
 from .baselines import by_depth, by_shots, by_task
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
+from .preferences import length_bias, perplexity
 from .results import accuracy, ladder, lines, pgr
 
 __all__ = ["COLOURS", "accuracy", "agreement", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow", "gain",
-           "ladder", "lines", "pgr", "quality_by_confidence", "reliability", "training_curves", "use_renderer"]
+           "ladder", "length_bias", "lines", "perplexity", "pgr", "quality_by_confidence", "reliability", "training_curves", "use_renderer"]

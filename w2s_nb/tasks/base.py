@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from ..registry import TASKS
+from ..registry import TASKS, UnknownName
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class Hub:
     """A dataset on the Hugging Face hub, at one commit, with the splits that carry labels.
 
     Attributes:
+        revision: a commit; None takes the one that `main` is at when the rows are first asked for.
         parts: `data_dir` folders to be joined, or () for the whole repository.
         limit: rows streamed of each split, for sets too large to fetch whole; None fetches all.
     """
 
     id: str
-    revision: str
+    revision: str | None
     train: str = "train"
     test: str = "test"
     parts: tuple[str, ...] = ()
@@ -71,6 +72,9 @@ class TaskSpec:
         max_len: tokens kept of a text by default, counted from its end.
         about: first line of the formatter's docstring.
         prompt: how an example is put to a language model.
+        recipe: fields of a finetuning recipe that this task sets; probes keep their own.
+        stop: the checkpoint that finetuning on this task takes; "" leaves it to the labels.
+        option: text -> the source that it narrows the task to, or None.
     """
 
     name: str
@@ -80,18 +84,38 @@ class TaskSpec:
     max_len: int
     about: str
     prompt: Prompt
+    recipe: dict = field(default_factory=dict, hash=False)
+    stop: str = ""
+    option: Callable[[str], Callable] | None = None
+
+    def at(self, option: str) -> TaskSpec:
+        """The task narrowed: to one of its hub dataset's parts, or as its own `option` says.
+
+        Raises:
+            UnknownName, ValueError: no such part or option.
+        """
+        parts = self.source.parts if isinstance(self.source, Hub) else ()
+        if parts and option not in parts:
+            raise UnknownName(f"part of {self.name}", option, parts)
+        if not parts and self.option is None:
+            raise ValueError(f"{self.name}@{option}: the task {self.name} has no options")
+        source = replace(self.source, parts=(option,)) if parts else self.option(option)
+        return replace(self, name=f"{self.name}@{option}", source=source)
 
 
-def register_task(name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None):
+def register_task(name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None,
+                  recipe: dict | None = None, stop: str = "", option: Callable[[str], Callable] | None = None):
     """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder.
 
     Args:
         prompt: how an example is put to a language model; None asks the question that the formatter's docstring begins
             with, to be answered with yes or no, or for a pair with B or A.
+        recipe, stop, option: as in `TaskSpec`.
     """
     def decorate(examples):
         about = (examples.__doc__ or "").strip().split("\n")[0]
-        TASKS.register(name, TaskSpec(name, source, examples, arity, max_len, about, prompt or _asking(about, arity)))
+        TASKS.register(name, TaskSpec(name, source, examples, arity, max_len, about, prompt or _asking(about, arity),
+                                      recipe or {}, stop, option))
         return examples
     return decorate
 
@@ -102,6 +126,13 @@ def _asking(about: str, arity: int) -> Prompt:
         instruction, template = f"{question} Answer A for the first, B for the second.", "A: {0}\n\nB: {1}\n\nAnswer:"
         return Prompt(template, ("A", "B"), instruction)
     return Prompt("{0}\nAnswer:", ("no", "yes"), f"{question} Answer yes or no.")
+
+
+def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
+    """A pair of texts of which people preferred one; which stands second is drawn by the pair's own hash."""
+    if chosen != rejected:
+        label = draw(2, chosen, rejected)
+        yield Example((rejected, chosen) if label else (chosen, rejected), label, keys)
 
 
 def draw(options: int, *key: str) -> int:

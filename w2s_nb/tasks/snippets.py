@@ -5,8 +5,9 @@ import math
 import string
 
 from ..assets import fetch
-from .base import Example, Prompt, register_task
+from .base import Example, Prompt, comparison, draw, register_task
 
+MOVIES = "movieReviewSnippets_GroundTruth.txt"
 MIN_RATING = 0.5  # of 4; nearer to zero, raters found no sentiment or disagreed on its sign
 
 
@@ -49,8 +50,46 @@ def lexicon_score(*texts: str) -> float:
 
 
 for _name, _asset, _what in [("amazon_snippets", "amazonReviewSnippets_GroundTruth.txt", "Product review"),
-                             ("movie_snippets", "movieReviewSnippets_GroundTruth.txt", "Film review"),
+                             ("movie_snippets", MOVIES, "Film review"),
                              ("tweet_snippets", "tweets_GroundTruth.txt", "Tweet")]:
     register_task(_name, functools.partial(rated, _asset), max_len=64, prompt=Prompt(
         f"{_what}: {{0}}\nSentiment:", ("negative", "positive"),
         f"Classify the sentiment of each {_what.lower()} as positive or negative."))(sentiment)
+
+
+@functools.cache
+def rated_apart(gap: str) -> functools.partial:
+    """Source of pairs of film snippets whose ratings lie at least `gap` apart, of [-4, 4]; no snippet is in two.
+
+    Raises:
+        ValueError: a gap that is no number in (0, 8).
+    """
+    try:
+        if not 0 < float(gap) < 8:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"snippet_preferences@{gap}: expected a gap between two ratings, a number in (0, 8)") from None
+    return functools.partial(_pairs, float(gap))
+
+
+def _pairs(gap: float) -> dict[str, list[dict]]:
+    """Rows {better, worse, gap}: each snippet with the first before it, in a hash's order, that is apart enough."""
+    rows, waiting, pairs = {row["text"]: row for row in rated(MOVIES)["all"]}, [], []
+    for row in sorted(rows.values(), key=lambda row: draw(2**64, row["text"])):
+        other = next((w for w in waiting if abs(w["rating"] - row["rating"]) >= gap), None)
+        if other is None:
+            waiting.append(row)
+        else:
+            waiting.remove(other)
+            worse, better = sorted((row, other), key=lambda row: row["rating"])
+            pairs.append({"better": better["text"], "worse": worse["text"], "gap": better["rating"] - worse["rating"]})
+    return {"all": pairs}
+
+
+# a hundredth of the paper's comparisons would make a handful of batches of 220: batches and epochs are those of NLP
+@register_task("snippet_preferences", max_len=64, arity=2, stop="last", source=rated_apart("1"), option=rated_apart,
+               prompt=Prompt("Review A: {0}\nReview B: {1}\nMore favourable:", ("A", "B"),
+                             "Of two sentences from film reviews, name the more favourable one: A or B."))
+def snippet_preferences(row):
+    """Did people rate the second snippet higher? By at least 1 of 8 points; `snippet_preferences@2` asks for 2."""
+    yield from comparison(row["better"], row["worse"])

@@ -1,0 +1,156 @@
+"""Generative finetuning: what is learned, from which texts, and that labels play no part in it."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import w2s_nb as w2s
+from w2s_nb import generative, models, training
+from w2s_nb.arms import CEILING, WEAK
+from w2s_nb.generative import LanguageModel, Tuned, finetune_lm, perplexity
+from w2s_nb.inputs import TokenInputs
+from w2s_nb.registry import UnknownName
+from w2s_nb.studies import BOTH_ON_TEXT, LABELS_ONLY, STUDENT_ON_TEXT
+from tests.test_models import TEXTS, tokens
+
+QUICK = dict(lr=3e-3, epochs=3, batch_size=16, held_out=40)
+
+
+def reference(lm, ids) -> float:
+    """Nats of all tokens of a text but the first, by transformers' own loss."""
+    ids = torch.tensor([list(map(int, ids))])
+    return float(lm(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1) if ids.shape[1] > 1 else 0.0
+
+
+def language_model(path):
+    lm = models.load_lm(models.settle(models.resolve(path)))
+    return lm, LanguageModel(lm.base_model, lm.get_output_embeddings())
+
+
+@torch.no_grad()
+def test_nats_are_transformers_own_over_real_tokens_only(any_tiny):
+    """A text of one token has nothing to predict; the padding's id, 0, is a word inside a text."""
+    lm, net = language_model(any_tiny)
+    inputs = generative._Texts(TokenInputs(tokens(TEXTS)), tokens(TEXTS).ids)
+    together = net(**inputs.batch(range(5)))
+    np.testing.assert_allclose(together[:, 0], [reference(lm, ids) for ids in TEXTS], rtol=1e-4, atol=1e-4)
+    assert together[:, 1].tolist() == [len(ids) - 1 for ids in TEXTS]
+    torch.testing.assert_close(net(**inputs.batch([4, 1])), together[[4, 1]], atol=1e-4, rtol=1e-4)
+
+
+def test_micro_batches_train_alike(tiny, words):
+    """The loss of a batch is over its tokens, however they are cut into passes."""
+    checkpoint = models.settle(models.resolve(tiny))
+    settings = replace(w2s.METHODS["full"], epochs=1, batch_size=16, lr=3e-4, max_len=16)
+    parts = [generative.tokenize(generative._texts(s), checkpoint, 16) for s in (words.student, words.test)]
+    whole, cut = (generative._train(checkpoint, "full", settings, parts, 0, micro) for micro in (16, 3))
+    for name, tensor in whole[-1].items():
+        torch.testing.assert_close(cut[-1][name], tensor, atol=1e-4, rtol=1e-3, msg=name)
+    np.testing.assert_allclose(cut[2].train_loss, whole[2].train_loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "top"])
+def test_the_named_model_is_the_one_that_was_trained(method, any_tiny, words):
+    """Its perplexity by transformers is the recorded one, unembedding included, and lower than before."""
+    fit = finetune_lm(any_tiny, words.student, method=method, top_layers=2, **QUICK)
+    rows = np.sort(np.random.default_rng(0).permutation(len(words.test))[:40])
+    for name, side in ((any_tiny, "before"), (fit.name, "after")):
+        checkpoint = models.settle(models.resolve(name))
+        lm = models.load_lm(checkpoint)
+        ids = generative.tokenize(generative._texts(words.test.take(rows)), checkpoint, 16).ids
+        with torch.no_grad():
+            nats = [reference(lm, text) for text in ids]
+        np.testing.assert_allclose(fit.held_out[side], nats, rtol=2e-3, atol=2e-3)
+    found = perplexity([fit])
+    assert found["after / before"].high < 1
+    expected = np.exp(fit.held_out.after.sum() / fit.held_out.tokens.sum())
+    assert found["after"].value == pytest.approx(expected) == pytest.approx(fit.record["metrics"]["perplexity_after"])
+    assert found["after"].value / found["before"].value == pytest.approx(found["after / before"].value)
+    assert fit.curve.train_loss.iloc[-1] < fit.curve.train_loss.iloc[0]
+
+
+def test_a_student_starts_from_what_it_read(words, tiny):
+    """Features, probes and further finetuning of the named model see its trained weights, above the same trunk."""
+    fit = finetune_lm(tiny, words.student, method="top", top_layers=2, **QUICK)
+    before, after = (w2s.features(name, words.test, dtype="float32") for name in (tiny, fit.name))
+    np.testing.assert_allclose(after[2], before[2], atol=1e-5)
+    assert np.abs(after[3] - before[3]).max() > 0.05
+    student = w2s.fit(fit.name, words.student, method="top", top_layers=2, head_init="zero", lr=1e-9, head_lr=1e-9,
+                      keep_weights=True)
+    np.testing.assert_allclose(w2s.features(student.name, words.test, dtype="float32")[4], after[4], atol=1e-4)
+
+
+def test_labels_play_no_part_and_two_runs_are_one(words, tiny, monkeypatch):
+    fit = finetune_lm(tiny, words.student, **QUICK)
+    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained twice"))
+    flipped = replace(words.student, hard_label=1 - words.student.hard_label)
+    assert finetune_lm(tiny, flipped, **QUICK).address == fit.address
+    row = w2s.results().set_index("address").loc[fit.address]
+    assert (row.loss, row.n_train, row.labels) == ("language model", 96, "")
+    assert row.perplexity_after == fit.record["metrics"]["perplexity_after"]
+
+
+def test_both_texts_of_a_pair_or_the_chosen_one(words, tiny):
+    pairs = w2s.load_task("word_pairs", n_train=40, n_val=20, n_test=20)
+    truth = w2s.SoftLabels.truth(pairs.student)
+    both, better = generative._texts(pairs.student), generative._texts(pairs.student, truth.hard)
+    assert both.texts == tuple((t,) for pair in pairs.student.texts for t in pair)
+    assert all(text.endswith("w1") for text, in better.texts) and len(better) == 40
+    fits = [finetune_lm(tiny, pairs.student, chosen=chosen, **QUICK) for chosen in (None, truth)]
+    assert fits[0].address != fits[1].address and fits[1].record["summary"]["labels"] == "ground truth"
+    with pytest.raises(ValueError, match="one text an example"):
+        finetune_lm(tiny, words.student, chosen=w2s.SoftLabels.truth(words.student))
+
+
+@pytest.mark.parametrize("change, error, says", [
+    (dict(model="gpt3"), UnknownName, "gpt2"), (dict(method="probe"), ValueError, "full, lora or top"),
+    (dict(method="ful"), UnknownName, "Near: full"), (dict(epoch=1), TypeError, "epochs"),
+    (dict(held_out=0), ValueError, "from 2"), (dict(held_out=True), ValueError, "from 2")])
+def test_wrong_input_is_refused_before_a_model_is_loaded(change, error, says, words, tiny, monkeypatch):
+    monkeypatch.setattr(generative, "trainable", lambda *a, **k: pytest.fail("a model was loaded"))
+    with pytest.raises(error, match=says):
+        finetune_lm(**dict(model=tiny, split=words.student) | change)
+    with pytest.raises(UnknownName, match="both on text first"):
+        w2s.run_generative("words", tiny, tiny, which=["both"])
+
+
+def test_who_reads_and_what(words, tiny):
+    """Each reads its own half; the ceiling starts where the student does; a supervisor that did not read is the same."""
+    arms = w2s.run_generative("words", f"{tiny}@2", tiny, which=(LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT),
+                              lm_args=dict(method="top", top_layers=2) | QUICK, method="probe", epochs=20, seeds=2,
+                              n_train=96, n_val=32, n_test=64)
+    for i, task in enumerate(arms[LABELS_ONLY].tasks):
+        models_of = {name: {arm: one.fits[arm][i].record["summary"]["model"] for arm in one.fits}
+                     for name, one in arms.items()}
+        student = Tuned(tiny, "student", None, dict(method="top", top_layers=2) | QUICK).fit(task)
+        supervisor = Tuned(f"{tiny}@2", "supervisor", None, dict(method="top", top_layers=2) | QUICK).fit(task)
+        assert student.record["trained_on"] == task.student.ids.tolist()
+        assert supervisor.record["trained_on"] == task.supervisor.ids.tolist()
+        assert models_of[LABELS_ONLY] == {WEAK: f"{tiny}@2", "student, naive": tiny, CEILING: tiny}
+        assert models_of[STUDENT_ON_TEXT] == {WEAK: f"{tiny}@2", "student, naive": student.name, CEILING: student.name}
+        assert models_of[BOTH_ON_TEXT] == {WEAK: supervisor.name, "student, naive": student.name,
+                                           CEILING: student.name}
+    same = [one.fits[WEAK][0].address for one in arms.values()]
+    assert same[0] == same[1] != same[2]
+    assert arms[STUDENT_ON_TEXT].strong == f"{tiny}, on text"
+
+
+def test_the_difference_of_two_pgrs_is_paired():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(2, size=400)
+
+    def of(accuracy):
+        right = rng.random((2, 400)) < accuracy
+        p1 = np.where(right, truth, 1 - truth)
+        return np.stack([1 - p1, p1], axis=-1)
+
+    weak, ceiling = of(0.6), of(0.9)
+    low, high = of(0.65), of(0.8)
+    from w2s_nb import metrics
+    found = metrics.pgr_difference((weak, high, ceiling), (weak, low, ceiling), truth)
+    apart = metrics.pgr(weak, high, ceiling, truth), metrics.pgr(weak, low, ceiling, truth)
+    assert found.value == pytest.approx(apart[0].value - apart[1].value)
+    assert metrics.pgr_difference((weak, high, ceiling), (weak, high, ceiling), truth).high == 0
+    with pytest.warns(UserWarning, match="not defined"):
+        assert np.isnan(metrics.pgr_difference((ceiling, high, weak), (weak, low, ceiling), truth).value)

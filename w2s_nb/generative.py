@@ -1,0 +1,248 @@
+"""Generative finetuning: a model learns a task's texts as text, without labels, before it is taught (section 5.2.2)."""
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from . import activations, metrics, store, training
+from . import inputs as inputs_module
+from .config import device, precision
+from .data import Split, Task
+from .inputs import Inputs, Sequences, TokenInputs, TrunkInputs
+from .labels import SoftLabels
+from .models import anatomy, classifier, digest, loading, resolve, settle, trainable
+from .recipes import PROBES, settings_of
+from .tokens import Tokens, tokenize
+
+HELD_OUT = 100  # test examples whose perplexity is measured
+MICRO_TOKENS = 4096  # of a training pass: each has a logit for every word of the vocabulary
+
+
+class LanguageModel(nn.Module):
+    """A body and its unembedding, scoring texts token by token."""
+
+    def __init__(self, body: nn.Module, unembedding: nn.Linear):
+        super().__init__()
+        self.body, self.unembedding = body, unembedding
+        self.head = nn.Identity()  # there is no head with a learning rate of its own
+
+    def forward(self, attention_mask=None, *, targets, **inputs) -> torch.Tensor:
+        """Negative log-likelihoods.
+
+        Args:
+            attention_mask: (b, t), padding on the right.
+            targets: (b, t), the token after each; -1 after a text's last token and on padding.
+            inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
+        Returns:
+            (b, 2) float32: the sum over a text's tokens but the first, nats, and how many they are.
+        """
+        hidden = self.body(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
+        real = targets >= 0
+        nats = F.cross_entropy(self.unembedding(hidden[real]).float(), targets[real], reduction="none")
+        total = torch.zeros(len(targets), device=nats.device).index_add(0, real.nonzero()[:, 0], nats)
+        return torch.stack([total, real.sum(dim=1)], dim=1)
+
+
+class _Texts(Inputs):
+    """Texts, one an example, with the token after each token."""
+
+    def __init__(self, sequences: Sequences, ids: Sequence[np.ndarray]):
+        self.sequences, self.ids, self.lengths = sequences, ids, sequences.lengths
+
+    def batch(self, rows):
+        after = [torch.as_tensor(np.append(self.ids[row][1:], -1), dtype=torch.long) for row in rows]
+        padded = torch.nn.utils.rnn.pad_sequence(after, batch_first=True, padding_value=-1)
+        return self.sequences.batch(rows) | {"targets": padded}
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageFit:
+    """A language model finetuned on texts.
+
+    Attributes:
+        address: where the store keeps it.
+        record: config, summary, metrics, versions, machine, seconds.
+        held_out: a row a test example: id, group, tokens, and the nats of its texts before and after.
+        curve: rows (step, progress, train_loss), the loss in nats a token.
+    """
+
+    address: str
+    record: dict
+    held_out: pd.DataFrame
+    curve: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The finetuned model, wherever a model is named."""
+        return f"fit:{self.address}"
+
+
+def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, method: str = "full", seed: int = 0,
+                held_out: int = HELD_OUT, micro_batch: int | None = None, **recipe) -> LanguageFit:
+    """Finetunes a language model on the texts of a split, or finds that model in the store. Labels play no part.
+
+    The loss of a batch is the sum over its real tokens, each given those before it, over the tokens that a batch has on
+    average: every token of the split counts the same, whatever the batch it is in.
+
+    Args:
+        model: a name that `models.resolve` takes.
+        split: examples; of pairs both texts are learned, as in the paper.
+        chosen: of pairs, learn only the text that these labels prefer.
+        method: 'full' (every weight, a tied or untied unembedding too), 'lora' or 'top' (see `models.trainable`).
+        held_out: test examples whose perplexity is measured before and after.
+        micro_batch: texts in one pass; None takes what `MICRO_TOKENS` allows. Changes memory and speed, not the result.
+        recipe: fields of `Recipe` that differ from `METHODS[method]`; those of heads, labels and stopping play no
+            part. One epoch is the default: the paper states none.
+    Raises:
+        UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is loaded.
+        ModelUnavailable: the weights cannot be had here.
+    Source: Burns et al. 2023, section 5.2.2.
+    """
+    checkpoint, settings = resolve(model), settings_of(method, {"epochs": 1} | recipe)
+    if method in PROBES:
+        raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
+    if split.task is None:
+        raise ValueError("finetune_lm needs a split of load_task(...): perplexity is measured on its test split")
+    if isinstance(held_out, bool) or not isinstance(held_out, int) or held_out < 2:
+        raise ValueError(f"held_out = {held_out!r}; expected a whole number of test examples from 2")
+    if chosen is not None and split.arity != 2:
+        raise ValueError(f"chosen= picks one of two texts; {split.task.name} has one text an example")
+    checkpoint, test = settle(checkpoint), split.task.test
+    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:held_out])
+    settings = replace(settings, lr=settings.lr or checkpoint.lr * (10 if method == "lora" else 1),
+                       max_len=settings.max_len or split.task.max_len)
+    learned = _texts(split, None if chosen is None else (chosen.of(split)[:, 1] >= 0.5).astype(int))
+    parts = [tokenize(s, checkpoint, settings.max_len) for s in (learned, _texts(test.take(rows)))]
+    if max(int(part.lengths.max()) for part in parts) < 2:
+        raise ValueError("texts of one token each; there is nothing to predict")
+    loading.require_context(checkpoint, max(int(part.lengths.max()) for part in parts), "Give a smaller max_len.")
+    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
+              "objective": "language model", "seed": seed, "precision": precision(), "keep_weights": "last",
+              "texts": [hashlib.sha256("".join(part.keys).encode()).hexdigest()[:16] for part in parts],
+              "code": _code()}
+    address = store.address(config)
+
+    def make():
+        before, after, curve, weights = _train(checkpoint, method, settings, parts, seed, micro_batch)
+        nats = pd.DataFrame({"row": np.arange(len(rows)).repeat(test.arity), "tokens": before[:, 1],
+                             "before": before[:, 0], "after": after[:, 0]}).groupby("row").sum()
+        found = nats.assign(split="test", id=test.ids[rows], group=test.group[rows])
+        ppl = {f"perplexity_{side}": float(np.exp(nats[side].sum() / nats.tokens.sum())) for side in ("before", "after")}
+        return {"config": config, "metrics": ppl, "stop": "last", "trained_on": split.ids.tolist(), "summary": {
+            "task": split.task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": method,
+            "loss": "language model", "loss_args": {}, "labels": chosen.source if chosen else "",
+            "labels_address": chosen.address if chosen else "", "label_accuracy": np.nan, "trained_split": split.name,
+            "seed": seed, "n_train": len(split), "n_test": len(rows)}}, found, curve, weights
+
+    return LanguageFit(address, *store.once(address, make))
+
+
+def _texts(split: Split, which: np.ndarray | None = None) -> Split:
+    """Every text of a split as an example of its own; of pairs the first, 0, or the second, 1, where `which` says."""
+    texts = [texts if which is None else (texts[which[i]],) for i, texts in enumerate(split.texts)]
+    alone = tuple((text,) for pair in texts for text in pair)
+    ids = np.array([hashlib.sha256(text.encode()).hexdigest()[:16] for text, in alone])
+    return replace(split, ids=ids, texts=alone, hard_label=np.zeros(len(ids), dtype=np.int64),
+                   group=np.arange(len(ids)))
+
+
+@functools.cache
+def _code() -> str:
+    """Version of the code that decides what a model learns here."""
+    return activations.code() + store.code_version(LanguageModel, _Texts, _train, _nats, training, inputs_module,
+                                                   classifier.trainable, anatomy)
+
+
+def _train(checkpoint, method: str, settings, parts: list[Tokens], seed: int, micro_batch: int | None):
+    """Nats and tokens of the held-out texts before and after (n, 2), the curve, and the trained tensors."""
+    torch.manual_seed(seed)
+    if method == "top":
+        depth = max(0, checkpoint.layers - settings.top_layers)
+        sequences = [TrunkInputs(activations.trunk(checkpoint, depth, part), part) for part in parts]
+    else:
+        sequences = [TokenInputs(part) for part in parts]
+    own, held_out = (_Texts(s, part.ids) for s, part in zip(sequences, parts))
+    lm, body = trainable(checkpoint, method, top_layers=settings.top_layers, lora_rank=settings.lora_rank,
+                         device=device())
+    unembedding = lm.get_output_embeddings()
+    if method != "full":
+        unembedding.requires_grad_(False)
+    net = LanguageModel(body, unembedding).to(device())
+    mean, before = float(np.mean([len(ids) - 1 for ids in parts[0].ids])), _nats(net, held_out)
+    seen, curve = np.zeros(2), []
+
+    def loss(scores, targets, *, progress):
+        seen[:] += scores.detach().sum(dim=0).cpu().numpy()
+        return scores[:, 0] / mean
+
+    def look(step: int, progress: float, train_loss: float) -> None:
+        curve.append({"step": step, "progress": progress, "train_loss": seen[0] / seen[1]})
+        seen[:] = 0
+
+    loss.batchwise, loss.decay = False, None
+    micro_batch = micro_batch or max(1, min(settings.batch_size, MICRO_TOKENS // int(own.lengths.max())))
+    training.train(net, own, np.zeros((len(own), 1)), loss, epochs=settings.epochs, batch_size=settings.batch_size,
+                   lr=settings.lr, head_lr=0.0, weight_decay=settings.weight_decay, warmup=settings.warmup, seed=seed,
+                   evals=settings.evals or 10, evaluate=look, micro_batch=micro_batch,
+                   label=f"{checkpoint.name} on text, seed {seed}")
+    return before, _nats(net, held_out), pd.DataFrame(curve), training.trained(net)
+
+
+@torch.inference_mode()
+def _nats(net: LanguageModel, inputs: _Texts) -> np.ndarray:
+    """(n, 2) float64: nats and tokens of each text."""
+    net.eval()
+    found = np.empty((len(inputs), 2))
+    for rows in inputs.by_length(MICRO_TOKENS):
+        found[rows] = training.scores(net, inputs, rows).cpu().numpy()
+    return found
+
+
+def perplexity(fits: Sequence[LanguageFit]) -> dict[str, metrics.Estimate]:
+    """Perplexity on held-out texts `before` and `after`, and their ratio, `after / before`, paired; of several seeds
+    together, over tokens."""
+    stack = {name: np.stack([f.held_out[name].to_numpy(dtype=float) for f in fits]) for name in (
+        "before", "after", "tokens")}
+    group = fits[0].held_out.group.to_numpy()
+
+    def of(function, *names):
+        return metrics.of_means(lambda *means: np.exp(function(*means)), *(stack[name] for name in names), group=group)
+
+    return {"before": of(np.divide, "before", "tokens"), "after": of(np.divide, "after", "tokens"),
+            "after / before": of(lambda after, before, tokens: (after - before) / tokens, "after", "before", "tokens")}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model that each seed first finetunes on the texts of its own half: for `run_arms`, in the place of a name.
+
+    Attributes:
+        model: a name that `models.resolve` takes.
+        half: 'student' or 'supervisor', the split whose texts are learned.
+        chosen: (task, None) -> labels that choose one text of each pair, such as `taught_by(...)`; None learns both.
+        args: of `finetune_lm`, such as {"method": "lora"}.
+    """
+
+    model: str
+    half: str
+    chosen: Callable[[Task, None], SoftLabels] | None = None
+    args: dict = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.model}, on text"
+
+    def fit(self, task: Task) -> LanguageFit:
+        """The language model of one seed."""
+        chosen = self.chosen(task, None) if self.chosen else None
+        return finetune_lm(self.model, getattr(task, self.half), chosen=chosen, seed=task.seed, **self.args)
+
+    def __call__(self, task: Task) -> str:
+        return self.fit(task).name
