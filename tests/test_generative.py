@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import w2s_nb as w2s
-from w2s_nb import generative, models, training
+from w2s_nb import generative, metrics, models, training
 from w2s_nb.arms import CEILING, WEAK
 from w2s_nb.generative import LanguageModel, Tuned, finetune_lm, perplexity
 from w2s_nb.inputs import TokenInputs
@@ -42,7 +42,7 @@ def test_nats_are_transformers_own_over_real_tokens_only(any_tiny):
 def test_micro_batches_train_alike(tiny, words):
     """The loss of a batch is over its tokens, however they are cut into passes."""
     checkpoint = models.settle(models.resolve(tiny))
-    settings = replace(w2s.METHODS["full"], epochs=1, batch_size=16, lr=3e-4, max_len=16)
+    settings = replace(w2s.METHODS["full"], epochs=1, batch_size=16, lr=3e-4, max_len=16, evals=2)
     parts = [generative.tokenize(generative._texts(s), checkpoint, 16) for s in (words.student, words.test)]
     whole, cut = (generative._train(checkpoint, "full", settings, parts, 0, micro) for micro in (16, 3))
     for name, tensor in whole[-1].items():
@@ -106,7 +106,7 @@ def test_both_texts_of_a_pair_or_the_chosen_one(words, tiny):
 @pytest.mark.parametrize("change, error, says", [
     (dict(model="gpt3"), UnknownName, "gpt2"), (dict(method="probe"), ValueError, "full, lora or top"),
     (dict(method="ful"), UnknownName, "Near: full"), (dict(epoch=1), TypeError, "epochs"),
-    (dict(held_out=0), ValueError, "from 2"), (dict(held_out=True), ValueError, "from 2")])
+    (dict(head_lr=1.0), TypeError, "it takes epochs"), (dict(held_out=0), ValueError, "from 2"), (dict(held_out=True), ValueError, "from 2")])
 def test_wrong_input_is_refused_before_a_model_is_loaded(change, error, says, words, tiny, monkeypatch):
     monkeypatch.setattr(generative, "trainable", lambda *a, **k: pytest.fail("a model was loaded"))
     with pytest.raises(error, match=says):
@@ -116,7 +116,7 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(change, error, says, wo
 
 
 def test_who_reads_and_what(words, tiny):
-    """Each reads its own half; the ceiling starts where the student does; a supervisor that did not read is the same."""
+    """Each reads its own half; the ceiling starts where the student does; who did not read is the same."""
     arms = w2s.run_generative("words", f"{tiny}@2", tiny, which=(LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT),
                               lm_args=dict(method="top", top_layers=2) | QUICK, method="probe", epochs=20, seeds=2,
                               n_train=96, n_val=32, n_test=64)
@@ -128,7 +128,8 @@ def test_who_reads_and_what(words, tiny):
         assert student.record["trained_on"] == task.student.ids.tolist()
         assert supervisor.record["trained_on"] == task.supervisor.ids.tolist()
         assert models_of[LABELS_ONLY] == {WEAK: f"{tiny}@2", "student, naive": tiny, CEILING: tiny}
-        assert models_of[STUDENT_ON_TEXT] == {WEAK: f"{tiny}@2", "student, naive": student.name, CEILING: student.name}
+        assert models_of[STUDENT_ON_TEXT] == {WEAK: f"{tiny}@2", "student, naive": student.name,
+                                              CEILING: student.name}
         assert models_of[BOTH_ON_TEXT] == {WEAK: supervisor.name, "student, naive": student.name,
                                            CEILING: student.name}
     same = [one.fits[WEAK][0].address for one in arms.values()]
@@ -145,9 +146,7 @@ def test_the_difference_of_two_pgrs_is_paired():
         p1 = np.where(right, truth, 1 - truth)
         return np.stack([1 - p1, p1], axis=-1)
 
-    weak, ceiling = of(0.6), of(0.9)
-    low, high = of(0.65), of(0.8)
-    from w2s_nb import metrics
+    weak, ceiling, low, high = map(of, (0.6, 0.9, 0.65, 0.8))
     found = metrics.pgr_difference((weak, high, ceiling), (weak, low, ceiling), truth)
     apart = metrics.pgr(weak, high, ceiling, truth), metrics.pgr(weak, low, ceiling, truth)
     assert found.value == pytest.approx(apart[0].value - apart[1].value)

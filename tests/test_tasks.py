@@ -47,6 +47,72 @@ def test_hh_is_a_pair_and_its_order_is_drawn():
     assert examples[0].keys == ("Human: q0",)
 
 
+def better_of(name, row):
+    """The text that an example calls the better, and the other."""
+    example, = made(name, row)
+    return example.texts[example.label], example.texts[1 - example.label]
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_summaries_follow_their_post_and_the_choice_is_the_better(as_dict):
+    info = dict(id="t3", post="I lost my keys.", title="Keys", subreddit="advice", site=None, article=None)
+    summaries = [dict(text=" first", policy="a", note=""), dict(text=" second", policy="b", note="")]
+    if as_dict:
+        summaries = {key: [s[key] for s in summaries] for key in summaries[0]}
+    for choice, word in ((0, "first"), (1, "second")):
+        row = dict(info=info, summaries=summaries, choice=choice)
+        better, worse = better_of("summarize_from_feedback", row)
+        assert better == f"SUBREDDIT: r/advice\nTITLE: Keys\nPOST: I lost my keys.\n\nTL;DR: {word}" != worse
+        assert made("summarize_from_feedback", row)[0].keys == ("I lost my keys.",)
+    news = info | dict(post=None, title=None, subreddit=None, article="Rain fell.")
+    assert better_of("summarize_from_feedback", dict(info=news, summaries=summaries, choice=0))[0].startswith(
+        "POST: Rain fell.\n\nTL;DR")
+
+
+def test_shp_label_1_says_that_a_was_voted_higher():
+    row = dict(post_id="p", history="Why?", human_ref_A="since", human_ref_B="because", score_A=9, score_B=2)
+    assert better_of("shp", row | {"labels": 1}) == ("POST: Why?\n\nCOMMENT: since", "POST: Why?\n\nCOMMENT: because")
+    assert better_of("shp", row | {"labels": 0})[0].endswith("because")
+
+
+def test_ultrafeedback_takes_the_last_message_and_leaves_out_ties():
+    def messages(reply):
+        return [{"role": "user", "content": "q"}, {"role": "assistant", "content": reply}]
+
+    row = dict(prompt="q", chosen=messages("good"), rejected=messages("bad"), score_chosen=8.0, score_rejected=3.5)
+    assert better_of("ultrafeedback", row) == ("Human: q\n\nAssistant: good", "Human: q\n\nAssistant: bad")
+    assert made("ultrafeedback", row | {"score_chosen": 3.5}) == []
+
+
+def test_a_pair_judged_twice_both_ways_stands_once(monkeypatch):
+    there, back = ([*TASKS["snippet_preferences"].examples(dict(better=b, worse=w))] for b, w in (("x", "y"), ("y", "x")))
+    assert there[0].texts == back[0].texts and there[0].label == 1 - back[0].label
+
+
+def test_dialogues_that_begin_alike_stay_together():
+    start = "\n\nHuman: q\n\nAssistant: a"
+    one, = made("anthropic_hh", dict(chosen=f"{start}1", rejected=f"{start}2"))
+    other, = made("anthropic_hh", dict(chosen=f"{start}1\n\nHuman: more\n\nAssistant: x",
+                                       rejected=f"{start}1\n\nHuman: more\n\nAssistant: y"))
+    assert one.keys == other.keys == ("Human: q",)
+
+
+def test_the_cut_leaves_two_responses_the_same_prompt(tiny):
+    from w2s_nb import models
+    from w2s_nb.tokens import _encode, alike
+
+    tok = models.tokenizer(models.folder(models.resolve(tiny)))
+    prompt = " ".join(f"w{i}" for i in range(20))
+    short, long = f"{prompt} w30", f"{prompt} w31 w32 w33 w34"
+    found = _encode([(short, long)], tok, 10)
+    a, b = np.split(found["ids"], [found["lengths"][0]])
+    assert (len(a), len(b), alike(a, b)) == (7, 10, 6) and found["truncated"].tolist() == [1, 1]
+    apart = _encode([("w5 w6", long)], tok, 10)  # nothing in common: the short one stays whole
+    assert apart["lengths"].tolist() == [2, 10] and apart["truncated"].tolist() == [0, 1]
+    alone = _encode([(long,)], tok, 10)
+    assert alone["ids"].tolist() == b.tolist()
+
+
 def test_boolq_reads_question_and_passage():
     example, = made("boolq", dict(question="is it so", answer=True, passage="It is."))
     assert example.texts == ("Passage: It is.\nQuestion: is it so?",) and example.label == 1

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from . import inputs as inputs_module
 from .config import device, home, precision, progress, write_atomic
 from .inputs import Sequences, TokenInputs, TrunkInputs, Units, paired
-from .models import Checkpoint, anatomy, blocks_name, digest, final_norm, keep_top, load_lm, loading
+from .models import Checkpoint, anatomy, attention_of, blocks_name, digest, final_norm, keep_top, load_lm, loading
 from .store import code_version
 from .tokens import Tokens
 
@@ -138,8 +138,8 @@ def _trunk_places(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> dict[Pa
     if checkpoint.parent and depth <= checkpoint.trunk:
         return _trunk_places(checkpoint.parent, depth, tokens)
     cut = functools.partial(_load, checkpoint.at(max(depth, 1)))
-    return _stored(f"trunk{depth}-{digest(checkpoint)}", tokens, cut, inputs_of, compute, np.concatenate, (depth, depth),
-                   checkpoint.name)
+    return _stored(f"trunk{depth}-{digest(checkpoint)}", tokens, cut, inputs_of, compute, np.concatenate,
+                   (depth, depth), checkpoint.name)
 
 
 def _load(checkpoint: Checkpoint):
@@ -160,8 +160,10 @@ def _run(lm, batch: dict[str, torch.Tensor], keep: Callable, depths: Iterable[in
     watched = [blocks[depth - 1].register_forward_hook(after) if depth else
                blocks[0].register_forward_pre_hook(before, with_kwargs=True) for depth in depths]
     try:
+        longest = int(batch["position_ids"].max()) + 1 if "position_ids" in batch else 0
+        mask = attention_of(body, batch["attention_mask"], longest)
         with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16"):
-            body(**batch, use_cache=False)
+            body(**batch | {"attention_mask": mask}, use_cache=False)
     finally:
         for hook in watched:
             hook.remove()
@@ -174,8 +176,8 @@ def _depths(path: Path) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _stored(kind: str, tokens: Tokens, load: Callable, inputs_of: Callable[[Tokens, Units], Sequences], compute: Callable,
-            pack: Callable, depths: tuple[int, int], name: str) -> dict[Path, tuple[list[int], list[int]]]:
+def _stored(kind: str, tokens: Tokens, load: Callable, inputs_of: Callable[[Tokens, Units], Sequences],
+            compute: Callable, pack: Callable, depths: tuple[int, int], name: str) -> dict[Path, tuple[list[int], list[int]]]:
     """{shard: (positions of texts, their rows in it)}; what no shard has is computed, longest texts first."""
     folder = home() / "activations" / f"{kind}-{precision()}-{code()}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -212,7 +214,9 @@ def _index(folder: Path, depth: int) -> dict[str, tuple[Path, int]]:
 
 @torch.inference_mode()
 def _fill(folder: Path, tokens: Tokens, missing: list[int], lm, inputs_of, compute, pack, depths, name: str) -> None:
-    lm, units = lm.to(device()), paired(tokens, missing, LEAST_SHARED)
+    lm, window = lm.to(device()), getattr(lm.config, "sliding_window", None)
+    alone = bool(window) and max(len(tokens.ids[i]) for i in missing) > window
+    units = paired(tokens, missing, 1.0 if alone else LEAST_SHARED)  # two texts never share all of their tokens
     with progress(total=len(missing), desc=f"activations of {name}", unit="text") as bar:
         while units:
             n = int(np.searchsorted(np.cumsum([len(unit) for unit in units]), SHARD)) + 1

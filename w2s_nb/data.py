@@ -135,6 +135,8 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
             raise ValueError(f"{label} = {n!r}; expected an even whole number from 2, half of it of each class")
     spec = TASKS[name]
     examples, unit, is_test, counts = _prepared(spec, data_dir())
+    if not examples:
+        raise ValueError(f"task {name!r} has no examples: its {counts['rows read']} rows gave none")
     label, group = np.array([e.label for e in examples]), group_ids([(*e.keys, *e.texts) for e in examples])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:

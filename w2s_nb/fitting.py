@@ -39,9 +39,9 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
         method: 'full', 'lora' or 'top' (see `models.build`); 'probe' or 'logistic', on frozen features.
         seed: order of batches and random initialisation.
         stop: 'validation' (best accuracy against `labels` on the validation split), 'last', or 'oracle' (best test
-            accuracy; it looks at the test labels). None takes what the task sets for finetuning, 'last' on comparisons;
-            else 'validation' for weak labels, as the paper does, and for probes; 'last' for finetuning on ground truth,
-            and where labels know fewer than 20 validation examples. All three are stored, their weights kept in memory.
+            accuracy; it looks at the test labels). None takes what the task sets for finetuning; else 'validation' for
+            weak labels, as the paper does, and for probes; 'last' for finetuning on ground truth, and where labels know
+            fewer than 20 validation examples. All three are stored; training keeps their weights in main memory.
         micro_batch: examples in one pass; changes memory and speed, not the result.
         keep_weights: also store the trained tensors.
         label_own: also predict the examples trained on, for `Fit.label(split, own=True)`.
@@ -129,8 +129,8 @@ class Plan:
 def _code() -> str:
     """Version of the code that decides a fit's result."""
     return activations.code() + store.code_version(
-        training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, correct, _evaluated,
-        _inputs, _train, _Checkpoints)
+        training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, tokens.alike, correct,
+        _evaluated, _inputs, _train, _Checkpoints)
 
 
 def _evaluated(split: Split, own: bool) -> list[Split]:

@@ -19,10 +19,11 @@ from .data import Split, Task
 from .inputs import Inputs, Sequences, TokenInputs, TrunkInputs
 from .labels import SoftLabels
 from .models import anatomy, classifier, digest, loading, resolve, settle, trainable
-from .recipes import PROBES, settings_of
+from .recipes import METHODS, PROBES, settings_of
 from .tokens import Tokens, tokenize
 
-HELD_OUT = 100  # test examples whose perplexity is measured
+HELD_OUT = 50  # test examples whose perplexity is measured
+USED = ("epochs", "batch_size", "lr", "weight_decay", "warmup", "evals", "max_len", "top_layers", "lora_rank")
 MICRO_TOKENS = 4096  # of a training pass: each has a logit for every word of the vocabulary
 
 
@@ -68,8 +69,7 @@ class LanguageFit:
     """A language model finetuned on texts.
 
     Attributes:
-        address: where the store keeps it.
-        record: config, summary, metrics, versions, machine, seconds.
+        address, record: as of a `Fit`.
         held_out: a row a test example: id, group, tokens, and the nats of its texts before and after.
         curve: rows (step, progress, train_loss), the loss in nats a token.
     """
@@ -97,16 +97,18 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
         split: examples; of pairs both texts are learned, as in the paper.
         chosen: of pairs, learn only the text that these labels prefer.
         method: 'full' (every weight, a tied or untied unembedding too), 'lora' or 'top' (see `models.trainable`).
-        held_out: test examples whose perplexity is measured before and after.
+        held_out: test examples whose perplexity is measured before and after, and stored with the fit.
         micro_batch: texts in one pass; None takes what `MICRO_TOKENS` allows. Changes memory and speed, not the result.
-        recipe: fields of `Recipe` that differ from `METHODS[method]`; those of heads, labels and stopping play no
-            part. One epoch is the default: the paper states none.
+        recipe: fields of `Recipe` that differ from `METHODS[method]`: of `USED`. One epoch is the default: the paper
+            states none.
     Raises:
         UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 5.2.2.
     """
     checkpoint, settings = resolve(model), settings_of(method, {"epochs": 1} | recipe)
+    if not set(recipe) <= set(USED):
+        raise TypeError(f"finetune_lm got {', '.join(sorted(set(recipe) - set(USED)))}; it takes {', '.join(USED)}")
     if method in PROBES:
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
     if split.task is None:
@@ -118,10 +120,12 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
     checkpoint, test = settle(checkpoint), split.task.test
     rows = np.sort(np.random.default_rng(0).permutation(len(test))[:held_out])
     settings = replace(settings, lr=settings.lr or checkpoint.lr * (10 if method == "lora" else 1),
-                       max_len=settings.max_len or split.task.max_len)
+                       max_len=settings.max_len or split.task.max_len, evals=settings.evals or 10)
+    unused = {"top": "lora_rank", "lora": "top_layers"}.get(method)
+    settings = replace(settings, **{unused: getattr(METHODS[method], unused)} if unused else {})
     learned = _texts(split, None if chosen is None else (chosen.of(split)[:, 1] >= 0.5).astype(int))
     parts = [tokenize(s, checkpoint, settings.max_len) for s in (learned, _texts(test.take(rows)))]
-    if max(int(part.lengths.max()) for part in parts) < 2:
+    if min(int(part.lengths.max()) for part in parts) < 2:
         raise ValueError("texts of one token each; there is nothing to predict")
     loading.require_context(checkpoint, max(int(part.lengths.max()) for part in parts), "Give a smaller max_len.")
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
@@ -135,7 +139,7 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
         nats = pd.DataFrame({"row": np.arange(len(rows)).repeat(test.arity), "tokens": before[:, 1],
                              "before": before[:, 0], "after": after[:, 0]}).groupby("row").sum()
         found = nats.assign(split="test", id=test.ids[rows], group=test.group[rows])
-        ppl = {f"perplexity_{side}": float(np.exp(nats[side].sum() / nats.tokens.sum())) for side in ("before", "after")}
+        ppl = {f"perplexity_{s}": float(np.exp(nats[s].sum() / nats.tokens.sum())) for s in ("before", "after")}
         return {"config": config, "metrics": ppl, "stop": "last", "trained_on": split.ids.tolist(), "summary": {
             "task": split.task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": method,
             "loss": "language model", "loss_args": {}, "labels": chosen.source if chosen else "",
@@ -172,10 +176,7 @@ def _train(checkpoint, method: str, settings, parts: list[Tokens], seed: int, mi
     own, held_out = (_Texts(s, part.ids) for s, part in zip(sequences, parts))
     lm, body = trainable(checkpoint, method, top_layers=settings.top_layers, lora_rank=settings.lora_rank,
                          device=device())
-    unembedding = lm.get_output_embeddings()
-    if method != "full":
-        unembedding.requires_grad_(False)
-    net = LanguageModel(body, unembedding).to(device())
+    net = LanguageModel(body, lm.get_output_embeddings().requires_grad_(method == "full")).to(device())
     mean, before = float(np.mean([len(ids) - 1 for ids in parts[0].ids])), _nats(net, held_out)
     seen, curve = np.zeros(2), []
 
@@ -184,14 +185,14 @@ def _train(checkpoint, method: str, settings, parts: list[Tokens], seed: int, mi
         return scores[:, 0] / mean
 
     def look(step: int, progress: float, train_loss: float) -> None:
-        curve.append({"step": step, "progress": progress, "train_loss": seen[0] / seen[1]})
+        curve.append({"step": step, "progress": progress, "train_loss": seen[0] / max(seen[1], 1)})
         seen[:] = 0
 
     loss.batchwise, loss.decay = False, None
     micro_batch = micro_batch or max(1, min(settings.batch_size, MICRO_TOKENS // int(own.lengths.max())))
     training.train(net, own, np.zeros((len(own), 1)), loss, epochs=settings.epochs, batch_size=settings.batch_size,
                    lr=settings.lr, head_lr=0.0, weight_decay=settings.weight_decay, warmup=settings.warmup, seed=seed,
-                   evals=settings.evals or 10, evaluate=look, micro_batch=micro_batch,
+                   evals=settings.evals, evaluate=look, micro_batch=micro_batch,
                    label=f"{checkpoint.name} on text, seed {seed}")
     return before, _nats(net, held_out), pd.DataFrame(curve), training.trained(net)
 
@@ -209,9 +210,8 @@ def _nats(net: LanguageModel, inputs: _Texts) -> np.ndarray:
 def perplexity(fits: Sequence[LanguageFit]) -> dict[str, metrics.Estimate]:
     """Perplexity on held-out texts `before` and `after`, and their ratio, `after / before`, paired; of several seeds
     together, over tokens."""
-    stack = {name: np.stack([f.held_out[name].to_numpy(dtype=float) for f in fits]) for name in (
-        "before", "after", "tokens")}
-    group = fits[0].held_out.group.to_numpy()
+    names, group = ("before", "after", "tokens"), fits[0].held_out.group.to_numpy()
+    stack = {name: np.stack([f.held_out[name].to_numpy(dtype=float) for f in fits]) for name in names}
 
     def of(function, *names):
         return metrics.of_means(lambda *means: np.exp(function(*means)), *(stack[name] for name in names), group=group)
@@ -241,8 +241,8 @@ class Tuned:
 
     def fit(self, task: Task) -> LanguageFit:
         """The language model of one seed."""
-        chosen = self.chosen(task, None) if self.chosen else None
-        return finetune_lm(self.model, getattr(task, self.half), chosen=chosen, seed=task.seed, **self.args)
+        return finetune_lm(self.model, getattr(task, self.half), chosen=self.chosen and self.chosen(task, None),
+                           seed=task.seed, **self.args)
 
     def __call__(self, task: Task) -> str:
         return self.fit(task).name

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from .tokens import Tokens
+from .tokens import Tokens, alike
 
 
 Units = list[tuple[int, ...]]  # of one text or two, that a module runs as one sequence
@@ -73,8 +73,8 @@ class Sequences(Inputs):
             return made | {"attention_mask": (at < length).long()}
         second = at >= first  # (b, t), tokens of the second text's rest, and padding
         hidden = second[:, :, None] & ((at >= shared) & ~second)[:, None, :]
-        return made | {"attention_mask": ((at <= at[:, None]) & ~hidden)[:, None],
-                       "position_ids": torch.where(second, at - first + shared, at),
+        return made | {"attention_mask": ((at <= at[:, None]) & ~hidden)[:, None],  # padding, at position 0, sees some
+                       "position_ids": torch.where(second, at - first + shared, at) * (at < length),
                        "ends": torch.cat([first, length], dim=1) - 1}
 
     def _sequence(self, row: int) -> np.ndarray:
@@ -115,13 +115,6 @@ class TrunkInputs(Sequences):
 def _units(tokens: Tokens, units: Units | None) -> tuple[Units, np.ndarray]:
     units = units or [tuple(range(i, i + tokens.arity)) for i in range(0, len(tokens.ids), tokens.arity)]
     return units, np.array([alike(*(tokens.ids[i] for i in unit)) if len(unit) == 2 else 0 for unit in units])
-
-
-def alike(first: np.ndarray, second: np.ndarray) -> int:
-    """Token ids that two texts have in common at their beginning; at least one is left to each."""
-    n = min(len(first), len(second)) - 1
-    differ = np.flatnonzero(first[:n] != second[:n])
-    return int(differ[0]) if len(differ) else n
 
 
 def paired(tokens: Tokens, chosen: list[int], least: float) -> Units:

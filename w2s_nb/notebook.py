@@ -97,13 +97,14 @@ def _records(table: pd.DataFrame) -> list[dict]:
     return named.to_dict("records")
 
 
-def setup(notebook: str, **parameters) -> Run:
+def setup(notebook: str, *, comparisons: bool = False, **parameters) -> Run:
     """Checks a notebook's parameters: call it in the cell after them, with every one of them by name.
 
     A name that papermill injected but the notebook does not know is refused, which papermill only logs.
 
     Args:
         notebook: the notebook's own name.
+        comparisons: whether its task must be one of two texts an example.
         parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, and the notebook's own.
     Raises:
         UnknownName: an unknown parameter, task, model, loss or method; lists near and known names.
@@ -123,10 +124,15 @@ def setup(notebook: str, **parameters) -> Run:
                               ("weak_method", "method", METHODS), ("finetuning", "method", METHODS),
                               ("lm_method", "method", METHODS), ("losses", "loss", LOSSES), ("loss", "loss", LOSSES)):
         for given in names(parameters.get(name, "")):
-            if given.partition("@")[0] not in known:
-                raise UnknownName(kind, given, known)
             if kind == "task":
-                TASKS[given]  # its option too
+                known[given]  # raises, also for an option that it does not have
+            elif given not in known:
+                raise UnknownName(kind, given, known)
+    if comparisons and TASKS[parameters["task"]].arity != 2:
+        raise ValueError(f"task {parameters['task']!r} has one text an example; {notebook} compares two: "
+                         f"{', '.join(name for name, task in TASKS.items() if task.arity == 2)}")
+    if parameters.get("responses", "both") not in ("both", "chosen"):
+        raise ValueError(f"responses {parameters['responses']!r}; expected both or chosen")
     finetuning = [name for name in ("finetuning", "lm_method") if name in parameters]
     for name in finetuning or ["method"] * ("top_layers" in parameters):
         if parameters[name] in PROBES:

@@ -28,7 +28,10 @@ def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
         ValueError: a prompted model, which has none.
     Source: Burns et al. 2023, appendix A.3.
     """
-    config, weights = fit.record["config"], fit.weights()
+    config = fit.record["config"]
+    if config["method"] == "prompt":
+        raise ValueError(f"{fit!r} was prompted, not trained; it has no rewards")
+    weights = fit.weights()
     checkpoint = settle(resolve(fit.record["summary"]["model"] if config["method"] in PROBES else fit.name))
     found = features(checkpoint.name, dataset, layers=[checkpoint.layers], max_len=config["recipe"]["max_len"])
     states = found[checkpoint.layers].reshape(len(found) * found.arity, -1)

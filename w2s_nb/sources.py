@@ -1,6 +1,7 @@
 """Rows of a task: from local files first, else from the task's own source."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,8 @@ from .tasks import Hub, TaskSpec
 
 _SCRIPT = "scripts are no longer supported"
 _CONVERTED = "refs/convert/parquet"
-_SUFFIXES = {".parquet": "parquet", ".jsonl": "json", ".jsonl.gz": "json", ".json.gz": "json", ".csv": "csv"}
+_SUFFIXES = {".parquet": "parquet", ".jsonl": "json", ".jsonl.gz": "json", ".json": "json", ".json.gz": "json",
+             ".csv": "csv"}
 
 
 class DataUnavailable(OSError):
@@ -35,11 +37,11 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
         return {"train": _from_hub(spec.source, spec.source.train), "test": _from_hub(spec.source, spec.source.test)}
     except Exception as error:  # the hub's and datasets' errors share no base class; each one ends here
         raise DataUnavailable(
-            f"task {spec.name!r}: dataset {spec.source.id} (revision {spec.source.revision or 'main'}) is not in the local "
-            f"cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
+            f"task {spec.name!r}: dataset {spec.source.id} (revision {spec.source.revision or 'main'}) is not in the "
+            f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
             f"{spec.source.train}.parquet and {spec.source.test}.parquet (or .jsonl.gz, in the hub's own columns) "
-            f"into $W2S_DATA/{spec.name.replace('@', '/')}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on a "
-            f"machine with network; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets, "
+            f"into $W2S_DATA/{spec.name.replace('@', '/')}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME "
+            f"on a machine with network; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets, "
             f"snippet_preferences.") from error
 
 
@@ -47,7 +49,9 @@ def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
     """{split: files} below `$W2S_DATA/<task>`, or its part's folder there; only splits that carry labels."""
     base, narrowed, option = spec.name.partition("@")
     root = data_dir() and data_dir() / base
-    if root and narrowed and isinstance(spec.source, Hub):
+    if narrowed and not isinstance(spec.source, Hub):
+        return {}  # the option chooses among the task's own rows
+    if root and narrowed:
         root /= option
     if not root or not root.is_dir():
         return {}
@@ -77,12 +81,21 @@ def _two_or_all(spec: TaskSpec, splits: dict[str, Iterable[dict]]) -> dict[str, 
     raise DataUnavailable(f"task {spec.name!r}: got splits {sorted(splits)}; expected one split, or {train} and {test}")
 
 
+@functools.cache
+def _newest(hub_id: str) -> str | None:
+    """The commit that `main` is at; None, what the local cache holds, where it cannot be asked."""
+    try:
+        return HfApi().dataset_info(hub_id, timeout=10).sha
+    except Exception:  # the hub's errors share no base class
+        return None
+
+
 def _from_hub(hub: Hub, split: str) -> list[dict]:
     """Rows of one split at the pinned commit; a repository with a script is read from its parquet branch."""
     def load(**where):
         return datasets.load_dataset(hub.id, split=split, streaming=hub.limit is not None, **where)
 
-    rows, revision = [], hub.revision or HfApi().dataset_info(hub.id, timeout=10).sha
+    rows, revision = [], hub.revision or _newest(hub.id)
     for part in hub.parts or (None,):
         try:
             loaded = load(revision=revision, data_dir=part)

@@ -213,7 +213,8 @@ def run_generative(task: str, weak: str, strong: str, *, which: Iterable[str] = 
 
     Args:
         which: of `LABELS_ONLY`, `STUDENT_ON_TEXT` and `BOTH_ON_TEXT`.
-        chosen: (task, None) -> labels that choose the text of each pair that is learned; None learns both.
+        chosen: (task, None) -> labels of the student half that choose the text of each pair that the student learns;
+            None learns both, as the supervisor always does.
         lm_args: of `finetune_lm`, such as {"method": "lora"}.
         arms_args: of `run_arms`.
     Source: Burns et al. 2023, section 5.2.2 and figure 18.

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,37 +46,47 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     """Tokens of a split's texts under a checkpoint's tokenizer.
 
     A text longer than `max_len` keeps its end, where question, answer and last reply stand; a leading
-    beginning-of-text token is kept too.
+    beginning-of-text token is kept too. Of a pair, both texts lose the same part of what they begin alike, so that two
+    responses are read after the same prompt.
     """
     return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), digest(checkpoint.root), max_len)
 
 
 @functools.lru_cache(maxsize=64)
 def _tokenize(ids, texts, path, model: str, max_len: int) -> Tokens:
-    key = address({"model": model, "max_len": max_len, "ids": ids, "code": code_version(_encode)})
+    key = address({"model": model, "max_len": max_len, "ids": ids, "code": code_version(_encode, alike)})
     stored = home() / "tokens" / f"{key}.safetensors"
     if stored.is_file():
         tensors = safetensors.numpy.load_file(stored)
     else:
-        tensors = _encode([text for example in texts for text in example], tokenizer(path), max_len)
+        tensors = _encode(texts, tokenizer(path), max_len)
         write_atomic(stored, safetensors.numpy.save(tensors))
     parts = tuple(np.split(tensors["ids"], np.cumsum(tensors["lengths"])[:-1]))
     keys = tuple(hashlib.sha256(part.tobytes()).hexdigest()[:16] for part in parts)
     return Tokens(parts, tensors["truncated"].astype(bool), keys, len(texts[0]))
 
 
-def _encode(texts: list[str], tok, max_len: int) -> dict[str, np.ndarray]:
-    encoded, truncated = [], []
-    for ids in tok(texts, verbose=False)["input_ids"]:
-        ids = ids or [tok.eos_token_id]  # an empty text still has a last token
-        truncated.append(len(ids) > max_len)
-        if len(ids) > max_len:
+def _encode(examples: Sequence[tuple[str, ...]], tok, max_len: int) -> dict[str, np.ndarray]:
+    found = tok([text for texts in examples for text in texts], verbose=False)["input_ids"]
+    found, cut, arity = [ids or [tok.eos_token_id] for ids in found], [], len(examples[0])  # an empty text has an end
+    for i in range(0, len(found), arity):
+        example = found[i:i + arity]
+        drop = max(0, max(map(len, example)) - max_len)
+        drop = min(drop, alike(*map(np.array, example))) if arity == 2 and drop else 0
+        for j, ids in enumerate(example):
+            n = max(drop, len(ids) - max_len)
             start = [ids[0]] if ids[0] == tok.bos_token_id else []
-            ids = start + ids[len(ids) - max_len + len(start):]
-        encoded.append(ids)
-    return {"ids": np.concatenate([np.array(i, dtype=np.int32) for i in encoded]),
-            "lengths": np.array([len(i) for i in encoded], dtype=np.int32),
-            "truncated": np.array(truncated, dtype=np.uint8)}
+            found[i + j] = start + ids[n + len(start):] if n > 0 else ids
+            cut.append(n > 0)
+    return {"ids": np.concatenate([np.array(i, dtype=np.int32) for i in found]),
+            "lengths": np.array([len(i) for i in found], dtype=np.int32), "truncated": np.array(cut, dtype=np.uint8)}
+
+
+def alike(first: np.ndarray, second: np.ndarray) -> int:
+    """Token ids that two texts have in common at their beginning; at least one is left to each."""
+    n = min(len(first), len(second)) - 1
+    differ = np.flatnonzero(first[:n] != second[:n])
+    return int(differ[0]) if len(differ) else n
 
 
 def join(parts: list[Tokens]) -> Tokens:

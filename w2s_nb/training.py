@@ -14,6 +14,7 @@ from .config import device, precision, progress
 from .inputs import Inputs
 
 MAX_TOKENS = {"cpu": 1024, "cuda": 4096}  # of a prediction batch, padding included; a CPU gains nothing from more
+TRAIN_TOKENS = {"cpu": 8192}  # of a training pass: beyond main memory nothing says so, on a GPU an error does
 BUCKET = 16  # batches whose examples are sorted by length together
 
 
@@ -99,7 +100,8 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
         lr, head_lr: of the body's parameters and of the head's.
         evals: how often `evaluate(step, progress, train_loss)` is called, evenly spaced, or after which fractions of
             training; always after the last step.
-        micro_batch: examples in one pass; None takes the batch. Out of memory halves it and goes on.
+        micro_batch: examples in one pass; None takes the batch, or what `TRAIN_TOKENS` allows. Out of memory halves it
+            and goes on.
     Raises:
         FloatingPointError: the loss is not finite.
         MemoryError: out of memory with one example at a time.
@@ -116,7 +118,9 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
         (step + 1) / rises, (len(batches) - step) / max(1, len(batches) - rises)))
     at = np.linspace(0, 1, evals + 1)[1:] if isinstance(evals, int) else np.array([*evals, 1.0])
     stops = set((at * len(batches)).round().astype(int).clip(1).tolist())
-    targets, micro, recent = torch.as_tensor(targets, dtype=torch.float32), micro_batch or batch_size, []
+    most = TRAIN_TOKENS.get(device().type, math.inf) / inputs.lengths.max()
+    micro, recent = micro_batch or max(1, int(min(batch_size, most))), []
+    targets = torch.as_tensor(targets, dtype=torch.float32)
     memory = targets.clone() if loss.decay is not None else None
     for step, rows in enumerate(progress(batches, desc=label, unit="step")):
         at_step, wanted = functools.partial(loss, progress=step / len(batches)), targets[rows]

@@ -26,6 +26,26 @@ def _attribute(body: nn.Module, names: tuple[str, ...], what: str) -> str:
                               f"GPT-2, Llama, Qwen2, Qwen3, GPT-NeoX and OLMo architectures")
 
 
+def attention_of(body: nn.Module, mask: torch.Tensor, longest: int) -> torch.Tensor:
+    """A mask (b, t), or (b, 1, t, t), True where a token may look, as the body's attention takes it.
+
+    Args:
+        longest: tokens of the longest text.
+    Raises:
+        ValueError: (b, 1, t, t) for texts beyond a sliding window, which it does not express.
+    """
+    if mask.ndim == 2:
+        return mask
+    window = getattr(body.config, "sliding_window", None)
+    if window and longest > window:
+        raise ValueError(f"texts of {longest} tokens beside each other in one sequence; {type(body).__name__} has a "
+                         f"sliding window of {window}. Give a max_len of at most that")
+    if body.config._attn_implementation == "sdpa":
+        return mask
+    dtype = next(body.parameters()).dtype  # eager attention adds the mask to its scores
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+
+
 def keep_blocks(body: nn.Module, kept: slice) -> None:
     """Cuts a body to some of its blocks."""
     name = blocks_name(body)

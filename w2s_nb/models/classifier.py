@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .anatomy import keep_top, with_adapters
+from .anatomy import attention_of, keep_top, with_adapters
 from .loading import folder, load_lm, tokenizer
 from .names import Checkpoint
 
@@ -40,6 +40,7 @@ class Classifier(nn.Module):
             if ends is None:
                 position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
                 ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
+            attention_mask = attention_of(self.body, attention_mask, int(position_ids.max()) + 1)
             hidden = self.body(attention_mask=attention_mask, position_ids=position_ids, use_cache=False,
                                **inputs).last_hidden_state
             features = hidden[torch.arange(len(hidden), device=hidden.device)[:, None], ends].flatten(0, 1)

@@ -7,4 +7,5 @@ from .preferences import length_bias, perplexity
 from .results import accuracy, ladder, lines, pgr
 
 __all__ = ["COLOURS", "accuracy", "agreement", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow", "gain",
-           "ladder", "length_bias", "lines", "perplexity", "pgr", "quality_by_confidence", "reliability", "training_curves", "use_renderer"]
+           "ladder", "length_bias", "lines", "perplexity", "pgr", "quality_by_confidence", "reliability",
+           "training_curves", "use_renderer"]

@@ -129,10 +129,14 @@ def _asking(about: str, arity: int) -> Prompt:
 
 
 def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
-    """A pair of texts of which people preferred one; which stands second is drawn by the pair's own hash."""
+    """A pair of texts of which people preferred one; which stands second is drawn by the pair's own hash.
+
+    Not by which is preferred: of a pair that was judged twice, both ways, the first judgement counts.
+    """
     if chosen != rejected:
-        label = draw(2, chosen, rejected)
-        yield Example((rejected, chosen) if label else (chosen, rejected), label, keys)
+        pair = sorted((chosen, rejected))
+        pair = tuple(pair[::-1] if draw(2, *pair) else pair)
+        yield Example(pair, pair.index(chosen), keys)
 
 
 def draw(options: int, *key: str) -> int:
