@@ -86,6 +86,22 @@ def features(n: int = 3000) -> None:
           f"{time.perf_counter() - started:.2f} s")
 
 
+def pairs(n: int = 60) -> None:
+    """Features of two responses to a prompt run in one sequence, against each by itself."""
+    snippets = [text for text, in w2s.load_task("movie_snippets", n_train=8 * n, n_test=100).student.texts]
+    shown = [" ".join(snippets[8 * i:8 * i + 6]) for i in range(n)]  # six snippets for a prompt
+    texts = [f"{shown[i]}\n\n{response}" for i in range(n) for response in snippets[8 * i + 6:8 * i + 8]]
+    seconds, found, before, least = {}, {}, os.environ["W2S_HOME"], activations.LEAST_SHARED
+    for name, activations.LEAST_SHARED in (("alone", 2), ("together", least)) * 2:
+        os.environ["W2S_HOME"], started = tempfile.mkdtemp(), time.perf_counter()
+        found[name] = w2s.features(STRONG, texts, layers=[16], dtype="float32")[16]
+        seconds[name] = min(seconds.get(name, 1e9), time.perf_counter() - started)
+    os.environ["W2S_HOME"], activations.LEAST_SHARED = before, least
+    print(f"features of {n} pairs of responses to prompts of six snippets: {seconds['together']:.1f} s with the prompt "
+          f"run once, {seconds['alone']:.1f} s without; largest difference "
+          f"{np.abs(found['together'] - found['alone']).max():.1e}")
+
+
 def prompts() -> None:
     """Few-shot prompts with the shots' keys and values kept, against running the shots with every question."""
     checkpoint = models.settle(models.resolve("SmolLM2-135M"))
@@ -107,6 +123,7 @@ def prompts() -> None:
 if __name__ == "__main__":
     print(machine())
     features()
+    pairs()
     prompts()
     probes()
     looks()

@@ -154,7 +154,7 @@ def test_small_copies_say_what_they_change(tmp_path):
     small_notebooks.write(tmp_path)
     for path in tmp_path.glob("*.ipynb"):
         injected = [c for c in json.loads(path.read_text())["cells"] if "injected-parameters" in c["metadata"]["tags"]]
-        n_train = small_notebooks.SMALLER.get(path.stem, small_notebooks.SMALL)["n_train"]
+        n_train = (small_notebooks.SMALL | small_notebooks.SMALLER.get(path.stem, {}))["n_train"]
         assert len(injected) == 1 and f"n_train = {n_train}" in "".join(injected[0]["source"]), path.name
     assert {p.name for p in tmp_path.glob("*.ipynb")} == {p.name for p in NOTEBOOKS.glob("*.ipynb")}
 

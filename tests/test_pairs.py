@@ -9,7 +9,7 @@ import transformers
 from scipy.stats import spearmanr
 
 import w2s_nb as w2s
-from w2s_nb import activations, biases, losses, models, training
+from w2s_nb import activations, biases, losses, models, plots, training
 from w2s_nb.inputs import FeatureInputs, TokenInputs, TrunkInputs, alike, paired
 from w2s_nb.models import Classifier
 from w2s_nb.registry import TASKS, UnknownName
@@ -248,6 +248,10 @@ def test_every_verb_takes_pairs_as_it_takes_texts(utilities, tiny):
     table = arms.table()
     assert len(table) == 2 + 2 * 4 and table.accuracy.between(0, 1).all()
     assert arms.imitation().agreement_all.notna().all() and arms.length_bias().over_ceiling.iloc[-1] == 0
+    rows = arms.length_bias().assign(labels="all")
+    figure = plots.length_bias(rows, "t")
+    assert [(t.name, t.y[0]) for t in figure.data] == list(zip(rows.arm, rows.length_bias))
+    assert [t.y[0] - t.error_y.arrayminus[0] for t in figure.data] == pytest.approx(rows.length_bias_low.tolist())
     chain = w2s.run_chain("utilities", [f"{tiny}@1", f"{tiny}@2", tiny], data="fresh", **quick)
     assert len(chain.table()) == 4
     saliency = w2s.run_saliency("utilities", f"{tiny}@1", tiny, top_layers=2, n_train=96, n_val=32, n_test=64)

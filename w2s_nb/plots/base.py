@@ -20,7 +20,8 @@ COLOURS = {WEAK: "#E69F00", "student, naive": "#56B4E9", "student, confidence": 
            "bootstrapped, same data": "#D55E00", "bootstrapped, fresh data": "#009E73", CEILING: "#7F7F7F",
            "lp(weak)": "#CC79A7", "lp(gt)": "#AA4499", "ft(weak)": "#56B4E9", "ft(weak) + lp(gt)": "#009E73",
            "ft(gt)": "#7F7F7F", "before": "#AA4499", "after": "#009E73", "zero-shot": "#DDCC77",
-           "few-shot, ground truth": "#117733", "few-shot, weak labels": "#44AA99"}
+           "few-shot, ground truth": "#117733", "few-shot, weak labels": "#44AA99",
+           "labels only": "#56B4E9", "student on text first": "#009E73", "both on text first": "#CC79A7"}
 _MORE = ("#AA4499", "#117733", "#DDCC77", "#661100", "#6699CC")
 _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every axis
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
