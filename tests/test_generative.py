@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import w2s_nb as w2s
-from w2s_nb import generative, metrics, models, plots, training
+from w2s_nb import generative, metrics, models, plots, studies, training
 from w2s_nb.arms import CEILING, WEAK
-from w2s_nb.generative import LanguageModel, Tuned, finetune_lm, perplexity
+from w2s_nb.generative import Tuned, finetune_lm, perplexity
 from w2s_nb.inputs import TokenInputs
+from w2s_nb.models import LanguageModel
 from w2s_nb.registry import UnknownName
 from w2s_nb.studies import BOTH_ON_TEXT, LABELS_ONLY, STUDENT_ON_TEXT
 from tests.conftest import save_tiny
@@ -119,13 +120,21 @@ def test_both_texts_of_a_pair_or_the_chosen_one(words, tiny):
 @pytest.mark.parametrize("change, error, says", [
     (dict(model="gpt3"), UnknownName, "gpt2"), (dict(method="probe"), ValueError, "full, lora or top"),
     (dict(method="ful"), UnknownName, "Near: full"), (dict(epoch=1), TypeError, "epochs"),
-    (dict(head_lr=1.0), TypeError, "it takes epochs"), (dict(held_out=0), ValueError, "from 2"), (dict(held_out=True), ValueError, "from 2")])
+    (dict(head_lr=1.0), TypeError, "it takes epochs"), (dict(held_out=0), ValueError, "from 2"),
+    (dict(held_out=True), ValueError, "from 2")])
 def test_wrong_input_is_refused_before_a_model_is_loaded(change, error, says, words, tiny, monkeypatch):
     monkeypatch.setattr(generative, "trainable", lambda *a, **k: pytest.fail("a model was loaded"))
     with pytest.raises(error, match=says):
         finetune_lm(**dict(model=tiny, split=words.student) | change)
-    with pytest.raises(UnknownName, match="both on text first"):
-        w2s.run_generative("words", tiny, tiny, which=["both"])
+    monkeypatch.setattr(studies, "run_arms", lambda *a, **k: pytest.fail("an experiment was begun"))
+    for change, error, says in ((dict(which=["both"]), UnknownName, "both on text first"),
+                                (dict(strong="gpt3"), UnknownName, "gpt2"),
+                                (dict(lm_args={"method": "ful"}), UnknownName, "Near: full"),
+                                (dict(lm_args={"epochs": 0}), ValueError, "from 1")):
+        with pytest.raises(error, match=says):
+            w2s.run_generative(**dict(task="words", weak=tiny, strong=tiny) | change)
+    with pytest.raises(ValueError, match="student or supervisor"):
+        Tuned(tiny, "test")
 
 
 def test_who_reads_and_what(words, tiny):

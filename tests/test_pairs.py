@@ -148,13 +148,10 @@ def test_two_long_texts_fit_in_a_context_that_holds_each(any_tiny):
                                rtol=1e-3)
 
 
-OTHERS = {  # eager attention, or a sliding window
-    "gemma2": lambda: transformers.Gemma2Config(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=4,
-                                                num_attention_heads=4, num_key_value_heads=2, head_dim=4,
-                                                sliding_window=8, max_position_embeddings=64),
-    "mistral": lambda: transformers.MistralConfig(vocab_size=64, hidden_size=16, intermediate_size=24,
-                                                  num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
-                                                  sliding_window=8, max_position_embeddings=64)}
+_SHAPE = dict(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=4, num_attention_heads=4,
+              num_key_value_heads=2, sliding_window=8, max_position_embeddings=64)
+OTHERS = {"gemma2": lambda: transformers.Gemma2Config(**_SHAPE, head_dim=4),  # eager attention, a sliding window
+          "mistral": lambda: transformers.MistralConfig(**_SHAPE)}
 
 
 @torch.no_grad()

@@ -177,7 +177,8 @@ def _depths(path: Path) -> tuple[int, int]:
 
 
 def _stored(kind: str, tokens: Tokens, load: Callable, inputs_of: Callable[[Tokens, Units], Sequences],
-            compute: Callable, pack: Callable, depths: tuple[int, int], name: str) -> dict[Path, tuple[list[int], list[int]]]:
+            compute: Callable, pack: Callable, depths: tuple[int, int],
+            name: str) -> dict[Path, tuple[list[int], list[int]]]:
     """{shard: (positions of texts, their rows in it)}; what no shard has is computed, longest texts first."""
     folder = home() / "activations" / f"{kind}-{precision()}-{code()}"
     folder.mkdir(parents=True, exist_ok=True)

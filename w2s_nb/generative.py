@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from . import activations, metrics, store, training
 from . import inputs as inputs_module
@@ -18,38 +16,13 @@ from .config import device, precision
 from .data import Split, Task
 from .inputs import Inputs, Sequences, TokenInputs, TrunkInputs
 from .labels import SoftLabels
-from .models import anatomy, classifier, digest, loading, resolve, settle, trainable
+from .models import LanguageModel, anatomy, classifier, digest, loading, resolve, settle, trainable
 from .recipes import METHODS, PROBES, settings_of
 from .tokens import Tokens, tokenize
 
 HELD_OUT = 50  # test examples whose perplexity is measured
 USED = ("epochs", "batch_size", "lr", "weight_decay", "warmup", "evals", "max_len", "top_layers", "lora_rank")
 MICRO_TOKENS = 4096  # of a training pass: each has a logit for every word of the vocabulary
-
-
-class LanguageModel(nn.Module):
-    """A body and its unembedding, scoring texts token by token."""
-
-    def __init__(self, body: nn.Module, unembedding: nn.Linear):
-        super().__init__()
-        self.body, self.unembedding = body, unembedding
-        self.head = nn.Identity()  # there is no head with a learning rate of its own
-
-    def forward(self, attention_mask=None, *, targets, **inputs) -> torch.Tensor:
-        """Negative log-likelihoods.
-
-        Args:
-            attention_mask: (b, t), padding on the right.
-            targets: (b, t), the token after each; -1 after a text's last token and on padding.
-            inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
-        Returns:
-            (b, 2) float32: the sum over a text's tokens but the first, nats, and how many they are.
-        """
-        hidden = self.body(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
-        real = targets >= 0
-        nats = F.cross_entropy(self.unembedding(hidden[real]).float(), targets[real], reduction="none")
-        total = torch.zeros(len(targets), device=nats.device).index_add(0, real.nonzero()[:, 0], nats)
-        return torch.stack([total, real.sum(dim=1)], dim=1)
 
 
 class _Texts(Inputs):
@@ -113,7 +86,7 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
     if split.task is None:
         raise ValueError("finetune_lm needs a split of load_task(...): perplexity is measured on its test split")
-    if isinstance(held_out, bool) or not isinstance(held_out, int) or held_out < 2:
+    if not isinstance(held_out, int) or held_out < 2:
         raise ValueError(f"held_out = {held_out!r}; expected a whole number of test examples from 2")
     if chosen is not None and split.arity != 2:
         raise ValueError(f"chosen= picks one of two texts; {split.task.name} has one text an example")
@@ -235,6 +208,12 @@ class Tuned:
     half: str
     chosen: Callable[[Task, None], SoftLabels] | None = None
     args: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        resolve(self.model)
+        if self.half not in ("student", "supervisor"):
+            raise ValueError(f"half {self.half!r}; expected student or supervisor")
+        settings_of(self.args.get("method", "full"), {k: v for k, v in self.args.items() if k in USED})
 
     def __str__(self) -> str:
         return f"{self.model}, on text"

@@ -8,7 +8,6 @@ import torch
 
 from .tokens import Tokens, alike
 
-
 Units = list[tuple[int, ...]]  # of one text or two, that a module runs as one sequence
 
 

@@ -20,8 +20,7 @@ from .recipes import METHODS, PROBES
 from .registry import LOSSES, TASKS, UnknownName
 from .studies import Chain, run_chain, run_generative
 
-_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1,
-          "n_asked": 2}
+_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1}
 
 
 @dataclass
@@ -140,7 +139,7 @@ def setup(notebook: str, *, comparisons: bool = False, **parameters) -> Run:
     for given in names(parameters.get("more_shots", "")):
         if not given.isdigit():
             raise ValueError(f"more_shots has {given!r}; expected whole numbers from 0, with commas")
-    for name in ("weak", "between", "strong", "supervisors", "asked"):
+    for name in ("weak", "between", "strong", "supervisors"):
         for given in names(parameters.get(name, "")):
             ensure(resolve(given))
     _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)

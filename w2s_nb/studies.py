@@ -219,6 +219,8 @@ def run_generative(task: str, weak: str, strong: str, *, which: Iterable[str] = 
         arms_args: of `run_arms`.
     Source: Burns et al. 2023, section 5.2.2 and figure 18.
     """
+    for model in (weak, strong):
+        ensure(resolve(model))
     for name in (which := list(which)):
         if name not in (LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT):
             raise UnknownName("order of learning", str(name), (LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT))

@@ -1,0 +1,31 @@
+"""A language model as generative finetuning trains it."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class LanguageModel(nn.Module):
+    """A body and its unembedding, scoring texts token by token."""
+
+    def __init__(self, body: nn.Module, unembedding: nn.Linear):
+        super().__init__()
+        self.body, self.unembedding = body, unembedding
+        self.head = nn.Identity()  # there is no head with a learning rate of its own
+
+    def forward(self, attention_mask=None, *, targets, **inputs) -> torch.Tensor:
+        """Negative log-likelihoods.
+
+        Args:
+            attention_mask: (b, t), padding on the right.
+            targets: (b, t), the token after each; -1 after a text's last token and on padding.
+            inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
+        Returns:
+            (b, 2) float32: the sum over a text's tokens but the first, nats, and how many they are.
+        """
+        hidden = self.body(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
+        real = targets >= 0
+        nats = F.cross_entropy(self.unembedding(hidden[real]).float(), targets[real], reduction="none")
+        total = torch.zeros(len(targets), device=nats.device).index_add(0, real.nonzero()[:, 0], nats)
+        return torch.stack([total, real.sum(dim=1)], dim=1)
