@@ -15,9 +15,9 @@ SMALL = {"seeds": 2, "table_seeds": 2, "n_train": 160, "n_val": 60, "n_test": 24
 # every question of 07 goes through the whole model
 SMALLER = {"07_prompting": {"n_train": 40, "n_val": 20, "n_test": 40, "tasks": "movie_snippets, tweet_snippets",
                             "shots": 2, "more_shots": "0, 2"},
-           "08_reward_modelling": {"n_train": 80, "n_val": 40, "n_test": 40, "strong": "SmolLM2-135M@8"},
-           "09_generative_finetuning": {"n_train": 60, "n_val": 40, "n_test": 80, "strong": "SmolLM2-135M@8",
-                                        "top_layers": 2}}
+           "08_reward_modelling": {"n_train": 60, "n_val": 40, "n_test": 30, "strong": "SmolLM2-135M@6"},
+           "09_generative_finetuning": {"n_train": 40, "n_val": 40, "n_test": 60, "strong": "SmolLM2-135M@6",
+                                        "top_layers": 1, "seeds": 1}}
 
 
 def write(folder: Path) -> None:
