@@ -47,6 +47,37 @@ def test_hh_is_a_pair_and_its_order_is_drawn():
     assert examples[0].keys == ("Human: q0",)
 
 
+def test_without_a_pinned_commit_nothing_is_downloaded_that_is_not_named(monkeypatch):
+    """main's commit is asked for once; in offline mode the cache serves; any other failure ends here."""
+    asked, loaded = [], []
+
+    class Hub:
+        def dataset_info(self, hub_id, timeout):
+            asked.append(hub_id)
+            if isinstance(answer, Exception):
+                raise answer
+            return type("Info", (), {"sha": answer})
+
+    def load_dataset(id, *, split, streaming, revision, data_dir):
+        loaded.append(revision)
+        return [dict(post_id=f"{split}{data_dir}", history="h", human_ref_A="a", human_ref_B="b", labels=1)]
+
+    monkeypatch.delenv("W2S_DATA", raising=False)
+    monkeypatch.setattr(sources, "HfApi", Hub)
+    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
+    for answer, revisions in (("c0ffee", {"c0ffee"}), (sources.OfflineModeIsEnabled(), {None}), (OSError("503"), set())):
+        sources._newest.cache_clear()
+        asked.clear()
+        loaded.clear()
+        if revisions:
+            sources.rows_of(TASKS["shp@askvet"])
+        else:
+            with pytest.raises(sources.DataUnavailable, match="503"):
+                sources.rows_of(TASKS["shp@askvet"])
+        assert set(loaded) == revisions and len(asked) == 1
+    sources._newest.cache_clear()
+
+
 def better_of(name, row):
     """The text that an example calls the better, and the other."""
     example, = made(name, row)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import datasets
 from huggingface_hub import HfApi
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from .config import data_dir
 from .tasks import Hub, TaskSpec
@@ -41,7 +42,7 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
             f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
             f"{spec.source.train}.parquet and {spec.source.test}.parquet (or .jsonl.gz, in the hub's own columns) "
             f"into $W2S_DATA/{spec.name.replace('@', '/')}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME "
-            f"on a machine with network; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets, "
+            f"on a machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets, "
             f"snippet_preferences.") from error
 
 
@@ -83,10 +84,10 @@ def _two_or_all(spec: TaskSpec, splits: dict[str, Iterable[dict]]) -> dict[str, 
 
 @functools.cache
 def _newest(hub_id: str) -> str | None:
-    """The commit that `main` is at; None, what the local cache holds, where it cannot be asked."""
+    """The commit that `main` is at; None, what the local cache holds, in offline mode, where nothing is downloaded."""
     try:
         return HfApi().dataset_info(hub_id, timeout=10).sha
-    except Exception:  # the hub's errors share no base class
+    except OfflineModeIsEnabled:
         return None
 
 
