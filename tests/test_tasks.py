@@ -65,7 +65,8 @@ def test_without_a_pinned_commit_nothing_is_downloaded_that_is_not_named(monkeyp
     monkeypatch.delenv("W2S_DATA", raising=False)
     monkeypatch.setattr(sources, "HfApi", Hub)
     monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
-    for answer, revisions in (("c0ffee", {"c0ffee"}), (sources.OfflineModeIsEnabled(), {None}), (OSError("503"), set())):
+    for answer, revisions in (("c0ffee", {"c0ffee"}), (sources.OfflineModeIsEnabled(), {None}),
+                              (OSError("503"), set())):
         sources._newest.cache_clear()
         asked.clear()
         loaded.clear()

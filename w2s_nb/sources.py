@@ -42,8 +42,8 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
             f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
             f"{spec.source.train}.parquet and {spec.source.test}.parquet (or .jsonl.gz, in the hub's own columns) "
             f"into $W2S_DATA/{spec.name.replace('@', '/')}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME "
-            f"on a machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: movie_snippets, amazon_snippets, tweet_snippets, "
-            f"snippet_preferences.") from error
+            f"on a machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: movie_snippets, "
+            f"amazon_snippets, tweet_snippets, snippet_preferences.") from error
 
 
 def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
