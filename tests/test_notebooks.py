@@ -67,6 +67,11 @@ def test_papermill_fails_within_seconds_and_says_why(parameter, value, says, tmp
     (dict(task=5), TypeError, "name"),
     (dict(task="snippet_preferences@x"), ValueError, "number in"),
     (dict(comparisons=True), ValueError, "anthropic_hh.*snippet_preferences"),
+    (dict(task="mate_in_one"), ValueError, "answered by generating; 03_conf_loss takes .*boolq"),
+    (dict(answers=True), ValueError, "has two classes; 03_conf_loss takes chess_puzzles"),
+    (dict(answers=True, task="mate_in_one"), ValueError, "method 'probe' has two classes"),
+    (dict(task="mate_in_one@easy"), ValueError, "1000-1500"),
+    (dict(bands="10, twenty"), ValueError, "bands has 'twenty'"),
     (dict(responses="chose"), ValueError, "both or chosen"),
     (dict(method="probe@3"), UnknownName, "Near: probe"),
     (dict(finetuning="probe"), ValueError, "finetuning 'probe' finetunes nothing"),
@@ -174,6 +179,8 @@ def test_renderer_follows_the_environment(monkeypatch):
 
 
 RIGHT = {
+    "check_half_move": lambda i: f"{i // 2 + 1}." + ".." * (i % 2),
+    "check_answer_nats": lambda log_p, ids, start: -sum(log_p[i - 1, ids[i]] for i in range(start, len(ids))),
     "check_pair_probability": lambda first, second: 1 / (1 + np.exp(first - second)),
     "check_length_bias": lambda says, label, longer: (says == longer).mean() - (label == longer).mean(),
     "check_perplexity": lambda nats, tokens: np.exp(nats.sum() / tokens.sum()),
@@ -194,6 +201,8 @@ RIGHT = {
     "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * __import__("torch").nn.functional
     .one_hot((logits.diff(dim=1)[:, 0] > logits.diff(dim=1)[:, 0].quantile(0.5)).long(), 2)}
 WRONG = {
+    "check_half_move": lambda i: f"{i + 1}.",
+    "check_answer_nats": lambda log_p, ids, start: -sum(log_p[i, ids[i]] for i in range(start, len(ids))),  # itself
     "check_pair_probability": lambda first, second: 1 / (1 + np.exp(second - first)),  # of the first
     "check_length_bias": lambda says, label, longer: (says == longer).mean(),  # whatever the truth
     "check_perplexity": lambda nats, tokens: np.exp(nats / tokens).mean(),  # mean of the texts' perplexities

@@ -13,10 +13,10 @@ import yaml
 import w2s_nb
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOW = ["registry", "config", "store", "assets", "tasks", "sources", "splitting", "data", "models", "tokens",
-        "inputs", "activations", "probing", "labels", "losses", "metrics", "imitation", "biases", "fits",
-        "variants", "training", "recipes", "scoring", "fitting", "generative", "wording", "prompting", "arms",
-        "studies", "baselines", "plots", "notebook", "exercises", "__main__"]
+FLOW = ["registry", "config", "store", "assets", "games", "tasks", "sources", "splitting", "data", "models", "tokens",
+        "inputs", "activations", "probing", "labels", "losses", "metrics", "imitation", "biases", "fits", "variants",
+        "training", "decoding", "recipes", "scoring", "answering", "fitting", "generative", "pretraining", "wording",
+        "prompting", "arms", "studies", "solving", "baselines", "plots", "notebook", "exercises", "__main__"]
 MODULES = sorted((ROOT / "w2s_nb").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

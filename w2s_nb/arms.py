@@ -65,6 +65,10 @@ class Arms:
         """(seeds, n_test, 2) test predictions of an arm."""
         return np.stack([f.predict(t.test, stop=stop) for f, t in zip(self.fits[arm], self.tasks)])
 
+    def of(self, arm: str, column: str) -> np.ndarray:
+        """(seeds, n_test) a column of the predictions of an arm whose fits are `AnswerFit`."""
+        return np.stack([f.of(t.test, column) for f, t in zip(self.fits[arm], self.tasks)])
+
     def accuracy(self, arm: str, *, stop: str | None = None) -> metrics.Estimate:
         """Test accuracy, mean over seeds."""
         return metrics.accuracy(self.probs(arm, stop=stop), self.hard_label, group=self.tasks[0].test.group)
@@ -75,7 +79,11 @@ class Arms:
                            group=self.tasks[0].test.group)
 
     def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:
-        """Share of test examples on which a student predicts as its supervisor does."""
+        """Share of test examples on which a student predicts, or answers, as its supervisor does."""
+        if self.tasks[0].spec.max_answer:
+            same = self.of(student, "answer") == self.of(WEAK, "answer")
+            return metrics.share(same, imitation.chosen(self.probs(WEAK), self.hard_label, on),
+                                 group=self.tasks[0].test.group)
         return imitation.agreement(self.probs(student), self.probs(WEAK), self.hard_label, on=on,
                                  group=self.tasks[0].test.group)
 
@@ -160,7 +168,7 @@ Model = str | Callable[[Task], str]  # a name, or what names one for each seed's
 
 def run_arms(task: str, weak: Model, strong: Model, *, losses: Iterable[str] = ("xent",), loss_args: dict | None = None,
              seeds: int | Iterable[int] = 1, n_train: int | None = None, n_val: int | None = None,
-             n_test: int | None = None, labels: dict[str, Labeller] | None = None,
+             n_test: int | None = None, further: int = 0, labels: dict[str, Labeller] | None = None,
              variant: Callable[[Task, Fit], Task] | None = None, weak_args: dict | None = None,
              student_args: dict | None = None, **fit_args) -> Arms:
     """The three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
@@ -173,7 +181,7 @@ def run_arms(task: str, weak: Model, strong: Model, *, losses: Iterable[str] = (
         weak, strong: models by name, or task -> name.
         loss_args: {loss: its keyword arguments}.
         seeds: how many (0, 1, ...), or which.
-        n_train, n_val, n_test: as in `load_task`.
+        n_train, n_val, n_test, further: as in `load_task`; the supervisor labels further splits too, for chains.
         labels: further label sets {name: (task, supervisor) -> SoftLabels} of the student half; a student a loss and
             set, trained on the examples that the set labels.
         variant: (task, supervisor) -> the task that student and ceiling are given instead, row by row the same
@@ -188,7 +196,7 @@ def run_arms(task: str, weak: Model, strong: Model, *, losses: Iterable[str] = (
     for loss in (*losses, *loss_args):
         check_loss_args(loss, loss_args.get(loss))
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
-    tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in chosen]
+    tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test, further=further) for s in chosen]
     labellers: dict[str, Labeller] = {"": lambda t, supervisor: supervisor.label(t.student)} | (labels or {})
     fits: dict[str, list[Fit]] = {arm: [] for arm in (
         WEAK, *(student_name(loss, name) for name in labellers for loss in losses), CEILING)}

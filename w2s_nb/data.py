@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,8 +27,10 @@ class Split:
         name: supervisor, student, validation or test.
         ids: (n,) 16 hex digits each, a hash of task and texts: the same example has the same id everywhere.
         texts: n tuples of one text (classification) or two (comparison).
-        hard_label: (n,) int64, 0 or 1.
+        hard_label: (n,) int64, 0 or 1; where there are answers all 1, for `right`.
         group: (n,) int64; examples of one group share a question or passage.
+        answers: n true answers, of a task that is answered by generating; else none.
+        facts: a row an example with an answer: difficulty, themes.
         task: the `Task` this split belongs to; its other splits are what `fit` evaluates on.
     """
 
@@ -36,13 +39,16 @@ class Split:
     texts: tuple[tuple[str, ...], ...]
     hard_label: np.ndarray
     group: np.ndarray
+    answers: tuple[str, ...] = ()
+    facts: pd.DataFrame | None = field(default=None, repr=False)
     task: Task | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"Split({self.name}, {len(self)} examples, {self.hard_label.mean():.0%} of class 1)"
+        about = "with answers" if self.answers else f"{self.hard_label.mean():.0%} of class 1"
+        return f"Split({self.name}, {len(self)} examples, {about})"
 
     @property
     def arity(self) -> int:
@@ -51,8 +57,9 @@ class Split:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of ids and labels in their order; the ids stand for the texts."""
-        return hashlib.sha256("".join(self.ids).encode() + self.hard_label.tobytes()).hexdigest()[:16]
+        """16 hex digits of ids and labels or answers in their order; the ids stand for the texts."""
+        labels = "\x1f".join(self.answers).encode() or self.hard_label.tobytes()
+        return hashlib.sha256("".join(self.ids).encode() + labels).hexdigest()[:16]
 
     @functools.cached_property
     def longer(self) -> np.ndarray:
@@ -70,7 +77,17 @@ class Split:
         """The examples at `rows`, an index or mask (n,)."""
         rows = np.arange(len(self))[rows]
         return replace(self, ids=self.ids[rows], texts=tuple(self.texts[i] for i in rows),
-                       hard_label=self.hard_label[rows], group=self.group[rows])
+                       hard_label=self.hard_label[rows], group=self.group[rows],
+                       answers=tuple(self.answers[i] for i in rows) if self.answers else (),
+                       facts=None if self.facts is None else self.facts.iloc[rows].reset_index(drop=True))
+
+
+def join(splits: Sequence[Split], name: str) -> Split:
+    """Several splits of one task's examples in one."""
+    answered = [s.facts for s in splits if s.facts is not None]
+    return Split(name, np.concatenate([s.ids for s in splits]), tuple(t for s in splits for t in s.texts),
+                 np.concatenate([s.hard_label for s in splits]), np.concatenate([s.group for s in splits]),
+                 tuple(a for s in splits for a in s.answers), pd.concat(answered, ignore_index=True) if answered else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +95,8 @@ class Task:
     """Four disjoint splits of a task. Both halves have `n_train` examples; `test` does not depend on the seed.
 
     Attributes:
-        recipe, stop: what the task sets for finetuning, as in `TaskSpec`.
+        further: more splits of `n_train` examples, for a chain of students that each see new ones.
+        spec: the registered task, with what it sets for finetuning and generating.
     """
 
     name: str
@@ -89,11 +107,11 @@ class Task:
     validation: Split
     test: Split
     counts: dict[str, int]
-    recipe: dict = field(default_factory=dict)
-    stop: str = ""
+    spec: TaskSpec
+    further: tuple[Split, ...] = ()
 
     def __post_init__(self):
-        for split in self.splits:  # a split knows its task, whose other splits a fit is evaluated on
+        for split in (*self.splits, *self.further):  # a split knows its task, whose other splits a fit is evaluated on
             object.__setattr__(split, "task", self)
 
     @property
@@ -104,15 +122,17 @@ class Task:
         """Sizes, balance and groups of each split, a row each; `attrs['counts']` says what preparation left out."""
         frame = pd.DataFrame({
             "split": [s.name for s in self.splits], "examples": [len(s) for s in self.splits],
-            "share of class 1": [s.hard_label.mean() for s in self.splits],
+            "share of class 1": [s.hard_label.mean() if not s.answers else np.nan for s in self.splits],
             "groups": [len(np.unique(s.group)) for s in self.splits],
             "median words": [int(np.median([len(t.split()) for x in s.texts for t in x])) for s in self.splits]})
+        if self.spec.max_answer:
+            frame["median difficulty"] = [s.facts.difficulty.median() for s in self.splits]
         frame.attrs["counts"] = self.counts
-        return frame.set_index("split")
+        return frame.set_index("split").dropna(axis=1, how="all")
 
 
 def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: int | None = None,
-              n_test: int | None = None) -> Task:
+              n_test: int | None = None, further: int = 0) -> Task:
     """Prepares a registered task (Burns et al. 2023, appendix A.1).
 
     Which examples are used is fixed by their hashes (but for a few, where groups do not divide evenly); the seed deals
@@ -125,6 +145,7 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
         n_train: examples in each half, even; None takes all there are.
         n_val: validation examples, even; None takes a fifth of a half, at most 500.
         n_test: test examples, even; None takes all there are.
+        further: more splits of n_train examples that are dealt beside the two halves, which stay what they are without.
     Raises:
         UnknownName: no such task; lists what exists.
         ValueError: a size that is odd, not positive, or more than the task has.
@@ -143,41 +164,37 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
         is_test = np.isin(group, group[order[:int(TEST_SHARE * len(order))]])
     pool = order[~np.isin(group[order], group[is_test])]
     test_pool = order[is_test[order]]
-    per_class, test_per_class = _smaller_class(label[pool]), _smaller_class(label[test_pool])
-    n_test = n_test or 2 * test_per_class
-    n_val = n_val or min(500, 2 * ((n_train or per_class) // 10))
-    half = n_train or 2 * ((per_class - n_val // 2) // 2)
-    if half + n_val // 2 > per_class or n_test > 2 * test_per_class or half < 2 or n_val < 2:
-        raise ValueError(f"task {name!r} has {2 * per_class} balanced examples for training and validation and "
-                         f"{2 * test_per_class} for test; asked for 2 * n_train {half} + n_val {n_val}, "
-                         f"n_test {n_test}")
-    sample, rest = at_least(pool, label, group, half + n_val // 2)
+    classes = 1 if spec.max_answer else 2  # questions with an answer are all of one class
+    most, test_most = (classes * int(np.bincount(label[rows], minlength=classes).min()) for rows in (pool, test_pool))
+    n_test = n_test or test_most
+    n_val = n_val or min(500, 2 * ((n_train or most // 2) // 10))
+    half = n_train or 2 * ((most - n_val) // 4)
+    if (2 + further) * half + n_val > most or n_test > test_most or half < 2 or n_val < 2:
+        raise ValueError(f"task {name!r} has {most} balanced examples for training and validation and {test_most} for "
+                         f"test; asked for {2 + further} * n_train {half} + n_val {n_val}, n_test {n_test}")
+    sample, rest = at_least(pool, label, group, (2 * half + n_val) // classes, classes)
     dealt = shuffle_groups(sample, group, np.random.default_rng(seed))
-    parts = deal(np.concatenate([dealt, rest]), label, group, unit,
-                 {"validation": n_val // 2, "supervisor": half // 2, "student": half // 2})
-    parts |= deal(test_pool, label, group, unit, {"test": n_test // 2})
-    for part, wanted in {"validation": n_val, "supervisor": n_train, "student": n_train, "test": n_test}.items():
-        if wanted and len(parts[part]) != wanted:
+    sizes = {"validation": n_val, "supervisor": half, "student": half} | {f"further {i}": half for i in range(further)}
+    parts = deal(np.concatenate([dealt, rest]), label, group, unit, {k: n // classes for k, n in sizes.items()}, classes)
+    parts |= deal(test_pool, label, group, unit, {"test": n_test // classes}, classes)
+    for part, wanted in (sizes | {"test": n_test} if n_train else {"validation": n_val, "test": n_test}).items():
+        if len(parts[part]) != wanted:
             raise ValueError(f"task {name!r}: whole groups leave {len(parts[part])} examples for {part} where {wanted} "
                              f"were asked for; ask for fewer")
     counts = counts | {
         "training examples tied to the test split": len(examples) - len(pool) - len(test_pool),
         "left over by balance and size": len(pool) + len(test_pool) - sum(map(len, parts.values()))}
-    return _task(spec, seed, examples, label, group, parts, counts)
+    splits = {part: _split(part, spec, [examples[i] for i in rows], group[rows]) for part, rows in parts.items()}
+    return Task(spec.name, seed, spec.max_len, *(splits.pop(s) for s in ("supervisor", "student", "validation", "test")),
+                counts, spec, tuple(splits.values()))
 
 
-def _smaller_class(label: np.ndarray) -> int:
-    return int(np.bincount(label, minlength=2).min())
-
-
-def _task(spec: TaskSpec, seed, examples, label, group, parts, counts) -> Task:
-    def split(part):
-        rows = parts[part]
-        return Split(part, np.array([example_id(spec.name, examples[i]) for i in rows]),
-                     tuple(examples[i].texts for i in rows), label[rows].astype(np.int64), group[rows])
-
-    return Task(spec.name, seed, spec.max_len, split("supervisor"), split("student"), split("validation"),
-                split("test"), counts, spec.recipe, spec.stop)
+def _split(name: str, spec: TaskSpec, examples: list[Example], group: np.ndarray) -> Split:
+    ids, texts = np.array([example_id(spec.name, e) for e in examples]), tuple(e.texts for e in examples)
+    if not spec.max_answer:
+        return Split(name, ids, texts, np.array([e.label for e in examples], dtype=np.int64), group)
+    facts = pd.DataFrame({"difficulty": [e.difficulty for e in examples], "themes": [e.themes for e in examples]})
+    return Split(name, ids, texts, np.ones(len(ids), dtype=np.int64), group, tuple(e.answer for e in examples), facts)
 
 
 def example_id(task: str, example: Example) -> str:
@@ -195,7 +212,7 @@ def _prepared(spec: TaskSpec, local: Path | None) -> tuple[list[Example], np.nda
     rows, examples, unit, is_test, n_rows, n_examples = rows_of(spec), {}, [], [], 0, 0
     for origin in sorted(rows, key="test".__ne__):  # test first: what stands in both splits counts as test
         for row in rows[origin]:
-            made = {example.texts: example for example in spec.examples(row)}
+            made = {e.texts: e for e in spec.examples(row) if spec.keep is None or spec.keep(e)}
             n_rows, n_examples = n_rows + 1, n_examples + len(made)
             if not made.keys() & examples.keys():
                 examples |= made

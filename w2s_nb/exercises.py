@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from . import imitation, losses, metrics
+from . import games, imitation, losses, metrics
 
 
 def _verdict(question: str, mine, expected, *, tolerance: float = 1e-6) -> bool:
@@ -15,6 +15,10 @@ def _verdict(question: str, mine, expected, *, tolerance: float = 1e-6) -> bool:
         right = given.shape == np.shape(expected) and np.allclose(given, expected, atol=tolerance)
     except (TypeError, ValueError):
         right = False
+    return _say(question, right, mine, expected)
+
+
+def _say(question: str, right: bool, mine, expected) -> bool:
     print(f"{'right' if right else 'not yet'}: {question}" + ("" if right else f"\n  yours     {mine}\n"
                                                               f"  expected  {expected}"))
     return right
@@ -142,3 +146,19 @@ def check_targets(mine: Callable[[np.ndarray, int], np.ndarray]) -> bool:
     next token to predict."""
     expected = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]])
     return _verdict("where there is a next token", np.asarray(mine(np.array([3, 1, 4]), 4)).astype(float), expected)
+
+
+def check_half_move(mine: Callable[[int], str]) -> bool:
+    """Checks `mine(i)`: the number that stands before half-move i, counted from 0, as in '1. d4 1... Nf6 2. Nf3'."""
+    at = (0, 1, 2, 7, 42)
+    words = games.move_list(["e4"] * 43).split()[::2]
+    given, expected = [mine(i) for i in at], [words[i] for i in at]
+    return _say("numbers of half-moves", given == expected, given, expected)
+
+
+def check_answer_nats(mine: Callable[[np.ndarray, np.ndarray, int], float]) -> bool:
+    """Checks `mine(log_p (t, v), ids (t,), start)`: -log P of the tokens from `start` on, given those before; row i of
+    log_p is what the model expects after token i."""
+    rng = np.random.default_rng(0)
+    log_p, ids = np.log(rng.dirichlet(np.ones(7), size=6)), rng.integers(7, size=6)
+    return _verdict("loss of an answer", mine(log_p, ids, 4), -(log_p[3, ids[4]] + log_p[4, ids[5]]))

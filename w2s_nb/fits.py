@@ -15,6 +15,13 @@ from .metrics import Estimate, accuracy
 STOPS = ("last", "validation", "oracle")
 
 
+def may_label(split: Split, own: bool) -> list[Split]:
+    """What a model trained on a split may label: of the task's student half and further splits what it was not trained
+    on, or all where it may label its own examples."""
+    found = [s if own else s.take(~s.among(split.ids)) for s in (split.task.student, *split.task.further)]
+    return [s for s in found if len(s)]
+
+
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A trained model, as its predictions on the splits of its task.

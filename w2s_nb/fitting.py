@@ -12,11 +12,12 @@ import torch
 
 from . import activations, losses, probing, store, tokens, training
 from . import inputs as inputs_module
+from .answering import fit_answers
 from .config import device, precision, threads
 from .data import Split
-from .fits import STOPS, Fit
+from .fits import STOPS, Fit, may_label
 from .inputs import FeatureInputs, Inputs, TokenInputs, TrunkInputs
-from .labels import SoftLabels
+from .labels import Answers, SoftLabels
 from .metrics import auroc, calibration_error, correct
 from .models import Checkpoint, build, classifier, compact_embedding, digest, loading, probe, resolve, settle
 from .recipes import PROBES, Recipe, affordable, settings_of
@@ -26,10 +27,10 @@ from .tokens import join, tokenize
 LEAST_VALIDATION = 20  # labelled validation examples, or all there are, for stopping on them
 
 
-def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str = "xent",
+def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *, loss: str = "xent",
         loss_args: dict | None = None, method: str = "full", seed: int = 0, stop: str | None = None,
         micro_batch: int | None = None, keep_weights: bool = False, label_own: bool = False, **recipe) -> Fit:
-    """Finetunes a model on labels of a split, or finds that fit in the store.
+    """Finetunes a model on labels of a split, or finds that fit in the store; where it answers, see `fit_answers`.
 
     Args:
         model: a name that `models.resolve` takes; a finetuned model is `Fit.name` of its fit.
@@ -43,8 +44,7 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
             weak labels, as the paper does, and for probes; 'last' for finetuning on ground truth, and where labels know
             fewer than 20 validation examples. All three are stored; training keeps their weights in main memory.
         micro_batch: examples in one pass; changes memory and speed, not the result.
-        keep_weights: also store the trained tensors.
-        label_own: also predict the examples trained on, for `Fit.label(split, own=True)`.
+        keep_weights: store the trained tensors too; label_own: predict the examples trained on too, for labels of own.
         recipe: fields of `Recipe` that differ from `METHODS[method]` and from what the task sets for finetuning.
     Raises:
         UnknownName, ValueError: a name or value that does not exist, before any model is loaded.
@@ -52,12 +52,17 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
     """
     if split.task is None:
         raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
+    if split.answers and (loss, loss_args or {}, stop or "last") != ("xent", {}, "last"):
+        raise ValueError(f"loss {loss!r}, stop {stop!r}; answers to {split.task.name} take xent and last")
+    if split.answers:
+        return fit_answers(model, split, labels, method=method, seed=seed, micro_batch=micro_batch,
+                           keep_weights=keep_weights, label_own=label_own, **recipe)
     if method not in PROBES:
-        recipe, stop = split.task.recipe | recipe, stop or split.task.stop
+        recipe, stop = split.task.spec.recipe | recipe, stop or split.task.spec.stop
     checkpoint, settings = resolve(model), settings_of(method, recipe)
     args = losses.loss_args(loss, loss_args)
     if method == "logistic" and loss != "xent":
-        raise ValueError(f"method 'logistic' finds the optimum of cross-entropy; loss {loss!r} needs method 'probe'")
+        raise ValueError(f"method 'logistic' is the optimum of cross-entropy; loss {loss!r} needs method 'probe'")
     task, weak = split.task, labels is not None
     labels = labels if weak else SoftLabels.truth(split)
     validation = labels if weak else SoftLabels.truth(task.validation)
@@ -80,17 +85,17 @@ def fit(model: str, split: Split, labels: SoftLabels | None = None, *, loss: str
                 np.flatnonzero(known), method, settings, loss, args, seed, stop if keep_weights else None, label_own)
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
               "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "label_own": label_own,
-              "splits": [s.fingerprint for s in (split, *_evaluated(split, label_own))], "keep_weights":
-              plan.keep_weights, "labels": plan.label_fingerprint, "code": [_code(), losses.code(loss)]}
+              "splits": [s.fingerprint for s in (split, task.test, task.validation, *may_label(split, label_own))], "code":
+              [_code(), losses.code(loss)], "keep_weights": plan.keep_weights, "labels": plan.label_fingerprint}
     address = store.address(config)
 
     def make():
         metrics, *tables = _train(plan, micro_batch)
         return {"config": config, "metrics": metrics, "stop": stop, "trained_on": split.ids.tolist(), "summary": {
             "task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": method, "loss": loss,
-            "loss_args": args, "labels": labels.source, "labels_address": labels.address,
-            "label_accuracy": float(np.mean((plan.targets[:, 1] >= 0.5) == split.hard_label)),
-            "trained_split": split.name, "seed": seed, "n_train": len(split), "n_test": len(task.test)}}, *tables
+            "loss_args": args, "labels": labels.source, "labels_address": labels.address, "label_accuracy":
+            float(np.mean((plan.targets[:, 1] >= 0.5) == split.hard_label)), "trained_split": split.name, "seed": seed,
+            "n_train": len(split), "n_test": len(task.test)}}, *tables
 
     return Fit(address, *store.once(address, make), stop)
 
@@ -130,15 +135,7 @@ def _code() -> str:
     """Version of the code that decides a fit's result."""
     return activations.code() + store.code_version(
         training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, tokens.alike, correct,
-        _evaluated, _inputs, _train, _Checkpoints)
-
-
-def _evaluated(split: Split, own: bool) -> list[Split]:
-    """Splits a fit predicts: test, validation, and what it may label of the student half: what it was not trained on,
-    or all of it where it may label its own examples."""
-    student, others = split.task.student, [split.task.test, split.task.validation]
-    free = student if own else student.take(~student.among(split.ids))
-    return [*others, free] if len(free) else others
+        may_label, _inputs, _train, _Checkpoints)
 
 
 def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np.ndarray]]:
@@ -216,7 +213,8 @@ class _Checkpoints:
 def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:
     """Trains, and predicts the task's other splits at the three checkpoints: metrics, predictions, curve, weights."""
     torch.manual_seed(plan.seed)
-    split, settings, others = plan.split, plan.settings, _evaluated(plan.split, plan.label_own)
+    split, settings, task = plan.split, plan.settings, plan.split.task
+    others = [task.test, task.validation, *may_label(split, plan.label_own)]
     (own, *inputs), made_with = _inputs(plan, [split, *others])
     if plan.method in PROBES:
         net = probe(own.features.shape[1], split.arity).to(device())

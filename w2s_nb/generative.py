@@ -14,27 +14,13 @@ from . import activations, metrics, store, training
 from . import inputs as inputs_module
 from .config import device, precision
 from .data import Split, Task
-from .inputs import Inputs, Sequences, TokenInputs, TrunkInputs
+from .inputs import NextTokens, TokenInputs, TrunkInputs
 from .labels import SoftLabels
 from .models import LanguageModel, anatomy, classifier, digest, loading, resolve, settle, trainable
-from .recipes import METHODS, PROBES, settings_of
+from .recipes import METHODS, ON_TEXT, PROBES, settings_of
 from .tokens import Tokens, tokenize
 
 HELD_OUT = 50  # test examples whose perplexity is measured
-USED = ("epochs", "batch_size", "lr", "weight_decay", "warmup", "evals", "max_len", "top_layers", "lora_rank")
-MICRO_TOKENS = 4096  # of a training pass: each has a logit for every word of the vocabulary
-
-
-class _Texts(Inputs):
-    """Texts, one an example, with the token after each token."""
-
-    def __init__(self, sequences: Sequences, ids: Sequence[np.ndarray]):
-        self.sequences, self.ids, self.lengths = sequences, ids, sequences.lengths
-
-    def batch(self, rows):
-        after = [torch.as_tensor(np.append(self.ids[row][1:], -1), dtype=torch.long) for row in rows]
-        padded = torch.nn.utils.rnn.pad_sequence(after, batch_first=True, padding_value=-1)
-        return self.sequences.batch(rows) | {"targets": padded}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +57,8 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
         chosen: of pairs, learn only the text that these labels prefer.
         method: 'full' (every weight, a tied or untied unembedding too), 'lora' or 'top' (see `models.trainable`).
         held_out: test examples whose perplexity is measured before and after, and stored with the fit.
-        micro_batch: texts in one pass; None takes what `MICRO_TOKENS` allows. Changes memory and speed, not the result.
-        recipe: fields of `Recipe` that differ from `METHODS[method]`: of `USED`. One epoch is the default: the paper
+        micro_batch: texts in one pass; None takes what `training.LM_TOKENS` allows. Changes memory and speed, not the result.
+        recipe: fields of `Recipe` that differ from `METHODS[method]`: of `recipes.ON_TEXT`. One epoch is the default: the paper
             states none.
     Raises:
         UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is loaded.
@@ -80,8 +66,8 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
     Source: Burns et al. 2023, section 5.2.2.
     """
     checkpoint, settings = resolve(model), settings_of(method, {"epochs": 1} | recipe)
-    if not set(recipe) <= set(USED):
-        raise TypeError(f"finetune_lm got {', '.join(sorted(set(recipe) - set(USED)))}; it takes {', '.join(USED)}")
+    if not set(recipe) <= set(ON_TEXT):
+        raise TypeError(f"finetune_lm got {', '.join(sorted(set(recipe) - set(ON_TEXT)))}; it takes {', '.join(ON_TEXT)}")
     if method in PROBES:
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
     if split.task is None:
@@ -134,7 +120,7 @@ def _texts(split: Split, which: np.ndarray | None = None) -> Split:
 @functools.cache
 def _code() -> str:
     """Version of the code that decides what a model learns here."""
-    return activations.code() + store.code_version(LanguageModel, _Texts, _train, _nats, training, inputs_module,
+    return activations.code() + store.code_version(LanguageModel, _train, training, inputs_module,
                                                    classifier.trainable, anatomy)
 
 
@@ -146,11 +132,11 @@ def _train(checkpoint, method: str, settings, parts: list[Tokens], seed: int, mi
         sequences = [TrunkInputs(activations.trunk(checkpoint, depth, part), part) for part in parts]
     else:
         sequences = [TokenInputs(part) for part in parts]
-    own, held_out = (_Texts(s, part.ids) for s, part in zip(sequences, parts))
+    own, held_out = (NextTokens(s, part.ids) for s, part in zip(sequences, parts))
     lm, body = trainable(checkpoint, method, top_layers=settings.top_layers, lora_rank=settings.lora_rank,
                          device=device())
     net = LanguageModel(body, lm.get_output_embeddings().requires_grad_(method == "full")).to(device())
-    mean, before = float(np.mean([len(ids) - 1 for ids in parts[0].ids])), _nats(net, held_out)
+    mean, before = float(np.mean([len(ids) - 1 for ids in parts[0].ids])), training.nats(net, held_out)
     seen, curve = np.zeros(2), []
 
     def loss(scores, targets, *, progress):
@@ -162,22 +148,12 @@ def _train(checkpoint, method: str, settings, parts: list[Tokens], seed: int, mi
         seen[:] = 0
 
     loss.batchwise, loss.decay = False, None
-    micro_batch = micro_batch or max(1, min(settings.batch_size, MICRO_TOKENS // int(own.lengths.max())))
+    micro_batch = micro_batch or max(1, min(settings.batch_size, training.LM_TOKENS // int(own.lengths.max())))
     training.train(net, own, np.zeros((len(own), 1)), loss, epochs=settings.epochs, batch_size=settings.batch_size,
                    lr=settings.lr, head_lr=0.0, weight_decay=settings.weight_decay, warmup=settings.warmup, seed=seed,
                    evals=settings.evals, evaluate=look, micro_batch=micro_batch,
                    label=f"{checkpoint.name} on text, seed {seed}")
-    return before, _nats(net, held_out), pd.DataFrame(curve), training.trained(net)
-
-
-@torch.inference_mode()
-def _nats(net: LanguageModel, inputs: _Texts) -> np.ndarray:
-    """(n, 2) float64: nats and tokens of each text."""
-    net.eval()
-    found = np.empty((len(inputs), 2))
-    for rows in inputs.by_length(MICRO_TOKENS):
-        found[rows] = training.scores(net, inputs, rows).cpu().numpy()
-    return found
+    return before, training.nats(net, held_out), pd.DataFrame(curve), training.trained(net)
 
 
 def perplexity(fits: Sequence[LanguageFit]) -> dict[str, metrics.Estimate]:
@@ -213,7 +189,7 @@ class Tuned:
         resolve(self.model)
         if self.half not in ("student", "supervisor"):
             raise ValueError(f"half {self.half!r}; expected student or supervisor")
-        settings_of(self.args.get("method", "full"), {k: v for k, v in self.args.items() if k in USED})
+        settings_of(self.args.get("method", "full"), {k: v for k, v in self.args.items() if k in ON_TEXT})
 
     def __str__(self) -> str:
         return f"{self.model}, on text"

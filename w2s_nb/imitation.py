@@ -11,7 +11,7 @@ from .metrics import Estimate, correct, labels_of, of_means, p1_of, share
 ON = ("all", "mistakes", "correct")
 
 
-def _chosen(weak, hard_label, on: str) -> np.ndarray:
+def chosen(weak, hard_label, on: str) -> np.ndarray:
     """(s, n) bool, the examples that `on` names."""
     if on == "all":
         return np.ones(p1_of(weak).shape, dtype=bool)
@@ -29,7 +29,7 @@ def agreement(student, weak, hard_label=None, *, on: str = "all", group=None) ->
     Source: Burns et al. 2023, section 5.1.3.
     """
     p_student, p_weak = p1_of(student), p1_of(weak)
-    return share((p_student >= 0.5) == (p_weak >= 0.5), _chosen(weak, hard_label, on), group=group)
+    return share((p_student >= 0.5) == (p_weak >= 0.5), chosen(weak, hard_label, on), group=group)
 
 
 def agreement_change(first, last, weak, hard_label=None, *, on: str = "all", group=None) -> Estimate:
@@ -41,7 +41,7 @@ def agreement_change(first, last, weak, hard_label=None, *, on: str = "all", gro
     """
     says_1 = p1_of(weak) >= 0.5
     change = ((p1_of(last) >= 0.5) == says_1).astype(int) - ((p1_of(first) >= 0.5) == says_1)
-    return share(change, _chosen(weak, hard_label, on), group=group)
+    return share(change, chosen(weak, hard_label, on), group=group)
 
 
 def cross_entropy(student, weak, hard_label=None, *, on: str = "all", group=None) -> Estimate:
@@ -55,7 +55,7 @@ def cross_entropy(student, weak, hard_label=None, *, on: str = "all", group=None
     """
     p_student, says_1 = p1_of(student), p1_of(weak) >= 0.5
     answer = np.where(says_1, p_student, 1 - p_student)
-    return share(-np.log(answer.clip(min=1e-7)), _chosen(weak, hard_label, on), group=group)
+    return share(-np.log(answer.clip(min=1e-7)), chosen(weak, hard_label, on), group=group)
 
 
 def misfit(student, weak, *, group=None) -> Estimate:

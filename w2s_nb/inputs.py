@@ -132,6 +132,27 @@ def paired(tokens: Tokens, chosen: list[int], least: float) -> Units:
     return sorted(units, key=lambda unit: -sum(len(tokens.ids[i]) for i in unit))
 
 
+class NextTokens(Inputs):
+    """Sequences, one text an example, with the token that comes after each token.
+
+    Args:
+        ids: token ids of each text.
+        starts: (n,) the first token of each text that is to be predicted, from 1; None predicts all but the first.
+    """
+
+    def __init__(self, sequences: Sequences, ids, starts: np.ndarray | None = None):
+        self.sequences, self.ids, self.lengths = sequences, ids, sequences.lengths
+        self.starts = np.ones(len(ids), dtype=int) if starts is None else starts
+
+    def batch(self, rows):
+        """The sequences' tensors, and `targets` (b, t), -1 where nothing is to be predicted."""
+        after = [torch.as_tensor(np.append(self.ids[row][1:], -1), dtype=torch.long) for row in rows]
+        for row, targets in zip(rows, after):
+            targets[:self.starts[row] - 1] = -1
+        padded = torch.nn.utils.rnn.pad_sequence(after, batch_first=True, padding_value=-1)
+        return self.sequences.batch(rows) | {"targets": padded}
+
+
 class FeatureInputs(Inputs):
     """Pooled features (n * k, d) float32."""
 

@@ -20,7 +20,7 @@ from .recipes import METHODS, PROBES
 from .registry import LOSSES, TASKS, UnknownName
 from .studies import Chain, run_chain, run_generative
 
-_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1}
+_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1, "hard": 0}
 
 
 @dataclass
@@ -96,7 +96,7 @@ def _records(table: pd.DataFrame) -> list[dict]:
     return named.to_dict("records")
 
 
-def setup(notebook: str, *, comparisons: bool = False, **parameters) -> Run:
+def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **parameters) -> Run:
     """Checks a notebook's parameters: call it in the cell after them, with every one of them by name.
 
     A name that papermill injected but the notebook does not know is refused, which papermill only logs.
@@ -104,6 +104,7 @@ def setup(notebook: str, *, comparisons: bool = False, **parameters) -> Run:
     Args:
         notebook: the notebook's own name.
         comparisons: whether its task must be one of two texts an example.
+        answers: whether its task must be one that is answered by generating; without it, it must not.
         parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, and the notebook's own.
     Raises:
         UnknownName: an unknown parameter, task, model, loss or method; lists near and known names.
@@ -130,15 +131,21 @@ def setup(notebook: str, *, comparisons: bool = False, **parameters) -> Run:
     if comparisons and TASKS[parameters["task"]].arity != 2:
         raise ValueError(f"task {parameters['task']!r} has one text an example; {notebook} compares two: "
                          f"{', '.join(name for name, task in TASKS.items() if task.arity == 2)}")
+    if bool(TASKS[parameters["task"]].max_answer) != answers:
+        raise ValueError(f"task {parameters['task']!r} {'has two classes' if answers else 'is answered by generating'}; "
+                         f"{notebook} takes {', '.join(n for n, task in TASKS.items() if bool(task.max_answer) == answers)}")
+    if answers and parameters["method"] in PROBES:
+        raise ValueError(f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top")
     if parameters.get("responses", "both") not in ("both", "chosen"):
         raise ValueError(f"responses {parameters['responses']!r}; expected both or chosen")
     finetuning = [name for name in ("finetuning", "lm_method") if name in parameters]
     for name in finetuning or ["method"] * ("top_layers" in parameters):
         if parameters[name] in PROBES:
             raise ValueError(f"{name} {parameters[name]!r} finetunes nothing; {notebook} expects full, lora or top")
-    for given in names(parameters.get("more_shots", "")):
-        if not given.isdigit():
-            raise ValueError(f"more_shots has {given!r}; expected whole numbers from 0, with commas")
+    for name in ("more_shots", "bands", "easy"):
+        for given in names(parameters.get(name, "")):
+            if not given.isdigit():
+                raise ValueError(f"{name} has {given!r}; expected whole numbers from 0, with commas")
     for name in ("weak", "between", "strong", "supervisors"):
         for given in names(parameters.get(name, "")):
             ensure(resolve(given))

@@ -35,28 +35,36 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
     if not isinstance(spec.source, Hub):
         return _two_or_all(spec, spec.source())
     try:
+        if spec.source.train == spec.source.test:
+            return {"all": _from_hub(spec.source, spec.source.train)}
         return {"train": _from_hub(spec.source, spec.source.train), "test": _from_hub(spec.source, spec.source.test)}
     except Exception as error:  # the hub's and datasets' errors share no base class; each one ends here
         raise DataUnavailable(
             f"task {spec.name!r}: dataset {spec.source.id} (revision {spec.source.revision or 'main'}) is not in the "
             f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
-            f"{spec.source.train}.parquet and {spec.source.test}.parquet (or .jsonl.gz, in the hub's own columns) "
-            f"into $W2S_DATA/{spec.name.replace('@', '/')}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME "
-            f"on a machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: movie_snippets, "
-            f"amazon_snippets, tweet_snippets, snippet_preferences.") from error
+            f"{' and '.join(dict.fromkeys([f'{spec.source.train}.parquet', f'{spec.source.test}.parquet']))} (or "
+            f".jsonl.gz, in the hub's own columns) into $W2S_DATA/{_folder(spec)}/ (W2S_DATA is "
+            f"{data_dir() or 'not set'}); or fill HF_HOME on a machine with network and set HF_HUB_OFFLINE=1; or use an "
+            f"embedded task: movie_snippets, amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
+        ) from error
+
+
+def _folder(spec: TaskSpec) -> str:
+    """The folder of local files, below `W2S_DATA`: of the task, or of its part."""
+    base, _, option = spec.name.partition("@")
+    return f"{base}/{option}" if option and not spec.narrow else spec.folders[0]
 
 
 def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
     """{split: files} below `$W2S_DATA/<task>`, or its part's folder there; only splits that carry labels."""
-    base, narrowed, option = spec.name.partition("@")
-    root = data_dir() and data_dir() / base
-    if narrowed and not isinstance(spec.source, Hub):
+    hub = isinstance(spec.source, Hub)
+    if not data_dir() or "@" in spec.name and not hub and not spec.narrow:
         return {}  # the option chooses among the task's own rows
-    if root and narrowed:
-        root /= option
-    if not root or not root.is_dir():
+    folders = [_folder(spec), *(spec.folders if "@" not in spec.name or spec.narrow else ())]
+    root = next((path for name in folders if (path := data_dir() / name).is_dir()), None)
+    if root is None:
         return {}
-    labelled = {spec.source.train, spec.source.test} if isinstance(spec.source, Hub) else None
+    labelled = {spec.source.train, spec.source.test} if hub and spec.source.train != spec.source.test else None
     found: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         split, dot, suffix = path.name.partition(".")
@@ -74,7 +82,8 @@ def _read(files: list[Path]) -> datasets.Dataset:
 
 
 def _two_or_all(spec: TaskSpec, splits: dict[str, Iterable[dict]]) -> dict[str, Iterable[dict]]:
-    train, test = (spec.source.train, spec.source.test) if isinstance(spec.source, Hub) else ("train", "test")
+    hub = spec.source if isinstance(spec.source, Hub) and spec.source.train != spec.source.test else None
+    train, test = (hub.train, hub.test) if hub else ("train", "test")
     if train in splits and test in splits:
         return {"train": splits[train], "test": splits[test]}
     if len(splits) == 1:

@@ -33,9 +33,10 @@ def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:
     return np.array(sorted(range(len(ids)), key=lambda row: (rank[int(group[row])], ids[row])), dtype=np.int64)
 
 
-def at_least(rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts `rows` after the first group at which both classes number `per_class`; (head, tail)."""
-    counts = np.cumsum(np.stack([label[rows] == 0, label[rows] == 1]), axis=1)
+def at_least(rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: int,
+             classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts `rows` after the first group at which every class numbers `per_class`; (head, tail)."""
+    counts = np.cumsum(np.stack([label[rows] == c for c in range(classes)]), axis=1)
     end = int(np.searchsorted(counts.min(axis=0), per_class)) + 1
     while end < len(rows) and group[rows[end]] == group[rows[end - 1]]:
         end += 1
@@ -49,8 +50,8 @@ def shuffle_groups(rows: np.ndarray, group: np.ndarray, rng: np.random.Generator
 
 
 def deal(rows: np.ndarray, label: np.ndarray, group: np.ndarray, unit: np.ndarray,
-         per_class: dict[str, int]) -> dict[str, np.ndarray]:
-    """Deals whole groups, in the order given, to parts that each want so many examples of either class.
+         per_class: dict[str, int], classes: int = 2) -> dict[str, np.ndarray]:
+    """Deals whole groups, in the order given, to parts that each want so many examples of every class.
 
     A group goes to the first part that can take all of it; failing that, to the first that can take some of its units
     (the right and the wrong answer of one question), and the rest of it is left out. No group ever stands in two
@@ -59,13 +60,13 @@ def deal(rows: np.ndarray, label: np.ndarray, group: np.ndarray, unit: np.ndarra
     Args:
         rows: positions of examples, groups contiguous.
         label, group, unit: (n,) of all examples.
-        per_class: examples of either class that each part wants.
+        per_class: examples of every class that each part wants.
     """
-    need = {part: np.array([n, n]) for part, n in per_class.items()}
+    need = {part: np.full(classes, n) for part, n in per_class.items()}
     dealt: dict[str, list[int]] = {part: [] for part in per_class}
 
     def take(part: str, members: np.ndarray) -> bool:
-        counts = np.bincount(label[members], minlength=2)
+        counts = np.bincount(label[members], minlength=classes)
         if (need[part] < counts).any():
             return False
         need[part] -= counts

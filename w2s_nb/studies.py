@@ -18,7 +18,7 @@ from .losses import loss_args as check_loss_args
 from .models import ensure, resolve
 from .registry import UnknownName
 
-DATA = ("same", "fresh")
+DATA = ("same", "fresh", "further")
 LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT = "labels only", "student on text first", "both on text first"
 
 
@@ -113,7 +113,7 @@ class Chain:
 
 def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "xent", loss_args: dict | None = None,
               seeds: int = 1, n_train: int | None = None, n_val: int | None = None, n_test: int | None = None,
-              **fit_args) -> Chain:
+              further: int = 0, **fit_args) -> Chain:
     """Bootstrapping: the supervisor labels for the second model, that for the third, up to the last.
 
     Args:
@@ -121,10 +121,11 @@ def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "
         data: 'same': every student is trained on the whole student half, whose labels come from a model trained on
             these very examples from the second student on; 'fresh': the half is cut into as many parts as there are
             students, each trained on one that no model before it has seen. Labels used in all are as many as in direct
-            supervision.
+            supervision. 'further': the last student is trained on the student half, and each before it on a further
+            split of as many examples, as in the paper.
         loss, loss_args: of every student.
-        seeds, n_train, n_val, n_test, fit_args: as in `run_arms`.
-    Source: Burns et al. 2023, section 4.3.1: fresh examples at every step in chess.
+        seeds, n_train, n_val, n_test, further, fit_args: as in `run_arms`.
+    Source: Burns et al. 2023, section 4.3.1; appendix A.2: in chess, as many new examples at every step.
     """
     if data not in DATA:
         raise ValueError(f"data {data!r}; expected one of {', '.join(DATA)}")
@@ -135,13 +136,16 @@ def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "
     check_loss_args(loss, loss_args)
     for checkpoint in [resolve(model) for model in ladder]:
         ensure(checkpoint)
-    tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in range(seeds)]
+    further = max(further, len(ladder) - 2 if data == "further" else 0)
+    tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test, further=further)
+             for s in range(seeds)]
     steps: list[list[Fit]] = [[] for _ in ladder]
     ceiling = []
     for t in tasks:
         ceiling.append(fit(ladder[-1], t.student, seed=t.seed, **fit_args))  # the deepest model's activations first
         steps[0].append(fit(ladder[0], t.supervisor, seed=t.seed, **fit_args))
-        halves = parts_of(t.student, len(ladder) - 1) if data == "fresh" else [t.student] * (len(ladder) - 1)
+        halves = {"fresh": lambda: parts_of(t.student, len(ladder) - 1), "same": lambda: [t.student] * (len(ladder) - 1),
+                  "further": lambda: [*t.further[:len(ladder) - 2], t.student]}[data]()
         for step, (model, half) in enumerate(zip(ladder[1:], halves), start=1):
             labels = steps[step - 1][-1].label(half, own=data == "same")
             steps[step].append(fit(model, half, labels, loss=loss, loss_args=loss_args, seed=t.seed,

@@ -15,6 +15,7 @@ from .inputs import Inputs
 
 MAX_TOKENS = {"cpu": 1024, "cuda": 4096}  # of a prediction batch, padding included; a CPU gains nothing from more
 TRAIN_TOKENS = {"cpu": 8192}  # of a training pass: beyond main memory nothing says so, on a GPU an error does
+LM_TOKENS = 4096  # of a pass of a language model: each has a logit for every word of the vocabulary
 BUCKET = 16  # batches whose examples are sorted by length together
 
 
@@ -182,6 +183,16 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
         bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{bad} of {len(probs)} predictions are not finite; lower lr")
     return probs
+
+
+@torch.inference_mode()
+def nats(net: nn.Module, inputs: Inputs) -> np.ndarray:
+    """(n, 2) float64: nats and tokens of each text, from a `models.LanguageModel`."""
+    net.eval()
+    found = np.empty((len(inputs), 2))
+    for rows in inputs.by_length(LM_TOKENS):
+        found[rows] = scores(net, inputs, rows).cpu().numpy()
+    return found
 
 
 def trained(net: nn.Module) -> dict[str, torch.Tensor]:

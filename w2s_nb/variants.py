@@ -53,4 +53,4 @@ def with_opinion(task: Task, weak: Fit, *, template: str = OPINION,
 
     name = f"{task.name}, opinion"
     return Task(name, task.seed, task.max_len + 2 * len(template.split()), replace(task.supervisor),
-                told(task.student), told(task.validation), told(task.test), task.counts, task.recipe, task.stop)
+                told(task.student), told(task.validation), told(task.test), task.counts, task.spec)

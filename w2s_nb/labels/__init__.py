@@ -1,5 +1,6 @@
-"""Soft labels: what everything is trained on, whoever gave them."""
+"""Labels: what everything is trained on, whoever gave them."""
+from .answers import Answers
 from .made import COMBINE, ERRORS, PAIR_ERRORS, combine, simulate
 from .soft import SoftLabels
 
-__all__ = ["COMBINE", "ERRORS", "PAIR_ERRORS", "SoftLabels", "combine", "simulate"]
+__all__ = ["COMBINE", "ERRORS", "PAIR_ERRORS", "Answers", "SoftLabels", "combine", "simulate"]

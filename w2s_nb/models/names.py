@@ -24,6 +24,7 @@ class ModelSpec:
         lr: default learning rate of full finetuning with AdamW. The paper states none; the values for GPT-2 and for
             7B and above are those of openai/weak-to-strong, the others interpolate.
         original_qwen: published for remote code only, which this kit never runs.
+        folder: where the weights are that come with the kit, or None.
     """
 
     name: str
@@ -33,8 +34,10 @@ class ModelSpec:
     n_layers: int
     lr: float
     original_qwen: bool = False
+    folder: Path | None = None
 
 
+LADDER = Path(__file__).resolve().parents[1] / "ladder"  # small models of chess, see its README
 EMBEDDED = "SmolLM2-135M"
 _M, _B = 10**6, 10**9
 _TABLE = [
@@ -82,6 +85,9 @@ _TABLE = [
 ]
 for _row in _TABLE:
     MODELS.register(_row[0], ModelSpec(*_row))
+for _name, _size, _layers in [("chess-0.1M", 111_680, 2), ("chess-0.4M", 458_976, 4), ("chess-1M", 1_005_312, 5),
+                              ("chess-3M", 2_690_496, 6)]:
+    MODELS.register(_name, ModelSpec(_name, None, None, _size, _layers, 5e-4, folder=LADDER / _name))
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def resolve(name: str) -> Checkpoint:
         found = _finetuned(name, base)
     elif base in MODELS or base in by_id:
         spec = MODELS[base] if base in MODELS else by_id[base]
-        found = Checkpoint(name, base, spec.hub_id, spec.revision, None, spec.n_layers, spec.n_layers, spec.lr,
+        found = Checkpoint(name, base, spec.hub_id, spec.revision, spec.folder, spec.n_layers, spec.n_layers, spec.lr,
                            spec.original_qwen)
     elif (folder / "config.json").is_file():
         config = json.loads((folder / "config.json").read_text())

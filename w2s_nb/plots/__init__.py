@@ -4,8 +4,9 @@ from .baselines import by_depth, by_shots, by_task
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
 from .preferences import length_bias, perplexity
+from .puzzles import boards, parts
 from .results import accuracy, ladder, lines, pgr
 
-__all__ = ["COLOURS", "accuracy", "agreement", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow", "gain",
-           "ladder", "length_bias", "lines", "perplexity", "pgr", "quality_by_confidence", "reliability",
+__all__ = ["COLOURS", "accuracy", "agreement", "boards", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow", "gain",
+           "ladder", "length_bias", "lines", "parts", "perplexity", "pgr", "quality_by_confidence", "reliability",
            "training_curves", "use_renderer"]

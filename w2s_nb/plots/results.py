@@ -8,12 +8,13 @@ import plotly.graph_objects as go
 from .base import CEILING, WEAK, colour, figure_of, interval_of, short
 
 
-def accuracy(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure:
+def accuracy(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, chance: float = 0.5) -> go.Figure:
     """Test accuracy of each arm: bar, 95 % interval, a dot a seed, and the line of chance.
 
     Args:
         table: `Arms.table()`.
         by_seed: `Arms.by_seed()`.
+        chance: accuracy of guessing.
     """
     figure = figure_of(title, "", "test accuracy", showlegend=False)
     for arm, row in table.iterrows():
@@ -22,10 +23,10 @@ def accuracy(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figur
         dots = by_seed[by_seed.arm == arm]
         figure.add_scatter(x=[arm] * len(dots), y=dots.accuracy, mode="markers", marker=dict(color="#222222", size=6,
                            symbol="circle-open"), text=[f"seed {s}" for s in dots.seed])
-    low = min(0.5, by_seed.accuracy.min()) - 0.05  # bars are cut below chance
+    low = max(0.0, min(chance, by_seed.accuracy.min()) - 0.05)  # bars are cut below chance
     for arm, row in table.iterrows():
         figure.add_annotation(x=arm, y=low, yanchor="bottom", text=f"<b>{row.accuracy:.3f}</b>", showarrow=False)
-    figure.add_hline(y=0.5, line_dash="dot", line_width=1.5, annotation_text="chance",
+    figure.add_hline(y=chance, line_dash="dot", line_width=1.5, annotation_text="chance",
                      annotation_position="top left")
     figure.update_yaxes(range=[low, min(1.0, max(table.accuracy_high.max(), by_seed.accuracy.max()) + 0.03)])
     return figure

@@ -13,15 +13,21 @@ class Example:
     """One question to a model.
 
     Attributes:
-        texts: one text to classify, or two to compare.
-        label: 0 or 1; for two texts, 1 says that the second is the better.
+        texts: one text to classify or to answer, or two to compare.
+        label: 0 or 1; for two texts, 1 says that the second is the better; 0 where there is an answer.
         keys: what ties examples together (the question, the passage); examples that share any key, directly or
             through others, never stand in different halves.
+        answer: what a model is to generate after the text, a space and one word; "" for a choice of two classes.
+        difficulty: of a question with an answer, in the task's own measure.
+        themes: what it is about.
     """
 
     texts: tuple[str, ...]
     label: int
     keys: tuple[str, ...] = ()
+    answer: str = ""
+    difficulty: float = float("nan")
+    themes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,13 @@ class TaskSpec:
         recipe: fields of a finetuning recipe that this task sets; probes keep their own.
         stop: the checkpoint that finetuning on this task takes; "" leaves it to the labels.
         option: text -> the source that it narrows the task to, or None.
+        narrow: text -> which examples it narrows the task to, or None.
+        keep: which examples are taken; None takes all.
+        folders: names of the folder of local files, the first that is there.
+        max_answer: tokens that are generated for an answer; 0 for a task of classes.
+        options: text -> all answers that are allowed, each with its leading space; None where that is open.
+        bare: answer -> how options are written; a mark that gives the answer away is no part of it.
+        measure: what the difficulty of an example is measured in.
     """
 
     name: str
@@ -87,6 +100,13 @@ class TaskSpec:
     recipe: dict = field(default_factory=dict, hash=False)
     stop: str = ""
     option: Callable[[str], Callable] | None = None
+    narrow: Callable[[str], Callable[[Example], bool]] | None = None
+    keep: Callable[[Example], bool] | None = None
+    folders: tuple[str, ...] = ()
+    max_answer: int = 0
+    options: Callable[[str], tuple[str, ...]] | None = None
+    bare: Callable[[str], str] = str
+    measure: str = ""
 
     def at(self, option: str) -> TaskSpec:
         """The task narrowed: to one of its hub dataset's parts, or as its own `option` says.
@@ -94,6 +114,8 @@ class TaskSpec:
         Raises:
             UnknownName, ValueError: no such part or option.
         """
+        if self.narrow:
+            return replace(self, name=f"{self.name}@{option}", keep=self.narrow(option))
         parts = self.source.parts if isinstance(self.source, Hub) else ()
         if parts and option not in parts:
             raise UnknownName(f"part of {self.name}", option, parts)
@@ -103,19 +125,19 @@ class TaskSpec:
         return replace(self, name=f"{self.name}@{option}", source=source)
 
 
-def register_task(name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None,
-                  recipe: dict | None = None, stop: str = "", option: Callable[[str], Callable] | None = None):
+def register_task(name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None, **more):
     """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder.
 
     Args:
         prompt: how an example is put to a language model; None asks the question that the formatter's docstring begins
             with, to be answered with yes or no, or for a pair with B or A.
-        recipe, stop, option: as in `TaskSpec`.
+        more: further fields of `TaskSpec`: recipe, stop, option, narrow, folders, max_answer, options, bare,
+            measure.
     """
     def decorate(examples):
         about = (examples.__doc__ or "").strip().split("\n")[0]
         TASKS.register(name, TaskSpec(name, source, examples, arity, max_len, about, prompt or _asking(about, arity),
-                                      recipe or {}, stop, option))
+                                      **{"folders": (name,)} | more))
         return examples
     return decorate
 

@@ -1,0 +1,234 @@
+"""Tasks that are answered by generating: finetuning on answers, and what a model answers (section 4.1, appendix A.2)."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from . import activations, decoding, store, training
+from . import inputs as inputs_module
+from .config import device, precision
+from .data import Split, Task
+from .fits import Fit, may_label
+from .inputs import NextTokens, TokenInputs, TrunkInputs
+from .labels import Answers
+from .models import (Checkpoint, LanguageModel, anatomy, classifier, digest, folder, load_lm, loading, resolve,
+                     settle, tokenizer, trainable)
+from .recipes import ON_TEXT, PROBES, settings_of
+from .tokens import Tokens, tokenize
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AnswerFit(Fit):
+    """A model as the answers that it generates.
+
+    It is a `Fit` whose prediction for an example is whether its answer is the true one, so accuracy is exact match.
+
+    Attributes:
+        predictions: rows (split, id, answer, right, legal, p_right, choice, choice_right): the answer at temperature 0,
+            whether it is the true one, whether it is one of the task's options, written as those are; and of the test
+            split the probability of the true answer, the likeliest option, and whether that is the true one.
+    """
+
+    def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
+        """(n, 2), rows [0, 1] where the answer is right, else [1, 0]."""
+        if stop not in (None, self.stop):
+            raise ValueError(f"{self!r} is kept as it is after its last step; there is no checkpoint {stop!r}")
+        return self._both("right", split)
+
+    def choose(self, split: Split) -> np.ndarray:
+        """(n, 2) as `predict`, of the likeliest option in the place of the generated answer; test examples only."""
+        return self._both("choice_right", split)
+
+    def _both(self, column: str, split: Split) -> np.ndarray:
+        return np.eye(2)[self.of(split, column).astype(int)]
+
+    def of(self, split: Split, column: str) -> np.ndarray:
+        """(n,) a column of the predictions, in the split's order.
+
+        Raises:
+            ValueError: the split, or this column of it, was not predicted.
+        """
+        found = self.predictions.set_index("id")[column]
+        missing = ~split.among(found.index[found.notna()])
+        if missing.any():
+            raise ValueError(f"{self!r} holds {column} of {sorted(self.predictions['split'].unique())} of its own task "
+                             f"and seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there")
+        return found.loc[split.ids].to_numpy()
+
+    def label(self, split: Split, *, own: bool = False) -> Answers:
+        """Weak labels: the generated answers. Arguments and errors as of `Fit.label`."""
+        if not own and set(split.ids) & set(self.record["trained_on"]):
+            raise ValueError(f"{self!r} was trained on examples of {split.name!r}; weak labels are answers to questions "
+                             f"held out from the supervisor, unless own=True")
+        return Answers(split.ids, tuple(self.of(split, "answer")), self.record["summary"]["model"], self.address)
+
+
+def fit_answers(model: str, split: Split, labels: Answers | None = None, *, method: str = "full", seed: int = 0,
+                micro_batch: int | None = None, keep_weights: bool = False, label_own: bool = False,
+                **recipe) -> AnswerFit:
+    """`fit` on a task that is answered by generating.
+
+    An example's loss is -log P(answer, end of text | question), nats: the sum over the answer's tokens; the question's
+    tokens bear none. The model is kept as it is after the last step (appendix A.2: no early stopping).
+
+    Args: as of `fit`.
+    """
+    spec, checkpoint = split.task.spec, resolve(model)
+    if method in PROBES:
+        raise ValueError(f"method {method!r} has two classes; {spec.name} is answered by generating: expected full, "
+                         f"lora or top")
+    settings = settings_of(method, spec.recipe | recipe)
+    if not set(recipe) <= set(ON_TEXT):
+        raise TypeError(f"{', '.join(sorted(set(recipe) - set(ON_TEXT)))} play no part where answers are generated; "
+                        f"what does is {', '.join(ON_TEXT)}")
+    if labels is not None and not isinstance(labels, Answers):
+        raise TypeError(f"labels of {spec.name} are {type(labels).__name__}; expected Answers, which a fit's label() "
+                        f"or Answers.truth give")
+    if len(split) < 2:
+        raise ValueError(f"{len(split)} examples of {split.name!r} to train on; expected at least 2")
+    labels, checkpoint = labels or Answers.truth(split), settle(checkpoint)
+    settings = replace(settings, lr=settings.lr or checkpoint.lr * (10 if method == "lora" else 1),
+                       max_len=settings.max_len or split.task.max_len, evals=settings.evals or settings.epochs)
+    targets, splits = labels.of(split), [split.task.test, *may_label(split, label_own)]
+    prompts = [_prompts(s, checkpoint, settings.max_len) for s in (split, *splits)]
+    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
+              "objective": "answers", "seed": seed, "precision": precision(), "label_own": label_own,
+              "splits": [s.fingerprint for s in (split, *splits)], "keep_weights": "last" if keep_weights else None,
+              "labels": Answers(split.ids, targets, "").fingerprint, "most": spec.max_answer, "code": _code()}
+
+    def make():
+        weights, curve = _train(checkpoint, method, settings, prompts[0], targets, seed, micro_batch)
+        lm = load_lm(checkpoint)
+        anatomy.put_trained(lm, weights, method, asdict(settings))
+        found = _answer(lm, checkpoint, splits, prompts[1:])
+        return ({"config": config, "metrics": _metrics(found), "stop": "last", "trained_on": split.ids.tolist(),
+                 "summary": _summary(split.task, checkpoint, seed) | {
+                     "method": method, "labels": labels.source, "labels_address": labels.address,
+                     "label_accuracy": float(np.mean([t == a for t, a in zip(targets, split.answers)])),
+                     "trained_split": split.name, "n_train": len(split)}},
+                found, curve, weights if keep_weights else None)
+
+    address = store.address(config)
+    return AnswerFit(address, *store.once(address, make), "last")
+
+
+def zero_shot(model: str, task: Task) -> AnswerFit:
+    """What a model answers to a task's test questions as it is, without finetuning (figure 15).
+
+    Raises: as `fit`.
+    """
+    checkpoint, split = settle(resolve(model)), task.test
+    if not split.answers:
+        raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
+    prompts = _prompts(split, checkpoint, task.max_len)
+    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "objective": "answers", "max_len": task.max_len,
+              "precision": precision(), "splits": [split.fingerprint], "most": task.spec.max_answer, "code": _code()}
+
+    def make():
+        found = _answer(load_lm(checkpoint), checkpoint, [split], [prompts])
+        return {"config": config, "metrics": _metrics(found), "stop": "last", "trained_on": [],
+                "summary": _summary(task, checkpoint, task.seed) | {
+                    "method": "zero-shot", "labels": "", "labels_address": "", "label_accuracy": np.nan,
+                    "trained_split": "", "n_train": 0}}, found, pd.DataFrame({"step": []})
+
+    address = store.address(config)
+    return AnswerFit(address, *store.once(address, make), "last")
+
+
+def _summary(task: Task, checkpoint: Checkpoint, seed: int) -> dict:
+    return {"task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "loss": "xent", "loss_args": {},
+            "seed": seed, "n_test": len(task.test)}
+
+
+def _metrics(found: pd.DataFrame) -> dict[str, float]:
+    test = found[found.split == "test"]
+    names = {"right": "accuracy_last", "legal": "legal", "p_right": "p_right", "choice_right": "accuracy_of_choice"}
+    return {name: float(test[column].astype(float).mean()) for column, name in names.items()}
+
+
+def _prompts(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
+    """The questions' tokens; refuses a model that has no tokens for them, or too short a context."""
+    prompts, tok = tokenize(split, checkpoint, max_len), tokenizer(folder(checkpoint))
+    strange = [i for i, ids in enumerate(prompts.ids) if tok.unk_token_id in ids]
+    if strange:
+        raise ValueError(f"{checkpoint.name} has no tokens for {len(strange)} of {len(split)} questions, the first "
+                         f"{split.texts[strange[0]][0][:80]!r}; it reads moves of a game, not positions")
+    longest = int(prompts.lengths.max()) + split.task.spec.max_answer
+    loading.require_context(checkpoint, longest, "Give a smaller max_len.")
+    return prompts
+
+
+@functools.cache
+def _code() -> str:
+    """Version of the code that decides what is learned and answered."""
+    return activations.code() + store.code_version(LanguageModel, _train, _answer, may_label, word_of, decoding, training,
+                                                   inputs_module, classifier.trainable, anatomy, loading.load_lm)
+
+
+def _train(checkpoint: Checkpoint, method: str, settings, prompts: Tokens, answers: Sequence[str], seed: int,
+           micro_batch: int | None) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+    """Trains on answers after their questions: the trained tensors and the curve."""
+    torch.manual_seed(seed)
+    tok = tokenizer(folder(checkpoint))
+    said = tok(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
+    ids = tuple(np.array([*prompt, *answer, tok.eos_token_id], dtype=np.int32)
+                for prompt, answer in zip(prompts.ids, said))
+    whole = Tokens(ids, prompts.truncated, tuple(store.address({"ids": i.tolist()})[:16] for i in ids), 1)
+    if method == "top":
+        depth = max(0, checkpoint.layers - settings.top_layers)
+        sequences = TrunkInputs(activations.trunk(checkpoint, depth, whole), whole)
+    else:
+        sequences = TokenInputs(whole)
+    own, curve = NextTokens(sequences, ids, prompts.lengths), []
+    lm, body = trainable(checkpoint, method, top_layers=settings.top_layers, lora_rank=settings.lora_rank,
+                         device=device())
+    net = LanguageModel(body, lm.get_output_embeddings().requires_grad_(method == "full")).to(device())
+
+    def loss(scores, targets, *, progress):
+        return scores[:, 0]
+
+    def look(step: int, progress: float, train_loss: float) -> None:
+        curve.append({"step": step, "progress": progress, "train_loss": train_loss})
+
+    loss.batchwise, loss.decay = False, None
+    training.train(net, own, np.zeros((len(own), 1)), loss, epochs=settings.epochs, batch_size=settings.batch_size,
+                   lr=settings.lr, head_lr=0.0, weight_decay=settings.weight_decay, warmup=settings.warmup, seed=seed,
+                   evals=settings.evals, evaluate=look, micro_batch=micro_batch,
+                   label=f"{checkpoint.name} on answers, seed {seed}")
+    return training.trained(net), pd.DataFrame(curve)
+
+
+def word_of(text: str) -> str:
+    """The first word of what was generated, with a space before it; "" where there is none.
+
+    >>> word_of(" Qxc1+ 23. Kg2"), word_of("")
+    (' Qxc1+', '')
+    """
+    words = text.split()
+    return f" {words[0]}" if words else ""
+
+
+def _answer(lm, checkpoint: Checkpoint, splits: list[Split], prompts: list[Tokens]) -> pd.DataFrame:
+    """Predictions for splits, as `AnswerFit` has them; the first split is the test."""
+    tok, lm, spec = tokenizer(folder(checkpoint)), lm.to(device()).eval(), splits[0].task.spec
+    frame = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids, "truth": s.answers, "text": [t for t, in s.texts]})
+                       for s in splits], ignore_index=True)
+    said = decoding.greedy(lm, [ids for part in prompts for ids in part.ids], most=spec.max_answer,
+                           end=tok.eos_token_id)
+    frame["answer"] = [word_of(text) for text in tok.batch_decode(said)]
+    frame["right"] = frame.answer == frame.truth
+    test, options = splits[0], [spec.options(text) if spec.options else () for text in frame.text]
+    frame["legal"] = [spec.bare(said) in each if spec.options else None for said, each in zip(frame.answer, options)]
+    scored = decoding.log_probs(lm, prompts[0].ids, [tok([*each, true], add_special_tokens=False)["input_ids"]
+                                                     for each, true in zip(options, test.answers)])
+    at = np.arange(len(test))
+    frame.loc[at, "p_right"] = [float(np.exp(log_p[-1])) for log_p in scored]
+    chosen = [each[int(log_p[:-1].argmax())] if each else None for each, log_p in zip(options, scored)]
+    frame.loc[at, "choice"] = chosen
+    frame.loc[at, "choice_right"] = [float(c == spec.bare(true)) if c else None for c, true in zip(chosen, test.answers)]
+    return frame[["split", "id", "answer", "right", "legal", "p_right", "choice", "choice_right"]]
