@@ -9,10 +9,10 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
 export JUPYTER_PREFER_ENV_PATH = 1
 
-.PHONY: help setup demo test bench notebooks lab clean
+.PHONY: help setup demo test bench notebooks chess-ladder lab clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1	/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1	/'
 
 setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded model and texts
 
@@ -45,6 +45,9 @@ bench: setup  ## timings, on an idle machine
 notebooks: setup  ## executes every notebook in place: the copies in git, with their outputs
 	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+chess-ladder: setup  ## pretrains the chess models again, in an hour on 2 cores, into papermill_runs/ladder
+	@$(BIN)/python -m w2s_nb.pretraining --out papermill_runs/ladder
 
 lab: setup  ## JupyterLab at the tour
 	@$(BIN)/jupyter lab notebooks/00_tour.ipynb

@@ -21,7 +21,7 @@ from . import config, games, training
 from .config import device
 from .inputs import NextTokens, TokenInputs
 from .models import LanguageModel
-from .registry import UnknownName
+from .registry import MODELS, UnknownName
 from .tasks import puzzles
 from .tokens import Tokens
 
@@ -162,8 +162,9 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m w2s_nb.pretraining", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the models' folders")
-    parser.add_argument("--sizes", default=", ".join(SIZES), help="models, with commas (%(default)s)")
-    parser.add_argument("--games", type=int, default=60_000, help="how many (%(default)s)")
+    parser.add_argument("--sizes", default=", ".join(name for name in SIZES if name in MODELS),
+                        help=f"of {', '.join(SIZES)} (%(default)s)")
+    parser.add_argument("--games", type=int, default=80_000, help="how many (%(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of games, initialisation and order (%(default)s)")
     source = parser.add_mutually_exclusive_group()

@@ -13,7 +13,7 @@ from .. import games
 from .base import colour, figure_of, interval_of
 
 _SIDE, _GAP, _CAPTION = 236, 14, 62  # pixels
-_ARROWS = {"answer": "#15781B", "supervisor": colour("weak supervisor"), "student": "#0072B2"}
+_ARROWS = {"supervisor": colour("weak supervisor"), "student": "#0072B2", "answer": "#15781B"}
 
 
 def parts(table: pd.DataFrame, column: str, title: str, x: str) -> go.Figure:
@@ -39,14 +39,15 @@ def boards(puzzles: pd.DataFrame) -> SVG:
     orange the supervisor's where they are wrong and legal.
 
     Args:
-        puzzles: rows of `solving.disagreements`, at most eight or so: text, answer, supervisor, student.
+        puzzles: at most eight or so, such as rows of `solving.disagreements`: text, answer, and where there are some
+            supervisor and student.
     """
     width, height = _SIDE + _GAP, _SIDE + _CAPTION
     columns = min(4, len(puzzles)) or 1
     drawn = []
     for i, row in enumerate(puzzles.itertuples()):
         board, arrows = games.board_of(row.text), []
-        for who in ("supervisor", "student", "answer"):  # the answer is drawn last, above the others
+        for who in [who for who in _ARROWS if who in puzzles]:  # the answer is drawn last, above the others
             said = getattr(row, who)
             right = games.bare(said) == games.bare(row.answer)
             if games.bare(said) in games.bare_answers(row.text) and (who == "answer" or not right):
@@ -55,8 +56,8 @@ def boards(puzzles: pd.DataFrame) -> SVG:
         last = board.peek() if board.move_stack else None
         picture = chess.svg.board(board, orientation=board.turn, arrows=arrows, lastmove=last, size=_SIDE,
                                   coordinates=False)
-        lines = [f"{'White' if board.turn else 'Black'} to move: {row.answer.strip()}",
-                 f"student {row.student.strip() or '-'}, supervisor {row.supervisor.strip() or '-'}"]
+        lines = [f"{'White' if board.turn else 'Black'} to move: {row.answer.strip()}", ", ".join(
+            f"{who} {getattr(row, who).strip() or '-'}" for who in ("student", "supervisor") if who in puzzles)]
         said = "".join(f'<text x="0" y="{_SIDE + 18 + 17 * k}" font-size="13" font-family="sans-serif">{escape(line)}'
                        f'</text>' for k, line in enumerate(lines))
         drawn.append(f'<g transform="translate({i % columns * width}, {i // columns * height})">{picture}{said}</g>')
