@@ -8,7 +8,7 @@ import torch
 
 import w2s_nb as w2s
 from tests.conftest import word_rows
-from w2s_nb import answering, arms, decoding, models, training
+from w2s_nb import answering, arms, decoding, models, plots, training
 from w2s_nb.answering import AnswerFit
 from w2s_nb.inputs import NextTokens, TokenInputs
 from w2s_nb.labels import Answers
@@ -102,7 +102,8 @@ def test_the_loss_is_that_of_the_answers_tokens_alone(any_tiny):
     for row, whole in enumerate(ids):
         log_p = lm(torch.tensor(whole).long()[None], use_cache=False).logits[0].log_softmax(dim=1)
         at = starts[row] - 1
-        assert float(nats[row, 0]) == pytest.approx(-float(log_p[at, 7] + log_p[at + 1, 9] + log_p[at + 2, 0]), abs=1e-4)
+        right = -float(log_p[at, 7] + log_p[at + 1, 9] + log_p[at + 2, 0])
+        assert float(nats[row, 0]) == pytest.approx(right, abs=1e-4)
     assert nats[:, 1].tolist() == [3] * 5
 
 
@@ -127,12 +128,12 @@ def test_a_model_learns_to_answer_and_its_answers_teach_another(tiny):
     assert student.accuracy(task.test).value == frame.right.mean() == student.record["metrics"]["accuracy_last"]
 
 
-def test_labels_are_the_same_whatever_the_batch(task, tiny, monkeypatch):
+def test_labels_are_the_same_whatever_the_batch(task, tiny, monkeypatch, tmp_path):
     answering._code()
     found = []
     for most in (4096, 60, 1):
         monkeypatch.setitem(decoding.MAX_TOKENS, "cpu", most)
-        monkeypatch.setenv("W2S_HOME", str(most))  # made anew each time
+        monkeypatch.setenv("W2S_HOME", str(tmp_path / str(most)))  # made anew each time
         monkeypatch.setattr(answering.store, "once", lambda address, make: (make()[0], *make()[1:3]))
         found.append(w2s.fit(tiny, task.supervisor, lr=1e-2, epochs=2).label(task.student).texts)
     assert found[0] == found[1] == found[2] and len(set(found[0])) > 1
@@ -141,7 +142,7 @@ def test_labels_are_the_same_whatever_the_batch(task, tiny, monkeypatch):
 def test_real_greedy_labels_are_the_same_whatever_the_batch():
     task = w2s.load_task("mate_in_one", n_train=20, n_val=2, n_test=40)
     checkpoint = models.settle(models.resolve("chess-0.4M"))
-    prompts = answering._prompts(task.test, checkpoint, task.max_len).ids
+    prompts = answering.questions(task.test, checkpoint, task.max_len).ids
     lm, said = models.load_lm(checkpoint), []
     for batch in (1, 3, 40):
         said.append(decoding.greedy(lm, prompts, most=8, end=0, batch=batch))
@@ -194,8 +195,9 @@ def test_what_is_wrong_is_refused_before_a_model_is_loaded(task, tiny, change, e
 
 
 def test_a_model_without_tokens_for_the_question_is_refused(tiny):
-    @w2s.register_task("strange", lambda: {"all": [{"text": f"w{i} unheard" if i == 7 else f"w{i}"} for i in range(60)]},
-                       max_len=16, max_answer=2)
+    rows = [{"text": f"w{i} unheard" if i == 7 else f"w{i}"} for i in range(60)]
+
+    @w2s.register_task("strange", lambda: {"all": rows}, max_len=16, max_answer=2)
     def strange(row):
         """What?"""
         yield Example((row["text"],), 0, (), " w1")
@@ -263,7 +265,15 @@ def test_parts_of_the_test_set_add_up(found):
     themes = w2s.by_theme(found, least=1)
     long = (found.tasks[0].test.facts.themes == ("long",)).to_numpy()
     row = themes[(themes.arm == arms.WEAK) & (themes.theme == "long")].iloc[0]
-    assert row.n == long.sum() and row.accuracy == pytest.approx(found.of(arms.WEAK, "right").astype(float)[:, long].mean())
+    right = found.of(arms.WEAK, "right").astype(float)[:, long]
+    assert row.n == long.sum() and row.accuracy == pytest.approx(right.mean())
+
+
+def test_without_difficulties_there_are_no_bands(found, tiny):
+    facts = found.tasks[0].test.facts
+    facts.loc[:, "difficulty"] = np.nan
+    assert w2s.by_difficulty(found, [np.nan]).empty and len(w2s.by_theme(found, least=1))
+    assert not plots.parts(w2s.by_difficulty(found, [np.nan]), "difficulty", "t", "x").data
 
 
 def test_disagreements_are_those_that_exactly_one_solves(found):
@@ -277,8 +287,8 @@ def test_disagreements_are_those_that_exactly_one_solves(found):
 
 def test_a_chain_on_further_data_teaches_each_step_new_examples(tiny):
     register_last_word()
-    chain = w2s.run_chain("last_word", [f"{tiny}@1", f"{tiny}@2", f"{tiny}@3", tiny], data="further", n_train=40, n_val=8,
-                          n_test=20, epochs=2)
+    chain = w2s.run_chain("last_word", [f"{tiny}@1", f"{tiny}@2", f"{tiny}@3", tiny], data="further", n_train=40,
+                          n_val=8, n_test=20, epochs=2)
     task, trained = chain.tasks[0], [set(steps[0].record["trained_on"]) for steps in chain.steps]
     assert trained == [set(s.ids) for s in (task.supervisor, *task.further, task.student)]
     for step in range(1, 4):

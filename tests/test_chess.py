@@ -1,10 +1,14 @@
 """Chess by its rules: prompts, puzzles, the tasks made of them, the ladder's tokens and its pretraining."""
+import hashlib
 import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 
 import chess
+import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
@@ -20,7 +24,7 @@ GAME = ["e4", "e5", "Qh5", "Nc6", "Bc4", "Nf6"]  # and Qxf7 mates
 
 @pytest.fixture(scope="module")
 def mates():
-    return games.mate_in_one(24, seed=1, processes=1)
+    return games.mate_in_one(24, seed=1)
 
 
 def test_every_half_move_has_its_number_as_in_the_papers_figure():
@@ -73,8 +77,7 @@ def test_every_answer_mates_and_no_other_move_does(mates):
 
 def test_no_position_twice_and_the_seed_decides(mates):
     assert len({row["position"] for row in mates}) == 24
-    assert games.mate_in_one(5, seed=1, processes=2) == mates[:5]
-    assert games.mate_in_one(3, seed=2, processes=1) != mates[:3]
+    assert games.mate_in_one(2, seed=1) == mates[:2] and games.mate_in_one(2, seed=2) != mates[:2]
 
 
 def test_self_play_keeps_to_the_rules_and_to_its_length():
@@ -89,19 +92,29 @@ def few(monkeypatch, tmp_path):
     """A cache of its own, with few puzzles to generate."""
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(puzzles, "N_MATES", 6)
-    made = games.mate_in_one
-    monkeypatch.setattr(games, "mate_in_one", lambda n: made(n, processes=1))
-    monkeypatch.setattr(puzzles, "code_version", lambda *parts: "version")
+    monkeypatch.setattr(puzzles, "_generated", lambda: games.mate_in_one(6))
 
 
 def test_puzzles_are_generated_once_and_again_where_the_file_is_damaged(few, monkeypatch, tmp_path):
     rows = puzzles.mates()["all"]
     with monkeypatch.context() as patch:
-        patch.setattr(games, "mate_in_one", lambda n: pytest.fail("generated again"))
+        patch.setattr(puzzles, "_generated", lambda: pytest.fail("generated again"))
         assert puzzles.mates()["all"] == rows
     path = next((tmp_path / "cache" / "puzzles").glob("*.json"))
     path.write_text(path.read_text()[:100])
     assert puzzles.mates()["all"] == rows
+    monkeypatch.setattr(games, "SEES_MATE", 0.9)  # other players, other games
+    monkeypatch.setattr(puzzles, "_generated", lambda: ["new"])
+    assert puzzles.mates()["all"] == ["new"]
+
+
+def test_a_script_without_a_main_guard_gets_the_same_puzzles_from_all_cores(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import json\nfrom w2s_nb.tasks import puzzles\npuzzles.N_MATES = 3\n"
+                      "print(json.dumps(puzzles._generated()))\n")
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == games.mate_in_one(3)
 
 
 def fen_row(**changes):
@@ -130,14 +143,16 @@ def test_both_hub_forms_give_the_same_question():
 
 @pytest.mark.parametrize("row", [
     fen_row(Moves="g8f6 h5f8"), fen_row(Moves="g8f6"), fen_row(Moves="a1a5 h5f7"), fen_row(FEN="nothing"),
-    pgn_row(target=" Qxf8#"), pgn_row(ctx="1. e4 e5 2."), pgn_row(ctx="1. e4 1... e4 2.")], ids=lambda r: str(r)[:60])
+    fen_row(Moves=""), fen_row(Moves=["g8f6"]), pgn_row(target=" Qxf7+"), pgn_row(target=" Qxf8#"), pgn_row(ctx="1. e4 e5 2."), pgn_row(ctx="1. e4 1... e4 2.")], ids=lambda r: str(r)[:60])
 def test_rows_that_are_not_legal_give_no_example(row):
     assert list(puzzles.puzzle(row)) == []
 
 
-def test_themes_may_be_a_list_and_ratings_missing():
-    example, = puzzles.puzzle(fen_row(Themes=["mate", "short"], Rating=None))
-    assert example.themes == ("mate", "short") and example.difficulty != example.difficulty
+@pytest.mark.parametrize("themes, expected", [
+    (["mate", "short"], ("mate", "short")), (np.array(["mate"]), ("mate",)), (None, ()), (float("nan"), ())])
+def test_columns_may_be_of_other_types_or_missing(themes, expected):
+    example, = puzzles.puzzle(fen_row(Themes=themes, Rating=None, GameUrl=float("nan"), Moves=["g8f6", "h5f7"]))
+    assert example.themes == expected and example.difficulty != example.difficulty and example.answer == " Qxf7#"
     with pytest.raises(ValueError, match="ctx and target, or FEN and Moves; got text"):
         list(puzzles.puzzle({"text": "x"}))
 
@@ -187,7 +202,7 @@ def test_a_range_that_is_none_is_refused(option):
 def test_a_range_of_puzzles_without_ratings_says_where_there_are_some(tmp_path, monkeypatch):
     write_puzzles(tmp_path / "data" / "chess_puzzles", [pgn_row()])
     monkeypatch.setenv("W2S_DATA", str(tmp_path / "data"))
-    with pytest.raises(ValueError, match="lichess_puzzles has ratings"):
+    with pytest.raises(ValueError, match="none in its range, in which none without a difficulty"):
         w2s.load_task("chess_puzzles@-1000")
 
 
@@ -217,6 +232,8 @@ def test_further_splits_leave_the_halves_as_they_are_and_share_no_puzzle():
     assert [s.fingerprint for s in without.splits] == [s.fingerprint for s in task.splits]
     ids = [i for s in (*task.splits, *task.further) for i in s.ids]
     assert [len(s) for s in task.further] == [40, 40] and len(set(ids)) == len(ids)
+    other = w2s.load_task("mate_in_one", **sizes | {"seed": 2}, further=2)
+    assert 0 < sum(other.further[0].among(task.further[0].ids)) < 40  # a seed deals them too
     with pytest.raises(ValueError, match=r"asked for 99 \* n_train"):
         w2s.load_task("mate_in_one", **sizes, further=97)
 
@@ -296,6 +313,8 @@ def test_the_ladder_is_what_its_table_says(name):
     checkpoint, spec = models.resolve(name), MODELS[name]
     record = json.loads((LADDER / name / "pretraining.json").read_text())
     assert models.n_params(checkpoint) == spec.n_params and checkpoint.layers == spec.n_layers == record["layers"]
+    positions = sorted(row["position"] for row in puzzles.mates()["all"])
+    assert record["avoided_sha256"] == hashlib.sha256("\n".join(positions).encode()).hexdigest(), "trained on puzzles"
     assert record["curve"][-1]["held_out_nats"] == min(row["held_out_nats"] for row in record["curve"])
     assert models.tokenizer(LADDER / name).get_vocab() == pretraining.tokenizer().get_vocab()
 
@@ -310,7 +329,7 @@ def test_the_ladder_is_small_enough_for_the_repository_and_grows():
 
 def test_boards_show_the_moves_that_were_said():
     rows = pd.DataFrame({"text": [games.prompt_of(GAME)] * 2, "answer": [" Qxf7#"] * 2,
-                         "student": [" Qxf7#", " Qxe5+"], "supervisor": [" a5", " d3"]})
+                         "student": [" Qxf7#", " Qxe5++"], "supervisor": [" a5", " d3"]})
     svg = plots.boards(rows).data
     assert svg.count("<svg ") == 3 and svg.count("White to move: Qxf7#") == 2 and "supervisor a5" in svg
     assert svg.count('class="arrow"') == 2 * (1 + 2 + 1)  # a5 is not legal; an arrow is a line and a head

@@ -236,3 +236,12 @@ def test_long_texts_keep_their_end_and_are_counted(words, tiny):
     assert all(list(c) == list(f[-4:]) for c, f in zip(cut.ids, full.ids))
     report = w2s.split_report(words, checkpoint, max_len=4)
     assert report.loc["student", "share cut to 4 tokens"] == cut.truncated.mean()
+
+
+@pytest.mark.parametrize("weak, strong, between", [
+    ("chess-0.1M", "chess-3M", ["chess-0.4M", "chess-1M"]), ("chess-0.1M", "chess-0.4M", []),
+    ("SmolLM2-135M@4", "SmolLM2-135M@16", ["SmolLM2-135M@8", "SmolLM2-135M@12"]),
+    ("SmolLM2-135M@4", "SmolLM2-135M@6", ["SmolLM2-135M@5"]), ("SmolLM2-135M@28", "SmolLM2-135M", ["SmolLM2-135M@29"]),
+    ("gpt2", "gpt2-xl", []), ("chess-0.1M", "SmolLM2-135M", []), ("chess-3M", "chess-0.1M", [])])
+def test_rungs_lie_evenly_between_two_models_of_a_ladder(weak, strong, between):
+    assert models.rungs(weak, strong) == between

@@ -225,3 +225,17 @@ def test_hh_label_is_not_visible_in_position(real_data):
     task = w2s.load_task("anthropic_hh", n_train=200, n_val=50, n_test=200)
     longer = np.array([len(a) < len(b) for a, b in task.student.texts])
     assert task.student.arity == 2 and abs((longer == task.student.hard_label).mean() - 0.5) < 0.15
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_further_splits_of_large_groups_leave_the_halves_alone(seed):
+    @w2s.register_task("threes", lambda: {"all": [{"i": i} for i in range(900)]}, max_len=8, max_answer=2)
+    def threes(row):
+        """Three questions a group."""
+        yield w2s.Example((f"w{row['i']}",), 0, (f"group {row['i'] // 3}",), " w1")
+
+    sizes = dict(n_train=100, n_val=10, n_test=60, seed=seed)
+    without, task = w2s.load_task("threes", **sizes), w2s.load_task("threes", **sizes, further=2)
+    assert [s.fingerprint for s in without.splits] == [s.fingerprint for s in task.splits]
+    groups = [set(s.group) for s in (*task.splits, *task.further)]
+    assert sum(map(len, groups)) == len(set.union(*groups)) and [len(s) for s in task.further] == [100, 100]

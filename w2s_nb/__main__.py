@@ -1,4 +1,5 @@
-"""`python -m w2s_nb assets` fetches the embedded model and texts; `python -m w2s_nb demo` runs the main result."""
+"""`python -m w2s_nb assets` fetches the embedded model and texts; `python -m w2s_nb demo` runs the main result;
+`python -m w2s_nb mates N` prints N puzzles of mate_in_one."""
 from __future__ import annotations
 
 import argparse
@@ -22,6 +23,13 @@ def assets() -> None:
     for name in ASSETS:
         fetch(name)
     print(f"embedded model: {folder(resolve(EMBEDDED))}\nembedded texts: {config.cache() / 'assets'}")
+
+
+def mates(n: int) -> None:
+    """Prints n puzzles of `games.mate_in_one` as JSON; all cores play."""
+    from .games import mate_in_one
+
+    print(json.dumps(mate_in_one(n, processes=None)))
 
 
 def demo() -> None:
@@ -61,5 +69,7 @@ def show(result: dict) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m w2s_nb", description=__doc__)
-    parser.add_argument("command", choices=["assets", "demo"])
-    {"assets": assets, "demo": demo}[parser.parse_args().command]()
+    parser.add_argument("command", choices=["assets", "demo", "mates"])
+    parser.add_argument("n", type=int, nargs="?", default=100, help="of mates: how many (%(default)s)")
+    given = parser.parse_args()
+    {"assets": assets, "demo": demo, "mates": lambda: mates(given.n)}[given.command]()

@@ -1,7 +1,8 @@
-"""Tasks that are answered by generating: finetuning on answers, and what a model answers (section 4.1, appendix A.2)."""
+"""Tasks that are answered by generating: finetuning on answers, what a model answers (section 4.1, appendix A.2)."""
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -22,6 +23,9 @@ from .recipes import ON_TEXT, PROBES, settings_of
 from .tokens import Tokens, tokenize
 
 
+LONGEST = 40  # tokens left to an answer in a model's context, whatever its tokenizer
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AnswerFit(Fit):
     """A model as the answers that it generates.
@@ -30,8 +34,9 @@ class AnswerFit(Fit):
 
     Attributes:
         predictions: rows (split, id, answer, right, legal, p_right, choice, choice_right): the answer at temperature 0,
-            whether it is the true one, whether it is one of the task's options, written as those are; and of the test
-            split the probability of the true answer, the likeliest option, and whether that is the true one.
+            and whether it is the true one; and of the test split whether it is one of the task's options, written as
+            those are, the probability that what is said begins with the true answer, the likeliest option, and whether
+            that is the true one.
     """
 
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
@@ -63,8 +68,8 @@ class AnswerFit(Fit):
     def label(self, split: Split, *, own: bool = False) -> Answers:
         """Weak labels: the generated answers. Arguments and errors as of `Fit.label`."""
         if not own and set(split.ids) & set(self.record["trained_on"]):
-            raise ValueError(f"{self!r} was trained on examples of {split.name!r}; weak labels are answers to questions "
-                             f"held out from the supervisor, unless own=True")
+            raise ValueError(f"{self!r} was trained on examples of {split.name!r}; weak labels are answers to "
+                             f"questions held out from the supervisor, unless own=True")
         return Answers(split.ids, tuple(self.of(split, "answer")), self.record["summary"]["model"], self.address)
 
 
@@ -91,22 +96,23 @@ def fit_answers(model: str, split: Split, labels: Answers | None = None, *, meth
                         f"or Answers.truth give")
     if len(split) < 2:
         raise ValueError(f"{len(split)} examples of {split.name!r} to train on; expected at least 2")
-    labels, checkpoint = labels or Answers.truth(split), settle(checkpoint)
+    labels, checkpoint = Answers.truth(split) if labels is None else labels, settle(checkpoint)
     settings = replace(settings, lr=settings.lr or checkpoint.lr * (10 if method == "lora" else 1),
-                       max_len=settings.max_len or split.task.max_len, evals=settings.evals or settings.epochs)
+                       max_len=settings.max_len or _longest(split.task, checkpoint),
+                       evals=settings.evals or settings.epochs)
     targets, splits = labels.of(split), [split.task.test, *may_label(split, label_own)]
-    prompts = [_prompts(s, checkpoint, settings.max_len) for s in (split, *splits)]
+    prompts = [questions(s, checkpoint, settings.max_len) for s in (split, *splits)]
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
               "objective": "answers", "seed": seed, "precision": precision(), "label_own": label_own,
               "splits": [s.fingerprint for s in (split, *splits)], "keep_weights": "last" if keep_weights else None,
-              "labels": Answers(split.ids, targets, "").fingerprint, "most": spec.max_answer, "code": _code()}
+              "labels": Answers(split.ids, targets, "").fingerprint, "options": _options(split.task), "code": _code()}
 
     def make():
         weights, curve = _train(checkpoint, method, settings, prompts[0], targets, seed, micro_batch)
         lm = load_lm(checkpoint)
         anatomy.put_trained(lm, weights, method, asdict(settings))
         found = _answer(lm, checkpoint, splits, prompts[1:])
-        return ({"config": config, "metrics": _metrics(found), "stop": "last", "trained_on": split.ids.tolist(),
+        return ({"config": config, "metrics": _metrics(found, prompts[1]), "stop": "last", "trained_on": split.ids.tolist(),
                  "summary": _summary(split.task, checkpoint, seed) | {
                      "method": method, "labels": labels.source, "labels_address": labels.address,
                      "label_accuracy": float(np.mean([t == a for t, a in zip(targets, split.answers)])),
@@ -117,21 +123,25 @@ def fit_answers(model: str, split: Split, labels: Answers | None = None, *, meth
     return AnswerFit(address, *store.once(address, make), "last")
 
 
-def zero_shot(model: str, task: Task) -> AnswerFit:
+def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFit:
     """What a model answers to a task's test questions as it is, without finetuning (figure 15).
 
+    Args:
+        max_len: tokens kept of a question, from its end; None takes what `fit` does.
     Raises: as `fit`.
     """
     checkpoint, split = settle(resolve(model)), task.test
     if not split.answers:
         raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
-    prompts = _prompts(split, checkpoint, task.max_len)
-    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "objective": "answers", "max_len": task.max_len,
-              "precision": precision(), "splits": [split.fingerprint], "most": task.spec.max_answer, "code": _code()}
+    max_len = max_len or _longest(task, checkpoint)
+    prompts = questions(split, checkpoint, max_len)
+    config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": "zero-shot", "objective": "answers",
+              "max_len": max_len, "precision": precision(), "splits": [split.fingerprint], "options": _options(task),
+              "code": _code()}
 
     def make():
         found = _answer(load_lm(checkpoint), checkpoint, [split], [prompts])
-        return {"config": config, "metrics": _metrics(found), "stop": "last", "trained_on": [],
+        return {"config": config, "metrics": _metrics(found, prompts), "stop": "last", "trained_on": [],
                 "summary": _summary(task, checkpoint, task.seed) | {
                     "method": "zero-shot", "labels": "", "labels_address": "", "label_accuracy": np.nan,
                     "trained_split": "", "n_train": 0}}, found, pd.DataFrame({"step": []})
@@ -140,34 +150,67 @@ def zero_shot(model: str, task: Task) -> AnswerFit:
     return AnswerFit(address, *store.once(address, make), "last")
 
 
+def ensure_answers(model: str, task: Task) -> None:
+    """Fails now if a model has no tokens for a task's test questions.
+
+    Raises:
+        ValueError: names the first such question.
+    """
+    if task.spec.max_answer:
+        checkpoint = settle(resolve(model))
+        questions(task.test, checkpoint, _longest(task, checkpoint))
+
+
 def _summary(task: Task, checkpoint: Checkpoint, seed: int) -> dict:
     return {"task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "loss": "xent", "loss_args": {},
             "seed": seed, "n_test": len(task.test)}
 
 
-def _metrics(found: pd.DataFrame) -> dict[str, float]:
+def _metrics(found: pd.DataFrame, prompts: Tokens) -> dict[str, float]:
     test = found[found.split == "test"]
     names = {"right": "accuracy_last", "legal": "legal", "p_right": "p_right", "choice_right": "accuracy_of_choice"}
-    return {name: float(test[column].astype(float).mean()) for column, name in names.items()}
+    return {name: float(test[column].astype(float).mean()) for column, name in names.items()} | {
+        "questions_cut": float(prompts.truncated.mean())}
 
 
-def _prompts(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
-    """The questions' tokens; refuses a model that has no tokens for them, or too short a context."""
+def _longest(task: Task, checkpoint: Checkpoint) -> int:
+    """Tokens kept of a question: the task's, or what the model's context leaves beside the longest answer."""
+    context = getattr(loading.config_of(checkpoint), "max_position_embeddings", None) or task.max_len + LONGEST
+    return min(task.max_len, context - LONGEST)
+
+
+def _options(task: Task) -> str:
+    """16 hex digits of the answers that are allowed to the test questions, and of how the true ones are written."""
+    if task.spec.options is None:
+        return ""
+    return store.address({"options": [task.spec.options(text) for text, in task.test.texts],
+                          "bare": [task.spec.bare(answer) for answer in task.test.answers]})[:16]
+
+
+def questions(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
+    """The questions' tokens, cut to their last `max_len`, with a warning where any is.
+
+    Raises:
+        ValueError: the model has no tokens for one of them, or too short a context.
+    """
     prompts, tok = tokenize(split, checkpoint, max_len), tokenizer(folder(checkpoint))
     strange = [i for i, ids in enumerate(prompts.ids) if tok.unk_token_id in ids]
     if strange:
         raise ValueError(f"{checkpoint.name} has no tokens for {len(strange)} of {len(split)} questions, the first "
-                         f"{split.texts[strange[0]][0][:80]!r}; it reads moves of a game, not positions")
-    longest = int(prompts.lengths.max()) + split.task.spec.max_answer
-    loading.require_context(checkpoint, longest, "Give a smaller max_len.")
+                         f"{split.texts[strange[0]][0][:80]!r}")
+    if prompts.truncated.any():
+        warnings.warn(f"{checkpoint.name}: {prompts.truncated.mean():.1%} of the questions of {split.name!r} have more "
+                      f"than {max_len} tokens and lose their beginning", stacklevel=2)
+    loading.require_context(checkpoint, int(prompts.lengths.max()) + LONGEST, "Give a smaller max_len.")
     return prompts
 
 
 @functools.cache
 def _code() -> str:
     """Version of the code that decides what is learned and answered."""
-    return activations.code() + store.code_version(LanguageModel, _train, _answer, may_label, word_of, decoding, training,
-                                                   inputs_module, classifier.trainable, anatomy, loading.load_lm)
+    return activations.code() + store.code_version(
+        LanguageModel, _train, _answer, questions, may_label, word_of, decoding, training, inputs_module, classifier.trainable,
+        anatomy, loading.load_lm)
 
 
 def _train(checkpoint: Checkpoint, method: str, settings, prompts: Tokens, answers: Sequence[str], seed: int,
@@ -222,13 +265,29 @@ def _answer(lm, checkpoint: Checkpoint, splits: list[Split], prompts: list[Token
                            end=tok.eos_token_id)
     frame["answer"] = [word_of(text) for text in tok.batch_decode(said)]
     frame["right"] = frame.answer == frame.truth
-    test, options = splits[0], [spec.options(text) if spec.options else () for text in frame.text]
-    frame["legal"] = [spec.bare(said) in each if spec.options else None for said, each in zip(frame.answer, options)]
-    scored = decoding.log_probs(lm, prompts[0].ids, [tok([*each, true], add_special_tokens=False)["input_ids"]
-                                                     for each, true in zip(options, test.answers)])
-    at = np.arange(len(test))
+    test, at = splits[0], np.arange(len(splits[0]))
+    options = [spec.options(text) if spec.options else () for text, in test.texts]
+    ids = [tok([*each, true], add_special_tokens=False)["input_ids"] for each, true in zip(options, test.answers)]
+    scored = decoding.log_probs(lm, prompts[0].ids, ids)
     frame.loc[at, "p_right"] = [float(np.exp(log_p[-1])) for log_p in scored]
-    chosen = [each[int(log_p[:-1].argmax())] if each else None for each, log_p in zip(options, scored)]
-    frame.loc[at, "choice"] = chosen
-    frame.loc[at, "choice_right"] = [float(c == spec.bare(true)) if c else None for c, true in zip(chosen, test.answers)]
-    return frame[["split", "id", "answer", "right", "legal", "p_right", "choice", "choice_right"]]
+    chosen = [each[likeliest(i[:-1], log_p[:-1])] if each else None for each, i, log_p in zip(options, ids, scored)]
+    right = [float(c == spec.bare(true)) if c else None for c, true in zip(chosen, test.answers)]
+    legal = [float(spec.bare(said) in each) if each else None for said, each in zip(frame.answer, options)]
+    frame = frame.assign(legal=None, choice=None, choice_right=None)
+    frame.loc[at, "legal"], frame.loc[at, "choice"], frame.loc[at, "choice_right"] = legal, chosen, right
+    return frame[["split", "id", "answer", "right", "legal", "p_right", "choice", "choice_right"]].astype(
+        {"legal": float, "choice_right": float})
+
+
+def likeliest(ids: Sequence[Sequence[int]], log_p: np.ndarray) -> int:
+    """Which of several answers is the likeliest to be said and no other: where one begins another, such as O-O and
+    O-O-O, what goes on to the longer is not the shorter's.
+
+    >>> likeliest([[1], [1, 2], [3]], np.log([0.6, 0.5, 0.2]))
+    1
+    """
+    p = np.exp(log_p)
+    for i, short in enumerate(ids):
+        longer = [j for j, long in enumerate(ids) if len(long) > len(short) and list(long[:len(short)]) == list(short)]
+        p[i] -= sum(np.exp(log_p[j]) for j in longer)
+    return int(p.argmax())

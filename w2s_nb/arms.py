@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import biases, imitation, metrics
+from .answering import ensure_answers
 from .data import Task, load_task
 from .fits import STOPS, Fit
 from .fitting import fit
@@ -93,6 +94,7 @@ class Arms:
         agreement with the supervisor, and cross_entropy towards its answers, on all examples, on its mistakes and on
         its correct answers; misfit and the gain it predicts; similarity and error_consistency. See `w2s_nb.imitation`.
         """
+        self.tasks[0].test.need_classes("imitation beyond agreement")
         rows, weak, truth, group = [], self.probs(WEAK), self.hard_label, self.tasks[0].test.group
         for arm in self.students:
             student, row = self.probs(arm), {"arm": arm, "weak": self.weak, "strong": self.strong,
@@ -198,6 +200,9 @@ def run_arms(task: str, weak: Model, strong: Model, *, losses: Iterable[str] = (
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test, further=further) for s in chosen]
     labellers: dict[str, Labeller] = {"": lambda t, supervisor: supervisor.label(t.student)} | (labels or {})
+    for model in (weak, strong):
+        if isinstance(model, str):
+            ensure_answers(model, tasks[0])
     fits: dict[str, list[Fit]] = {arm: [] for arm in (
         WEAK, *(student_name(loss, name) for name in labellers for loss in losses), CEILING)}
     for i, t in enumerate(tasks):

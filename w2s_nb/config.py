@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-VERSIONED = ("w2s_nb", "torch", "transformers", "datasets", "peft", "accelerate", "scikit-learn")
+VERSIONED = ("w2s_nb", "torch", "transformers", "datasets", "peft", "accelerate", "scikit-learn", "chess")
 
 
 def home() -> Path:

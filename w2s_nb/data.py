@@ -50,6 +50,16 @@ class Split:
         about = "with answers" if self.answers else f"{self.hard_label.mean():.0%} of class 1"
         return f"Split({self.name}, {len(self)} examples, {about})"
 
+    def need_classes(self, what: str) -> None:
+        """Refuses a split whose task is answered by generating.
+
+        Raises:
+            ValueError: says what needs two classes.
+        """
+        if self.answers:
+            raise ValueError(f"{what} needs two classes; {self.task.name if self.task else self.name} is answered by "
+                             f"generating")
+
     @property
     def arity(self) -> int:
         """Texts an example: 1 or 2."""
@@ -87,7 +97,8 @@ def join(splits: Sequence[Split], name: str) -> Split:
     answered = [s.facts for s in splits if s.facts is not None]
     return Split(name, np.concatenate([s.ids for s in splits]), tuple(t for s in splits for t in s.texts),
                  np.concatenate([s.hard_label for s in splits]), np.concatenate([s.group for s in splits]),
-                 tuple(a for s in splits for a in s.answers), pd.concat(answered, ignore_index=True) if answered else None)
+                 tuple(a for s in splits for a in s.answers),
+                 pd.concat(answered, ignore_index=True) if answered else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +168,8 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
     spec = TASKS[name]
     examples, unit, is_test, counts = _prepared(spec, data_dir())
     if not examples:
-        raise ValueError(f"task {name!r} has no examples: its {counts['rows read']} rows gave none")
+        why = " in its range, in which none without a difficulty is" if spec.keep else ""
+        raise ValueError(f"task {name!r} has no examples: its {counts['rows read']} rows gave none{why}")
     label, group = np.array([e.label for e in examples]), group_ids([(*e.keys, *e.texts) for e in examples])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:
@@ -174,8 +186,15 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
                          f"test; asked for {2 + further} * n_train {half} + n_val {n_val}, n_test {n_test}")
     sample, rest = at_least(pool, label, group, (2 * half + n_val) // classes, classes)
     dealt = shuffle_groups(sample, group, np.random.default_rng(seed))
-    sizes = {"validation": n_val, "supervisor": half, "student": half} | {f"further {i}": half for i in range(further)}
+    sizes = {"validation": n_val, "supervisor": half, "student": half}
     parts = deal(np.concatenate([dealt, rest]), label, group, unit, {k: n // classes for k, n in sizes.items()}, classes)
+    if further:  # of groups that the halves have nothing of
+        free = pool[~np.isin(group[pool], group[np.concatenate(list(parts.values()))])]
+        sample, rest = at_least(free, label, group, further * half // classes, classes)
+        dealt = shuffle_groups(sample, group, np.random.default_rng([seed, 1]))
+        more = {f"further {i}": half for i in range(further)}
+        parts |= deal(np.concatenate([dealt, rest]), label, group, unit, dict.fromkeys(more, half // classes), classes)
+        sizes |= more
     parts |= deal(test_pool, label, group, unit, {"test": n_test // classes}, classes)
     for part, wanted in (sizes | {"test": n_test} if n_train else {"validation": n_val, "test": n_test}).items():
         if len(parts[part]) != wanted:
@@ -185,15 +204,16 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
         "training examples tied to the test split": len(examples) - len(pool) - len(test_pool),
         "left over by balance and size": len(pool) + len(test_pool) - sum(map(len, parts.values()))}
     splits = {part: _split(part, spec, [examples[i] for i in rows], group[rows]) for part, rows in parts.items()}
-    return Task(spec.name, seed, spec.max_len, *(splits.pop(s) for s in ("supervisor", "student", "validation", "test")),
-                counts, spec, tuple(splits.values()))
+    four = [splits.pop(name) for name in ("supervisor", "student", "validation", "test")]
+    return Task(spec.name, seed, spec.max_len, *four, counts, spec, tuple(splits.values()))
 
 
 def _split(name: str, spec: TaskSpec, examples: list[Example], group: np.ndarray) -> Split:
     ids, texts = np.array([example_id(spec.name, e) for e in examples]), tuple(e.texts for e in examples)
     if not spec.max_answer:
         return Split(name, ids, texts, np.array([e.label for e in examples], dtype=np.int64), group)
-    facts = pd.DataFrame({"difficulty": [e.difficulty for e in examples], "themes": [e.themes for e in examples]})
+    facts = pd.DataFrame({"difficulty": np.array([e.difficulty for e in examples], dtype=float),
+                          "themes": [e.themes for e in examples]})
     return Split(name, ids, texts, np.ones(len(ids), dtype=np.int64), group, tuple(e.answer for e in examples), facts)
 
 

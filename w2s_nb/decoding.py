@@ -1,4 +1,7 @@
-"""What a language model says after prompts: the likeliest token at every step, and how likely given answers are."""
+"""What a language model says after prompts: the likeliest token at every step, and how likely given answers are.
+
+In the precision of the model's weights, float32 where the kit loads it: in bf16 the batch would decide some answers.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,7 +14,6 @@ from transformers import GenerationConfig
 
 from .config import device, progress
 from .models import attention_of
-from .training import autocast
 
 MAX_TOKENS = {"cpu": 4096, "cuda": 32768}  # of a pass, padding included
 
@@ -48,9 +50,8 @@ def greedy(lm, prompts: Sequence[np.ndarray], *, most: int, end: int, batch: int
     for chosen in rows:
         ids = pad_sequence([torch.tensor(prompts[i][::-1].copy()) for i in chosen], batch_first=True).flip(1).long()
         mask = torch.arange(ids.shape[1]) >= ids.shape[1] - torch.as_tensor(lengths[chosen])[:, None]
-        with autocast():
-            said = lm.generate(input_ids=ids.to(device()), attention_mask=mask.long().to(device()),
-                               generation_config=config)[:, ids.shape[1]:].tolist()
+        said = lm.generate(input_ids=ids.to(device()), attention_mask=mask.long().to(device()),
+                           generation_config=config)[:, ids.shape[1]:].tolist()
         for i, tokens in zip(chosen, said):
             found[i] = tokens[:tokens.index(end)] if end in tokens else tokens
     return found
@@ -82,14 +83,13 @@ def log_probs(lm, prompts: Sequence[np.ndarray], options: Sequence[Sequence[Sequ
             n = len(rows[i].ids)
             mask[k, 0, :n, :n] = torch.from_numpy(rows[i].mask())
         mask = attention_of(lm.base_model, mask.to(device()), int(at.max()) + 1)
-        with autocast():
-            hidden = lm.base_model(input_ids=ids.to(device()), attention_mask=mask, position_ids=at.to(device()),
-                                   use_cache=False).last_hidden_state
-        for k, i in enumerate(chosen):  # float32: in bf16 the logits of two answers would tie
+        hidden = lm.base_model(input_ids=ids.to(device()), attention_mask=mask, position_ids=at.to(device()),
+                               use_cache=False).last_hidden_state
+        for k, i in enumerate(chosen):
             states = hidden[k, torch.from_numpy(rows[i].before).to(device())].float()
-            log_p = linear(states, unembedding.weight.float(), bias).log_softmax(dim=1).cpu().double().numpy()
-            token = log_p[np.arange(len(states)), rows[i].tokens]
-            found[i] = np.add.reduceat(token, rows[i].first)
+            log_p = linear(states, unembedding.weight.float(), bias).log_softmax(dim=1)
+            tokens = torch.from_numpy(rows[i].tokens).to(device())
+            found[i] = np.add.reduceat(log_p.gather(1, tokens[:, None])[:, 0].cpu().double().numpy(), rows[i].first)
     return found
 
 

@@ -17,9 +17,10 @@ STOPS = ("last", "validation", "oracle")
 
 def may_label(split: Split, own: bool) -> list[Split]:
     """What a model trained on a split may label: of the task's student half and further splits what it was not trained
-    on, or all where it may label its own examples."""
-    found = [s if own else s.take(~s.among(split.ids)) for s in (split.task.student, *split.task.further)]
-    return [s for s in found if len(s)]
+    on, or all where it may label its own examples. A model of the student half teaches nobody on the further ones."""
+    student, further = split.task.student, split.task.further
+    found = [student] if student.among(split.ids).any() else [student, *further]
+    return [s for s in (s if own else s.take(~s.among(split.ids)) for s in found) if len(s)]
 
 
 @dataclass(frozen=True, eq=False)

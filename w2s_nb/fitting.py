@@ -85,8 +85,8 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
                 np.flatnonzero(known), method, settings, loss, args, seed, stop if keep_weights else None, label_own)
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
               "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "label_own": label_own,
-              "splits": [s.fingerprint for s in (split, task.test, task.validation, *may_label(split, label_own))], "code":
-              [_code(), losses.code(loss)], "keep_weights": plan.keep_weights, "labels": plan.label_fingerprint}
+              "splits": [s.fingerprint for s in (split, task.test, task.validation, *may_label(split, label_own))],
+              "code": [_code(), losses.code(loss)], "keep_weights": plan.keep_weights, "labels": plan.label_fingerprint}
     address = store.address(config)
 
     def make():

@@ -139,13 +139,13 @@ def _puzzle(key: str) -> dict | None:
     return None
 
 
-def mate_in_one(n: int, *, seed: int = 0, processes: int | None = None) -> list[dict]:
+def mate_in_one(n: int, *, seed: int = 0, processes: int | None = 1) -> list[dict]:
     """Puzzles from self-play: positions with exactly one mating move, no position twice.
 
     Args:
         n: how many.
         seed: fixes every game, whatever the number of processes.
-        processes: None takes the machine's cores; 1 starts none.
+        processes: None takes the machine's cores, and needs a main module that can be imported; 1 starts none.
     Returns:
         n rows {moves: SAN of the game so far, answer: SAN of the mate, position: EPD}.
     """
@@ -167,4 +167,7 @@ def play_in(processes: int | None) -> Iterator[Callable]:
         yield map
         return
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield functools.partial(pool.map, chunksize=_CHUNK)
+        try:
+            yield functools.partial(pool.map, chunksize=_CHUNK)
+        finally:
+            pool.shutdown(cancel_futures=True)  # what is still to be played is not needed

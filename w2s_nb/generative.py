@@ -57,9 +57,10 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
         chosen: of pairs, learn only the text that these labels prefer.
         method: 'full' (every weight, a tied or untied unembedding too), 'lora' or 'top' (see `models.trainable`).
         held_out: test examples whose perplexity is measured before and after, and stored with the fit.
-        micro_batch: texts in one pass; None takes what `training.LM_TOKENS` allows. Changes memory and speed, not the result.
-        recipe: fields of `Recipe` that differ from `METHODS[method]`: of `recipes.ON_TEXT`. One epoch is the default: the paper
-            states none.
+        micro_batch: texts in one pass; None takes what `training.LM_TOKENS` allows. Changes memory and speed, not the
+            result.
+        recipe: fields of `Recipe` that differ from `METHODS[method]`: of `recipes.ON_TEXT`. One epoch is the default:
+            the paper states none.
     Raises:
         UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
@@ -67,7 +68,8 @@ def finetune_lm(model: str, split: Split, *, chosen: SoftLabels | None = None, m
     """
     checkpoint, settings = resolve(model), settings_of(method, {"epochs": 1} | recipe)
     if not set(recipe) <= set(ON_TEXT):
-        raise TypeError(f"finetune_lm got {', '.join(sorted(set(recipe) - set(ON_TEXT)))}; it takes {', '.join(ON_TEXT)}")
+        raise TypeError(f"finetune_lm got {', '.join(sorted(set(recipe) - set(ON_TEXT)))}; it takes "
+                        f"{', '.join(ON_TEXT)}")
     if method in PROBES:
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
     if split.task is None:

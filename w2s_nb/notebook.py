@@ -131,9 +131,11 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     if comparisons and TASKS[parameters["task"]].arity != 2:
         raise ValueError(f"task {parameters['task']!r} has one text an example; {notebook} compares two: "
                          f"{', '.join(name for name, task in TASKS.items() if task.arity == 2)}")
-    if bool(TASKS[parameters["task"]].max_answer) != answers:
-        raise ValueError(f"task {parameters['task']!r} {'has two classes' if answers else 'is answered by generating'}; "
-                         f"{notebook} takes {', '.join(n for n, task in TASKS.items() if bool(task.max_answer) == answers)}")
+    takes = [name for name, task in TASKS.items() if bool(task.max_answer) == answers]
+    for given in names(parameters["task"]) + names(parameters.get("tasks", "")):
+        if bool(TASKS[given].max_answer) != answers:
+            kind = "has two classes" if answers else "is answered by generating"
+            raise ValueError(f"task {given!r} {kind}; {notebook} takes {', '.join(takes)}")
     if answers and parameters["method"] in PROBES:
         raise ValueError(f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top")
     if parameters.get("responses", "both") not in ("both", "chosen"):

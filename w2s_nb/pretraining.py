@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import itertools
 import random
 import re
@@ -18,7 +19,7 @@ import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from . import config, games, training
-from .config import device
+from .config import device, progress
 from .inputs import NextTokens, TokenInputs
 from .models import LanguageModel
 from .registry import MODELS, UnknownName
@@ -28,6 +29,7 @@ from .tokens import Tokens
 # name: width, layers, width of a head, learning rate
 SIZES = {"chess-0.1M": (64, 2, 16, 3e-3), "chess-0.4M": (96, 4, 16, 3e-3), "chess-1M": (128, 5, 32, 2e-3),
          "chess-3M": (192, 6, 32, 2e-3), "chess-10M": (320, 8, 32, 1e-3)}
+FINETUNING_LR = 5e-4  # the default where such a model is named
 CONTEXT = 512  # tokens; about 220 half-moves
 HELD_OUT = 500  # games
 BATCH = 32  # games
@@ -64,7 +66,7 @@ def _self_played(job: tuple[str, frozenset[str]]) -> list[str] | None:
     return games.sans(board)
 
 
-def self_played(n: int, *, seed: int = 0, processes: int | None = None) -> Iterator[list[str]]:
+def self_played(n: int, *, seed: int = 0, processes: int | None = 1) -> Iterator[list[str]]:
     """n games of `games.self_play`, their moves in SAN; none passes through a position of the task `mate_in_one`."""
     held_out = frozenset(row["position"] for row in puzzles.mates()["all"])
     jobs = ((f"pretraining {seed}/{i}", held_out) for i in itertools.count())
@@ -108,12 +110,14 @@ def by_engine(command: str, n: int, *, seed: int = 0, nodes: int = 200, most: in
             yield games.sans(board)
 
 
-def pretrain(name: str, played: Iterable[list[str]], out: Path, *, seed: int = 0, epochs: int = 1) -> dict:
+def pretrain(name: str, played: Iterable[list[str]], out: Path, *, data: str = "", avoided: Iterable[str] = (),
+             seed: int = 0, epochs: int = 1) -> dict:
     """Trains a model of the ladder on games and writes it as a folder that transformers reads, weights in fp16.
 
     Args:
         name: of `SIZES`.
         played: games, moves in SAN; the first `HELD_OUT` of them measure the model and train none.
+        data, avoided: where the games are from, and the positions that none of them passes through, for the record.
         out: the folder; `pretraining.json` in it says what was run, with the curve.
     Returns:
         What `pretraining.json` holds.
@@ -152,10 +156,15 @@ def pretrain(name: str, played: Iterable[list[str]], out: Path, *, seed: int = 0
     lm.to("cpu", torch.float16).save_pretrained(out)
     tok.save_pretrained(out)
     record = {"name": name, "parameters": sum(p.numel() for p in lm.parameters()), "width": width, "layers": layers,
-              "lr": lr, "seed": seed, "epochs": epochs, "games": len(own), "tokens": int((own.lengths - 1).sum()),
-              "held_out_games": HELD_OUT, "machine": config.machine(), "versions": config.versions(), "curve": curve}
+              "lr": lr, "finetuning_lr": FINETUNING_LR, "seed": seed, "epochs": epochs, "data": data,
+              "data_sha256": _sha256(texts), "avoided_sha256": _sha256(sorted(avoided)), "games": len(own),
+              "tokens": int((own.lengths - 1).sum()), "held_out_games": HELD_OUT, "machine": config.machine(), "versions": config.versions(), "curve": curve}
     config.write_json(out / "pretraining.json", record)
     return record
+
+
+def _sha256(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def main() -> None:
@@ -175,10 +184,17 @@ def main() -> None:
     for name in sizes:
         if name not in SIZES:
             raise UnknownName("model of the ladder", name, SIZES)
-    played = list(from_pgn(given.pgn, given.games) if given.pgn else by_engine(
-        given.engine, given.games, seed=given.seed) if given.engine else self_played(given.games, seed=given.seed))
+    if given.pgn:
+        data, played = f"PGN file {Path(given.pgn).name}", from_pgn(given.pgn, given.games)
+    elif given.engine:
+        data, played = f"self-play of {Path(given.engine).name}", by_engine(given.engine, given.games, seed=given.seed)
+    else:
+        data, played = "self-play of games.self_play", self_played(given.games, seed=given.seed, processes=None)
+    avoided = () if given.pgn or given.engine else [row["position"] for row in puzzles.mates()["all"]]
+    played = list(progress(played, desc="games", total=given.games))
     for name in sizes:
-        pretrain(name, played, given.out / name, seed=given.seed, epochs=given.epochs)
+        pretrain(name, played, given.out / name, data=f"{data}, seed {given.seed}", avoided=avoided, seed=given.seed,
+                 epochs=given.epochs)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def prompt(model: str, split: Split | Sequence[Split], *, shots: int = 0, labels
     splits = [split] if isinstance(split, Split) else list(split)
     if not splits or any(s.task is None for s in splits):
         raise ValueError("prompt needs one split or several of load_task(...)")
+    splits[0].need_classes("prompt")
     task, checkpoint = splits[0].task, settle(resolve(model))
     source, wording = task.student if source is None else source, wording or TASKS[task.name.partition(",")[0]].prompt
     if isinstance(shots, bool) or not isinstance(shots, int) or not 0 <= shots <= len(source):

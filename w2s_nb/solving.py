@@ -1,4 +1,4 @@
-"""What answers show beside exact match: by difficulty and theme, what one arm solves and another misses, easy to hard."""
+"""What answers show: by difficulty and theme, what one arm solves and another misses, easy to hard."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 
 from . import metrics
 from .answering import zero_shot
-from .arms import WEAK, Arms
+from .arms import CEILING, WEAK, Arms
 from .data import Split, Task, join, load_task
 from .fitting import fit
 from .models import ensure, resolve
@@ -23,7 +23,8 @@ def with_zero_shot(arms: Arms) -> Arms:
 
     Source: Burns et al. 2023, appendix A.2.
     """
-    return arms.plus({ZERO_SHOT: [zero_shot(arms.strong, task) for task in arms.tasks]})
+    max_len = [f.record["config"]["recipe"]["max_len"] for f in arms.fits[CEILING]]
+    return arms.plus({ZERO_SHOT: [zero_shot(arms.strong, t, max_len=n) for t, n in zip(arms.tasks, max_len)]})
 
 
 def answer_table(arms: Arms) -> pd.DataFrame:
@@ -47,11 +48,13 @@ def answer_table(arms: Arms) -> pd.DataFrame:
 def by_difficulty(arms: Arms, edges: Sequence[float]) -> pd.DataFrame:
     """A row an arm and band of difficulty, below the first edge, between edges, from the last on: exact match.
 
+    Puzzles without a difficulty are left out.
+
     Args:
-        edges: increasing, in the task's own measure.
+        edges: in the task's own measure.
     """
-    difficulty = arms.tasks[0].test.facts.difficulty.to_numpy()
-    band = np.searchsorted(np.asarray(edges, dtype=float), difficulty, side="right")
+    difficulty, edges = arms.tasks[0].test.facts.difficulty.to_numpy(), sorted(edges)
+    band = np.where(np.isnan(difficulty), -1, np.searchsorted(edges, difficulty, side="right"))
     names = [f"< {edges[0]:g}", *(f"{a:g} to {b:g}" for a, b in zip(edges, edges[1:])), f"{edges[-1]:g} +"]
     return _broken_down(arms, {name: band == i for i, name in enumerate(names)}, "difficulty")
 
@@ -72,7 +75,7 @@ def _broken_down(arms: Arms, parts: dict[str, np.ndarray], column: str) -> pd.Da
             if chosen.any():
                 found = metrics.share(right, np.broadcast_to(chosen, right.shape), group=group)
                 rows.append({"arm": arm, column: name, "n": int(chosen.sum()), **found.as_dict("accuracy")})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["arm", column, "n", "accuracy", "accuracy_low", "accuracy_high"])
 
 
 def disagreements(arms: Arms, student: str) -> pd.DataFrame:
@@ -96,7 +99,8 @@ def easy_to_hard(task: str, model: str, at_most: Iterable[float], hard: float, *
     """How well a model solves hard puzzles after ground truth of easy ones: a row a training set.
 
     The sets are of one size: the easiest puzzles up to each limit, puzzles of any difficulty, and hard ones. Where
-    fewer than n_train are to be had of one of them, all sets are as small as that.
+    fewer than n_train are to be had of one of them, all sets are as small as that. No rows where the test puzzles have
+    no difficulty.
 
     Args:
         at_most: difficulties that the training puzzles do not exceed.
@@ -108,6 +112,9 @@ def easy_to_hard(task: str, model: str, at_most: Iterable[float], hard: float, *
     ensure(resolve(model))
     limits, rows = sorted(at_most), []
     tasks = [load_task(task, seed=seed, n_test=n_test) for seed in range(seeds)]
+    if tasks[0].test.facts.difficulty.isna().all():
+        return pd.DataFrame(columns=["trained_on", "n_train", "n_test", "seeds", "accuracy", "accuracy_low",
+                                     "accuracy_high"])
     test = tasks[0].test.take((tasks[0].test.facts.difficulty >= hard).to_numpy())
     if not len(test):
         raise ValueError(f"no test puzzle of {task} has a difficulty of {hard} or more "

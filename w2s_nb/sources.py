@@ -44,8 +44,8 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
             f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
             f"{' and '.join(dict.fromkeys([f'{spec.source.train}.parquet', f'{spec.source.test}.parquet']))} (or "
             f".jsonl.gz, in the hub's own columns) into $W2S_DATA/{_folder(spec)}/ (W2S_DATA is "
-            f"{data_dir() or 'not set'}); or fill HF_HOME on a machine with network and set HF_HUB_OFFLINE=1; or use an "
-            f"embedded task: movie_snippets, amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
+            f"{data_dir() or 'not set'}); or fill HF_HOME on a machine with network and set HF_HUB_OFFLINE=1; or use "
+            f"an embedded task: movie_snippets, amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
         ) from error
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import metrics
+from .answering import ensure_answers
 from .arms import CEILING, WEAK, Arms, Labeller, run_arms
 from .data import Split, Task, load_task
 from .fits import Fit
@@ -139,13 +140,17 @@ def run_chain(task: str, ladder: list[str], *, data: str = "same", loss: str = "
     further = max(further, len(ladder) - 2 if data == "further" else 0)
     tasks = [load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test, further=further)
              for s in range(seeds)]
+    for model in ladder:
+        ensure_answers(model, tasks[0])
     steps: list[list[Fit]] = [[] for _ in ladder]
     ceiling = []
     for t in tasks:
         ceiling.append(fit(ladder[-1], t.student, seed=t.seed, **fit_args))  # the deepest model's activations first
         steps[0].append(fit(ladder[0], t.supervisor, seed=t.seed, **fit_args))
-        halves = {"fresh": lambda: parts_of(t.student, len(ladder) - 1), "same": lambda: [t.student] * (len(ladder) - 1),
-                  "further": lambda: [*t.further[:len(ladder) - 2], t.student]}[data]()
+        if data == "further":
+            halves = [*t.further[:len(ladder) - 2], t.student]
+        else:
+            halves = parts_of(t.student, len(ladder) - 1) if data == "fresh" else [t.student] * (len(ladder) - 1)
         for step, (model, half) in enumerate(zip(ladder[1:], halves), start=1):
             labels = steps[step - 1][-1].label(half, own=data == "same")
             steps[step].append(fit(model, half, labels, loss=loss, loss_args=loss_args, seed=t.seed,
@@ -179,6 +184,7 @@ def confident(share: float) -> Labeller:
         raise ValueError(f"share {share!r}; expected one in (0, 1]")
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
+        task.student.need_classes("confidence")
         found = supervisor.label(task.student)
         return found.select(task.student, found.confident(task.student, share))
     return labels
@@ -198,6 +204,7 @@ def matched(errors: str, strong: str, **fit_args) -> Labeller:
         raise UnknownName("error structure", str(errors), known)
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
+        task.student.need_classes("a structure of errors")
         own = supervisor.label(task.student).harden()
         if errors == "own":
             return own

@@ -40,6 +40,7 @@ def with_opinion(task: Task, weak: Fit, *, template: str = OPINION,
         words: for the classes 0 and 1; of a pair, the text that the supervisor prefers gets the second.
     Source: Burns et al. 2023, appendix E.3.
     """
+    task.test.need_classes("with_opinion")
     if "{label}" not in template:
         raise ValueError(f"template {template!r} does not say where the {{label}} goes")
 

@@ -19,10 +19,10 @@ class LanguageModel(nn.Module):
 
         Args:
             attention_mask: (b, t), padding on the right.
-            targets: (b, t), the token after each; -1 after a text's last token and on padding.
+            targets: (b, t), the token after each; -1 where none is to be predicted, such as on padding.
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
-            (b, 2) float32: the sum over a text's tokens but the first, nats, and how many they are.
+            (b, 2) float32: the sum over the tokens predicted, nats, and how many they are.
         """
         hidden = self.body(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
         real = targets >= 0

@@ -160,7 +160,8 @@ def digest(checkpoint: Checkpoint) -> str:
         return folder(checkpoint).name[:16]
     if not checkpoint.folder:
         return ASSETS[_GGUF].sha256[:16]
-    files = [p for p in sorted(checkpoint.folder.iterdir()) if p.suffix in (".json", ".safetensors", ".txt", ".model")]
+    files = [p for p in sorted(checkpoint.folder.iterdir()) if p.name != "pretraining.json" and p.suffix in (
+        ".json", ".safetensors", ".txt", ".model")]
     return _hash_files(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
 

@@ -85,8 +85,8 @@ _TABLE = [
 ]
 for _row in _TABLE:
     MODELS.register(_row[0], ModelSpec(*_row))
-for _name, _size, _layers in [("chess-0.1M", 111_680, 2), ("chess-0.4M", 458_976, 4), ("chess-1M", 1_005_312, 5),
-                              ("chess-3M", 2_690_496, 6)]:
+for _name, _size, _layers in [("chess-0.1M", 111_552, 2), ("chess-0.4M", 459_552, 4), ("chess-1M", 1_026_688, 5),
+                              ("chess-3M", 2_689_344, 6)]:
     MODELS.register(_name, ModelSpec(_name, None, None, _size, _layers, 5e-4, folder=LADDER / _name))
 
 
@@ -152,7 +152,9 @@ def resolve(name: str) -> Checkpoint:
     elif (folder / "config.json").is_file():
         config = json.loads((folder / "config.json").read_text())
         depth = config.get("num_hidden_layers") or config.get("n_layer")
-        found = Checkpoint(name, base, None, None, folder.resolve(), depth, depth, 5e-5,
+        record = folder / "pretraining.json"  # of a model that this kit pretrained
+        lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else 5e-5
+        found = Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr,
                            config.get("model_type") == "qwen")
     elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists():
         hub_id, _, revision = base.partition(":")
@@ -182,6 +184,27 @@ def _finetuned(name: str, base: str) -> Checkpoint:
     parent = replace(resolve(summary["model"]), layers=config["layers"])
     trunk = max(0, config["layers"] - config["recipe"]["top_layers"]) if config["method"] == "top" else 0
     return replace(parent, name=name, base=base, fit=record["address"], parent=parent, trunk=trunk)
+
+
+def rungs(weak: str, strong: str, most: int = 2) -> list[str]:
+    """Models between two of one ladder, from small to large: depths of one model, or sizes of the chess ladder.
+
+    Args:
+        most: how many; the paper bootstraps by two.
+    Returns:
+        at most so many names; none where the two are of no common ladder, or nothing lies between them.
+    """
+    low, high = resolve(weak), resolve(strong)
+    ladder = sorted((spec.n_params, name) for name, spec in MODELS.items() if spec.folder)
+    sizes = [name for _, name in ladder]
+    if low.name in sizes and high.name in sizes:
+        found = sizes[sizes.index(low.name) + 1:sizes.index(high.name)]
+    elif low.base == high.base and low.layers and high.layers:
+        found = [f"{low.base}@{depth}" for depth in range(low.layers + 1, high.layers)]
+    else:
+        found = []
+    n = min(most, len(found))
+    return [found[(i + 1) * (len(found) + 1) // (n + 1) - 1] for i in range(n)]
 
 
 @functools.cache

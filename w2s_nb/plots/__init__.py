@@ -7,6 +7,6 @@ from .preferences import length_bias, perplexity
 from .puzzles import boards, parts
 from .results import accuracy, ladder, lines, pgr
 
-__all__ = ["COLOURS", "accuracy", "agreement", "boards", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow", "gain",
-           "ladder", "length_bias", "lines", "parts", "perplexity", "pgr", "quality_by_confidence", "reliability",
-           "training_curves", "use_renderer"]
+__all__ = ["COLOURS", "accuracy", "agreement", "boards", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow",
+           "gain", "ladder", "length_bias", "lines", "parts", "perplexity", "pgr", "quality_by_confidence",
+           "reliability", "training_curves", "use_renderer"]

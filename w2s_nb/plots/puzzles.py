@@ -30,7 +30,7 @@ def parts(table: pd.DataFrame, column: str, title: str, x: str) -> go.Figure:
                            error_y=interval_of(rows.accuracy_low, rows.accuracy, rows.accuracy_high))
     figure.update_layout(scattermode="group", scattergap=0.5)
     figure.update_xaxes(type="category")
-    figure.update_yaxes(range=[0, min(1.02, table.accuracy_high.max() + 0.05)])
+    figure.update_yaxes(range=[0, min(1.02, table.accuracy_high.max() + 0.05) if len(table) else 1])
     return figure
 
 
@@ -51,7 +51,7 @@ def boards(puzzles: pd.DataFrame) -> SVG:
             said = getattr(row, who)
             right = games.bare(said) == games.bare(row.answer)
             if games.bare(said) in games.bare_answers(row.text) and (who == "answer" or not right):
-                move = board.parse_san(said.strip())
+                move = board.parse_san(games.bare(said).strip())
                 arrows.append(chess.svg.Arrow(move.from_square, move.to_square, color=_ARROWS[who]))
         last = board.peek() if board.move_stack else None
         picture = chess.svg.board(board, orientation=board.turn, arrows=arrows, lastmove=last, size=_SIDE,

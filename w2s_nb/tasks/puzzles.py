@@ -4,13 +4,17 @@ from __future__ import annotations
 import functools
 import json
 import math
+import subprocess
+import sys
+from collections.abc import Iterable
 
 import chess
 from filelock import FileLock
+from tqdm import tqdm
 
 from .. import games
 from ..config import cache, write_atomic
-from ..store import code_version
+from ..store import address, code_version
 from .base import Example, Hub, register_task
 
 N_MATES = 2400  # puzzles of mate_in_one
@@ -32,10 +36,7 @@ def rated(option: str):
     at_least, at_most = float(low or -math.inf), float(high or math.inf)
 
     def keep(example: Example) -> bool:
-        if math.isnan(example.difficulty):
-            raise ValueError(f"the puzzle {example.texts[0]!r} has no rating, so none can be chosen by it; "
-                             f"lichess_puzzles has ratings, as have local files with a column Rating")
-        return at_least <= example.difficulty <= at_most
+        return at_least <= example.difficulty <= at_most  # never where that is not known
     return keep
 
 
@@ -44,32 +45,43 @@ def puzzle(row: dict):
 
     Takes the rows of either hub set: {ctx, target}, the game's moves in figure 14's form and the answer; or {FEN,
     Moves}, the position before the opponent's last move, and that move and the solution's in UCI. Puzzles of one game
-    stay together. A row that is not legal chess gives none.
+    stay together: by its address, or by the first `GAME` half-moves where both have as many. A row that is not legal
+    chess gives none.
     """
-    themes = row.get("Themes") or ()
-    about = {"difficulty": float(row["Rating"]) if row.get("Rating") is not None else math.nan,
-             "themes": tuple(themes.split() if isinstance(themes, str) else themes)}
     if "ctx" in row:
-        prompt, answer = row["ctx"].strip(), f" {row['target'].strip()}"
+        prompt, answer = row["ctx"].strip(), row["target"].strip()
         key = " ".join(prompt.split()[:2 * GAME])
     elif "FEN" in row:
-        opponents, answers, *_ = *row["Moves"].split(), ""
-        try:
-            board = chess.Board(row["FEN"])
-            board.push(board.parse_uci(opponents))
-            answer = f" {board.san(board.parse_uci(answers))}"
-        except ValueError:
-            return
-        # a position alone is the prompt; the move that led to it is no part of it
-        prompt, key = games.fen_prompt(board), (row.get("GameUrl") or row["FEN"]).partition("#")[0].removesuffix("/black")
+        prompt, answer = _from_fen(row["FEN"], _words(row["Moves"]))
+        game = row.get("GameUrl") if isinstance(row.get("GameUrl"), str) else row["FEN"]
+        key = game.partition("#")[0].removesuffix("/black")
     else:
         raise ValueError(f"a chess puzzle has columns ctx and target, or FEN and Moves; got {', '.join(row)}")
+    rating = row.get("Rating")
     try:
-        legal = answer in games.legal_answers(prompt)
+        board = games.board_of(prompt)
+        if board.san(board.parse_san(answer)) == answer:
+            yield Example((prompt,), 0, (key,), f" {answer}", math.nan if rating is None else float(rating),
+                          _words(row.get("Themes")))
     except ValueError:
         return
-    if legal:
-        yield Example((prompt,), 0, (key,), answer, **about)
+
+
+def _words(given) -> tuple[str, ...]:
+    """Words of a text, or of a list of them; of what is neither, such as a missing value, none."""
+    if isinstance(given, str):
+        return tuple(given.split())
+    return tuple(map(str, given)) if isinstance(given, Iterable) else ()
+
+
+def _from_fen(fen: str, moves: tuple[str, ...]) -> tuple[str, str]:
+    """The question after the opponent's move, and the answer to it; empty where one of the two is not legal."""
+    try:
+        board = chess.Board(fen)
+        board.push(board.parse_uci(moves[0]))
+        return games.fen_prompt(board), board.san(board.parse_uci(moves[1]))
+    except (ValueError, IndexError):
+        return "", ""
 
 
 # with one labelled split, a quarter of the games is put aside for the test
@@ -82,19 +94,28 @@ register_task("lichess_puzzles", Hub("Lichess/chess-puzzles", None, test="train"
 
 def mates() -> dict[str, list[dict]]:
     """`games.mate_in_one`, `N_MATES` of them at seed 0: generated once in about a minute, then read from the cache."""
-    version = code_version(games.mate_in_one, games.self_play, games.checks_and_mates, games._puzzle)
-    path = cache() / "puzzles" / f"mate_in_one-{version}-{N_MATES}.json"
+    players = [games.CAPTURES, games.CHECKS, games.SEES_MATE]
+    version = address({"n": N_MATES, "chess": chess.__version__, "players": players, "code": code_version(
+        games.mate_in_one, games.self_play, games.checks_and_mates, games._puzzle)})
+    path = cache() / "puzzles" / f"mate_in_one-{version}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         try:
             return {"all": json.loads(path.read_text())}
         except (OSError, ValueError):  # not there yet, or damaged
-            rows = games.mate_in_one(N_MATES)
+            rows = _generated()
             write_atomic(path, json.dumps(rows).encode())
             return {"all": rows}
 
 
-@register_task("mate_in_one", mates, max_len=160, narrow=rated, measure="half-moves before the mate", **CHESS)
+def _generated() -> list[dict]:
+    """The puzzles, from a process of its own: its children import its main module, not the caller's."""
+    tqdm.write("generating the puzzles of mate_in_one, once, in about a minute", file=sys.stderr)
+    done = subprocess.run([sys.executable, "-m", "w2s_nb", "mates", str(N_MATES)], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+@register_task("mate_in_one", mates, max_len=512, narrow=rated, measure="half-moves before the mate", **CHESS)
 def mate_in_one(row):
     """Which move mates? Positions of careless games with exactly one mating move; themes: what moves, and how."""
     san, moves = row["answer"], row["moves"].split()
