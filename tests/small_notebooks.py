@@ -11,7 +11,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-SMALL = {"seeds": 2, "table_seeds": 2, "n_train": 160, "n_val": 60, "n_test": 240}
+SMALL = {"seeds": 2, "table_seeds": 2, "n_train": 120, "n_val": 40, "n_test": 160}
 # every question of 07 goes through the whole model
 SMALLER = {"07_prompting": {"n_train": 40, "n_val": 20, "n_test": 40, "tasks": "movie_snippets, tweet_snippets",
                             "shots": 2, "more_shots": "0, 2"},

@@ -1,4 +1,5 @@
 """Tasks that are answered by generating: decoding, finetuning on answers, and what follows from them."""
+import dataclasses
 import functools
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import w2s_nb as w2s
 from tests.conftest import word_rows
 from w2s_nb import answering, arms, decoding, models, plots, training
-from w2s_nb.answering import AnswerFit
+from w2s_nb.fits import AnswerFit
 from w2s_nb.inputs import NextTokens, TokenInputs
 from w2s_nb.labels import Answers
 from w2s_nb.models import LanguageModel
@@ -179,6 +180,34 @@ def test_a_stored_fit_is_found_and_other_labels_are_another_fit(task, tiny, monk
     assert make(labels=Answers(task.student.ids, task.student.answers, "by another name")).address == first.address
     monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
     pd.testing.assert_frame_equal(make().predictions, first.predictions)
+
+
+def test_the_answers_allowed_and_the_length_are_part_of_the_address(task, tiny, monkeypatch):
+    found = [w2s.zero_shot(tiny, task).address]
+    for more in (dict(options=lambda text: (" w0", " w1")), dict(max_answer=2)):
+        other = dataclasses.replace(task, spec=dataclasses.replace(task.spec, **more))
+        found.append(w2s.zero_shot(tiny, other).address)
+    assert len(set(found)) == 3
+
+
+def test_verbs_of_two_classes_refuse_answers(task, tiny, found):
+    for verb in (lambda: w2s.prompt(tiny, task.test), found.imitation,
+                 lambda: w2s.with_opinion(task, w2s.fit(tiny, task.supervisor, epochs=1)),
+                 lambda: w2s.run_arms("last_word", tiny, tiny, n_train=40, n_val=8, n_test=20, epochs=1,
+                                      labels={"surest": w2s.confident(0.5)})):
+        with pytest.raises(ValueError, match="needs two classes; last_word is answered by generating"):
+            verb()
+
+
+def test_no_labels_are_not_the_truth(task, tiny):
+    with pytest.raises(ValueError, match="lack 64 of 64"):
+        w2s.fit(tiny, task.student, Answers(np.array([], dtype=str), (), "nobody"))
+
+
+def test_questions_that_are_cut_are_told(task, tiny):
+    with pytest.warns(UserWarning, match=r"% of the questions .* more than 3 tokens and lose their beginning"):
+        fit = w2s.fit(tiny, task.student, epochs=1, max_len=3)
+    assert 0.5 < fit.record["metrics"]["questions_cut"] < 1
 
 
 @pytest.mark.parametrize("change, error, says", [

@@ -143,7 +143,8 @@ def test_both_hub_forms_give_the_same_question():
 
 @pytest.mark.parametrize("row", [
     fen_row(Moves="g8f6 h5f8"), fen_row(Moves="g8f6"), fen_row(Moves="a1a5 h5f7"), fen_row(FEN="nothing"),
-    fen_row(Moves=""), fen_row(Moves=["g8f6"]), pgn_row(target=" Qxf7+"), pgn_row(target=" Qxf8#"), pgn_row(ctx="1. e4 e5 2."), pgn_row(ctx="1. e4 1... e4 2.")], ids=lambda r: str(r)[:60])
+    fen_row(Moves=""), fen_row(Moves=["g8f6"]), pgn_row(target=" Qxf7+"),
+    pgn_row(target=" Qxf8#"), pgn_row(ctx="1. e4 e5 2."), pgn_row(ctx="1. e4 1... e4 2.")], ids=lambda r: str(r)[:60])
 def test_rows_that_are_not_legal_give_no_example(row):
     assert list(puzzles.puzzle(row)) == []
 

@@ -10,7 +10,7 @@ import w2s_nb as w2s
 from w2s_nb import generative, metrics, models, plots, studies, training
 from w2s_nb.arms import CEILING, WEAK
 from w2s_nb.generative import Tuned, finetune_lm, perplexity
-from w2s_nb.inputs import TokenInputs
+from w2s_nb.inputs import NextTokens, TokenInputs
 from w2s_nb.models import LanguageModel
 from w2s_nb.registry import UnknownName
 from w2s_nb.studies import BOTH_ON_TEXT, LABELS_ONLY, STUDENT_ON_TEXT
@@ -35,7 +35,7 @@ def language_model(path):
 def test_nats_are_transformers_own_over_real_tokens_only(any_tiny):
     """A text of one token has nothing to predict; the padding's id, 0, is a word inside a text."""
     lm, net = language_model(any_tiny)
-    inputs = generative._Texts(TokenInputs(tokens(TEXTS)), tokens(TEXTS).ids)
+    inputs = NextTokens(TokenInputs(tokens(TEXTS)), tokens(TEXTS).ids)
     together = net(**inputs.batch(range(5)))
     np.testing.assert_allclose(together[:, 0], [reference(lm, ids) for ids in TEXTS], rtol=1e-4, atol=1e-4)
     assert together[:, 1].tolist() == [len(ids) - 1 for ids in TEXTS]

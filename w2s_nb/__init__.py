@@ -1,9 +1,9 @@
 """w2s_nb: a research kit for weak-to-strong generalization (Burns et al. 2023, arXiv 2312.09390)."""
-from .answering import AnswerFit, zero_shot
+from .answering import zero_shot
 from .arms import Arms, by_labels, by_seed_of, pgr, run_arms, table_of, tables_by
 from .baselines import by_shots, probes_by_depth, run_saliency, with_prompts
 from .data import Split, Task, load_task
-from .fits import Fit
+from .fits import AnswerFit, Fit
 from .fitting import fit
 from .generative import LanguageFit, Tuned, finetune_lm, perplexity
 from .labels import Answers, SoftLabels, combine, simulate

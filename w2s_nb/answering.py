@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from . import activations, decoding, store, training
 from . import inputs as inputs_module
 from .config import device, precision
 from .data import Split, Task
-from .fits import Fit, may_label
+from .fits import AnswerFit, may_label
 from .inputs import NextTokens, TokenInputs, TrunkInputs
 from .labels import Answers
 from .models import (Checkpoint, LanguageModel, anatomy, classifier, digest, folder, load_lm, loading, resolve,
@@ -24,53 +24,6 @@ from .tokens import Tokens, tokenize
 
 
 LONGEST = 40  # tokens left to an answer in a model's context, whatever its tokenizer
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class AnswerFit(Fit):
-    """A model as the answers that it generates.
-
-    It is a `Fit` whose prediction for an example is whether its answer is the true one, so accuracy is exact match.
-
-    Attributes:
-        predictions: rows (split, id, answer, right, legal, p_right, choice, choice_right): the answer at temperature 0,
-            and whether it is the true one; and of the test split whether it is one of the task's options, written as
-            those are, the probability that what is said begins with the true answer, the likeliest option, and whether
-            that is the true one.
-    """
-
-    def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
-        """(n, 2), rows [0, 1] where the answer is right, else [1, 0]."""
-        if stop not in (None, self.stop):
-            raise ValueError(f"{self!r} is kept as it is after its last step; there is no checkpoint {stop!r}")
-        return self._both("right", split)
-
-    def choose(self, split: Split) -> np.ndarray:
-        """(n, 2) as `predict`, of the likeliest option in the place of the generated answer; test examples only."""
-        return self._both("choice_right", split)
-
-    def _both(self, column: str, split: Split) -> np.ndarray:
-        return np.eye(2)[self.of(split, column).astype(int)]
-
-    def of(self, split: Split, column: str) -> np.ndarray:
-        """(n,) a column of the predictions, in the split's order.
-
-        Raises:
-            ValueError: the split, or this column of it, was not predicted.
-        """
-        found = self.predictions.set_index("id")[column]
-        missing = ~split.among(found.index[found.notna()])
-        if missing.any():
-            raise ValueError(f"{self!r} holds {column} of {sorted(self.predictions['split'].unique())} of its own task "
-                             f"and seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there")
-        return found.loc[split.ids].to_numpy()
-
-    def label(self, split: Split, *, own: bool = False) -> Answers:
-        """Weak labels: the generated answers. Arguments and errors as of `Fit.label`."""
-        if not own and set(split.ids) & set(self.record["trained_on"]):
-            raise ValueError(f"{self!r} was trained on examples of {split.name!r}; weak labels are answers to "
-                             f"questions held out from the supervisor, unless own=True")
-        return Answers(split.ids, tuple(self.of(split, "answer")), self.record["summary"]["model"], self.address)
 
 
 def fit_answers(model: str, split: Split, labels: Answers | None = None, *, method: str = "full", seed: int = 0,
@@ -105,19 +58,19 @@ def fit_answers(model: str, split: Split, labels: Answers | None = None, *, meth
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
               "objective": "answers", "seed": seed, "precision": precision(), "label_own": label_own,
               "splits": [s.fingerprint for s in (split, *splits)], "keep_weights": "last" if keep_weights else None,
-              "labels": Answers(split.ids, targets, "").fingerprint, "options": _options(split.task), "code": _code()}
+              "labels": Answers(split.ids, targets, "").fingerprint, "most": spec.max_answer,
+              "options": _options(split.task), "code": _code()}
 
     def make():
         weights, curve = _train(checkpoint, method, settings, prompts[0], targets, seed, micro_batch)
         lm = load_lm(checkpoint)
         anatomy.put_trained(lm, weights, method, asdict(settings))
         found = _answer(lm, checkpoint, splits, prompts[1:])
-        return ({"config": config, "metrics": _metrics(found, prompts[1]), "stop": "last", "trained_on": split.ids.tolist(),
-                 "summary": _summary(split.task, checkpoint, seed) | {
-                     "method": method, "labels": labels.source, "labels_address": labels.address,
-                     "label_accuracy": float(np.mean([t == a for t, a in zip(targets, split.answers)])),
-                     "trained_split": split.name, "n_train": len(split)}},
-                found, curve, weights if keep_weights else None)
+        summary = _summary(split.task, checkpoint, seed) | {
+            "method": method, "labels": labels.source, "labels_address": labels.address, "trained_split": split.name,
+            "label_accuracy": float(np.mean([t == a for t, a in zip(targets, split.answers)])), "n_train": len(split)}
+        return ({"config": config, "metrics": _metrics(found, prompts[1]), "stop": "last",
+                 "trained_on": split.ids.tolist(), "summary": summary}, found, curve, weights if keep_weights else None)
 
     address = store.address(config)
     return AnswerFit(address, *store.once(address, make), "last")
@@ -136,8 +89,8 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
     max_len = max_len or _longest(task, checkpoint)
     prompts = questions(split, checkpoint, max_len)
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": "zero-shot", "objective": "answers",
-              "max_len": max_len, "precision": precision(), "splits": [split.fingerprint], "options": _options(task),
-              "code": _code()}
+              "max_len": max_len, "precision": precision(), "splits": [split.fingerprint], "most": task.spec.max_answer,
+              "options": _options(task), "code": _code()}
 
     def make():
         found = _answer(load_lm(checkpoint), checkpoint, [split], [prompts])
@@ -209,8 +162,8 @@ def questions(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
 def _code() -> str:
     """Version of the code that decides what is learned and answered."""
     return activations.code() + store.code_version(
-        LanguageModel, _train, _answer, questions, may_label, word_of, decoding, training, inputs_module, classifier.trainable,
-        anatomy, loading.load_lm)
+        LanguageModel, _train, _answer, questions, likeliest, may_label, word_of, decoding, training, inputs_module,
+        classifier.trainable, anatomy, loading.load_lm)
 
 
 def _train(checkpoint: Checkpoint, method: str, settings, prompts: Tokens, answers: Sequence[str], seed: int,

@@ -187,7 +187,8 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
     sample, rest = at_least(pool, label, group, (2 * half + n_val) // classes, classes)
     dealt = shuffle_groups(sample, group, np.random.default_rng(seed))
     sizes = {"validation": n_val, "supervisor": half, "student": half}
-    parts = deal(np.concatenate([dealt, rest]), label, group, unit, {k: n // classes for k, n in sizes.items()}, classes)
+    per_class = {part: n // classes for part, n in sizes.items()}
+    parts = deal(np.concatenate([dealt, rest]), label, group, unit, per_class, classes)
     if further:  # of groups that the halves have nothing of
         free = pool[~np.isin(group[pool], group[np.concatenate(list(parts.values()))])]
         sample, rest = at_least(free, label, group, further * half // classes, classes)

@@ -9,7 +9,7 @@ import torch
 
 from . import store
 from .data import Split, Task
-from .labels import SoftLabels
+from .labels import Answers, SoftLabels
 from .metrics import Estimate, accuracy
 
 STOPS = ("last", "validation", "oracle")
@@ -100,3 +100,50 @@ class Fit:
         standardised by (`mean`, `std`, (d,)), or the token ids (`vocabulary`, (u,)) whose embedding rows were trained.
         """
         return store.weights(self.address)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AnswerFit(Fit):
+    """A model as the answers that it generates.
+
+    It is a `Fit` whose prediction for an example is whether its answer is the true one, so accuracy is exact match.
+
+    Attributes:
+        predictions: rows (split, id, answer, right, legal, p_right, choice, choice_right): the answer at temperature 0,
+            and whether it is the true one; and of the test split whether it is one of the task's options, written as
+            those are, the probability that what is said begins with the true answer, the likeliest option, and whether
+            that is the true one.
+    """
+
+    def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
+        """(n, 2), rows [0, 1] where the answer is right, else [1, 0]."""
+        if stop not in (None, self.stop):
+            raise ValueError(f"{self!r} is kept as it is after its last step; there is no checkpoint {stop!r}")
+        return self._both("right", split)
+
+    def choose(self, split: Split) -> np.ndarray:
+        """(n, 2) as `predict`, of the likeliest option in the place of the generated answer; test examples only."""
+        return self._both("choice_right", split)
+
+    def _both(self, column: str, split: Split) -> np.ndarray:
+        return np.eye(2)[self.of(split, column).astype(int)]
+
+    def of(self, split: Split, column: str) -> np.ndarray:
+        """(n,) a column of the predictions, in the split's order.
+
+        Raises:
+            ValueError: the split, or this column of it, was not predicted.
+        """
+        found = self.predictions.set_index("id")[column]
+        missing = ~split.among(found.index[found.notna()])
+        if missing.any():
+            raise ValueError(f"{self!r} holds {column} of {sorted(self.predictions['split'].unique())} of its own task "
+                             f"and seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there")
+        return found.loc[split.ids].to_numpy()
+
+    def label(self, split: Split, *, own: bool = False) -> Answers:
+        """Weak labels: the generated answers. Arguments and errors as of `Fit.label`."""
+        if not own and set(split.ids) & set(self.record["trained_on"]):
+            raise ValueError(f"{self!r} was trained on examples of {split.name!r}; weak labels are answers to "
+                             f"questions held out from the supervisor, unless own=True")
+        return Answers(split.ids, tuple(self.of(split, "answer")), self.record["summary"]["model"], self.address)

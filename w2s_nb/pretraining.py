@@ -28,7 +28,7 @@ from .tokens import Tokens
 
 # name: width, layers, width of a head, learning rate
 SIZES = {"chess-0.1M": (64, 2, 16, 3e-3), "chess-0.4M": (96, 4, 16, 3e-3), "chess-1M": (128, 5, 32, 2e-3),
-         "chess-3M": (192, 6, 32, 2e-3), "chess-10M": (320, 8, 32, 1e-3)}
+         "chess-3M": (192, 6, 32, 1e-3), "chess-10M": (320, 8, 32, 6e-4)}
 FINETUNING_LR = 5e-4  # the default where such a model is named
 CONTEXT = 512  # tokens; about 220 half-moves
 HELD_OUT = 500  # games
@@ -158,7 +158,8 @@ def pretrain(name: str, played: Iterable[list[str]], out: Path, *, data: str = "
     record = {"name": name, "parameters": sum(p.numel() for p in lm.parameters()), "width": width, "layers": layers,
               "lr": lr, "finetuning_lr": FINETUNING_LR, "seed": seed, "epochs": epochs, "data": data,
               "data_sha256": _sha256(texts), "avoided_sha256": _sha256(sorted(avoided)), "games": len(own),
-              "tokens": int((own.lengths - 1).sum()), "held_out_games": HELD_OUT, "machine": config.machine(), "versions": config.versions(), "curve": curve}
+              "tokens": int((own.lengths - 1).sum()), "held_out_games": HELD_OUT, "machine": config.machine(),
+              "versions": config.versions(), "curve": curve}
     config.write_json(out / "pretraining.json", record)
     return record
 
