@@ -239,7 +239,8 @@ def test_long_texts_keep_their_end_and_are_counted(words, tiny):
 
 
 @pytest.mark.parametrize("weak, strong, between", [
-    ("chess-0.1M", "chess-3M", ["chess-0.4M", "chess-1M"]), ("chess-0.1M", "chess-0.4M", []),
+    ("chess-0.1M", "chess-3M", ["chess-0.4M", "chess-1M"]), ("chess-0.1M@1", "chess-3M", ["chess-0.1M", "chess-1M"]),
+    ("chess-0.1M", "chess-0.4M", []),
     ("SmolLM2-135M@4", "SmolLM2-135M@16", ["SmolLM2-135M@8", "SmolLM2-135M@12"]),
     ("SmolLM2-135M@4", "SmolLM2-135M@6", ["SmolLM2-135M@5"]), ("SmolLM2-135M@28", "SmolLM2-135M", ["SmolLM2-135M@29"]),
     ("gpt2", "gpt2-xl", []), ("chess-0.1M", "SmolLM2-135M", []), ("chess-3M", "chess-0.1M", [])])

@@ -40,7 +40,7 @@ def shown(path: Path) -> str:
 
 
 def cache() -> Path:
-    """Folder of the embedded model and texts, shared by all checkouts: `W2S_CACHE`, else `~/.cache/w2s_nb`."""
+    """Folder of the embedded model, texts and puzzles, shared by all checkouts: `W2S_CACHE`, else `~/.cache/w2s_nb`."""
     if os.environ.get("W2S_CACHE"):
         return Path(os.environ["W2S_CACHE"]).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "w2s_nb"

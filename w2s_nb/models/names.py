@@ -197,14 +197,14 @@ def rungs(weak: str, strong: str, most: int = 2) -> list[str]:
     low, high = resolve(weak), resolve(strong)
     ladder = sorted((spec.n_params, name) for name, spec in MODELS.items() if spec.folder)
     sizes = [name for _, name in ladder]
-    if low.name in sizes and high.name in sizes:
-        found = sizes[sizes.index(low.name) + 1:sizes.index(high.name)]
+    if low.base in sizes and high.base in sizes and low.base != high.base:
+        found = sizes[sizes.index(low.base) + (low.name == low.base):sizes.index(high.base)]
     elif low.base == high.base and low.layers and high.layers:
         found = [f"{low.base}@{depth}" for depth in range(low.layers + 1, high.layers)]
     else:
         found = []
     n = min(most, len(found))
-    return [found[(i + 1) * (len(found) + 1) // (n + 1) - 1] for i in range(n)]
+    return [found[round((i + 1) * (len(found) + 1) / (n + 1)) - 1] for i in range(n)]
 
 
 @functools.cache
