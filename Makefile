@@ -46,7 +46,7 @@ notebooks: setup  ## executes every notebook in place: the copies in git, with t
 	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
-chess-ladder: setup  ## pretrains the chess models again, in an hour on 2 cores, into papermill_runs/ladder
+chess-ladder: setup  ## pretrains the chess models again, in about an hour on 2 cores, into papermill_runs/ladder
 	@$(BIN)/python -m w2s_nb.pretraining --out papermill_runs/ladder
 
 lab: setup  ## JupyterLab at the tour

@@ -18,7 +18,7 @@ SMALLER = {"07_prompting": {"n_train": 40, "n_val": 20, "n_test": 40, "tasks": "
            "08_reward_modelling": {"n_train": 60, "n_val": 40, "n_test": 30, "strong": "SmolLM2-135M@6"},
            "09_generative_finetuning": {"n_train": 40, "n_val": 40, "n_test": 60, "strong": "SmolLM2-135M@6",
                                         "top_layers": 1, "seeds": 1},
-           "10_chess": {"n_train": 40, "n_test": 40, "between": "chess-0.1M@1", "strong": "chess-0.4M"}}
+           "10_chess": {"n_train": 40, "n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"}}
 
 
 def write(folder: Path) -> None:
