@@ -207,6 +207,14 @@ def test_a_range_of_puzzles_without_ratings_says_where_there_are_some(tmp_path, 
         w2s.load_task("chess_puzzles@-1000")
 
 
+def test_set_up_refuses_a_model_that_cannot_read_the_questions(local):
+    given = dict(task="chess_puzzles", weak="SmolLM2-135M@4", strong="chess-3M", method="full", seeds=1, n_train=8,
+                 n_test=4, results="")
+    with pytest.raises(ValueError, match="chess-3M has no tokens for 4 of 4 questions"):
+        w2s.setup("10_chess", answers=True, **given)
+    w2s.setup("10_chess", answers=True, **given | {"strong": "SmolLM2-135M@8"})
+
+
 def test_without_files_the_error_names_the_folder_and_an_embedded_task(tmp_path, monkeypatch):
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
     with pytest.raises(OSError, match=r"EleutherAI/lichess-puzzles.*train.parquet.*chess_puzzles/.*mate_in_one"):

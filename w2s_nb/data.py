@@ -179,11 +179,12 @@ def load_task(name: str, *, seed: int = 0, n_train: int | None = None, n_val: in
     classes = 1 if spec.max_answer else 2  # questions with an answer are all of one class
     most, test_most = (classes * int(np.bincount(label[rows], minlength=classes).min()) for rows in (pool, test_pool))
     n_test = n_test or test_most
-    n_val = n_val or min(500, 2 * ((n_train or most // 2) // 10))
+    n_val = n_val or max(2, min(500, 2 * ((n_train or most // 2) // 10)))
     half = n_train or 2 * ((most - n_val) // 4)
     if (2 + further) * half + n_val > most or n_test > test_most or half < 2 or n_val < 2:
-        raise ValueError(f"task {name!r} has {most} balanced examples for training and validation and {test_most} for "
-                         f"test; asked for {2 + further} * n_train {half} + n_val {n_val}, n_test {n_test}")
+        kind = "balanced examples" if classes == 2 else "examples"
+        raise ValueError(f"task {name!r} has {most} {kind} for training and validation and {test_most} for test; asked "
+                         f"for {2 + further} * n_train {half} + n_val {n_val}, n_test {n_test}")
     sample, rest = at_least(pool, label, group, (2 * half + n_val) // classes, classes)
     dealt = shuffle_groups(sample, group, np.random.default_rng(seed))
     sizes = {"validation": n_val, "supervisor": half, "student": half}

@@ -12,6 +12,7 @@ import datasets
 import pandas as pd
 
 from . import config, plots
+from .answering import ensure_answers
 from .arms import Arms, run_arms
 from .baselines import run_saliency
 from .data import load_task
@@ -151,11 +152,15 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     for name in ("weak", "between", "strong", "supervisors"):
         for given in names(parameters.get(name, "")):
             ensure(resolve(given))
+    run = Run(notebook, parameters)
+    if answers:
+        for given in (parameters["weak"], *names(parameters.get("between", "")), parameters["strong"]):
+            ensure_answers(given, run.load())
     _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)
     datasets.disable_progress_bars()
     plots.use_renderer()
     warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"  # no paths in saved notebooks
-    return Run(notebook, parameters)
+    return run
 
 
 def names(given: str) -> list[str]:
