@@ -255,7 +255,7 @@ def test_every_verb_takes_pairs_as_it_takes_texts(utilities, tiny):
     assert len(w2s.probes_by_depth(saliency)[0]) == 8
     supervisor = arms.fits["weak supervisor"][0]
     told = w2s.with_opinion(arms.tasks[0], supervisor)
-    assert told.spec == arms.tasks[0].spec and told.student.texts[0][1].endswith("think?")
+    assert told.stop == arms.tasks[0].stop and told.student.texts[0][1].endswith("think?")
     asked = w2s.prompt(tiny, w2s.swapped(utilities.test.take(range(4))), shots=2)
     assert asked.predict(w2s.swapped(utilities.test.take(range(4)))).shape == (4, 2)
     assert set(w2s.results().task) == {"utilities"}

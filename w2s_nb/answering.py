@@ -40,7 +40,7 @@ def fit_answers(model: str, split: Split, labels: Answers | None = None, *, meth
     if method in PROBES:
         raise ValueError(f"method {method!r} has two classes; {spec.name} is answered by generating: expected full, "
                          f"lora or top")
-    settings = settings_of(method, spec.recipe | recipe)
+    settings = settings_of(method, split.task.recipe | recipe)
     if not set(recipe) <= set(ON_TEXT):
         raise TypeError(f"{', '.join(sorted(set(recipe) - set(ON_TEXT)))} play no part where answers are generated; "
                         f"what does is {', '.join(ON_TEXT)}")

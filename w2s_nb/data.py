@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -92,15 +91,6 @@ class Split:
                        facts=None if self.facts is None else self.facts.iloc[rows].reset_index(drop=True))
 
 
-def join(splits: Sequence[Split], name: str) -> Split:
-    """Several splits of one task's examples in one."""
-    answered = [s.facts for s in splits if s.facts is not None]
-    return Split(name, np.concatenate([s.ids for s in splits]), tuple(t for s in splits for t in s.texts),
-                 np.concatenate([s.hard_label for s in splits]), np.concatenate([s.group for s in splits]),
-                 tuple(a for s in splits for a in s.answers),
-                 pd.concat(answered, ignore_index=True) if answered else None)
-
-
 @dataclass(frozen=True, eq=False)
 class Task:
     """Four disjoint splits of a task. Both halves have `n_train` examples; `test` does not depend on the seed.
@@ -128,6 +118,16 @@ class Task:
     @property
     def splits(self) -> tuple[Split, ...]:
         return self.supervisor, self.student, self.validation, self.test
+
+    @property
+    def recipe(self) -> dict:
+        """Fields of a finetuning recipe that the task sets."""
+        return self.spec.recipe
+
+    @property
+    def stop(self) -> str:
+        """The checkpoint that finetuning on the task takes; "" leaves it to the labels."""
+        return self.spec.stop
 
     def report(self) -> pd.DataFrame:
         """Sizes, balance and groups of each split, a row each; `attrs['counts']` says what preparation left out."""

@@ -58,7 +58,7 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
         return fit_answers(model, split, labels, method=method, seed=seed, micro_batch=micro_batch,
                            keep_weights=keep_weights, label_own=label_own, **recipe)
     if method not in PROBES:
-        recipe, stop = split.task.spec.recipe | recipe, stop or split.task.spec.stop
+        recipe, stop = split.task.recipe | recipe, stop or split.task.stop
     checkpoint, settings = resolve(model), settings_of(method, recipe)
     args = losses.loss_args(loss, loss_args)
     if method == "logistic" and loss != "xent":

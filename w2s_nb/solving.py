@@ -10,7 +10,7 @@ import pandas as pd
 from . import metrics
 from .answering import zero_shot
 from .arms import CEILING, WEAK, Arms
-from .data import Split, Task, join, load_task
+from .data import Split, Task, load_task
 from .fitting import fit
 from .models import ensure, resolve
 
@@ -121,7 +121,7 @@ def easy_to_hard(task: str, model: str, at_most: Iterable[float], hard: float, *
                          f"({tasks[0].spec.measure or 'no measure'})")
     ranges = {f"up to {limit:g}": (-np.inf, limit) for limit in limits} | {
         "any": (-np.inf, np.inf), f"from {hard:g}": (hard, np.inf)}
-    pools = [_within(join((t.supervisor, t.student), "supervisor"), ranges) for t in tasks]
+    pools = [_within(_joined(t.supervisor, t.student), ranges) for t in tasks]
     size = min(n_train, *(len(part) for pool in pools for part in pool.values()))
     if size < 2:
         raise ValueError(f"of one of the ranges {', '.join(ranges)} {task} has {size} training puzzles; expected 2")
@@ -143,3 +143,11 @@ def _only(task: Task, train: Split, test: Split) -> Task:
     """The task with one training set and another test."""
     return replace(task, supervisor=train, student=replace(train, name="student"), test=replace(test),
                    validation=replace(task.validation))
+
+
+def _joined(first: Split, second: Split) -> Split:
+    """Two splits of one task's questions in one, under the name of the first."""
+    return replace(first, ids=np.concatenate([first.ids, second.ids]), texts=first.texts + second.texts,
+                   hard_label=np.concatenate([first.hard_label, second.hard_label]),
+                   group=np.concatenate([first.group, second.group]), answers=first.answers + second.answers,
+                   facts=pd.concat([first.facts, second.facts], ignore_index=True))
