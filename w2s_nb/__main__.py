@@ -1,4 +1,5 @@
 """`python -m w2s_nb assets` fetches the embedded model and texts; `python -m w2s_nb demo` runs the main result;
+`python -m w2s_nb sweep FILE` runs a grid of notebooks, `report FILE` renders what it gave;
 `python -m w2s_nb mates N` prints N puzzles of mate_in_one."""
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -67,9 +69,63 @@ def show(result: dict) -> None:
         print(f"{row['arm']:<22}{cell(row, 'accuracy'):<24}{cell(row, 'pgr'):<26}{cell(row, 'agreement')}")
 
 
+def sweep(file: str, dry_run: bool, **engine) -> int:
+    """Runs a sweep, or prints its plan; returns the exit code: 0 if every run is done, 1 if not, 130 after Ctrl-C."""
+    from . import sweeps
+
+    if dry_run:
+        runs = sweeps.run_sweep(file, dry_run=True)
+        for run in runs.sweep.runs:
+            print(f"{runs.state[run.address]:<8} {runs.sweep.short(run)}")
+        jobs = engine["jobs"] or sweeps.jobs_here(runs.sweep.resources) if engine["engine"] == "local" else 1
+        seconds, known = runs.estimate(jobs)
+        cost = f"about {seconds / 60:.0f} min with {jobs} at once, by {known} earlier runs" if known else \
+            "no earlier run says how long they take"
+        print(f"{runs.summary()}; {len(runs.left)} to run: {cost}" if runs.left else f"{runs.summary()}; nothing to run")
+        return 0
+    try:
+        runs = sweeps.run_sweep(file, **engine)
+    except KeyboardInterrupt:
+        print("stopped; finished runs and fits are kept, the same call goes on")
+        return 130
+    print(f"{runs.summary()}\nindex  {runs.sweep.folder / 'index.parquet'}\nreport {sweeps.report(runs)}")
+    return 1 if runs.left else 0
+
+
+def report(file: str) -> int:
+    """Renders a sweep's report from what its runs left."""
+    from . import sweeps
+
+    print(sweeps.report(sweeps.run_sweep(file, dry_run=True)))
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code. What was given wrongly is said in one line, without a traceback."""
+    parser = argparse.ArgumentParser(prog="python -m w2s_nb", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("assets", help="fetch the embedded model and texts")
+    commands.add_parser("demo", help="the main result on the embedded default")
+    commands.add_parser("mates", help="puzzles of mate_in_one, as JSON").add_argument("n", type=int, nargs="?", default=100)
+    at = commands.add_parser("sweep", help="run a grid of notebooks")
+    at.add_argument("file", help="YAML; see papermill_runs/recipes")
+    at.add_argument("--dry-run", action="store_true", help="print the runs and what earlier ones say they cost")
+    at.add_argument("--engine", default="local", help="local (processes on this machine) or ray")
+    at.add_argument("--jobs", type=int, help="runs at once, local; default: one a GPU, else up to 4, one a core")
+    at.add_argument("--address", help="of a Ray cluster, such as auto")
+    at.add_argument("--retries", type=int, default=2, help="of a run whose kernel or worker died (%(default)s)")
+    commands.add_parser("report", help="render a sweep's report").add_argument("file", help="its YAML")
+    given = vars(parser.parse_args(arguments))
+    command = {"assets": assets, "demo": demo, "mates": mates, "sweep": sweep, "report": report}[given.pop("command")]
+    try:
+        return command(**given) or 0
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        if command not in (sweep, report):
+            raise
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m w2s_nb", description=__doc__)
-    parser.add_argument("command", choices=["assets", "demo", "mates"])
-    parser.add_argument("n", type=int, nargs="?", default=100, help="of mates: how many (%(default)s)")
-    given = parser.parse_args()
-    {"assets": assets, "demo": demo, "mates": lambda: mates(given.n)}[given.command]()
+    sys.exit(main())

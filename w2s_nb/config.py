@@ -22,10 +22,15 @@ def home() -> Path:
     """Folder of fits, activations and tokens: `W2S_HOME`, else `papermill_runs/store` of the checkout (or of here)."""
     if os.environ.get("W2S_HOME"):
         return Path(os.environ["W2S_HOME"]).expanduser().resolve()
-    return (_checkout() or Path.cwd()) / "papermill_runs" / "store"
+    return runs_folder() / "store"
 
 
-def _checkout() -> Path | None:
+def runs_folder() -> Path:
+    """Where runs leave what they make: `papermill_runs` of the checkout, or of the current folder."""
+    return (checkout() or Path.cwd()) / "papermill_runs"
+
+
+def checkout() -> Path | None:
     """The folder this package is run from, if it is a checkout of the project."""
     root = Path(__file__).resolve().parents[1]
     return root if (root / "pyproject.toml").is_file() else None
@@ -34,8 +39,8 @@ def _checkout() -> Path | None:
 def shown(path: Path) -> str:
     """A path as notebooks print it: relative to the checkout or to the home folder where it lies below one."""
     path = Path(path).absolute()
-    if _checkout() and path.is_relative_to(_checkout()):
-        return str(path.relative_to(_checkout()))
+    if checkout() and path.is_relative_to(checkout()):
+        return str(path.relative_to(checkout()))
     return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 

@@ -115,6 +115,34 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     for name in _injected():
         if name not in parameters:
             raise UnknownName(f"parameter of {notebook}", name, parameters)
+    check(notebook, parameters)
+    if comparisons and TASKS[parameters["task"]].arity != 2:
+        raise ValueError(f"task {parameters['task']!r} has one text an example; {notebook} compares two: "
+                         f"{', '.join(name for name, task in TASKS.items() if task.arity == 2)}")
+    takes = [name for name, task in TASKS.items() if bool(task.max_answer) == answers]
+    for given in names(parameters["task"]) + names(parameters.get("tasks", "")):
+        if bool(TASKS[given].max_answer) != answers:
+            kind = "has two classes" if answers else "is answered by generating"
+            raise ValueError(f"task {given!r} {kind}; {notebook} takes {', '.join(takes)}")
+    if answers and parameters["method"] in PROBES:
+        raise ValueError(f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top")
+    run = Run(notebook, parameters)
+    if answers:
+        for given in (parameters["weak"], *names(parameters.get("between", "")), parameters["strong"]):
+            ensure_answers(given, run.load())
+    _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)
+    datasets.disable_progress_bars()
+    plots.use_renderer()
+    warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"  # no paths in saved notebooks
+    return run
+
+
+def check(notebook: str, parameters: dict) -> None:
+    """Refuses a parameter whose value no notebook takes, whichever of them are given; touches no weights.
+
+    Raises:
+        UnknownName, TypeError, ValueError, ModelUnavailable: as `setup`.
+    """
     for name, least in _SIZES.items():
         value = parameters.get(name, least)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -129,16 +157,6 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
                 known[given]  # raises, also for an option that it does not have
             elif given not in known:
                 raise UnknownName(kind, given, known)
-    if comparisons and TASKS[parameters["task"]].arity != 2:
-        raise ValueError(f"task {parameters['task']!r} has one text an example; {notebook} compares two: "
-                         f"{', '.join(name for name, task in TASKS.items() if task.arity == 2)}")
-    takes = [name for name, task in TASKS.items() if bool(task.max_answer) == answers]
-    for given in names(parameters["task"]) + names(parameters.get("tasks", "")):
-        if bool(TASKS[given].max_answer) != answers:
-            kind = "has two classes" if answers else "is answered by generating"
-            raise ValueError(f"task {given!r} {kind}; {notebook} takes {', '.join(takes)}")
-    if answers and parameters["method"] in PROBES:
-        raise ValueError(f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top")
     if parameters.get("responses", "both") not in ("both", "chosen"):
         raise ValueError(f"responses {parameters['responses']!r}; expected both or chosen")
     finetuning = [name for name in ("finetuning", "lm_method") if name in parameters]
@@ -152,15 +170,6 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     for name in ("weak", "between", "strong", "supervisors"):
         for given in names(parameters.get(name, "")):
             ensure(resolve(given))
-    run = Run(notebook, parameters)
-    if answers:
-        for given in (parameters["weak"], *names(parameters.get("between", "")), parameters["strong"]):
-            ensure_answers(given, run.load())
-    _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)
-    datasets.disable_progress_bars()
-    plots.use_renderer()
-    warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"  # no paths in saved notebooks
-    return run
 
 
 def names(given: str) -> list[str]:

@@ -41,12 +41,21 @@ def code_version(*parts: ModuleType | Callable) -> str:
         except OSError as error:
             raise ValueError(f"the source of {part.__name__!r} cannot be read, so a fit with it has no address; define "
                              f"it in a file or a notebook cell") from error
-        tree = ast.parse(inspect.cleandoc("\n" + source))
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        whole.update(ast.dump(tree).encode())
+        whole.update(_syntax(inspect.cleandoc("\n" + source)))
     return whole.hexdigest()[:16]
+
+
+def source_version(source: str) -> str:
+    """16 hex digits of what a module's source does, as `code_version`."""
+    return hashlib.sha256(_syntax(source)).hexdigest()[:16]
+
+
+def _syntax(source: str) -> bytes:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree).encode()
 
 
 def folder(address: str) -> Path:

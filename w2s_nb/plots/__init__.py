@@ -6,7 +6,8 @@ from .labels import quality_by_confidence, reliability
 from .preferences import length_bias, perplexity
 from .puzzles import boards, parts
 from .results import accuracy, ladder, lines, pgr
+from .sweeps import spread
 
 __all__ = ["COLOURS", "accuracy", "agreement", "boards", "by_depth", "by_shots", "by_size", "by_task", "colour", "flow",
            "gain", "ladder", "length_bias", "lines", "parts", "perplexity", "pgr", "quality_by_confidence",
-           "reliability", "training_curves", "use_renderer"]
+           "reliability", "spread", "training_curves", "use_renderer"]

@@ -1,0 +1,75 @@
+"""Ray: two nodes on one machine, one of them killed during a sweep; shares of a device; training on two workers."""
+import os
+import threading
+import time
+
+import pytest
+
+from w2s_nb import sweeps
+from w2s_nb.sweeps.engines import Ray
+
+from .test_sweeps import quick, starts, states  # noqa: F401 (a fixture)
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head of one core, and what adds nodes to it."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray.init(address=made.address, log_to_driver=False, configure_logging=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_a_node_killed_during_a_sweep_costs_no_run(cluster, quick):  # noqa: F811
+    given, log = quick
+    node = cluster.add_node(num_cpus=1)
+    given["axes"] = {"n": list(range(6))}
+    given["parameters"]["mode"] = "sleep 3"
+    given["resources"] = {"cpus": 1}
+
+    def kill():
+        while len(starts(log)) < 3:
+            time.sleep(0.1)
+        cluster.remove_node(node, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    runs = sweeps.run_sweep(given, engine="ray", address=cluster.address)
+    killer.join()
+    assert states(runs) == dict.fromkeys(range(6), "done")
+    attempts = runs.index().set_index("n").attempts
+    assert attempts.max() == 2, "the killed node had a run under way"
+    assert starts(log) == sorted([*range(6), *attempts.index[attempts == 2]])
+
+
+def test_ray_runs_raise_die_and_resume_as_those_of_one_machine(cluster, quick):  # noqa: F811
+    given, log = quick
+    given["axes"] = {"n, mode": [[0, "ok"], [1, "raise"], [2, "die once"], [3, "sleep 60"]]}
+    given["resources"] = {"minutes": 0.1, "cpus": 0.5}
+    runs = sweeps.run_sweep(given, engine="ray", address=cluster.address, retries=1)
+    assert states(runs) == {0: "done", 1: "failed", 2: "done", 3: "timed out"}
+    assert runs.index().set_index("n").error[1] == "ValueError: no 1 here" and starts(log) == [0, 1, 2, 2, 3, 3]
+    sweeps.run_sweep(given | {"axes": {"n, mode": [[0, "ok"], [2, "die once"]]}}, engine="ray", address=cluster.address)
+    assert starts(log) == [0, 1, 2, 2, 3, 3]
+
+
+def test_two_runs_share_a_device_and_their_kernels_see_it(cluster, quick):  # noqa: F811
+    given, log = quick
+    node = cluster.add_node(num_cpus=2, num_gpus=1)  # only counted: no test looks at the device itself
+    try:
+        engine = Ray(grid_resources(0.5), cluster.address)
+        assert engine.slots() == 2
+        sweeps.run_sweep(given | {"resources": {"gpus": 0.5}}, engine="ray", address=cluster.address)
+        assert [line.split()[2] for line in log.read_text().splitlines()] == ["0"] * 4
+    finally:
+        cluster.remove_node(node)
+
+
+def grid_resources(gpus):
+    return sweeps.Resources(gpus=gpus)

@@ -1,0 +1,287 @@
+"""Sweeps: the grid, what is refused, resuming, faults, the two engines, the report."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pandas as pd
+import pytest
+
+from w2s_nb import config, sweeps
+from w2s_nb.__main__ import main
+from w2s_nb.registry import UnknownName
+from w2s_nb.sweeps import engines, grid, running
+
+PARAMETERS = 'n: int = 0  # number\nmode: str = "ok"  # what happens\nlog: str = ""  # file of starts\nresults: str = ""'
+CODE = """import json, os, pathlib, sys, time
+with open(log, "a") as stream:
+    print(n, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"), file=stream)
+def tries():
+    return sum(line.split()[0] == str(n) for line in pathlib.Path(log).read_text().splitlines())
+if mode == "raise":
+    raise ValueError(f"no {n} here")
+if mode == "die" or mode == "die once" and tries() == 1:
+    os.write(2, b"out of everything"), os.kill(os.getpid(), 9)
+if mode == "exit":
+    sys.exit(0)
+time.sleep(float(mode.split()[1]) if mode.startswith("sleep") and not (mode.endswith("once") and tries() > 1) else 0)
+row = {"arm": "student, naive", "accuracy": .8, "accuracy_low": .7, "accuracy_high": .9, "pgr": .5, "pgr_low": .1,
+       "pgr_high": .9, "seeds": 1, "n_test": 10, "weak": "gpt2", "strong": "gpt2-xl", "task": "words"}
+pathlib.Path(results).write_text(json.dumps({"parameters": {"n": n, "mode": mode}, "table": [row], "machine": "m"}))"""
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """(what a sweep's file says of a notebook of no second, the log that it writes to); runs go below tmp_path."""
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}})
+    notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+                      nbformat.v4.new_code_cell(CODE)]
+    nbformat.write(notebook, tmp_path / "quick.ipynb")
+    for module in (config, grid, sweeps.driver):
+        monkeypatch.setattr(module, "runs_folder", lambda: tmp_path / "runs")
+    log = tmp_path / "log"
+    return {"name": "some", "notebook": str(tmp_path / "quick.ipynb"), "parameters": {"log": str(log)},
+            "axes": {"n": [0, 1, 2, 3]}}, log
+
+
+def starts(log) -> list[int]:
+    return sorted(int(line.split()[0]) for line in log.read_text().splitlines()) if log.exists() else []
+
+
+def states(runs) -> dict:
+    return dict(zip(runs.index().n, runs.index().state))
+
+
+def test_second_call_runs_only_what_is_missing_failed_or_changed(quick):
+    given, log = quick
+    runs = sweeps.run_sweep(given, jobs=2)
+    assert set(states(runs).values()) == {"done"} and starts(log) == [0, 1, 2, 3]
+    sweeps.run_sweep(given)
+    assert starts(log) == [0, 1, 2, 3]
+    sweeps.run_sweep(given | {"axes": {"n": [0, 1, 2, 3, 4]}})
+    assert starts(log) == [0, 1, 2, 3, 4]
+    path = runs.folder_of(runs.sweep.runs[1]) / "result.json"
+    path.write_text(path.read_text()[:40])  # half a file
+    assert states(sweeps.run_sweep(given)) == dict.fromkeys(range(4), "done") and starts(log) == [0, 1, 1, 2, 3, 4]
+    notebook = nbformat.read(given["notebook"], 4)
+    notebook.cells[1].source += "\n# changed"
+    nbformat.write(notebook, given["notebook"])
+    sweeps.run_sweep(given)
+    assert starts(log) == [0, 0, 1, 1, 1, 2, 2, 3, 3, 4]
+
+
+def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, capsys):
+    given, log = quick
+    given["axes"] = {"n, mode": [[0, "ok"], [1, "raise"], [2, "exit"], [3, "die"], [4, "die once"]]}
+    runs = sweeps.run_sweep(given, jobs=2, retries=1)
+    assert states(runs) == {0: "done", 1: "failed", 2: "failed", 3: "kernel died", 4: "done"}
+    assert starts(log) == [0, 1, 2, 3, 3, 4, 4]
+    index = pd.read_parquet(runs.sweep.folder / "index.parquet").set_index("n")
+    assert index.error[1] == "ValueError: no 1 here" and "without writing its table" in index.error[2]
+    assert dict(index.attempts) == {0: 1, 1: 1, 2: 1, 3: 2, 4: 2} and (index.seconds > 0).all()
+    assert all((runs.sweep.folder / path).is_file() for path in index.output)
+    results = pd.read_parquet(runs.sweep.folder / "results.parquet")
+    assert sorted(results.n) == [0, 4] and set(results.pgr) == {.5}
+    page = sweeps.report(runs).read_text()
+    assert "out of everything" in page and "ValueError: no 1 here" in page and "raise ValueError(f" in page and "\x1b" not in page
+    assert "<script src" not in page and page.count("<h3>") == 3
+    assert "failed" in capsys.readouterr().out
+
+
+def test_a_run_out_of_time_is_stopped_and_tried_again(quick):
+    given, log = quick
+    given |= {"axes": {"n, mode": [[0, "sleep 60"], [1, "sleep 60 once"]]}, "resources": {"minutes": 6 / 60}}
+    runs = sweeps.run_sweep(given, jobs=2, retries=1)
+    assert states(runs) == {0: "timed out", 1: "done"} and starts(log) == [0, 0, 1, 1]
+    assert runs.index().error[0] == "stopped after 6 s"
+
+
+def test_a_killed_worker_is_replaced(quick):
+    given, log = quick
+    given["axes"] = {"n, mode": [[0, "sleep 4 once"], [1, "ok"]]}
+    killed = []
+
+    def show(runs, seconds):
+        if not killed and any(o["state"] == "done" for o in runs.outcomes.values()):  # 1 is done, 0 sleeps
+            parent = psutil_of(int(log.read_text().split()[1])).parent()
+            killed.append(parent.pid)
+            parent.kill()
+
+    runs = sweeps.run_sweep(given, jobs=2, show=show)
+    assert killed and states(runs) == {0: "done", 1: "done"} and starts(log) == [0, 0, 1]
+
+
+def psutil_of(pid):
+    import psutil
+    return psutil.Process(pid)
+
+
+SCRIPT = "import sys; from w2s_nb import sweeps, config; from w2s_nb.sweeps import grid, driver\n" \
+         "config.runs_folder = grid.runs_folder = driver.runs_folder = lambda: __import__('pathlib').Path(sys.argv[2])\n" \
+         "sweeps.run_sweep(sys.argv[1], jobs=2)"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_driver_leaves_no_run_behind_and_loses_none_that_ended(quick, tmp_path, how):
+    given, log = quick
+    given["axes"] = {"n, mode": [[0, "ok"], [1, "ok"], [2, "sleep 30 once"], [3, "ok"]]}
+    (tmp_path / "some.yaml").write_text(json.dumps(given))
+    driver = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "some.yaml"), str(tmp_path / "runs")],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in driver.stdout:
+        if line.startswith("[3/4"):
+            break
+    kernel = psutil_of([int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("2 ")][0])
+    driver.send_signal(how)
+    assert driver.wait(30) != 0
+    until = time.time() + 20
+    while kernel.is_running() and kernel.status() != "zombie" and time.time() < until:
+        time.sleep(0.2)
+    assert not kernel.is_running() or kernel.status() == "zombie"
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
+    assert len(before) == 3
+    assert states(sweeps.run_sweep(given)) == dict.fromkeys(range(4), "done")
+    assert starts(log) == [0, 1, 2, 2, 3] and all(p.stat().st_mtime_ns == at for p, at in before.items())
+
+
+def test_two_drivers_at_once_run_each_run_once(quick, tmp_path):
+    given, log = quick
+    given["parameters"]["mode"] = "sleep 1"
+    (tmp_path / "some.yaml").write_text(json.dumps(given))
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "some.yaml"), str(tmp_path / "runs")]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert starts(log) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("change, error, says", [
+    ({"axes": {"m": [1]}}, UnknownName, "unknown parameter of quick 'm'. Near: mode. Known: log, mode, n, results"),
+    ({"axes": {"n": ["1"]}}, TypeError, "n = '1' is a str; quick expects a int, such as 0"),
+    ({"axes": {"n": [True]}}, TypeError, "n = True is a bool"),
+    ({"axes": {"n": 3}}, TypeError, "axis 'n' has 3; expected a list"),
+    ({"axes": {"n, mode": [[1, "ok"], [2]]}}, ValueError, r"axis 'n, mode' has \[2\]; expected 2 values"),
+    ({"axes": {"n": [1], "n, mode": [[1, "ok"]]}}, ValueError, "n given twice"),
+    ({"parameters": {"results": "x"}}, ValueError, "parameter 'results' is the sweep's own"),
+    ({"exclude": ["weak over strong"]}, ValueError, "exclude has 'weak over strong'; expected"),
+    ({"exclude": [{"m": 1}]}, UnknownName, "unknown parameter in exclude 'm'"),
+    ({"exclude": [{"n": [0, 1, 2, 3]}]}, ValueError, "no run left"),
+    ({"notebook": "03_conf_los"}, UnknownName, "Near: 03_conf_loss"),
+    ({"name": "store"}, ValueError, "name 'store'; expected"),
+    ({"resources": {"gpu": 1}}, UnknownName, "unknown resource 'gpu'. Near: gpus"),
+    ({"resources": {"gpus": 1.5}}, ValueError, "gpus = 1.5; expected"),
+    ({"axis": {}}, UnknownName, "unknown key of a sweep 'axis'. Near: axes")])
+def test_what_is_wrong_is_said_before_anything_starts(quick, change, error, says):
+    given, log = quick
+    with pytest.raises(error, match=says):
+        sweeps.run_sweep(given | change)
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("parameters, error, says", [
+    ({"task": "movie_snippet"}, UnknownName, "Near: movie_snippets"),
+    ({"strong": "SmolLM3-135M"}, UnknownName, "unknown model"),
+    ({"losses": "xent, confidense"}, UnknownName, "Near: confidence"),
+    ({"n_train": 7}, ValueError, "n_train = 7; expected an even number"),
+    ({"strong": "EleutherAI/pythia-12b"}, OSError, "Ways out")])
+def test_values_that_a_notebook_refuses_are_refused_here(parameters, error, says):
+    with pytest.raises(error, match=says):
+        sweeps.read({"name": "some", "notebook": "03_conf_loss", "axes": {k: [v] for k, v in parameters.items()}})
+
+
+def test_grid_is_the_product_without_exclusions():
+    ladder = [f"SmolLM2-135M@{depth}" for depth in (2, 4, 8)]
+    given = {"name": "some", "notebook": "03_conf_loss", "parameters": {"seeds": 2},
+             "axes": {"weak": ladder, "strong": ladder, "task, n_train": [["movie_snippets", 60], ["boolq", 40]]}}
+    assert len(sweeps.read(given).runs) == 18
+    below = sweeps.read(given | {"exclude": ["weak not below strong", {"task": "boolq", "weak": ladder[1:]}]}).runs
+    assert [tuple(r.parameters[k][-1] for k in ("weak", "strong", "task")) for r in below] == [
+        ("2", "4", "s"), ("2", "4", "q"), ("2", "8", "s"), ("2", "8", "q"), ("4", "8", "s")]
+    assert all(r.parameters["seeds"] == 2 and r.parameters["n_train"] == {"s": 60, "q": 40}[r.parameters["task"][-1]]
+               for r in below)
+    assert len(sweeps.read(given | {"exclude": ["weak above strong"]}).runs) == 12
+    several = {"name": "some", "axes": {"notebook": ["02_naive_finetuning", "03_conf_loss"], "seeds": [1, 2]}}
+    assert [(r.notebook.stem, r.parameters) for r in sweeps.read(several).runs] == [
+        (name, {"seeds": n}) for name in ("02_naive_finetuning", "03_conf_loss") for n in (1, 2)]
+
+
+def test_a_run_starts_rather_where_nobody_makes_what_it_needs():
+    models = {"weak": ["SmolLM2-135M@2", "SmolLM2-135M@4"], "strong": ["SmolLM2-135M@8", "SmolLM2-135M@12"]}
+    runs = sweeps.SweepRuns(sweeps.read({"name": "some", "notebook": "03_conf_loss", "axes": models}))
+    first, second, third, fourth = runs.sweep.runs  # 2 -> 8, 2 -> 12, 4 -> 8, 4 -> 12
+    assert runs.next_of([second, third, fourth], [first]) is fourth
+    assert runs.next_of([second, third], [first, fourth]) is second
+    runs.state[first.address] = "done"
+    assert runs.next_of([second, third], [first]) is second
+
+
+def test_devices_are_shared_out(monkeypatch):
+    monkeypatch.delenv("W2S_DEVICE", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert engines.visible_gpus() == ["3", "5"]
+    assert engines.shares_of(["3", "5"], 1 / 3) == [["3"]] * 3 + [["5"]] * 3
+    assert engines.shares_of(["3", "5"], 0.4) == [["3"]] * 2 + [["5"]] * 2
+    assert engines.shares_of(["3", "5"], 2) == [["3", "5"]] and engines.shares_of(["3", "5"], 3) == []
+    assert engines.jobs_here(grid.Resources(cpus=0.1, gpus=0.5)) == 4
+    with pytest.raises(ValueError, match="gpus = 3; this machine has 2"):
+        engines.Local(grid.Resources(gpus=3))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert engines.visible_gpus() == []
+
+
+def test_a_kernel_sees_its_devices_only(quick, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    given, log = quick
+    sweeps.run_sweep(given | {"resources": {"cpus": 0.1}, "axes": {"n": [0, 1, 2]}})
+    seen = [line.split()[2] for line in log.read_text().splitlines()]
+    assert set(seen) == {"3", "5"}
+
+
+def test_a_dry_run_starts_nothing_and_says_what_earlier_runs_cost(quick, tmp_path, capsys):
+    given, log = quick
+    (tmp_path / "some.yaml").write_text(json.dumps(given))
+    assert main(["sweep", str(tmp_path / "some.yaml"), "--dry-run"]) == 0
+    assert "4 planned; 4 to run: no earlier run says" in capsys.readouterr().out and not log.exists()
+    sweeps.run_sweep(given | {"axes": {"n": [0, 1]}})
+    assert main(["sweep", str(tmp_path / "some.yaml"), "--dry-run", "--jobs", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "2 done, 2 planned; 2 to run: about 0 min with 1 at once, by 2 earlier runs" in said and "n=3" in said
+
+
+def test_the_command_says_what_failed_by_its_exit_code(quick, tmp_path, capsys):
+    given, log = quick
+    (tmp_path / "some.yaml").write_text(json.dumps(given | {"axes": {"n, mode": [[0, "ok"], [1, "raise"]]}}))
+    assert main(["sweep", str(tmp_path / "some.yaml")]) == 1
+    assert "1 done, 1 failed" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "some.yaml")]) == 0
+    assert main(["sweep", str(tmp_path / "none.yaml")]) == 2
+    assert "is no file; expected YAML with name, notebook" in capsys.readouterr().err
+
+
+def test_fits_travel_between_machines_that_share_no_folder(quick, tmp_path):
+    far = tmp_path / "far"
+    made = tmp_path / "home" / "fits" / "b"
+    (far / "fits" / "a").mkdir(parents=True)
+    (far / "fits" / "a" / "record.json").write_text("{}")
+    made.mkdir(parents=True)
+    (made / "record.json").write_text("{}")
+    given, log = quick
+    runs = sweeps.run_sweep(given | {"remote": f"file://{far}"})
+    assert set(states(runs).values()) == {"done"}
+    assert (tmp_path / "home" / "fits" / "a" / "record.json").is_file() and (far / "fits" / "b" / "record.json").is_file()
+    assert len(list((far / "runs").glob("*/result.json"))) == 4
+    assert not list(far.rglob("*.part")) and not list(tmp_path.glob("home/**/*.part"))
+
+
+def test_a_record_is_copied_last(tmp_path, monkeypatch):
+    import fsspec
+
+    for name in ("a.json", "predictions.parquet", "record.json", "zeta.txt"):
+        (tmp_path / "one" / "fits" / "x").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "one" / "fits" / "x" / name).write_text(name)
+    order, files = [], fsspec.filesystem("file")
+    monkeypatch.setattr(files, "mv", lambda a, b: (order.append(b.rpartition("/")[2]), os.replace(a, b)))
+    running._copy(files, str(tmp_path / "one"), files, str(tmp_path / "two"))
+    assert order[-1] == "record.json" and len(order) == 4

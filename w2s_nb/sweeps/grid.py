@@ -1,0 +1,239 @@
+"""A sweep: axes over notebooks' parameters, crossed, with exclusions; checked before anything starts."""
+from __future__ import annotations
+
+import ast
+import functools
+import itertools
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from papermill.inspection import inspect_notebook
+
+from ..config import checkout, runs_folder, versions
+from ..models import size_order
+from ..notebook import check
+from ..registry import UnknownName
+from ..store import address, source_version
+
+RESERVED = ("run", "state", "attempts", "seconds", "error", "output", "notebook", "results")  # columns of the index
+_TAKEN = ("store", "demo", "reference", "ladder", "recipes")  # folders of papermill_runs
+_KEYS = ("name", "notebook", "parameters", "axes", "exclude", "resources", "remote")
+_RULE = re.compile(r"(\w+) (above|not below) (\w+)")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one run is given.
+
+    Attributes:
+        cpus: cores; None takes an equal share of the machine's (1 with Ray).
+        gpus: devices, or a fraction of one that several runs share; None takes 1 where there are any, else 0.
+        minutes: after which a run is stopped, and tried again; None is never.
+    """
+
+    cpus: float | None = None
+    gpus: float | None = None
+    minutes: float | None = None
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0
+                                      or not value and name != "gpus"):
+                raise ValueError(f"resources: {name} = {value!r}; expected a number above 0")
+        if self.gpus and self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"resources: gpus = {self.gpus:g}; expected a fraction of one, or a whole number")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of a sweep.
+
+    Attributes:
+        notebook: its path.
+        parameters: those that the sweep gives; the notebook's defaults fill in the others.
+        address: 20 hex digits of the notebook's code, the kit's, and the parameters; names the run's folder.
+    """
+
+    notebook: Path
+    parameters: dict
+    address: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of runs.
+
+    Attributes:
+        name: of its folder in `papermill_runs`.
+        axes: {parameter: values}, crossed; {"task, n_train": [[boolq, 500], [sciq, 1000]]} varies two together. The
+            axis `notebook` has names of notebooks.
+        notebook: a name in `notebooks/`, or a path, where it is no axis.
+        parameters: the same for all runs.
+        exclude: what of the grid is left out: {parameter: value or values} for points that have all of them,
+            "weak above strong" or "weak not below strong" to compare two models by size.
+        resources: what a run is given.
+        remote: an fsspec address, such as s3://bucket/w2s, that holds the store where machines share no folder.
+    """
+
+    name: str
+    axes: dict = field(default_factory=dict)
+    notebook: str = ""
+    parameters: dict = field(default_factory=dict)
+    exclude: list = field(default_factory=list)
+    resources: Resources = field(default_factory=Resources)
+    remote: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its runs, index and report are."""
+        return runs_folder() / self.name
+
+    @functools.cached_property
+    def runs(self) -> list[RunSpec]:
+        """The grid's points that are not excluded, each once, in the order of the axes, the last varying fastest."""
+        names = [[name.strip() for name in axis.split(",")] for axis in self.axes]
+        values = [[(v,) if len(n) == 1 else tuple(v) for v in axis] for n, axis in zip(names, self.axes.values())]
+        found, code = {}, functools.cache(code_of)  # read once a call: a notebook may be edited between two
+        for point in itertools.product(*values):
+            given = self.parameters | dict(zip(itertools.chain(*names), itertools.chain(*point)))
+            if not any(_excluded(given, rule) for rule in self.exclude):
+                path = notebook_path(given.pop("notebook", self.notebook))
+                of = {"notebook": path.name, "code": code(path), "kit": kit_version(), "parameters": given}
+                found.setdefault(address(of), RunSpec(path, given, address(of)))
+        return list(found.values())
+
+    @functools.cached_property
+    def varied(self) -> list[str]:
+        """Parameters that differ between runs, in the order of the axes."""
+        names = [name.strip() for axis in self.axes for name in axis.split(",")]
+        return [n for n in names if len({json.dumps(r.parameters.get(n)) for r in self.runs}) > 1]
+
+
+    def short(self, run: RunSpec) -> str:
+        """What tells a run from the others, one line."""
+        return ", ".join([run.notebook.stem, *(f"{n}={run.parameters[n]}" for n in self.varied if n in run.parameters)])
+
+
+def read(given: str | Path | dict) -> Sweep:
+    """A sweep from a YAML file, or from what such a file says, checked.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError, UnknownName: what is wrong, what was expected, and what exists; an
+            unknown parameter, or a value of another type than the notebook's default, is found here, since papermill
+            runs the default instead.
+        ModelUnavailable: a model's weights cannot be had here.
+    """
+    if not isinstance(given, dict):
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"sweep {str(given)!r} is no file; expected YAML with {', '.join(_KEYS)}")
+        given = yaml.safe_load(path.read_text())
+        if not isinstance(given, dict):
+            raise ValueError(f"{path.name} is not a mapping; expected YAML with {', '.join(_KEYS)}")
+        given = {"name": path.stem} | given
+    for key in given:
+        if key not in _KEYS:
+            raise UnknownName("key of a sweep", str(key), _KEYS)
+    name = str(given.get("name", ""))
+    if not re.fullmatch(r"[\w][\w.-]*", name) or name in _TAKEN:
+        raise ValueError(f"name {name!r}; expected letters, digits, - and _, and none of {', '.join(_TAKEN)}")
+    for key, kind in (("axes", dict), ("parameters", dict), ("exclude", list), ("resources", dict)):
+        if not isinstance(given.get(key, kind()), kind):
+            raise TypeError(f"{key} is a {type(given[key]).__name__}; expected a {kind.__name__}")
+    unknown = set(given.get("resources", {})) - set(Resources.__dataclass_fields__)
+    if unknown:
+        raise UnknownName("resource", min(unknown), Resources.__dataclass_fields__)
+    sweep = Sweep(**given | {"name": name, "resources": Resources(**given.get("resources", {}))})
+    _check_axes(sweep)
+    _check_runs(sweep)
+    return sweep
+
+
+def _check_axes(sweep: Sweep) -> None:
+    seen = list(sweep.parameters)
+    for axis, values in sweep.axes.items():
+        names = [name.strip() for name in axis.split(",")]
+        if not isinstance(values, list) or not values:
+            raise TypeError(f"axis {axis!r} has {values!r}; expected a list of values")
+        for value in values if len(names) > 1 else []:
+            if not isinstance(value, (list, tuple)) or len(value) != len(names):
+                raise ValueError(f"axis {axis!r} has {value!r}; expected {len(names)} values a point")
+        seen += names
+    twice = sorted({name for name in seen if seen.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} given twice, by axes or parameters")
+    for rule in sweep.exclude:
+        if isinstance(rule, str) and _RULE.fullmatch(rule):
+            used = _RULE.fullmatch(rule).group(1, 3)
+        elif isinstance(rule, dict) and rule:
+            used = tuple(rule)
+        else:
+            raise ValueError(f"exclude has {rule!r}; expected parameters with values, 'weak above strong' or 'weak not "
+                             f"below strong'")
+        for name in used:
+            if name not in seen:
+                raise UnknownName("parameter in exclude", name, seen)
+
+
+def _check_runs(sweep: Sweep) -> None:
+    if not sweep.runs:
+        raise ValueError(f"sweep {sweep.name!r} has no run left after its exclusions")
+    read_defaults = functools.cache(defaults_of)
+    for run in sweep.runs:
+        defaults = read_defaults(run.notebook)
+        for name, value in run.parameters.items():
+            if name in RESERVED:
+                raise ValueError(f"parameter {name!r} is the sweep's own; each run writes into a folder of its own")
+            if name not in defaults:
+                raise UnknownName(f"parameter of {run.notebook.stem}", name, defaults)
+            default = defaults[name]
+            fits = type(value) is type(default) or isinstance(default, float) and type(value) is int
+            if not fits:
+                raise TypeError(f"{name} = {value!r} is a {type(value).__name__}; {run.notebook.stem} expects a "
+                                f"{type(default).__name__}, such as {default!r}")
+        check(run.notebook.stem, defaults | run.parameters)
+
+
+def _excluded(point: dict, rule: dict | str) -> bool:
+    if isinstance(rule, dict):
+        return all(point.get(k) in (v if isinstance(v, list) else [v]) for k, v in rule.items())
+    first, how, second = _RULE.fullmatch(rule).groups()
+    sizes = size_order(point[first]), size_order(point[second])
+    return sizes[0] > sizes[1] if how == "above" else sizes[0] >= sizes[1]
+
+
+def notebook_path(given: str) -> Path:
+    """The path of a notebook by name, or by path.
+
+    Raises:
+        UnknownName: there is none; lists those that come with the kit.
+    """
+    folder = (checkout() or Path.cwd()) / "notebooks"
+    for path in (folder / f"{given}.ipynb", Path(given).expanduser()):
+        if path.suffix == ".ipynb" and path.is_file():
+            return path.resolve()
+    raise UnknownName("notebook", str(given), [path.stem for path in folder.glob("*.ipynb")])
+
+
+def defaults_of(path: Path) -> dict:
+    """{parameter: default} of a notebook, from its cell tagged `parameters`."""
+    found = {name: entry["default"] for name, entry in inspect_notebook(str(path)).items()}
+    if not found:
+        raise ValueError(f"{path.name} has no parameters that papermill can read; tag their cell `parameters`")
+    return {name: ast.literal_eval(default) for name, default in found.items()}
+
+
+def code_of(path: Path) -> str:
+    """Version of a notebook: the source of its code cells."""
+    cells = json.loads(path.read_text())["cells"]
+    return address({"cells": ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]})
+
+
+@functools.cache
+def kit_version() -> str:
+    """Version of everything behind the notebooks: the kit's code and the packages that decide a result."""
+    sources = sorted(Path(__file__).resolve().parents[1].rglob("*.py"))
+    return address({"versions": versions(), "code": [source_version(path.read_text()) for path in sources]})

@@ -1,0 +1,97 @@
+"""A sweep as one HTML page: PGR by pair, loss and task; its runs; what failed, and why."""
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import pandas as pd
+import plotly.io
+
+from .. import plots
+from ..arms import CEILING, WEAK
+from ..config import write_atomic
+from ..models import size_order
+from ..plots.base import short
+from .driver import SweepRuns
+from .running import DONE, result_of
+
+_STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em}
+table {border-collapse: collapse; font-size: 13px} th, td {padding: 3px 9px; border-bottom: 1px solid #ddd;
+text-align: left; vertical-align: top} td.number {text-align: right} .wide {overflow-x: auto}
+pre {background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 12px}"""
+
+
+def report(runs: SweepRuns) -> Path:
+    """Writes `report.html` in the sweep's folder, plotly included, so that it opens without a network."""
+    sweep, index, rows = runs.sweep, runs.index(), students(runs)
+    parts = [f"<h1>Sweep {html.escape(sweep.name)}</h1>", f"<p>{html.escape(runs.summary())}. {_made_by(runs)}</p>"]
+    figures = []
+    for task, part in rows.groupby("task", sort=False) if len(rows) else []:
+        none = pd.DataFrame(columns=["arm", "pgr", "pair"])
+        figures.append(plots.pgr(part, none, f"{task}: PGR by pair, with 95 % interval", x="pair"))
+    if len(rows):
+        figures.append(plots.spread(rows, "PGR by loss, a dot a run, the bar their median", x="arm", hover="pair"))
+        if rows.task.nunique() > 1:
+            figures.append(plots.spread(rows, "PGR by task, a dot a run, the bar their median", x="task", hover="pair"))
+    for i, figure in enumerate(figures):
+        parts.append(plotly.io.to_html(figure, full_html=False, include_plotlyjs=i == 0))
+    undefined = rows[rows.pgr.isna()] if len(rows) else rows
+    if len(undefined):
+        parts.append(f"<p>PGR is not defined where the ceiling is not above its supervisor by more than the gap's "
+                     f"standard error: {len(undefined)} of {len(rows)} students.</p>")
+    failed = [run for run in sweep.runs if runs.outcomes.get(run.address, {}).get("error")]
+    if failed:
+        parts.append(f"<h2>Runs that did not end well: {len(failed)}</h2>")
+    for run in failed:
+        found = runs.outcomes[run.address]
+        trace = "\n".join(found["traceback"].strip().splitlines()[-25:])
+        parts.append(f"<h3>{html.escape(sweep.short(run))}</h3><p>{html.escape(found['state'])} after {found['attempts']} "
+                     f"attempt(s): {html.escape(found['error'])}</p>" + (f"<pre>{html.escape(trace)}</pre>" * bool(trace)))
+    if len(rows):
+        parts += ["<h2>Students</h2>", _table(_shown(runs, rows))]
+    links = index.output.map(lambda path: f'<a href="{path}">notebook</a>' if path else "")
+    parts += ["<h2>Runs</h2>", _table(index.drop(columns=["notebook"]).fillna("").map(
+        lambda value: html.escape(str(value))).assign(output=links))]
+    page = (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(sweep.name)}</title>"
+            f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>")
+    write_atomic(sweep.folder / "report.html", page.encode())
+    return sweep.folder / "report.html"
+
+
+def students(runs: SweepRuns) -> pd.DataFrame:
+    """The students' rows of a sweep's results, from small to large models, with `pair`, a text of models and of what
+    else the sweep varies."""
+    rows = runs.results()
+    if rows.empty:
+        return rows
+    rows = rows[~rows.arm.isin((WEAK, CEILING)) & rows.get("pgr", pd.Series(index=rows.index)).notna()
+                | rows.arm.str.startswith("student")].reset_index(drop=True)
+    others = [n for n in runs.sweep.varied if n not in ("task", "weak", "strong", "loss", "losses", "notebook")]
+    rows["pair"] = [" → ".join(short([row.weak, row.strong])) + "".join(f", {n} {row[n]}" for n in others)
+                    for _, row in rows.iterrows()]
+    order = sorted(rows.index, key=lambda i: (size_order(rows.strong[i]), size_order(rows.weak[i])))
+    return rows.loc[order]
+
+
+def _made_by(runs: SweepRuns) -> str:
+    """Machines, versions and seconds, from the records of the runs."""
+    done = [run for run in runs.sweep.runs if runs.state[run.address] == DONE]
+    results = [result_of(runs.folder_of(run)) for run in done]
+    machines = sorted({str(r.get("machine")) for r in results})
+    versions = sorted({", ".join(f"{k} {v}" for k, v in r.get("versions", {}).items()) for r in results})
+    seconds = sum(runs.outcomes[run.address]["seconds"] for run in done)
+    return html.escape(f"{seconds:.0f} s of runs. {'; '.join(machines)}. {'; '.join(versions)}")
+
+
+def _shown(runs: SweepRuns, rows: pd.DataFrame) -> pd.DataFrame:
+    def cell(name):
+        return [("" if pd.isna(r[name]) else f"{r[name]:.3f} [{r[f'{name}_low']:.3f}, {r[f'{name}_high']:.3f}]")
+                for _, r in rows.iterrows()]
+
+    columns = [c for c in dict.fromkeys(["task", "weak", "strong", *runs.sweep.varied]) if c in rows and c != "losses"]
+    return rows[[*columns, "arm", "seeds", "n_test"]].astype(str).map(html.escape).assign(
+        accuracy=cell("accuracy"), PGR=cell("pgr"))
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return f"<div class='wide'>{frame.to_html(index=False, escape=False, border=0)}</div>"

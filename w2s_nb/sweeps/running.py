@@ -1,0 +1,212 @@
+"""One run of a notebook by papermill, in a process of its own; imports nothing of the kit, so that a worker is small.
+
+A worker reads one run a line on its standard input and answers with one outcome a line: `python -P running.py`.
+"""
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import threading
+import time
+import traceback
+import uuid
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+DONE, FAILED, DIED, TIMED_OUT, NO_KERNEL, LOST = (
+    "done", "failed", "kernel died", "timed out", "kernel did not start", "worker lost")
+RETRIED = (DIED, TIMED_OUT, NO_KERNEL, LOST)  # a notebook that raises will raise again
+START_SECONDS = 120  # for a kernel to start
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def outcome_of(folder: str | Path, address: str) -> dict | None:
+    """The outcome written in a run's folder, if it is of this address and, where it says done, its result is whole."""
+    try:
+        found = json.loads((Path(folder) / "run.json").read_text())
+        if found["address"] == address and (found["state"] != DONE or result_of(folder) is not None):
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def result_of(folder: str | Path) -> dict | None:
+    """The table that a run's notebook wrote, with its parameters; None if there is none, or it is damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((Path(folder) / "result.json").read_text())
+        return found if isinstance(found, dict) and "table" in found else None
+    return None
+
+
+def execute(run: dict) -> dict:
+    """Runs a notebook unless it is done already; of two processes that want the same run, the second waits and reads.
+
+    A run is done if papermill ended without an error and the notebook wrote its table: an executed notebook says
+    nothing, for one whose kernel was killed reads as completed.
+
+    Args:
+        run: `folder` of the run, `address`, `notebook`, `parameters`, `attempt` (1, 2, ...), `seconds` after which it
+            is stopped, or None; `remote` and `store` where machines share no folder, see `exchange`.
+    Returns:
+        address, notebook, parameters, state, attempts, seconds, error (one line), traceback, machine and finished, as
+        `run.json` in the folder has them.
+    """
+    folder = Path(run["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"), exchange(run):
+        found = outcome_of(folder, run["address"])
+        if found and found["state"] == DONE:
+            return found
+        for stale in ("run.json", "result.json", "notebook.ipynb"):
+            (folder / stale).unlink(missing_ok=True)
+        started = time.perf_counter()
+        with _errors_in(folder / "kernel.log"):
+            state, error, trace = _papermill(run, folder)
+        if state == DIED:  # nobody else knows why
+            trace = (folder / "kernel.log").read_text(errors="replace")[-4000:]
+        if state == DONE and result_of(folder) is None:
+            state, error = FAILED, "the notebook ended without writing its table; its last cell calls run.save(...)"
+        outcome = {"address": run["address"], "notebook": run["notebook"], "parameters": run["parameters"],
+                   "state": state, "attempts": run["attempt"], "error": error, "traceback": trace,
+                   "seconds": round(time.perf_counter() - started, 2), "machine": socket.gethostname(),
+                   "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+        write(folder, outcome)
+    return outcome
+
+
+def write(folder: str | Path, outcome: dict) -> None:
+    """Writes a run's outcome, whole or not at all."""
+    partial = Path(folder) / f".run.json.{uuid.uuid4().hex[:8]}.part"
+    partial.write_text(json.dumps(outcome, indent=1) + "\n")
+    os.replace(partial, Path(folder) / "run.json")
+
+
+@contextlib.contextmanager
+def exchange(run: dict):
+    """Around a run: takes the fits that others put at `remote` into `store`, then puts there what this run made.
+
+    `remote` is an fsspec address that holds `fits/` as a store does, and `runs/`; without it nothing is done. There are
+    no locks between machines that share no folder: two that want the same fit at once both train it.
+    """
+    if not run.get("remote"):
+        yield
+        return
+    import fsspec
+
+    far, root = fsspec.url_to_fs(run["remote"])
+    here, fits = fsspec.filesystem("file"), str(Path(run["store"]) / "fits")
+    _copy(far, f"{root}/fits", here, fits)
+    try:
+        yield
+    finally:
+        _copy(here, fits, far, f"{root}/fits")
+        _copy(here, run["folder"], far, f"{root}/runs/{run['address']}", again=True)
+
+
+def fetch(remote: str, address: str, folder: str | Path) -> None:
+    """Copies a run's files from an fsspec address into its folder."""
+    import fsspec
+
+    far, root = fsspec.url_to_fs(remote)
+    _copy(far, f"{root}/runs/{address}", fsspec.filesystem("file"), str(folder), again=True)
+
+
+def _copy(source, root: str, target, into: str, again: bool = False) -> None:
+    """Copies files that the target does not have, or all; the record of a fit last, which says that it is whole."""
+    if not source.exists(root):
+        return
+    names = [path[len(source._strip_protocol(root)):].lstrip("/") for path in source.find(root)]
+    for name in sorted((n for n in names if not n.endswith((".part", ".lock"))),
+                       key=lambda n: (n.endswith(("record.json", "run.json")), n)):
+        if again or not target.exists(f"{into}/{name}"):
+            target.makedirs(f"{into}/{name}".rpartition("/")[0], exist_ok=True)
+            with source.open(f"{root}/{name}", "rb") as read, target.open(f"{into}/{name}.part", "wb") as written:
+                shutil.copyfileobj(read, written)
+            target.mv(f"{into}/{name}.part", f"{into}/{name}")
+
+
+@contextlib.contextmanager
+def _errors_in(path: Path):
+    """Sends what this process and its kernel print as errors to a file."""
+    kept = os.dup(2)
+    with open(path, "wb") as stream:
+        os.dup2(stream.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
+    """(state, error, traceback) of executing the notebook."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    over = threading.Event()
+    timer = threading.Timer(run["seconds"] or 0, lambda: (over.set(), _kill_children()))
+    if run["seconds"]:
+        timer.start()
+    try:
+        papermill.execute_notebook(
+            run["notebook"], str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}"),
+            parameters=run["parameters"] | {"results": str(folder / "result.json")}, kernel_name="python3",
+            cwd=str(folder), progress_bar=False, start_timeout=START_SECONDS)
+        return DONE, "", ""
+    except PapermillExecutionError as error:
+        lines = _COLOURS.sub("", "\n".join(error.traceback))
+        return FAILED, f"{error.ename}: {error.evalue}".split("\n")[0], lines
+    except Exception as error:  # whatever stops one run, the others go on
+        state = TIMED_OUT if over.is_set() else DIED if isinstance(error, DeadKernelError) else \
+            NO_KERNEL if _before_the_first_cell(folder) else FAILED
+        what = f"stopped after {run['seconds']:g} s" if over.is_set() else f"{type(error).__name__}: {error}"
+        return state, what.split("\n")[0], traceback.format_exc()
+    finally:
+        timer.cancel()
+
+
+def _before_the_first_cell(folder: Path) -> bool:
+    """Whether papermill gave up before it ran anything: its notebook, saved after each cell, has no executed one."""
+    try:
+        cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
+    except (OSError, ValueError, KeyError):
+        return True
+    return not any(cell.get("execution_count") for cell in cells)
+
+
+def _kill_children() -> None:
+    """Kills the kernel, and what it started."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process once its parent is gone; the kernel ends by itself when this process has."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    _kill_children()
+    os._exit(1)
+
+
+def serve() -> None:
+    """Answers runs until standard input ends. What papermill or a library prints goes to standard error."""
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        print(json.dumps(execute(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    serve()
