@@ -1,20 +1,27 @@
-"""Timings, not tests: `make bench`. Run it on an otherwise idle machine."""
+"""Timings and memory, not tests: `make bench`. Run it on an otherwise idle machine."""
+import functools
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
+from pathlib import Path
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ["W2S_HOME"] = tempfile.mkdtemp()
 
 import numpy as np
 import torch
+import transformers
 
 import w2s_nb as w2s
 from w2s_nb import activations, models, prompting, training
-from w2s_nb.config import machine
+from w2s_nb import memory as memory_plan
+from w2s_nb.config import device, machine
 from w2s_nb.inputs import TokenInputs
-from w2s_nb.tokens import tokenize
+from w2s_nb.registry import LOSSES
+from w2s_nb.tokens import Tokens, tokenize
 
 STRONG, SIZES = "SmolLM2-135M@16", dict(n_train=600, n_val=200, n_test=800)
 
@@ -120,6 +127,50 @@ def prompts() -> None:
               f"{np.abs(found[True] - found[False]).max():.1e} nats")
 
 
+def finetuned(model: str, method: str, tokens: int, micro_batch: int, steps: int = 2) -> None:
+    """Prints the GB that this process grows by, at the most, in some steps of 32 texts, and those that were planned."""
+    options = dict(tokens=tokens, micro_batch=micro_batch, device="cpu")
+    memory_plan.plan(model, method, **options)  # imports all there is to import
+    kilobytes = int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
+    rng, net = np.random.default_rng(0), models.build(models.settle(models.resolve(model)), method, 1,
+                                                      head_init="unembedding", device=device())
+    ids = tuple(rng.integers(0, 5000, size=tokens - i % 2, dtype=np.int32) for i in range(32 * steps))
+    used = np.unique(np.concatenate(ids)) if method == "full" else None
+    if method == "full":
+        models.compact_embedding(net, torch.from_numpy(used).long())
+    inputs = TokenInputs(Tokens(ids, np.zeros(len(ids), bool), tuple(map(str, range(len(ids)))), 1), used)
+    loss, targets = functools.partial(LOSSES["xent"]), np.eye(2)[np.arange(len(ids)) % 2]
+    loss.batchwise = loss.decay = None
+    training.train(net, inputs, targets, loss, epochs=1, batch_size=32, lr=1e-5, head_lr=1e-3, weight_decay=0.0,
+                   warmup=0.1, seed=0, evals=1, evaluate=lambda *a: None, micro_batch=micro_batch)
+    planned = memory_plan.plan(model, method, vocabulary=None if used is None else len(used), **options)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - kilobytes
+    print(f"measured {grown * 1024 / 1e9:.2f} GB, planned {planned.total / 1e9:.2f} GB "
+          f"({planned.total / grown / 1024 - 1:+.0%})")
+
+
+def memory() -> None:
+    """Peak memory of finetuning random models in the shapes of known ones, against `w2s_nb.memory.plan`.
+
+    With glibc as it is, and told to give freed tensors back: its threshold for that otherwise grows to 32 MB with the
+    tensors that are freed, and smaller ones leave holes.
+    """
+    for model, tokens, micro_batch in (("SmolLM2-135M", 64, 32), ("gpt2", 64, 32), ("gpt2-medium", 32, 8),
+                                       ("gpt2-large", 16, 8)):
+        with tempfile.TemporaryDirectory() as folder:
+            if model in memory_plan.ARCHITECTURES:
+                config = transformers.AutoConfig.for_model(**memory_plan.ARCHITECTURES[model])
+                transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+                models.tokenizer(models.folder(models.resolve("SmolLM2-135M"))).save_pretrained(folder)
+            for method in ("full", "lora"):
+                for glibc in ({}, {"MALLOC_MMAP_THRESHOLD_": str(2**20)}):
+                    given = (folder if os.listdir(folder) else model, method, tokens, micro_batch)
+                    said = subprocess.run([sys.executable, "-c", f"from tests import bench; bench.finetuned(*{given})"],
+                                          env=os.environ | glibc, capture_output=True, text=True, check=True).stdout
+                    print(f"{method} finetuning of {model}, 32 texts of {tokens} tokens, {micro_batch} a pass, "
+                          f"{'holes given back' if glibc else 'glibc as it is'}: {said.strip()}")
+
+
 if __name__ == "__main__":
     print(machine())
     features()
@@ -127,3 +178,4 @@ if __name__ == "__main__":
     prompts()
     probes()
     looks()
+    memory()

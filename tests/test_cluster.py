@@ -3,6 +3,10 @@ import os
 import threading
 import time
 
+import nbformat
+import numpy as np
+import pandas as pd
+import papermill
 import pytest
 
 from w2s_nb import sweeps
@@ -73,3 +77,36 @@ def test_two_runs_share_a_device_and_their_kernels_see_it(cluster, quick):  # no
 
 def grid_resources(gpus):
     return sweeps.Resources(gpus=gpus)
+
+
+CELL = """import w2s_nb as w2s
+@w2s.register_task("endings", lambda: {"all": [{"text": f"w{i % 50 + 2} w{i // 50 + 2} w{i % 2}", "y": i % 2} for i in range(400)]},
+                   max_len=16)
+def endings(row):
+    '''Does it end in w1?'''
+    yield w2s.Example((row["text"],), row["y"])
+@w2s.register_loss
+def halved(logits, targets, *, progress):
+    '''Half of cross-entropy.'''
+    return -(targets * logits.log_softmax(dim=1)).sum(dim=1) / 2
+task = w2s.load_task("endings", n_train=40, n_val=20, n_test=20)
+fit = w2s.fit(model, task.student, loss="halved", epochs=1, lr=1e-3, devices=devices, keep_weights=True)
+fit.curve.to_json(curve)"""
+
+
+def test_two_devices_train_a_model_from_a_notebook_cell(cluster, tiny, tmp_path, monkeypatch):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "p",
+                                                                 "language": "python"}})
+    notebook.cells = [nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(CELL)]
+    nbformat.write(notebook, tmp_path / "two.ipynb")
+    node = cluster.add_node(num_cpus=2)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    curves = []
+    for devices in (1, 2):
+        monkeypatch.setenv("W2S_HOME", str(tmp_path / f"home{devices}"))
+        papermill.execute_notebook(tmp_path / "two.ipynb", tmp_path / "out.ipynb", kernel_name="python3", cwd=tmp_path,
+                                   parameters={"model": tiny, "devices": devices, "curve": str(tmp_path / "curve.json")},
+                                   progress_bar=False)
+        curves.append(pd.read_json(tmp_path / "curve.json"))
+    cluster.remove_node(node)
+    assert np.allclose(*curves, rtol=1e-4, equal_nan=True)

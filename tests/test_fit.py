@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb import fitting, store
+from w2s_nb import plans, store
 from w2s_nb.registry import UnknownName
 
 QUICK = dict(method="probe", epochs=30)
@@ -222,15 +222,15 @@ SCRIPT = """
 import sys; sys.path.insert(0, {root!r})
 from tests import conftest
 import w2s_nb as w2s
-from w2s_nb import fitting, store
+from w2s_nb import plans, store
 conftest.register_words()
 task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
-fitting._code()  # before what it reads is replaced
-train, write = fitting._train, store.write_atomic
+plans.code()  # before what it reads is replaced
+train, write = plans._train, store.write_atomic
 def counted(*a):
     open({log!r}, "a").write("trained\\n")
     return train(*a)
-fitting._train = counted
+plans._train = counted
 {more}
 fit = w2s.fit({tiny!r}, task.supervisor, method="probe", epochs={epochs})
 print(fit.accuracy(task.test).value)

@@ -179,16 +179,19 @@ def test_a_hub_model_out_of_reach_names_the_ways_out(name, hub_id):
         models.ensure(models.resolve(name))
 
 
-def test_the_original_qwen_series_is_named_but_not_run():
-    with pytest.raises(models.ModelUnavailable, match="Qwen/Qwen-7B.*remote code.*Qwen1.5-7B.*Ways out"):
-        models.ensure(models.resolve("Qwen-7B"))
+@pytest.mark.parametrize("name, size", [("gpt2", "0.5"), ("Qwen2.5-7B", "15.2"), ("Qwen-7B", "15.4"),
+                                        ("Qwen/Qwen-72B", "144.6"), ("Qwen-1_8B@2", "3.7")])
+def test_a_known_model_out_of_reach_says_how_much_there_is_to_download(name, size):
+    checkpoint = models.resolve(name)
+    with pytest.raises(models.ModelUnavailable, match=f"`hf download {checkpoint.hub_id}`.* about {size} GB"):
+        models.ensure(checkpoint)
 
 
 def test_every_pinned_revision_is_a_commit():
     for spec in MODELS.values():
         assert spec.revision is None or len(spec.revision) == 40 and int(spec.revision, 16)
     without = {s.name for s in MODELS.values() if s.hub_id and not s.revision}
-    assert without == {"Qwen1.5-72B", "Qwen-14B", "Qwen-72B"}, "resolved to a commit when first asked for"
+    assert without == {"Qwen1.5-72B", "Qwen-14B"}, "resolved to a commit when first asked for"
 
 
 def test_remote_code_is_never_run(tiny, tmp_path):

@@ -1,35 +1,28 @@
 """`fit`: a model, a split and labels become a stored, content-addressed fit; the one verb behind every arm."""
 from __future__ import annotations
 
-import functools
-import hashlib
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
-import pandas as pd
-import torch
 
-from . import activations, losses, probing, store, tokens, training
-from . import inputs as inputs_module
+from . import losses, plans, store
 from .answering import fit_answers
-from .config import device, precision, threads
+from .config import precision
 from .data import Split
 from .fits import STOPS, Fit, may_label
-from .inputs import FeatureInputs, Inputs, TokenInputs, TrunkInputs
 from .labels import Answers, SoftLabels
-from .metrics import auroc, calibration_error, correct
-from .models import Checkpoint, build, classifier, compact_embedding, digest, loading, probe, resolve, settle
-from .recipes import PROBES, Recipe, affordable, settings_of
-from .registry import LOSSES
-from .tokens import join, tokenize
+from .models import digest, resolve, settle
+from .plans import Plan
+from .recipes import PROBES, affordable, settings_of
 
+SHARDED = ("full", "lora")  # methods that several devices can share
 LEAST_VALIDATION = 20  # labelled validation examples, or all there are, for stopping on them
 
 
 def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *, loss: str = "xent",
         loss_args: dict | None = None, method: str = "full", seed: int = 0, stop: str | None = None,
-        micro_batch: int | None = None, keep_weights: bool = False, label_own: bool = False, **recipe) -> Fit:
+        micro_batch: int | None = None, devices: int = 1, keep_weights: bool = False, label_own: bool = False,
+        **recipe) -> Fit:
     """Finetunes a model on labels of a split, or finds that fit in the store; where it answers, see `fit_answers`.
 
     Args:
@@ -43,7 +36,8 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
             accuracy; it looks at the test labels). None takes what the task sets for finetuning; else 'validation' for
             weak labels, as the paper does, and for probes; 'last' for finetuning on ground truth, and where labels know
             fewer than 20 validation examples. All three are stored; training keeps their weights in main memory.
-        micro_batch: examples in one pass; changes memory and speed, not the result.
+        micro_batch: examples in one pass on a device; devices: how many train the model together, by Ray and FSDP, for
+            'full' and 'lora'. These change memory and speed, not the result beyond rounding.
         keep_weights: store the trained tensors too; label_own: predict the examples trained on too, for labels of own.
         recipe: fields of `Recipe` that differ from `METHODS[method]` and from what the task sets for finetuning.
     Raises:
@@ -52,6 +46,10 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
     """
     if split.task is None:
         raise ValueError("fit needs a split of load_task(...): its task's other splits are evaluated")
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1 or devices > 1 and (
+            split.answers or method not in SHARDED):
+        raise ValueError(f"devices = {devices!r} with method {method!r} on {split.task.name}; expected a whole number "
+                         f"from 1, and above 1 methods {' and '.join(SHARDED)} on two classes")
     if split.answers and (loss, loss_args or {}, stop or "last") != ("xent", {}, "last"):
         raise ValueError(f"loss {loss!r}, stop {stop!r}; answers to {split.task.name} take xent and last")
     if split.answers:
@@ -86,11 +84,11 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
               "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "label_own": label_own,
               "splits": [s.fingerprint for s in (split, task.test, task.validation, *may_label(split, label_own))],
-              "code": [_code(), losses.code(loss)], "keep_weights": plan.keep_weights, "labels": plan.label_fingerprint}
+              "code": [plans.code(), losses.code(loss)], "keep_weights": plan.keep_weights, "labels": plan.label_fingerprint}
     address = store.address(config)
 
     def make():
-        metrics, *tables = _train(plan, micro_batch)
+        metrics, *tables = plans.carry_out(plan, micro_batch, devices)
         return {"config": config, "metrics": metrics, "stop": stop, "trained_on": split.ids.tolist(), "summary": {
             "task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": method, "loss": loss,
             "loss_args": args, "labels": labels.source, "labels_address": labels.address, "label_accuracy":
@@ -98,151 +96,3 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
             "n_train": len(split), "n_test": len(task.test)}}, *tables
 
     return Fit(address, *store.once(address, make), stop)
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """All that decides what a training gives: names resolved, defaults filled in.
-
-    Attributes:
-        targets: (n, 2) labels of `split`.
-        validation: (k, 2) labels of the validation examples at the rows `known` (k,); None where they are too few.
-        keep_weights: the checkpoint whose weights are kept, or None.
-    """
-
-    checkpoint: Checkpoint
-    split: Split
-    targets: np.ndarray
-    validation: np.ndarray | None
-    known: np.ndarray
-    method: str
-    settings: Recipe
-    loss: str
-    loss_args: dict
-    seed: int
-    keep_weights: str | None
-    label_own: bool
-
-    @property
-    def label_fingerprint(self) -> str:
-        """16 hex digits of the labels trained and stopped on, to 1e-6."""
-        validation = b"" if self.validation is None else self.validation.round(6).tobytes() + self.known.tobytes()
-        return hashlib.sha256(self.targets.round(6).tobytes() + validation).hexdigest()[:16]
-
-
-@functools.cache
-def _code() -> str:
-    """Version of the code that decides a fit's result."""
-    return activations.code() + store.code_version(
-        training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, tokens.alike, correct,
-        may_label, _inputs, _train, _Checkpoints)
-
-
-def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np.ndarray]]:
-    """Inputs of each split, the first being the one trained on, and what they were made with.
-
-    That is the `mean` and `std` (d,) that standardise a probe's features, or the `vocabulary` (u,) of token ids that a
-    compact embedding was cut to.
-    """
-    checkpoint, settings, split = plan.checkpoint, plan.settings, splits[0]
-    parts = [tokenize(s, checkpoint, settings.max_len) for s in splits]
-    ends = np.cumsum([len(part.ids) for part in parts])
-    spans = [slice(end - len(part.ids), end) for end, part in zip(ends, parts)]
-    if plan.method in PROBES:
-        states = activations.pooled(checkpoint, join(parts)).at(checkpoint.layers)[:, :settings.features]
-        if settings.features and states.shape[1] < settings.features:
-            raise ValueError(f"features = {settings.features}; {checkpoint.name} has {states.shape[1]}")
-        mean, std = states[spans[0]].mean(axis=0), states[spans[0]].std(axis=0) + 1e-6
-        states = torch.from_numpy((states - mean) / std)
-        return [FeatureInputs(states[span], split.arity) for span in spans], {"mean": mean, "std": std}
-    if plan.method == "top":
-        states = activations.trunk(checkpoint, max(0, checkpoint.layers - settings.top_layers), join(parts))
-        return [TrunkInputs(states[span], part) for span, part in zip(spans, parts)], {}
-    if plan.method == "lora":
-        return [TokenInputs(part) for part in parts], {}
-    used = np.unique(np.concatenate(join(parts).ids))
-    return [TokenInputs(part, used) for part in parts], {"vocabulary": used}
-
-
-class _Checkpoints:
-    """Predictions of a module in training at the three stops: looks at it now and then, predicts in full at the end."""
-
-    def __init__(self, net, plan: Plan, splits: list[Split], inputs: list[Inputs]):
-        self.net, self.plan, self.splits, self.inputs = net, plan, splits, inputs
-        self.curve, self.best, self.at = [], dict.fromkeys(STOPS, -1.0), {}
-        self.weights, self.known = {}, {}
-        n = len(splits[0])
-        self.seen = np.sort(np.random.default_rng(0).permutation(n)[:plan.settings.curve_test or n])
-
-    def look(self, step: int, progress: float, train_loss: float) -> None:
-        """Scores the module on validation and some test examples; keeps its weights where it is the best so far."""
-        test, validation = self.splits[:2]
-        if progress < 1:
-            on_test, on_validation = (training.predict(self.net, i, r) for i, r in zip(self.inputs, (self.seen, None)))
-        else:
-            whole = [training.predict(self.net, part) for part in self.inputs]
-            on_test, on_validation, self.known[step] = whole[0][self.seen], whole[1], np.concatenate(whole)[:, 1]
-        on_labels = math.nan if self.plan.validation is None else correct(
-            on_validation[self.plan.known], self.plan.validation[:, 1] >= 0.5).mean()
-        self.curve.append({"step": step, "progress": progress, "train_loss": train_loss,
-                           "validation_accuracy_on_labels": on_labels,
-                           "validation_accuracy": correct(on_validation, validation.hard_label).mean(),
-                           "test_accuracy": correct(on_test, test.hard_label[self.seen]).mean()})
-        # without labels to validate on, the validation checkpoint is the last one
-        scores = {"last": step, "validation": step if math.isnan(on_labels) else on_labels,
-                  "oracle": self.curve[-1]["test_accuracy"]}
-        better = [stop for stop in STOPS if scores[stop] > self.best[stop]]
-        now = training.trained(self.net) if progress < 1 and set(better) - {"last"} else None  # the last needs no copy
-        for stop in better:
-            self.best[stop], self.at[stop] = scores[stop], step
-            self.weights[stop] = now if stop != "last" else None
-
-    def predictions(self) -> pd.DataFrame:
-        """Rows (split, id, last, validation, oracle): P(y = 1) of all splits, of the oracle's checkpoint test only."""
-        frame = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids}) for s in self.splits], ignore_index=True)
-        for stop in STOPS:
-            if self.at[stop] not in self.known:
-                training.put(self.net, self.weights[stop])
-                wanted = self.inputs if stop != "oracle" else self.inputs[:1]
-                self.known[self.at[stop]] = np.concatenate([training.predict(self.net, i)[:, 1] for i in wanted])
-            frame[stop] = pd.Series(self.known[self.at[stop]])
-        frame.loc[len(self.splits[0]):, "oracle"] = np.nan
-        return frame
-
-
-def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:
-    """Trains, and predicts the task's other splits at the three checkpoints: metrics, predictions, curve, weights."""
-    torch.manual_seed(plan.seed)
-    split, settings, task = plan.split, plan.settings, plan.split.task
-    others = [task.test, task.validation, *may_label(split, plan.label_own)]
-    (own, *inputs), made_with = _inputs(plan, [split, *others])
-    if plan.method in PROBES:
-        net = probe(own.features.shape[1], split.arity).to(device())
-    else:
-        net = build(plan.checkpoint, plan.method, split.arity, head_init=settings.head_init, device=device(),
-                    top_layers=settings.top_layers, lora_rank=settings.lora_rank)
-    if "vocabulary" in made_with:
-        compact_embedding(net, torch.from_numpy(made_with["vocabulary"]).long())
-    loss, checkpoints = functools.partial(LOSSES[plan.loss], **plan.loss_args), _Checkpoints(net, plan, others, inputs)
-    loss.batchwise, loss.decay = LOSSES[plan.loss].batchwise, plan.loss_args.get(LOSSES[plan.loss].memory)
-    with threads(1 if plan.method in PROBES else None):
-        if plan.method == "logistic":
-            for step, l2 in enumerate(settings.l2, start=1):
-                value = probing.logistic(net.head, own.features, plan.targets, l2)
-                checkpoints.look(step, step / len(settings.l2), value)
-        else:
-            training.train(net, own, plan.targets, loss, epochs=settings.epochs, batch_size=settings.batch_size,
-                           lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay,
-                           warmup=settings.warmup, seed=plan.seed, evals=settings.evals, evaluate=checkpoints.look,
-                           micro_batch=micro_batch, label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}")
-        last = training.trained(net) if plan.keep_weights else None
-        predictions, test = checkpoints.predictions(), others[0]
-    on_test = {stop: predictions[stop].to_numpy()[:len(test)] for stop in STOPS}
-    on_test = {stop: np.stack([1 - p, p], axis=1) for stop, p in on_test.items()}
-    metrics = {f"accuracy_{stop}": float(correct(probs, test.hard_label).mean()) for stop, probs in on_test.items()}
-    metrics |= {metric.__name__: metric(on_test["last"], test.hard_label, resamples=0).value
-                for metric in (auroc, calibration_error)}
-    weights = (checkpoints.weights[plan.keep_weights] or last) if plan.keep_weights else None
-    if weights:
-        weights |= {name: torch.from_numpy(value) for name, value in made_with.items()}
-    return metrics, predictions, pd.DataFrame(checkpoints.curve), weights

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from . import parallel
 from .config import device, precision, progress
 from .inputs import Inputs
 
@@ -50,39 +51,44 @@ def schedule(lengths: np.ndarray, batch_size: int, epochs: int, seed: int) -> It
 
 def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Tensor, loss: Callable,
              micro_batch: int) -> tuple[float, torch.Tensor]:
-    """Adds the gradient of the batch's mean loss to the parameters, the same for every micro-batch.
+    """Adds the gradient of the batch's mean loss to the parameters, the same for every micro-batch and number of devices.
 
-    Where the loss looks at the whole batch, a first pass without gradient finds all logits, the loss's gradient with
-    respect to them is taken once, and a second pass carries it into the parameters, a micro-batch at a time.
+    Where the loss looks at the whole batch and a device's part of it is no single pass, a first pass without gradient
+    finds all logits, the loss's gradient with respect to them is taken once, and a second pass carries it into the
+    parameters, a micro-batch at a time.
 
     Args:
         targets: (b, ...) float32, in the order of `rows`.
         loss: (logits (b, 2), targets (b, ...)) -> (b,), with an attribute `batchwise`.
+        micro_batch: examples in one pass, on each device.
     Returns:
         The mean loss, nats, and the logits (b, 2) before the step, without gradient.
     """
-    targets = targets.to(device())
-    if len(rows) <= micro_batch:
-        logits = scores(net, inputs, rows)
+    n, devices, targets = len(rows), parallel.size(), targets.to(device())  # FSDP averages gradients over the devices
+    positions, counts = parallel.mine(n)
+    own = rows[positions.numpy()]
+    parts = [slice(i, i + micro_batch) for i in range(0, len(own), micro_batch)]
+    if len(parts) == 1:
+        logits = parallel.whole(scores(net, inputs, own), n)
         value = loss(logits, targets).mean()
-        value.backward()
+        (value * devices).backward()
         return value.item(), logits.detach()
-    parts = [slice(i, i + micro_batch) for i in range(0, len(rows), micro_batch)]
     if not loss.batchwise:
-        total, logits = 0.0, []
+        found, weight = [], counts.to(device()) * devices / n
         for part in parts:
-            logits.append(scores(net, inputs, rows[part]))
-            value = loss(logits[-1], targets[part]).sum() / len(rows)
-            value.backward()
-            total, logits[-1] = total + value.item(), logits[-1].detach()
-        return total, torch.cat(logits)
+            found.append(scores(net, inputs, own[part]))
+            (loss(found[-1], targets[positions[part]]) * weight[part]).sum().backward()
+            found[-1] = found[-1].detach()
+        logits = parallel.whole(torch.cat(found), n)
+        return loss(logits, targets).mean().item(), logits
     with torch.no_grad():
-        logits = torch.cat([scores(net, inputs, rows[part]) for part in parts])
+        logits = parallel.whole(torch.cat([scores(net, inputs, own[part]) for part in parts]), n)
     logits.requires_grad_()
     value = loss(logits, targets).mean()
     gradient, = torch.autograd.grad(value, logits)
+    gradient = gradient[positions] * counts.to(device())[:, None] * devices
     for part in parts:
-        scores(net, inputs, rows[part]).backward(gradient[part])
+        scores(net, inputs, own[part]).backward(gradient[part])
     return value.item(), logits.detach()
 
 
@@ -101,8 +107,8 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
         lr, head_lr: of the body's parameters and of the head's.
         evals: how often `evaluate(step, progress, train_loss)` is called, evenly spaced, or after which fractions of
             training; always after the last step.
-        micro_batch: examples in one pass; None takes the batch, or what `TRAIN_TOKENS` allows. Out of memory halves it
-            and goes on.
+        micro_batch: examples in one pass, on each device; None takes the batch, or what `TRAIN_TOKENS` allows. Out of
+            memory halves it and goes on, on one device.
     Raises:
         FloatingPointError: the loss is not finite.
         MemoryError: out of memory with one example at a time.
@@ -134,6 +140,8 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
                 value, logits = backward(net, inputs, rows, wanted, at_step, micro)
                 break
             except RuntimeError as error:  # torch.OutOfMemoryError is one
+                if parallel.size() > 1:  # the other devices wait in the pass that this one left
+                    raise
                 micro = _halved(micro, error)
                 optimizer.zero_grad()
         if not math.isfinite(value):
@@ -171,14 +179,15 @@ def _halved(micro: int, error: Exception) -> int:
     return micro // 2
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) -> np.ndarray:
     """(n, 2) float32 class probabilities of the examples at `chosen`, in that order; None takes all."""
     net.eval()
     chosen = np.arange(len(inputs)) if chosen is None else chosen
     probs = np.empty((len(chosen), 2), dtype=np.float32)
     for rows in inputs.by_length(MAX_TOKENS.get(device().type, 4096), chosen):
-        probs[rows] = scores(net, inputs, chosen[rows]).softmax(dim=1).cpu().numpy()
+        part = scores(net, inputs, chosen[rows[parallel.mine(len(rows))[0].numpy()]])
+        probs[rows] = parallel.whole(part, len(rows)).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
         bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{bad} of {len(probs)} predictions are not finite; lower lr")
@@ -195,14 +204,15 @@ def nats(net: nn.Module, inputs: Inputs) -> np.ndarray:
     return found
 
 
-def trained(net: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies, in main memory, of the parameters that require a gradient."""
-    return {name: p.detach().to("cpu", copy=True) for name, p in net.named_parameters() if p.requires_grad}
+def trained(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
+    """Copies, in main memory, of the parameters that require a gradient: this worker's shards, or whole."""
+    of = parallel.full if whole else parallel.local
+    return {name: of(p.detach()).to("cpu", copy=True) for name, p in net.named_parameters() if p.requires_grad}
 
 
 @torch.no_grad()
 def put(net: nn.Module, weights: dict[str, torch.Tensor] | None) -> None:
-    """Puts back what `trained` copied; None leaves the module as it is."""
+    """Puts back what `trained` copied, not whole; None leaves the module as it is."""
     for name, p in net.named_parameters():
         if weights and name in weights:
-            p.copy_(weights[name])
+            parallel.local(p).copy_(weights[name])

@@ -13,6 +13,12 @@ def blocks_name(body: nn.Module) -> str:
     return _attribute(body, _BLOCKS, "transformer blocks")
 
 
+def blocks_of(body: nn.Module) -> nn.ModuleList:
+    """The transformer blocks of a body, with adapters or without."""
+    inner = body.get_base_model() if hasattr(body, "peft_config") else body
+    return getattr(inner, blocks_name(inner))
+
+
 def final_norm(body: nn.Module) -> nn.Module:
     """The normalisation between the last block and the unembedding."""
     return getattr(body, _attribute(body, _NORMS, "final norm"))

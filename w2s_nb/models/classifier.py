@@ -1,14 +1,19 @@
 """A language model's body with a linear head on its last token, and which of its parts a method trains."""
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
+from .. import parallel
 from .anatomy import attention_of, keep_top, with_adapters
-from .loading import folder, load_lm, tokenizer
+from .loading import folder, hollow_lm, load_lm, tokenizer
 from .names import Checkpoint
 
 HEADS = ("unembedding", "zero")
+CHECKPOINTED = 1_000_000_000  # parameters of a body above which training recomputes activations
 
 
 class Classifier(nn.Module):
@@ -40,7 +45,8 @@ class Classifier(nn.Module):
             if ends is None:
                 position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
                 ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
-            attention_mask = attention_of(self.body, attention_mask, int(position_ids.max()) + 1)
+            if attention_mask.ndim == 4:  # reading a maximum waits for a GPU
+                attention_mask = attention_of(self.body, attention_mask, int(position_ids.max()) + 1)
             hidden = self.body(attention_mask=attention_mask, position_ids=position_ids, use_cache=False,
                                **inputs).last_hidden_state
             features = hidden[torch.arange(len(hidden), device=hidden.device)[:, None], ends].flatten(0, 1)
@@ -73,30 +79,53 @@ def head_for(lm: nn.Module, arity: int, init: str, label_tokens: list[int]) -> n
     return head
 
 
-def trainable(checkpoint: Checkpoint, method: str, *, top_layers: int, lora_rank: int,
-              device: torch.device) -> tuple[nn.Module, nn.Module]:
+def trainable(checkpoint: Checkpoint, method: str, *, top_layers: int, lora_rank: int, device: torch.device,
+              load: Callable = load_lm) -> tuple[nn.Module, nn.Module]:
     """A checkpoint's language model, on the CPU, and its body as a method trains it.
+
+    A body of more than `CHECKPOINTED` parameters recomputes its activations, see `recompute_blocks`.
 
     Args:
         method: 'full' (every weight), 'lora' (peft adapters on all linear layers; the frozen weights in bf16 on CUDA),
             'top' (the last `top_layers` blocks and final norm, fed with `inputs_embeds` from the frozen trunk).
+        load: (checkpoint, dtype) -> the language model.
     """
     frozen_in_bf16 = method == "lora" and device.type == "cuda"
-    lm = load_lm(checkpoint, torch.bfloat16 if frozen_in_bf16 else torch.float32)
+    lm = load(checkpoint, torch.bfloat16 if frozen_in_bf16 else torch.float32)
     body = lm.base_model
     if method == "lora":
         body = with_adapters(body, lora_rank)
     elif method == "top":
         keep_top(body, top_layers)
+    if sum(p.numel() for p in body.parameters()) > CHECKPOINTED:
+        recompute_blocks(lm.base_model)
     return lm, body
+
+
+def recompute_blocks(body: nn.Module) -> None:
+    """Lets a body in training keep the inputs of its blocks alone, and compute the rest again in the backward pass.
+
+    Gradients are the same. A step costs one more forward pass, about a third of its time.
+
+    Args:
+        body: without an adapters' wrapper around it; its blocks may have adapters.
+    """
+    body.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
 
 def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, top_layers: int = 4,
           lora_rank: int = 8, device: torch.device) -> Classifier:
-    """The module that a method trains, on its device: the body of `trainable`, and a head."""
-    lm, body = trainable(checkpoint, method, top_layers=top_layers, lora_rank=lora_rank, device=device)
+    """The module that a method trains, on its device: the body of `trainable`, and a head.
+
+    Where several devices train it, it is on the CPU in worker 0, without weights in the others: for `parallel.shard`.
+    """
+    hollow = parallel.rank() > 0
     label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
-    return Classifier(body, head_for(lm, arity, head_init, label_tokens)).to(device)
+    with torch.device("meta") if hollow else contextlib.nullcontext():
+        lm, body = trainable(checkpoint, method, top_layers=top_layers, lora_rank=lora_rank, device=device,
+                             load=hollow_lm if hollow else load_lm)
+        model = Classifier(body, head_for(lm, arity, head_init, label_tokens))
+    return model if parallel.size() > 1 else model.to(device)
 
 
 def compact_embedding(model: Classifier, used: torch.Tensor) -> None:

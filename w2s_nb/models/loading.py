@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +20,11 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_lo
 from .. import store
 from ..assets import ASSETS, fetch
 from ..config import cache, write_json
-from ..registry import MODELS
 from .anatomy import keep_blocks, put_trained
-from .names import EMBEDDED, Checkpoint
+from .names import EMBEDDED, Checkpoint, ways_out
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
 
 
 class ModelUnavailable(OSError):
@@ -51,28 +51,23 @@ def ensure(checkpoint: Checkpoint) -> None:
     Raises:
         ModelUnavailable: names the hub id and the ways out.
     """
-    if checkpoint.parent:
-        return ensure(checkpoint.parent)
-    if checkpoint.original_qwen:
-        raise ModelUnavailable(_qwen_message(checkpoint))
-    path = _from_hub(checkpoint.hub_id, checkpoint.revision, only_config=True) if checkpoint.hub_id else \
-        folder(checkpoint)
-    if json.loads((path / "config.json").read_text()).get("model_type") == "qwen":
-        raise ModelUnavailable(_qwen_message(checkpoint))
+    root = checkpoint.root
+    if root.hub_id:
+        _from_hub(root.hub_id, root.revision, only_config=True)
+    else:
+        folder(root)
 
 
 def folder(checkpoint: Checkpoint) -> Path:
     """Local folder with config, tokenizer and safetensors of a checkpoint at full depth, downloaded if need be."""
     if checkpoint.parent:
         return folder(checkpoint.parent)
-    if checkpoint.original_qwen:
-        raise ModelUnavailable(_qwen_message(checkpoint))
     if not (checkpoint.folder or checkpoint.hub_id):
         return _embedded()
     path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
     if not any(path.glob("*.safetensors")):
         raise ModelUnavailable(f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are not "
-                               f"read. {_ways_out(checkpoint.hub_id or checkpoint.base)}")
+                               f"read. {ways_out(checkpoint.hub_id or checkpoint.base)}")
     return path
 
 
@@ -88,7 +83,7 @@ def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> P
     except Exception as error:  # the hub's errors share no base class; each one ends here
         raise ModelUnavailable(
             f"model {hub_id} (revision {revision or 'main'}) is not in the local hub cache and could not be fetched: "
-            f"{type(error).__name__}. {_ways_out(hub_id)}") from error
+            f"{type(error).__name__}. {ways_out(hub_id)}") from error
 
 
 def _commit(hub_id: str, revision: str | None) -> str:
@@ -117,35 +112,31 @@ def settle(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
 
 
-def _ways_out(hub_id: str) -> str:
-    return (f"Ways out: run `hf download {hub_id}` on a machine with network and set HF_HOME to that cache; name a "
-            f"local folder that holds the checkpoint instead of the hub id; for a gated model log in with `hf auth "
-            f"login`; or use the embedded default, {EMBEDDED}, at any depth, such as {EMBEDDED}@16.")
-
-
-def _qwen_message(checkpoint: Checkpoint) -> str:
-    native = [n for n in MODELS if n.startswith(("Qwen1.5", "Qwen2.5"))]
-    return (f"model {checkpoint.hub_id or checkpoint.folder} is of the original Qwen series, published with remote "
-            f"code; this kit runs no remote code and cannot yet load that format. Same makers and sizes, native: "
-            f"{', '.join(native)}. {_ways_out(checkpoint.hub_id or native[0])}")
-
-
 def _embedded() -> Path:
     """The embedded GGUF, dequantised once into an ordinary safetensors folder in the cache."""
-    target = cache() / "models" / f"{EMBEDDED}-Instruct-{ASSETS[_GGUF].sha256[:12]}"
+    def dequantise(target: Path) -> None:
+        gguf = fetch(_GGUF)
+        lm = transformers.AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
+            quantization_config=transformers.GgufConfig(dequantize=True))
+        lm.save_pretrained(target)
+        transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
+
+    sha256 = ASSETS[_GGUF].sha256
+    return made_once(f"models/{EMBEDDED}-Instruct-{sha256[:12]}", dequantise, {"source": _GGUF, "sha256": sha256})
+
+
+def made_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
+    """A folder of the cache, filled by one process while others wait: whole, with the record in it, or absent."""
+    target = cache() / name
     if (target / "whole.json").is_file():  # written last
         return target
-    gguf = fetch(_GGUF)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not (target / "whole.json").is_file():
             with tempfile.TemporaryDirectory(dir=target.parent) as partial, quiet():
-                lm = transformers.AutoModelForCausalLM.from_pretrained(
-                    gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
-                    quantization_config=transformers.GgufConfig(dequantize=True))
-                lm.save_pretrained(partial)
-                transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
-                write_json(Path(partial) / "whole.json", {"source": gguf.name, "sha256": ASSETS[_GGUF].sha256})
+                make(Path(partial))
+                write_json(Path(partial) / "whole.json", record)
                 shutil.rmtree(target, ignore_errors=True)
                 os.rename(partial, target)
                 os.mkdir(partial)  # for TemporaryDirectory to remove
@@ -161,7 +152,7 @@ def digest(checkpoint: Checkpoint) -> str:
     if not checkpoint.folder:
         return ASSETS[_GGUF].sha256[:16]
     files = [p for p in sorted(checkpoint.folder.iterdir()) if p.name != "pretraining.json" and p.suffix in (
-        ".json", ".safetensors", ".txt", ".model")]
+        ".json", ".safetensors", ".txt", ".model", ".tiktoken")]
     return _hash_files(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
 
@@ -174,16 +165,30 @@ def _hash_files(files) -> str:
     return whole.hexdigest()[:16]
 
 
+def _original_qwen(path: Path) -> bool:
+    """Whether a model folder is of the original Qwen series, which transformers does not know."""
+    return json.loads((path / "config.json").read_text()).get("model_type") == "qwen"
+
+
 @functools.cache
 def tokenizer(path: Path):
     """The fast tokenizer in a folder; loaded once per process."""
     with quiet():
+        if _original_qwen(path):
+            from . import qwen
+
+            return qwen.load_tokenizer(path)
         return transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
 def config_of(checkpoint: Checkpoint):
     """transformers' configuration of a checkpoint, cut to its depth where the name says one."""
-    config = transformers.AutoConfig.from_pretrained(folder(checkpoint), trust_remote_code=False)
+    path = folder(checkpoint)
+    if _original_qwen(path):
+        from . import qwen  # takes over a second, and is only needed here
+
+        qwen.register()
+    config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:config.num_hidden_layers]
@@ -211,21 +216,31 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
         put_trained(lm, store.weights(checkpoint.fit), record["config"]["method"], record["config"]["recipe"])
         keep_blocks(lm.base_model, slice(checkpoint.layers))
         return lm
+    with quiet():
+        lm = transformers.AutoModelForCausalLM.from_pretrained(
+            folder(checkpoint), config=_without_dropout(checkpoint), dtype=dtype, use_safetensors=True,
+            trust_remote_code=False).eval()
+    lm.get_input_embeddings().padding_idx = None  # padding is masked; the same id inside a text is a word and trains
+    return lm
+
+
+def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
+    """The language model of `load_lm` in shape alone, on the meta device: no weights are read or held."""
+    with torch.device("meta"):
+        lm = transformers.AutoModelForCausalLM.from_config(_without_dropout(checkpoint), dtype=dtype).eval()
+    lm.get_input_embeddings().padding_idx = None
+    return lm
+
+
+def _without_dropout(checkpoint: Checkpoint):
     config = config_of(checkpoint)
     for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "hidden_dropout"):
         if hasattr(config, name):
             setattr(config, name, 0.0)
     config.use_cache = False
-    with quiet():
-        lm = transformers.AutoModelForCausalLM.from_pretrained(
-            folder(checkpoint), config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
-    lm.get_input_embeddings().padding_idx = None  # padding is masked; the same id inside a text is a word and trains
-    return lm
+    return config
 
 
 def n_params(checkpoint: Checkpoint) -> int:
     """Parameters of the body at the checkpoint's depth, embedding included, unembedding and head left out."""
-    config = config_of(checkpoint)
-    with torch.device("meta"):
-        lm = transformers.AutoModelForCausalLM.from_config(config)
-    return sum(p.numel() for p in lm.base_model.parameters())
+    return sum(p.numel() for p in hollow_lm(checkpoint).base_model.parameters())

@@ -23,7 +23,7 @@ class ModelSpec:
         n_layers: transformer blocks at full depth.
         lr: default learning rate of full finetuning with AdamW. The paper states none; the values for GPT-2 and for
             7B and above are those of openai/weak-to-strong, the others interpolate.
-        original_qwen: published for remote code only, which this kit never runs.
+        bytes_each: bytes a parameter takes as published.
         folder: where the weights are that come with the kit, or None.
     """
 
@@ -33,7 +33,7 @@ class ModelSpec:
     n_params: int
     n_layers: int
     lr: float
-    original_qwen: bool = False
+    bytes_each: int = 2
     folder: Path | None = None
 
 
@@ -42,10 +42,10 @@ EMBEDDED = "SmolLM2-135M"
 _M, _B = 10**6, 10**9
 _TABLE = [
     (EMBEDDED, None, None, 135 * _M, 30, 3e-4),
-    ("gpt2", "openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", 124 * _M, 12, 5e-5),
-    ("gpt2-medium", "openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", 355 * _M, 24, 5e-5),
-    ("gpt2-large", "openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519", 774 * _M, 36, 1e-5),
-    ("gpt2-xl", "openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2", 1558 * _M, 48, 1e-5),
+    ("gpt2", "openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", 124 * _M, 12, 5e-5, 4),
+    ("gpt2-medium", "openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", 355 * _M, 24, 5e-5, 4),
+    ("gpt2-large", "openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519", 774 * _M, 36, 1e-5, 4),
+    ("gpt2-xl", "openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2", 1558 * _M, 48, 1e-5, 4),
     ("Qwen1.5-0.5B", "Qwen/Qwen1.5-0.5B", "8f445e3628f3500ee69f24e1303c9f10f5342a39", 464 * _M, 24, 3e-5),
     ("Qwen1.5-1.8B", "Qwen/Qwen1.5-1.8B", "7846de7ed421727b318d6605a0bfab659da2c067", 1837 * _M, 24, 1e-5),
     ("Qwen1.5-4B", "Qwen/Qwen1.5-4B", "a66363a0c24e2155c561e4b53c658b1d3965474e", 3950 * _M, 40, 1e-5),
@@ -76,12 +76,12 @@ _TABLE = [
     ("Llama-3.2-3B", "meta-llama/Llama-3.2-3B", "13afe5124825b4f3751f836b40dafda64c1ed062", 3213 * _M, 28, 1e-5),
     ("Llama-3-8B", "meta-llama/Meta-Llama-3-8B", "8cde5ca8380496c9a6cc7ef3a8b46a0372a1d920", 8030 * _M, 32, 1e-5),
     ("Llama-3.1-8B", "meta-llama/Llama-3.1-8B", "d04e592bb4f6aa9cfee91e2e20afa771667e1d4b", 8030 * _M, 32, 1e-5),
-    ("OLMo-2-1B", "allenai/OLMo-2-0425-1B", "a1847dff35000b4271fa70afc5db10fd29fedbdf", 1485 * _M, 16, 1e-5),
-    ("OLMo-2-7B", "allenai/OLMo-2-1124-7B", "7df9a82518afdecae4e8c026b27adccc8c1f0032", 7299 * _M, 32, 1e-5),
-    ("Qwen-1_8B", "Qwen/Qwen-1_8B", "fa6e214ccbbc6a55235c26ef406355b6bfdf5eed", 1837 * _M, 24, 1e-5, True),
-    ("Qwen-7B", "Qwen/Qwen-7B", "ef3c5c9c57b252f3149c1408daf4d649ec8b6c85", 7721 * _M, 32, 1e-5, True),
-    ("Qwen-14B", "Qwen/Qwen-14B", None, 14167 * _M, 40, 1e-5, True),
-    ("Qwen-72B", "Qwen/Qwen-72B", None, 72288 * _M, 80, 1e-5, True),
+    ("OLMo-2-1B", "allenai/OLMo-2-0425-1B", "a1847dff35000b4271fa70afc5db10fd29fedbdf", 1485 * _M, 16, 1e-5, 4),
+    ("OLMo-2-7B", "allenai/OLMo-2-1124-7B", "7df9a82518afdecae4e8c026b27adccc8c1f0032", 7299 * _M, 32, 1e-5, 4),
+    ("Qwen-1_8B", "Qwen/Qwen-1_8B", "fa6e214ccbbc6a55235c26ef406355b6bfdf5eed", 1837 * _M, 24, 1e-5),
+    ("Qwen-7B", "Qwen/Qwen-7B", "ef3c5c9c57b252f3149c1408daf4d649ec8b6c85", 7721 * _M, 32, 1e-5),
+    ("Qwen-14B", "Qwen/Qwen-14B", None, 14167 * _M, 40, 1e-5),
+    ("Qwen-72B", "Qwen/Qwen-72B", "b8e18ac61df64d35308695769ff46b976b6a00f4", 72288 * _M, 80, 1e-5),
 ]
 for _row in _TABLE:
     MODELS.register(_row[0], ModelSpec(*_row))
@@ -112,7 +112,6 @@ class Checkpoint:
     layers: int | None
     full_layers: int | None
     lr: float
-    original_qwen: bool = False
     fit: str = ""
     parent: Checkpoint | None = None
     trunk: int = 0
@@ -147,15 +146,13 @@ def resolve(name: str) -> Checkpoint:
         found = _finetuned(name, base)
     elif base in MODELS or base in by_id:
         spec = MODELS[base] if base in MODELS else by_id[base]
-        found = Checkpoint(name, base, spec.hub_id, spec.revision, spec.folder, spec.n_layers, spec.n_layers, spec.lr,
-                           spec.original_qwen)
+        found = Checkpoint(name, base, spec.hub_id, spec.revision, spec.folder, spec.n_layers, spec.n_layers, spec.lr)
     elif (folder / "config.json").is_file():
         config = json.loads((folder / "config.json").read_text())
         depth = config.get("num_hidden_layers") or config.get("n_layer")
         record = folder / "pretraining.json"  # of a model that this kit pretrained
         lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else 5e-5
-        found = Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr,
-                           config.get("model_type") == "qwen")
+        found = Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr)
     elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists():
         hub_id, _, revision = base.partition(":")
         found = Checkpoint(name, base, hub_id, revision or None, None, None, None, 1e-5)
@@ -184,6 +181,15 @@ def _finetuned(name: str, base: str) -> Checkpoint:
     parent = replace(resolve(summary["model"]), layers=config["layers"])
     trunk = max(0, config["layers"] - config["recipe"]["top_layers"]) if config["method"] == "top" else 0
     return replace(parent, name=name, base=base, fit=record["address"], parent=parent, trunk=trunk)
+
+
+def ways_out(hub_id: str) -> str:
+    """What to do where a hub model cannot be downloaded, and of a known one how much there is to download."""
+    size = "".join(f" (weights of about {spec.n_params * spec.bytes_each / 1e9:.1f} GB)" for spec in MODELS.values()
+                   if spec.hub_id == hub_id)
+    return (f"Ways out: run `hf download {hub_id}`{size} on a machine with network and set HF_HOME to that cache; name "
+            f"a local folder that holds the checkpoint instead of the hub id; for a gated model log in with `hf auth "
+            f"login`; or use the embedded default, {EMBEDDED}, at any depth, such as {EMBEDDED}@16.")
 
 
 def rungs(weak: str, strong: str, most: int = 2) -> list[str]:

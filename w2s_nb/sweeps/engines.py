@@ -14,13 +14,12 @@ from typing import Protocol
 
 import torch
 
+from ..parallel import carried, need_ray
 from ..registry import UnknownName
 from . import running
 from .grid import Resources
 
 ENGINES = ("local", "ray")
-# what a run must find as the driver does
-_CARRIED = ("W2S_", "HF_", "TRANSFORMERS_", "PLOTLY_", "TQDM_DISABLE", "BROWSER_PATH", "JUPYTER_PREFER_ENV_PATH")
 
 
 class Engine(Protocol):
@@ -167,22 +166,17 @@ class Ray:
     """Ray: one machine or many, fractions of a device, Slurm and Kubernetes; a run is a Ray task with papermill in it."""
 
     def __init__(self, resources: Resources, address: str | None = None):
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("engine 'ray' needs Ray: pip install -r requirements-cluster.txt, or "
-                                      "pip install 'w2s_nb[cluster]'") from error
+        ray = need_ray()
         self._ray, self._mine, self._cancelled = ray, not ray.is_initialized(), []
         if self._mine:
             ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False,
                      configure_logging=False)
         self.cpus = resources.cpus or 1
         self.gpus = min(1, ray.cluster_resources().get("GPU", 0)) if resources.gpus is None else resources.gpus
-        carried = {k: v for k, v in os.environ.items() if k.startswith(_CARRIED)}
         ray.cloudpickle.register_pickle_by_value(running)  # a worker then imports papermill, not the kit
         # the driver retries, the same for both engines; a fresh process a run on a GPU gives its memory back
         self._task = ray.remote(running.execute).options(
-            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, runtime_env={"env_vars": carried} if carried else None)
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, runtime_env={"env_vars": carried()})
 
     def slots(self) -> int:
         """As many runs as the cluster's nodes, those of this moment, have room for; at least one, which then waits."""

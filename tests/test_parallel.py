@@ -1,0 +1,155 @@
+"""Training on two devices is training on one: curves, predictions, weights. Two processes, gloo, no Ray."""
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import w2s_nb as w2s
+from w2s_nb import models, parallel, tokens, training
+from w2s_nb.inputs import TokenInputs
+
+from . import conftest
+
+CASES = {
+    "full": {},
+    "full, confidence": {"loss": "confidence"},
+    "full, confidence, micro-batches": {"loss": "confidence", "micro_batch": 3},
+    "full, micro-batches": {"micro_batch": 3},
+    "full, odd batches": {"batch_size": 7, "loss": "confidence", "micro_batch": 2},
+    "full, a memory of its predictions": {"loss": "temporal_ensembling"},
+    "lora": {"method": "lora", "loss": "confidence"},
+}
+MODELS = ("llama", "gpt2", "qwen2")
+SCRIPT = """
+import sys
+sys.path.insert(0, {root!r})
+import torch.distributed as dist
+from tests import conftest, test_parallel
+rank, size, folder, at = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+dist.init_process_group("gloo", init_method=f"file://{{at}}", rank=rank, world_size=size)
+test_parallel.all_fits(folder)
+test_parallel.gradients(folder, f"{{folder}}/gradients{{rank}}.safetensors")
+dist.destroy_process_group()
+"""
+
+
+def one_fit(model, task, **given):
+    """A student on its supervisor's labels, which are made up: a third of them is wrong."""
+    p1 = np.where(np.arange(96) % 3, task.student.hard_label, 1 - task.student.hard_label) * 0.8 + 0.1
+    ids = np.concatenate([task.student.ids, task.validation.ids])
+    p1 = np.concatenate([p1, task.validation.hard_label])
+    labels = w2s.SoftLabels(ids, np.stack([1 - p1, p1], axis=1), "made up", "")
+    return w2s.fit(model, task.student, labels, epochs=2, **{"batch_size": 16, "lr": 1e-2, "keep_weights": True} | given)
+
+
+def all_fits(folder):
+    """{case: fit} of every case, and of pairs."""
+    conftest.register_words()
+    tasks = {name: w2s.load_task(name, n_train=96, n_val=32, n_test=64) for name in ("words", "word_pairs")}
+    fits = {f"{model}, {case}": one_fit(f"{folder}/{model}", tasks["words"], **given)
+            for model in MODELS for case, given in CASES.items() if model == "llama" or case in ("full", "lora")}
+    return fits | {"pairs": one_fit(f"{folder}/llama", tasks["word_pairs"], loss="confidence")}
+
+
+def gradients(folder, path):
+    """Writes the gradients of one batch of 13 examples, for losses of both kinds, in one pass and in several."""
+    checkpoint, cpu = w2s.resolve(f"{folder}/llama"), torch.device("cpu")
+    task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
+    inputs = TokenInputs(tokens.tokenize(task.student, checkpoint, 16))
+    targets, found = torch.rand(13, generator=torch.Generator().manual_seed(0)), {}
+    for loss in ("xent", "confidence"):
+        for micro in (13, 2):
+            net = models.build(checkpoint, "full", 1, head_init="unembedding", device=cpu)
+            parallel.shard(net, models.blocks_of(net.body))
+            of = functools.partial(w2s.LOSSES[loss], progress=1.0)
+            of.batchwise = w2s.LOSSES[loss].batchwise
+            training.backward(net, inputs, np.arange(3, 16), torch.stack([1 - targets, targets], dim=1), of, micro)
+            found |= {f"{loss} {micro} {name}": parallel.full(p.grad).contiguous() for name, p in net.named_parameters()}
+    safetensors.torch.save_file(found, path)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Fits by one process, and the same by two that share every model."""
+    root = tmp_path_factory.mktemp("parallel")
+    for model in MODELS:
+        conftest.save_tiny(root / model, model)
+    code = SCRIPT.format(root=str(Path(__file__).resolve().parents[1]))
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(rank), "2", str(root), str(root / "meet")],
+                                env=os.environ | {"W2S_HOME": str(root / f"home{rank}"), "OMP_NUM_THREADS": "1"},
+                                stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    said = [worker.communicate(timeout=300)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)[-4000:]
+    before = os.environ.get("W2S_HOME")
+    found = []
+    for home in ("alone", "home0", "home1"):
+        os.environ["W2S_HOME"] = str(root / home)
+        fits = all_fits(root)  # those of the workers are found in their stores
+        found.append({case: (fit, fit.weights()) for case, fit in fits.items()})
+    os.environ.pop("W2S_HOME") if before is None else os.environ.update(W2S_HOME=before)
+    yield found
+
+
+def test_two_devices_train_as_one(both):
+    alone, first, second = both
+    for case, (fit, _) in alone.items():
+        assert first[case][0].address == fit.address, "the number of devices is no part of what decides a result"
+        assert first[case][0].record["seconds"] != fit.record["seconds"], "trained twice, not found"
+        for other in (first[case][0], second[case][0]):
+            for column in fit.curve:
+                assert np.allclose(fit.curve[column], other.curve[column], rtol=1e-4, atol=1e-5, equal_nan=True), case
+            for stop in ("last", "validation"):
+                assert np.abs(fit.predictions[stop] - other.predictions[stop]).max() < 1e-4, case
+        assert len(fit.curve) > 1 and fit.curve.train_loss.iloc[-1] != fit.curve.train_loss.iloc[0]
+
+
+def test_weights_are_kept_whole(both):
+    for case, (_, weights) in both[0].items():
+        other = both[1][case][1]
+        assert set(weights) == set(other)
+        for name in weights:
+            far = (weights[name] - other[name]).abs()
+            if case.startswith("gpt2") and name.endswith("c_attn.bias"):
+                far[16:32] = 0  # the keys' bias cancels in attention: its gradient is rounding, which Adam enlarges
+            assert far.max() < 1e-4, f"{case}: {name}"
+
+
+def test_gradients_are_those_of_the_whole_batch(both, tmp_path):
+    root = both_root(both)
+    gradients(root, tmp_path / "alone.safetensors")
+    alone = safetensors.torch.load_file(tmp_path / "alone.safetensors")
+    for rank in range(2):
+        other = safetensors.torch.load_file(f"{root}/gradients{rank}.safetensors")
+        for name, gradient in alone.items():
+            assert torch.allclose(gradient, other[name], rtol=1e-4, atol=1e-7), name
+    assert max(gradient.abs().max() for gradient in alone.values()) > 1e-2
+
+
+def both_root(both):
+    return Path(both[0]["pairs"][0].record["summary"]["model"]).parent
+
+
+def test_a_batch_is_cut_evenly_and_put_together_in_order(monkeypatch):
+    for n in (1, 2, 7, 32):
+        parts = []
+        for rank in range(3):
+            monkeypatch.setattr(parallel, "size", lambda: 3)
+            monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
+            positions, counts = parallel.mine(n)
+            assert len(positions) == -(-n // 3) and (positions < n).all()
+            parts += positions[counts].tolist()
+        assert parts == list(range(n))
+
+
+@pytest.mark.parametrize("given, says", [
+    ({"devices": 0}, "devices = 0"), ({"devices": 2, "method": "probe"}, "method 'probe'.*full and lora"),
+    ({"devices": 2, "method": "top"}, "method 'top'"), ({"devices": True}, "devices = True")])
+def test_devices_are_refused_where_they_cannot_share(words, given, says):
+    with pytest.raises(ValueError, match=says):
+        w2s.fit("gpt2", words.student, **given)

@@ -1,0 +1,138 @@
+"""The original Qwen series (Qwen-1_8B, 7B, 14B, 72B) as transformers' own Qwen2: the same network under other names.
+
+It is published with remote code. What that code computes, on texts within the length it was trained on, is Qwen2
+without grouped queries; so its configuration is translated, its weights are renamed as their shards are read, and its
+vocabulary is put into a fast tokenizer. Importing this module takes as long as importing Qwen2, over a second.
+"""
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+
+import transformers
+from tokenizers import normalizers
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.convert_slow_tokenizer import TikTokenConverter
+from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
+
+from .loading import made_once
+
+_FIELDS = {  # of Qwen2: of the original
+    "vocab_size": "vocab_size", "hidden_size": "hidden_size", "num_hidden_layers": "num_hidden_layers",
+    "num_attention_heads": "num_attention_heads", "num_key_value_heads": "num_attention_heads",
+    "rms_norm_eps": "layer_norm_epsilon", "max_position_embeddings": "seq_length",
+    "initializer_range": "initializer_range"}
+_NAMES = [("transformer.wte.", "model.embed_tokens."), ("transformer.h.", "model.layers."),
+          ("transformer.ln_f.", "model.norm."), (".ln_1.", ".input_layernorm."),
+          (".ln_2.", ".post_attention_layernorm."), (".attn.c_proj.", ".self_attn.o_proj."),
+          (".mlp.w1.", ".mlp.up_proj."), (".mlp.w2.", ".mlp.gate_proj."), (".mlp.c_proj.", ".mlp.down_proj.")]
+_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+          r"\s+(?!\S)|\s+")
+_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *[f"<|extra_{i}|>" for i in range(205)]]
+
+
+def translated(original: dict) -> dict:
+    """Fields of `Qwen2Config` for the content of an original `config.json`.
+
+    The context is `seq_length`: beyond it the original scales queries and stretches rotary positions (`use_logn_attn`,
+    `use_dynamic_ntk`), which Qwen2 does not. Dropout is left at 0.
+
+    Raises:
+        ValueError: a field is missing, or has a value that Qwen2 cannot express.
+    """
+    missing = sorted({"intermediate_size", "rotary_emb_base", *_FIELDS.values()} - set(original))
+    if missing:
+        raise ValueError(f"config.json of an original Qwen without {', '.join(missing)}")
+    needed = {"kv_channels": original["hidden_size"] / original["num_attention_heads"], "rotary_pct": 1.0,
+              "no_bias": True, "tie_word_embeddings": False, "quantization_config": None}
+    strange = [f"{name} {original[name]!r}, not {value!r}" for name, value in needed.items()
+               if original.get(name, value) != value]
+    if strange:
+        raise ValueError(f"config.json of an original Qwen that cannot be loaded: {'; '.join(strange)}")
+    return {name: original[field] for name, field in _FIELDS.items()} | {
+        "intermediate_size": original["intermediate_size"] // 2,  # the original counts gate and up projection as one
+        "rope_parameters": {"rope_type": "default", "rope_theta": float(original["rotary_emb_base"])}}
+
+
+class OriginalQwenConfig(transformers.Qwen2Config):
+    """Qwen2's configuration, read from an original `config.json` or from one that transformers saved."""
+
+    model_type = "qwen"
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """The configuration in a `config.json`, see `translated`."""
+        return super().from_dict(config_dict if "rms_norm_eps" in config_dict else translated(config_dict), **kwargs)
+
+
+class OriginalQwenModel(transformers.Qwen2Model):
+    """Qwen2's body under a name that the conversion of weights is registered for."""
+
+    config_class = OriginalQwenConfig
+
+
+class OriginalQwenForCausalLM(transformers.Qwen2ForCausalLM):
+    """Qwen2's language model under a name that the conversion of weights is registered for."""
+
+    config_class = OriginalQwenConfig
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As transformers' own, which gives random values to weights that it does not find.
+
+        Raises:
+            ValueError: there are such weights.
+        """
+        lm, found = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        if found["missing_keys"]:
+            raise ValueError(f"original Qwen checkpoint without weights for {', '.join(sorted(found['missing_keys']))}")
+        return lm
+
+
+@functools.cache
+def register() -> None:
+    """Lets transformers' Auto classes read original Qwen checkpoints, `model_type` qwen, without their remote code."""
+    transformers.AutoConfig.register("qwen", OriginalQwenConfig)
+    transformers.AutoModel.register(OriginalQwenConfig, OriginalQwenModel)
+    transformers.AutoModelForCausalLM.register(OriginalQwenConfig, OriginalQwenForCausalLM)
+    attention = [f".self_attn.{part}_proj." for part in "qkv"]  # one matrix (3 d, d) in the original
+    register_checkpoint_conversion_mapping("qwen", [
+        *[WeightRenaming(theirs, ours) for theirs, ours in _NAMES],
+        WeightConverter(".attn.c_attn.", attention, [Chunk(dim=0)])])
+
+
+class _Converter(TikTokenConverter):
+    """transformers' converter, reading ranks without the tiktoken package."""
+
+    @staticmethod
+    def load_tiktoken_bpe(path: Path) -> dict[bytes, int]:
+        """Ranks of byte sequences, a line `base64 rank` each."""
+        lines = [line.split() for line in path.read_bytes().splitlines() if line]
+        ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+        if sorted(ranks.values()) != list(range(len(lines))):  # the special tokens' ids follow the last rank
+            raise ValueError(f"{path}: the ranks of its {len(lines)} tokens are not 0 to {len(lines) - 1}")
+        return ranks
+
+
+def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
+    """The tokenizer of a model folder: its `tokenizer.json` where it has one, else its `qwen.tiktoken`, converted once.
+
+    That is byte-level BPE on NFC text, digits one by one, with the special tokens read where a text has them. End of
+    text and padding are `<|endoftext|>`. Converting the published vocabulary, 151,643 tokens, takes seconds.
+
+    Raises:
+        FileNotFoundError: the folder has neither.
+        ValueError: `qwen.tiktoken` is not a list of tokens and ranks.
+    """
+    def convert(target: Path) -> None:
+        made = _Converter(vocabulary, _SPLIT, extra_special_tokens=_SPECIAL).converted()
+        made.normalizer = normalizers.NFC()
+        transformers.PreTrainedTokenizerFast(tokenizer_object=made).save_pretrained(target)
+
+    vocabulary = folder / "qwen.tiktoken"
+    if not (folder / "tokenizer.json").is_file():
+        sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
+        folder = made_once(f"tokenizers/{sha256[:16]}", convert, {"source": vocabulary.name, "sha256": sha256})
+    return transformers.PreTrainedTokenizerFast.from_pretrained(folder, eos_token=_SPECIAL[0], pad_token=_SPECIAL[0])
