@@ -9,7 +9,7 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
 export JUPYTER_PREFER_ENV_PATH = 1
 
-.PHONY: help setup demo test bench notebooks chess-ladder lab clean
+.PHONY: help setup cluster demo test bench notebooks chess-ladder lab clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1	/'
@@ -30,10 +30,16 @@ setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded 
 	@$(BIN)/python -m w2s_nb assets
 	@touch $@
 
+cluster: .venv/ray  ## Ray, for several machines and for models on several devices
+
+.venv/ray: .venv/whole requirements-cluster.txt
+	@$(BIN)/pip install -q -r requirements.txt -r requirements-cluster.txt
+	@touch $@
+
 demo: setup  ## the main result on the embedded default: accuracy table, PGR, executed notebooks
 	@$(BIN)/python -m w2s_nb demo
 
-test: setup  ## unit tests, doctests, and every notebook under nbval
+test: cluster  ## unit tests, doctests, and every notebook under nbval
 	@$(BIN)/python -m pytest
 	@$(BIN)/python -m tests.small_notebooks .cache/notebooks
 	@W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python -m pytest \

@@ -134,7 +134,7 @@ def finetuned(model: str, method: str, tokens: int, micro_batch: int, steps: int
     kilobytes = int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
     rng, net = np.random.default_rng(0), models.build(models.settle(models.resolve(model)), method, 1,
                                                       head_init="unembedding", device=device())
-    ids = tuple(rng.integers(0, 5000, size=tokens - i % 2, dtype=np.int32) for i in range(32 * steps))
+    ids = tuple(rng.integers(0, 5000, size=tokens - i % 3, dtype=np.int32) for i in range(32 * steps))
     used = np.unique(np.concatenate(ids)) if method == "full" else None
     if method == "full":
         models.compact_embedding(net, torch.from_numpy(used).long())

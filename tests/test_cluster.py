@@ -80,8 +80,8 @@ def grid_resources(gpus):
 
 
 CELL = """import w2s_nb as w2s
-@w2s.register_task("endings", lambda: {"all": [{"text": f"w{i % 50 + 2} w{i // 50 + 2} w{i % 2}", "y": i % 2} for i in range(400)]},
-                   max_len=16)
+rows = [{"text": f"w{i % 50 + 2} w{i // 50 + 2} w{i % 2}", "y": i % 2} for i in range(400)]
+@w2s.register_task("endings", lambda: {"all": rows}, max_len=16)
 def endings(row):
     '''Does it end in w1?'''
     yield w2s.Example((row["text"],), row["y"])
@@ -105,8 +105,8 @@ def test_two_devices_train_a_model_from_a_notebook_cell(cluster, tiny, tmp_path,
     for devices in (1, 2):
         monkeypatch.setenv("W2S_HOME", str(tmp_path / f"home{devices}"))
         papermill.execute_notebook(tmp_path / "two.ipynb", tmp_path / "out.ipynb", kernel_name="python3", cwd=tmp_path,
-                                   parameters={"model": tiny, "devices": devices, "curve": str(tmp_path / "curve.json")},
-                                   progress_bar=False)
+                                   progress_bar=False, parameters={"model": tiny, "devices": devices,
+                                                                   "curve": str(tmp_path / "curve.json")})
         curves.append(pd.read_json(tmp_path / "curve.json"))
     cluster.remove_node(node)
     assert np.allclose(*curves, rtol=1e-4, equal_nan=True)

@@ -30,7 +30,7 @@ def test_every_method_learns_both_kinds_of_task(method, options, task, words, ti
 
 def test_a_fit_is_trained_once_and_found_again(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(fitting, "_train", None)  # would raise if called
+    monkeypatch.setattr(plans, "_train", None)  # would raise if called
     again = w2s.fit(tiny, words.supervisor, **QUICK)
     assert again.address == first.address and again.predictions.equals(first.predictions)
 
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_fit_in_an_empty_store(words, tiny, monkeyp
 
 def test_micro_batch_is_not_part_of_the_address(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(fitting, "_train", None)
+    monkeypatch.setattr(plans, "_train", None)
     assert w2s.fit(tiny, words.supervisor, micro_batch=2, **QUICK).address == first.address
 
 
@@ -67,7 +67,7 @@ def test_changed_labels_data_model_or_code_are_other_addresses(words, tiny, tmp_
     addresses.add(w2s.fit(tiny, words.student.take(slice(0, 90)), truth, stop="last", **QUICK).address)
     addresses.add(w2s.fit(save_tiny(tmp_path / "m", seed=1), words.student, truth, stop="last", **QUICK).address)
     addresses.add(w2s.fit(f"{tiny}@3", words.student, truth, stop="last", **QUICK).address)
-    monkeypatch.setattr(fitting, "_code", lambda: "changed")
+    monkeypatch.setattr(plans, "code", lambda: "changed")
     addresses.add(w2s.fit(tiny, words.student, truth, stop="last", **QUICK).address)
     assert len(addresses) == 6
 
@@ -96,7 +96,7 @@ def test_weak_labels_are_held_out_and_cover_validation(words, tiny):
 def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
     first = w2s.fit(tiny, words.student, labels, **QUICK)
-    monkeypatch.setattr(fitting, "_train", None)
+    monkeypatch.setattr(plans, "_train", None)
     order = np.random.default_rng(0).permutation(len(labels))
     shuffled = w2s.SoftLabels(labels.ids[order], labels.probs[order], "a test")
     assert w2s.fit(tiny, words.student, shuffled, **QUICK).address == first.address
@@ -324,7 +324,7 @@ def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
         return states
 
     monkeypatch.setattr(Pooled, "at", scrambled)
-    monkeypatch.setattr(fitting, "_code", lambda: "trained again")
+    monkeypatch.setattr(plans, "code", lambda: "trained again")
     again = w2s.fit(tiny, words.student, features=3, **QUICK)
     assert again.address != few.address
     np.testing.assert_array_equal(again.predict(words.test), few.predict(words.test))

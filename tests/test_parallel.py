@@ -45,7 +45,8 @@ def one_fit(model, task, **given):
     ids = np.concatenate([task.student.ids, task.validation.ids])
     p1 = np.concatenate([p1, task.validation.hard_label])
     labels = w2s.SoftLabels(ids, np.stack([1 - p1, p1], axis=1), "made up", "")
-    return w2s.fit(model, task.student, labels, epochs=2, **{"batch_size": 16, "lr": 1e-2, "keep_weights": True} | given)
+    given = {"batch_size": 16, "lr": 1e-2, "keep_weights": True} | given
+    return w2s.fit(model, task.student, labels, epochs=2, **given)
 
 
 def all_fits(folder):
@@ -70,7 +71,8 @@ def gradients(folder, path):
             of = functools.partial(w2s.LOSSES[loss], progress=1.0)
             of.batchwise = w2s.LOSSES[loss].batchwise
             training.backward(net, inputs, np.arange(3, 16), torch.stack([1 - targets, targets], dim=1), of, micro)
-            found |= {f"{loss} {micro} {name}": parallel.full(p.grad).contiguous() for name, p in net.named_parameters()}
+            for name, p in net.named_parameters():
+                found[f"{loss} {micro} {name}"] = parallel.full(p.grad).contiguous()
     safetensors.torch.save_file(found, path)
 
 

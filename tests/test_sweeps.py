@@ -15,7 +15,7 @@ from w2s_nb.__main__ import main
 from w2s_nb.registry import UnknownName
 from w2s_nb.sweeps import engines, grid, running
 
-PARAMETERS = 'n: int = 0  # number\nmode: str = "ok"  # what happens\nlog: str = ""  # file of starts\nresults: str = ""'
+PARAMETERS = 'n: int = 0\nmode: str = "ok"  # what happens\nlog: str = ""  # file of starts\nresults: str = ""'
 CODE = """import json, os, pathlib, sys, time
 with open(log, "a") as stream:
     print(n, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"), file=stream)
@@ -36,7 +36,8 @@ pathlib.Path(results).write_text(json.dumps({"parameters": {"n": n, "mode": mode
 @pytest.fixture
 def quick(tmp_path, monkeypatch):
     """(what a sweep's file says of a notebook of no second, the log that it writes to); runs go below tmp_path."""
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}})
+    kernel = {"name": "python3", "display_name": "p", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
                       nbformat.v4.new_code_cell(CODE)]
     nbformat.write(notebook, tmp_path / "quick.ipynb")
@@ -86,7 +87,8 @@ def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, 
     results = pd.read_parquet(runs.sweep.folder / "results.parquet")
     assert sorted(results.n) == [0, 4] and set(results.pgr) == {.5}
     page = sweeps.report(runs).read_text()
-    assert "out of everything" in page and "ValueError: no 1 here" in page and "raise ValueError(f" in page and "\x1b" not in page
+    assert "ValueError: no 1 here" in page and "raise ValueError(f" in page and "\x1b" not in page
+    assert "out of everything" in page, "what a killed kernel said"
     assert "<script src" not in page and page.count("<h3>") == 3
     assert "failed" in capsys.readouterr().out
 
@@ -119,9 +121,11 @@ def psutil_of(pid):
     return psutil.Process(pid)
 
 
-SCRIPT = "import sys; from w2s_nb import sweeps, config; from w2s_nb.sweeps import grid, driver\n" \
-         "config.runs_folder = grid.runs_folder = driver.runs_folder = lambda: __import__('pathlib').Path(sys.argv[2])\n" \
-         "sweeps.run_sweep(sys.argv[1], jobs=2)"
+SCRIPT = """import pathlib, sys
+from w2s_nb import config, sweeps
+from w2s_nb.sweeps import driver, grid
+config.runs_folder = grid.runs_folder = driver.runs_folder = lambda: pathlib.Path(sys.argv[2])
+sweeps.run_sweep(sys.argv[1], jobs=2)"""
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -270,7 +274,8 @@ def test_fits_travel_between_machines_that_share_no_folder(quick, tmp_path):
     given, log = quick
     runs = sweeps.run_sweep(given | {"remote": f"file://{far}"})
     assert set(states(runs).values()) == {"done"}
-    assert (tmp_path / "home" / "fits" / "a" / "record.json").is_file() and (far / "fits" / "b" / "record.json").is_file()
+    assert (tmp_path / "home" / "fits" / "a" / "record.json").is_file()
+    assert (far / "fits" / "b" / "record.json").is_file()
     assert len(list((far / "runs").glob("*/result.json"))) == 4
     assert not list(far.rglob("*.part")) and not list(tmp_path.glob("home/**/*.part"))
 
@@ -285,3 +290,22 @@ def test_a_record_is_copied_last(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "mv", lambda a, b: (order.append(b.rpartition("/")[2]), os.replace(a, b)))
     running._copy(files, str(tmp_path / "one"), files, str(tmp_path / "two"))
     assert order[-1] == "record.json" and len(order) == 4
+
+
+@pytest.mark.parametrize("path", sorted((config.checkout() / "papermill_runs" / "recipes").glob("*.yaml")), ids=str)
+def test_the_sweeps_of_the_recipes_are_whole(path):
+    if path.stem != "rayjob":
+        assert len(sweeps.read(path).runs) in (9, 24)
+
+
+def test_one_run_of_a_sweep_can_be_asked_for(quick, tmp_path, capsys):
+    """As the Snakefile does: it lists the runs, and starts each by itself."""
+    given, log = quick
+    (tmp_path / "some.yaml").write_text(json.dumps(given))
+    assert main(["sweep", str(tmp_path / "some.yaml"), "--list"]) == 0
+    listed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert len(listed) == 4
+    assert main(["sweep", str(tmp_path / "some.yaml"), "--run", listed[2][0]]) == 0
+    assert starts(log) == [2] and os.path.isfile(f"{listed[2][1]}/result.json")
+    assert main(["sweep", str(tmp_path / "some.yaml"), "--run", "f00"]) == 2
+    assert "unknown run of some 'f00'" in capsys.readouterr().err

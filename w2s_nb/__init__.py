@@ -18,6 +18,7 @@ from .scoring import rewards
 from .solving import answer_table, by_difficulty, by_theme, disagreements, easy_to_hard, with_zero_shot
 from .store import results
 from .studies import Chain, confident, matched, run_chain, run_generative, taught_by
+from .sweeps import run_sweep as sweep
 from .tasks import Example, Hub, Prompt, register_task
 from .tokens import split_report
 from .variants import swapped, with_opinion
@@ -28,4 +29,5 @@ __all__ = ["AnswerFit", "Answers", "Arms", "Chain", "Example", "Features", "Fit"
            "disagreements", "easy_to_hard", "features", "finetune_lm", "fit", "load_task", "matched", "perplexity",
            "pgr", "probes_by_depth", "prompt", "register_loss", "register_task", "resolve", "results", "rewards",
            "run_arms", "run_chain", "run_generative", "run_saliency", "setup", "simulate", "split_report", "swapped",
-           "table_of", "tables_by", "taught_by", "with_opinion", "with_prompts", "with_zero_shot", "zero_shot"]
+           "sweep", "table_of", "tables_by", "taught_by", "with_opinion", "with_prompts", "with_zero_shot",
+           "zero_shot"]

@@ -69,10 +69,14 @@ def show(result: dict) -> None:
         print(f"{row['arm']:<22}{cell(row, 'accuracy'):<24}{cell(row, 'pgr'):<26}{cell(row, 'agreement')}")
 
 
-def sweep(file: str, dry_run: bool, **engine) -> int:
+def sweep(file: str, dry_run: bool, listed: bool, **engine) -> int:
     """Runs a sweep, or prints its plan; returns the exit code: 0 if every run is done, 1 if not, 130 after Ctrl-C."""
     from . import sweeps
 
+    if listed:
+        runs = sweeps.run_sweep(file, dry_run=True)
+        print("\n".join(f"{run.address}\t{runs.folder_of(run)}" for run in runs.sweep.runs))
+        return 0
     if dry_run:
         runs = sweeps.run_sweep(file, dry_run=True)
         for run in runs.sweep.runs:
@@ -81,7 +85,7 @@ def sweep(file: str, dry_run: bool, **engine) -> int:
         seconds, known = runs.estimate(jobs)
         cost = f"about {seconds / 60:.0f} min with {jobs} at once, by {known} earlier runs" if known else \
             "no earlier run says how long they take"
-        print(f"{runs.summary()}; {len(runs.left)} to run: {cost}" if runs.left else f"{runs.summary()}; nothing to run")
+        print(f"{runs.summary()}; {f'{len(runs.left)} to run: {cost}' if runs.left else 'nothing to run'}")
         return 0
     try:
         runs = sweeps.run_sweep(file, **engine)
@@ -89,14 +93,16 @@ def sweep(file: str, dry_run: bool, **engine) -> int:
         print("stopped; finished runs and fits are kept, the same call goes on")
         return 130
     print(f"{runs.summary()}\nindex  {runs.sweep.folder / 'index.parquet'}\nreport {sweeps.report(runs)}")
-    return 1 if runs.left else 0
+    return 1 if any(engine["only"] in (None, run.address) for run in runs.left) else 0
 
 
 def report(file: str) -> int:
     """Renders a sweep's report from what its runs left."""
     from . import sweeps
 
-    print(sweeps.report(sweeps.run_sweep(file, dry_run=True)))
+    runs = sweeps.run_sweep(file, dry_run=True)
+    runs.write()
+    print(sweeps.report(runs))
     return 0
 
 
@@ -107,10 +113,13 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("assets", help="fetch the embedded model and texts")
     commands.add_parser("demo", help="the main result on the embedded default")
-    commands.add_parser("mates", help="puzzles of mate_in_one, as JSON").add_argument("n", type=int, nargs="?", default=100)
+    at = commands.add_parser("mates", help="puzzles of mate_in_one, as JSON")
+    at.add_argument("n", type=int, nargs="?", default=100)
     at = commands.add_parser("sweep", help="run a grid of notebooks")
     at.add_argument("file", help="YAML; see papermill_runs/recipes")
     at.add_argument("--dry-run", action="store_true", help="print the runs and what earlier ones say they cost")
+    at.add_argument("--list", dest="listed", action="store_true", help="print address and folder of each run")
+    at.add_argument("--run", dest="only", metavar="ADDRESS", help="only this run of the sweep")
     at.add_argument("--engine", default="local", help="local (processes on this machine) or ray")
     at.add_argument("--jobs", type=int, help="runs at once, local; default: one a GPU, else up to 4, one a core")
     at.add_argument("--address", help="of a Ray cluster, such as auto")

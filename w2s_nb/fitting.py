@@ -13,9 +13,8 @@ from .fits import STOPS, Fit, may_label
 from .labels import Answers, SoftLabels
 from .models import digest, resolve, settle
 from .plans import Plan
-from .recipes import PROBES, affordable, settings_of
+from .recipes import PROBES, SHARDED, affordable, settings_of
 
-SHARDED = ("full", "lora")  # methods that several devices can share
 LEAST_VALIDATION = 20  # labelled validation examples, or all there are, for stopping on them
 
 
@@ -84,7 +83,8 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
     config = {"model": digest(checkpoint), "layers": checkpoint.layers, "method": method, "recipe": asdict(settings),
               "loss": loss, "loss_args": args, "seed": seed, "precision": precision(), "label_own": label_own,
               "splits": [s.fingerprint for s in (split, task.test, task.validation, *may_label(split, label_own))],
-              "code": [plans.code(), losses.code(loss)], "keep_weights": plan.keep_weights, "labels": plan.label_fingerprint}
+              "code": [plans.code(), losses.code(loss)], "keep_weights": plan.keep_weights,
+              "labels": plan.label_fingerprint}
     address = store.address(config)
 
     def make():

@@ -17,11 +17,12 @@ from .arms import Arms, run_arms
 from .baselines import run_saliency
 from .data import load_task
 from .models import ensure, resolve
-from .recipes import METHODS, PROBES
+from .recipes import METHODS, PROBES, SHARDED
 from .registry import LOSSES, TASKS, UnknownName
 from .studies import Chain, run_chain, run_generative
 
-_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1, "hard": 0}
+_SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1, "hard": 0,
+          "devices": 1}
 
 
 @dataclass
@@ -52,25 +53,27 @@ class Run:
     def arms(self, *, task: str | None = None, weak: str | None = None, strong: str | None = None, **more) -> Arms:
         """`run_arms` on the notebook's parameters."""
         p = self.parameters
-        return run_arms(task or p["task"], weak or p["weak"], strong or p["strong"], **self._sizes() | more)
+        return run_arms(task or p["task"], weak or p["weak"], strong or p["strong"], **self._with(more))
 
     def chain(self, ladder: list[str], **more) -> Chain:
         """`run_chain` on the notebook's parameters."""
-        return run_chain(self.parameters["task"], ladder, **self._sizes() | more)
+        return run_chain(self.parameters["task"], ladder, **self._with(more))
 
     def saliency(self, **more) -> Arms:
         """`run_saliency` on the notebook's parameters."""
         p = self.parameters
-        return run_saliency(p["task"], p["weak"], p["strong"], **self._sizes() | more)
+        return run_saliency(p["task"], p["weak"], p["strong"], **self._with(more))
 
     def generative(self, **more) -> dict[str, Arms]:
         """`run_generative` on the notebook's parameters."""
         p = self.parameters
-        return run_generative(p["task"], p["weak"], p["strong"], **self._sizes() | more)
+        return run_generative(p["task"], p["weak"], p["strong"], **self._with(more))
 
-    def _sizes(self) -> dict:
+    def _with(self, more: dict) -> dict:
+        """The notebook's parameters that fits take, and further ones; `devices` only where the method can use them."""
         p = self.parameters
-        return {k: p[k] for k in ("method", "n_train", "n_val", "n_test", "seeds") if k in p}
+        given = {k: p[k] for k in ("method", "n_train", "n_val", "n_test", "seeds", "devices") if k in p} | more
+        return given if given["method"] in SHARDED else {k: v for k, v in given.items() if k != "devices"}
 
     def file(self, name: str) -> Path:
         """Path of a file beside the store's tables, its folder made."""
@@ -157,6 +160,9 @@ def check(notebook: str, parameters: dict) -> None:
                 known[given]  # raises, also for an option that it does not have
             elif given not in known:
                 raise UnknownName(kind, given, known)
+    if parameters.get("devices", 1) > 1 and parameters["method"] not in SHARDED:
+        raise ValueError(f"devices = {parameters['devices']} with method {parameters['method']!r}; expected "
+                         f"{' or '.join(SHARDED)}")
     if parameters.get("responses", "both") not in ("both", "chosen"):
         raise ValueError(f"responses {parameters['responses']!r}; expected both or chosen")
     finetuning = [name for name in ("finetuning", "lm_method") if name in parameters]

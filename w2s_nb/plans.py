@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import torch
+from safetensors.torch import load, save
 
 from . import activations, parallel, probing, store, tokens, training
 from . import inputs as inputs_module
@@ -71,8 +71,7 @@ def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np
     """
     checkpoint, settings, split = plan.checkpoint, plan.settings, splits[0]
     parts = [tokenize(s, checkpoint, settings.max_len) for s in splits]
-    loading.require_context(checkpoint, max(len(ids) for part in parts for ids in part.ids), "Give a max_len of at most "
-                            "that")
+    loading.require_context(checkpoint, max(int(part.lengths.max()) for part in parts), "Give a smaller max_len.")
     ends = np.cumsum([len(part.ids) for part in parts])
     spans = [slice(end - len(part.ids), end) for end, part in zip(ends, parts)]
     if plan.method in PROBES:
@@ -142,13 +141,13 @@ def carry_out(plan: Plan, micro_batch: int | None, devices: int = 1) -> tuple:
     if devices == 1:
         return _train(plan, micro_batch)
     *found, weights = parallel.on_devices(devices, _train_with, LOSSES[plan.loss], plan, micro_batch)
-    return *found, weights and safetensors.torch.load(weights)
+    return *found, weights and load(weights)
 
 
 def _train_with(loss: Callable, plan: Plan, micro_batch: int | None) -> tuple:
     LOSSES.register(plan.loss, loss)  # a notebook may have registered it
     *found, weights = _train(plan, micro_batch)
-    return *found, weights and safetensors.torch.save(weights)  # Ray carries no tensors
+    return *found, weights and save(weights)  # Ray carries no tensors
 
 
 def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:

@@ -56,6 +56,7 @@ class Recipe:
 # the fields that count where a model learns text
 ON_TEXT = ("epochs", "batch_size", "lr", "weight_decay", "warmup", "evals", "max_len", "top_layers", "lora_rank")
 PROBES = ("probe", "logistic")  # linear classifiers on frozen features: trained as in D.2; solved to the optimum
+SHARDED = ("full", "lora")  # methods whose model several devices can share
 METHODS = {"full": Recipe(), "lora": Recipe(), "top": Recipe(),
            "probe": Recipe(epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero"),
            "logistic": Recipe(epochs=1, evals=1, head_init="zero")}

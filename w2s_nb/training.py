@@ -51,7 +51,7 @@ def schedule(lengths: np.ndarray, batch_size: int, epochs: int, seed: int) -> It
 
 def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Tensor, loss: Callable,
              micro_batch: int) -> tuple[float, torch.Tensor]:
-    """Adds the gradient of the batch's mean loss to the parameters, the same for every micro-batch and number of devices.
+    """Adds the gradient of the batch's mean loss to the parameters, the same for any micro-batch and number of devices.
 
     Where the loss looks at the whole batch and a device's part of it is no single pass, a first pass without gradient
     finds all logits, the loss's gradient with respect to them is taken once, and a second pass carries it into the
@@ -74,13 +74,13 @@ def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Te
         (value * devices).backward()
         return value.item(), logits.detach()
     if not loss.batchwise:
-        found, weight = [], counts.to(device()) * devices / n
+        found, values, weight = [], [], counts.to(device()) * devices / n
         for part in parts:
-            found.append(scores(net, inputs, own[part]))
-            (loss(found[-1], targets[positions[part]]) * weight[part]).sum().backward()
-            found[-1] = found[-1].detach()
-        logits = parallel.whole(torch.cat(found), n)
-        return loss(logits, targets).mean().item(), logits
+            logits = scores(net, inputs, own[part])
+            value = loss(logits, targets[positions[part]])
+            (value * weight[part]).sum().backward()
+            found, values = [*found, logits.detach()], [*values, value.detach()]
+        return parallel.whole(torch.cat(values), n).mean().item(), parallel.whole(torch.cat(found), n)
     with torch.no_grad():
         logits = parallel.whole(torch.cat([scores(net, inputs, own[part]) for part in parts]), n)
     logits.requires_grad_()

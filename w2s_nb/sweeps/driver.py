@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import home, runs_folder, shown, write_atomic
+from ..registry import UnknownName
 from . import running
 from .engines import Engine, engine_of
 from .grid import RunSpec, Sweep, read
@@ -57,7 +58,8 @@ class SweepRuns:
         for run in self.sweep.runs:
             found, output = self.outcomes.get(run.address, {}), self.folder_of(run) / "notebook.ipynb"
             rows.append({"run": run.address, "state": self.state[run.address],
-                         "attempts": found.get("attempts", 0), "seconds": found.get("seconds"), "error": found.get("error", ""),
+                         "attempts": found.get("attempts", 0), "seconds": found.get("seconds"),
+                         "error": found.get("error", ""),
                          "output": str(output.relative_to(self.sweep.folder)) if output.is_file() else "",
                          "notebook": run.notebook.stem, **run.parameters})
         return pd.DataFrame(rows)
@@ -135,8 +137,8 @@ def _guess(run: RunSpec, earlier: list[dict]) -> float | None:
 
 
 def run_sweep(given: str | Path | dict, *, engine: str = "local", jobs: int | None = None, address: str | None = None,
-              retries: int = 2, dry_run: bool = False, show: Callable[[SweepRuns, float], None] | None = None
-              ) -> SweepRuns:
+              retries: int = 2, only: str | None = None, dry_run: bool = False,
+              show: Callable[[SweepRuns, float], None] | None = None) -> SweepRuns:
     """Runs what a sweep has left, by papermill, each run in its folder of `papermill_runs/<name>`.
 
     A second call runs only what is missing, failed or changed. Whatever befalls one run, the others go on, and the
@@ -147,6 +149,7 @@ def run_sweep(given: str | Path | dict, *, engine: str = "local", jobs: int | No
         engine: 'local' or 'ray'; jobs, address: see `engine_of`.
         retries: how often a run is tried again whose kernel or worker died, did not start, or ran out of time.
             A notebook that raises is not tried again.
+        only: address of the one run to run; None runs all.
         dry_run: starts nothing.
         show: called with the runs and the seconds so far, at every change; None shows a table in a notebook, lines
             elsewhere.
@@ -155,6 +158,8 @@ def run_sweep(given: str | Path | dict, *, engine: str = "local", jobs: int | No
     """
     sweep = read(given)
     runs, started = SweepRuns(sweep), time.perf_counter()
+    if only is not None and only not in runs.state:
+        raise UnknownName(f"run of {sweep.name}", only, runs.state)
     if dry_run:
         return runs
     notebook = "IPython" in sys.modules and sys.modules["IPython"].get_ipython()
@@ -162,7 +167,8 @@ def run_sweep(given: str | Path | dict, *, engine: str = "local", jobs: int | No
     at = engine_of(engine, sweep.resources, jobs=jobs, address=address)
     now = True
     try:
-        _loop(runs, at, retries, functools.partial(_shown, show, runs, started))
+        waiting = [run for run in runs.left if only in (None, run.address)]
+        _loop(runs, waiting, at, retries, functools.partial(_shown, show, runs, started))
         now = False
     finally:
         at.close(now=now)
@@ -177,8 +183,8 @@ def _shown(show, runs, started) -> None:
     show(runs, time.perf_counter() - started)
 
 
-def _loop(runs: SweepRuns, engine: Engine, retries: int, changed: Callable[[], None]) -> None:
-    waiting, going, limit = runs.left, {}, runs.sweep.resources.minutes
+def _loop(runs: SweepRuns, waiting: list[RunSpec], engine: Engine, retries: int, changed: Callable[[], None]) -> None:
+    going, limit = {}, runs.sweep.resources.minutes
     for run in waiting:
         runs.state[run.address] = PLANNED
         runs.outcomes.pop(run.address, None)
@@ -242,7 +248,8 @@ class _Table:
 
         index = runs.index()
         rows = index[~index.state.isin((PLANNED, DONE))][["state", *runs.sweep.varied, "attempts", "error"]].head(20)
-        view = rows.style.hide(axis="index").set_caption(f"{runs.summary()}; {seconds:.0f} s ({shown(runs.sweep.folder)})")
+        caption = f"{runs.summary()}; {seconds:.0f} s ({shown(runs.sweep.folder)})"
+        view = rows.style.hide(axis="index").set_caption(caption)
         if self.handle is None:
             self.handle = display(view, display_id=True)
         else:

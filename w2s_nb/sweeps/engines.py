@@ -57,8 +57,8 @@ def engine_of(name: str, resources: Resources, *, jobs: int | None = None, addre
 def lost(run: dict, error: str) -> dict:
     """The outcome of a run whose worker or node is gone."""
     return {k: run[k] for k in ("address", "notebook", "parameters")} | {
-        "state": running.LOST, "attempts": run["attempt"], "error": error, "traceback": "", "seconds": None, "machine": "",
-        "finished": ""}
+        "state": running.LOST, "attempts": run["attempt"], "error": error, "traceback": "", "seconds": None,
+        "machine": "", "finished": ""}
 
 
 def visible_gpus() -> list[str]:
@@ -163,7 +163,7 @@ class Local:
 
 
 class Ray:
-    """Ray: one machine or many, fractions of a device, Slurm and Kubernetes; a run is a Ray task with papermill in it."""
+    """Ray: one machine or many, fractions of a device, Slurm and Kubernetes; a run is a task with papermill in it."""
 
     def __init__(self, resources: Resources, address: str | None = None):
         ray = need_ray()

@@ -45,8 +45,9 @@ def report(runs: SweepRuns) -> Path:
     for run in failed:
         found = runs.outcomes[run.address]
         trace = "\n".join(found["traceback"].strip().splitlines()[-25:])
-        parts.append(f"<h3>{html.escape(sweep.short(run))}</h3><p>{html.escape(found['state'])} after {found['attempts']} "
-                     f"attempt(s): {html.escape(found['error'])}</p>" + (f"<pre>{html.escape(trace)}</pre>" * bool(trace)))
+        parts.append(f"<h3>{html.escape(sweep.short(run))}</h3><p>{html.escape(found['state'])} after "
+                     f"{found['attempts']} attempt(s): {html.escape(found['error'])}</p>")
+        parts += [f"<pre>{html.escape(trace)}</pre>"] if trace else []
     if len(rows):
         parts += ["<h2>Students</h2>", _table(_shown(runs, rows))]
     links = index.output.map(lambda path: f'<a href="{path}">notebook</a>' if path else "")
