@@ -14,10 +14,10 @@ import w2s_nb
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOW = ["registry", "config", "parallel", "store", "assets", "games", "tasks", "sources", "splitting", "data",
-        "models", "tokens", "inputs", "activations", "probing", "labels", "losses", "metrics", "imitation", "biases", "fits", "variants",
-        "training", "decoding", "recipes", "memory", "scoring", "answering", "plans", "fitting", "generative",
-        "pretraining", "wording", "prompting", "arms", "studies", "solving", "baselines", "plots", "notebook", "sweeps",
-        "exercises", "__main__"]
+        "models", "tokens", "inputs", "activations", "probing", "labels", "losses", "metrics", "imitation", "biases",
+        "fits", "variants", "training", "decoding", "recipes", "memory", "scoring", "answering", "plans", "fitting",
+        "generative", "pretraining", "wording", "prompting", "arms", "studies", "solving", "baselines", "plots",
+        "notebook", "sweeps", "exercises", "__main__"]
 MODULES = sorted((ROOT / "w2s_nb").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

@@ -13,7 +13,7 @@ import pytest
 from w2s_nb import config, sweeps
 from w2s_nb.__main__ import main
 from w2s_nb.registry import UnknownName
-from w2s_nb.sweeps import engines, grid, running
+from w2s_nb.sweeps import engines, grid, running, state
 
 PARAMETERS = 'n: int = 0\nmode: str = "ok"  # what happens\nlog: str = ""  # file of starts\nresults: str = ""'
 CODE = """import json, os, pathlib, sys, time
@@ -41,7 +41,7 @@ def quick(tmp_path, monkeypatch):
     notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
                       nbformat.v4.new_code_cell(CODE)]
     nbformat.write(notebook, tmp_path / "quick.ipynb")
-    for module in (config, grid, sweeps.driver):
+    for module in (config, grid, state):
         monkeypatch.setattr(module, "runs_folder", lambda: tmp_path / "runs")
     log = tmp_path / "log"
     return {"name": "some", "notebook": str(tmp_path / "quick.ipynb"), "parameters": {"log": str(log)},
@@ -108,12 +108,16 @@ def test_a_killed_worker_is_replaced(quick):
 
     def show(runs, seconds):
         if not killed and any(o["state"] == "done" for o in runs.outcomes.values()):  # 1 is done, 0 sleeps
-            parent = psutil_of(int(log.read_text().split()[1])).parent()
+            parent = psutil_of(pid_of(log, 0)).parent()
             killed.append(parent.pid)
             parent.kill()
 
     runs = sweeps.run_sweep(given, jobs=2, show=show)
     assert killed and states(runs) == {0: "done", 1: "done"} and starts(log) == [0, 0, 1]
+
+
+def pid_of(log, n) -> int:
+    return int(next(line.split()[1] for line in log.read_text().splitlines() if line.startswith(f"{n} ")))
 
 
 def psutil_of(pid):
@@ -123,8 +127,8 @@ def psutil_of(pid):
 
 SCRIPT = """import pathlib, sys
 from w2s_nb import config, sweeps
-from w2s_nb.sweeps import driver, grid
-config.runs_folder = grid.runs_folder = driver.runs_folder = lambda: pathlib.Path(sys.argv[2])
+from w2s_nb.sweeps import grid, state
+config.runs_folder = grid.runs_folder = state.runs_folder = lambda: pathlib.Path(sys.argv[2])
 sweeps.run_sweep(sys.argv[1], jobs=2)"""
 
 
@@ -138,7 +142,7 @@ def test_a_killed_driver_leaves_no_run_behind_and_loses_none_that_ended(quick, t
     for line in driver.stdout:
         if line.startswith("[3/4"):
             break
-    kernel = psutil_of([int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("2 ")][0])
+    kernel = psutil_of(pid_of(log, 2))
     driver.send_signal(how)
     assert driver.wait(30) != 0
     until = time.time() + 20

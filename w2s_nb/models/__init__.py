@@ -7,5 +7,5 @@ from .names import EMBEDDED, Checkpoint, ModelSpec, resolve, rungs, size_order
 
 __all__ = ["Checkpoint", "Classifier", "EMBEDDED", "HEADS", "LanguageModel", "ModelSpec", "ModelUnavailable",
            "attention_of", "blocks_name", "blocks_of", "build", "compact_embedding", "digest", "ensure",
-           "final_norm", "folder", "keep_top", "load_lm", "n_params", "probe", "resolve", "rungs", "settle", "size_order",
-           "tokenizer", "trainable"]
+           "final_norm", "folder", "keep_top", "load_lm", "n_params", "probe", "resolve", "rungs", "settle",
+           "size_order", "tokenizer", "trainable"]

@@ -12,8 +12,8 @@ from ..arms import CEILING, WEAK
 from ..config import write_atomic
 from ..models import size_order
 from ..plots.base import short
-from .driver import SweepRuns
 from .running import DONE, result_of
+from .state import SweepRuns
 
 _STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em}
 table {border-collapse: collapse; font-size: 13px} th, td {padding: 3px 9px; border-bottom: 1px solid #ddd;
