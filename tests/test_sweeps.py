@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 
 from w2s_nb import config, sweeps
@@ -103,26 +105,22 @@ def test_a_run_out_of_time_is_stopped_and_tried_again(quick):
 
 def test_a_killed_worker_is_replaced(quick):
     given, log = quick
-    given["axes"] = {"n, mode": [[0, "sleep 4 once"], [1, "ok"]]}
-    killed = []
+    given["axes"] = {"n, mode": [[0, "sleep 60 once"], [1, "ok"]]}
 
-    def show(runs, seconds):
-        if not killed and any(o["state"] == "done" for o in runs.outcomes.values()):  # 1 is done, 0 sleeps
-            parent = psutil_of(pid_of(log, 0)).parent()
-            killed.append(parent.pid)
-            parent.kill()
+    def kill():
+        while 0 not in starts(log):
+            time.sleep(0.1)
+        psutil.Process(pid_of(log, 0)).parent().kill()
 
-    runs = sweeps.run_sweep(given, jobs=2, show=show)
-    assert killed and states(runs) == {0: "done", 1: "done"} and starts(log) == [0, 0, 1]
+    killer = threading.Thread(target=kill)
+    killer.start()
+    runs = sweeps.run_sweep(given, jobs=2)
+    killer.join()
+    assert states(runs) == {0: "done", 1: "done"} and starts(log) == [0, 0, 1]
 
 
 def pid_of(log, n) -> int:
     return int(next(line.split()[1] for line in log.read_text().splitlines() if line.startswith(f"{n} ")))
-
-
-def psutil_of(pid):
-    import psutil
-    return psutil.Process(pid)
 
 
 SCRIPT = """import pathlib, sys
@@ -142,7 +140,7 @@ def test_a_killed_driver_leaves_no_run_behind_and_loses_none_that_ended(quick, t
     for line in driver.stdout:
         if line.startswith("[3/4"):
             break
-    kernel = psutil_of(pid_of(log, 2))
+    kernel = psutil.Process(pid_of(log, 2))
     driver.send_signal(how)
     assert driver.wait(30) != 0
     until = time.time() + 20
