@@ -3,6 +3,7 @@ import base64
 import json
 import shutil
 import unicodedata
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -291,3 +292,18 @@ def test_the_vocabulary_is_among_what_is_downloaded():
 
     files = ["config.json", "model-00001-of-00008.safetensors", "model.safetensors.index.json", "qwen.tiktoken"]
     assert all(any(fnmatch(name, pattern) for pattern in loading._WANTED) for name in files)
+
+
+def test_a_notebook_runs_with_an_original_checkpoint(tmp_path, monkeypatch):
+    import papermill
+
+    monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")
+    monkeypatch.delenv("W2S_CACHE")  # of the embedded texts
+    path = save_original_qwen(tmp_path / "tiny", seq_length=512)
+    papermill.execute_notebook(
+        Path(__file__).resolve().parents[1] / "notebooks" / "03_conf_loss.ipynb", tmp_path / "out.ipynb",
+        kernel_name="python3", progress_bar=False, cwd=tmp_path,
+        parameters={"weak": f"{path}@1", "strong": str(path), "n_train": 40, "n_val": 20, "n_test": 40, "table_seeds": 1,
+                    "results": str(tmp_path / "out.json")})
+    table = json.loads((tmp_path / "out.json").read_text())["table"]
+    assert [row["model"] for row in table] == [f"{path}@1", *[str(path)] * 3]

@@ -16,6 +16,7 @@ from w2s_nb import config, sweeps
 from w2s_nb.__main__ import main
 from w2s_nb.registry import UnknownName
 from w2s_nb.sweeps import engines, grid, running, state
+from w2s_nb.sweeps.report import students
 
 PARAMETERS = 'n: int = 0\nmode: str = "ok"  # what happens\nlog: str = ""  # file of starts\nresults: str = ""'
 CODE = """import json, os, pathlib, sys, time
@@ -311,3 +312,23 @@ def test_one_run_of_a_sweep_can_be_asked_for(quick, tmp_path, capsys):
     assert starts(log) == [2] and os.path.isfile(f"{listed[2][1]}/result.json")
     assert main(["sweep", str(tmp_path / "some.yaml"), "--run", "f00"]) == 2
     assert "unknown run of some 'f00'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((config.checkout() / "papermill_runs" / "reference").glob("[01]*.json")), ids=str)
+def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch):
+    """The tables that the notebooks wrote, as if a sweep's one run had."""
+    monkeypatch.setattr(state, "runs_folder", lambda: tmp_path / "runs")
+    made = json.loads(path.read_text())
+    given = {"name": "some", "notebook": made["notebook"], "axes": {"seeds": [1, 2]}}
+    runs = sweeps.SweepRuns(sweeps.read(given))
+    run = runs.sweep.runs[0]
+    runs.folder_of(run).mkdir(parents=True)
+    (runs.folder_of(run) / "result.json").write_text(path.read_text())
+    running.write(runs.folder_of(run), engines.lost({"address": run.address, "notebook": str(run.notebook), "attempt": 1,
+                                                     "parameters": run.parameters}, "") | {"state": "done", "seconds": 1})
+    runs = sweeps.SweepRuns(runs.sweep)
+    runs.write()
+    rows, page = students(runs), sweeps.report(runs).read_text()
+    assert len(rows) == sum(row.get("pgr") is not None or row["arm"].startswith("student") for row in made["table"])
+    assert rows.groupby(["arm", "pair", "task"]).size().max() == 1, "every row can be told from the others"
+    assert all(f"{value:.3f} [" in page for value in rows.pgr.dropna()) and "plotly" in page

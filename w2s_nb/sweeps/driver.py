@@ -79,7 +79,7 @@ def _loop(runs: SweepRuns, waiting: list[RunSpec], engine: Engine, retries: int,
             going[engine.submit({
                 "folder": str(runs.folder_of(run)), "address": run.address, "notebook": str(run.notebook),
                 "parameters": run.parameters, "attempt": runs.attempts[run.address], "seconds": limit and limit * 60,
-                "remote": runs.sweep.remote, "store": str(home())})] = run
+                "cwd": str(Path.cwd()), "remote": runs.sweep.remote, "store": str(home())})] = run
         ended, _ = wait(going, timeout=5, return_when=FIRST_COMPLETED)  # a cluster may have grown meanwhile
         for future in ended:
             run, outcome = going.pop(future), future.result()

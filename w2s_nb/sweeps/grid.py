@@ -192,8 +192,10 @@ def _check_runs(sweep: Sweep) -> None:
             default = defaults[name]
             fits = type(value) is type(default) or isinstance(default, float) and type(value) is int
             if not fits:
+                hint = "; YAML takes 1.0e-4 for a number, 1e-4 for a text" if isinstance(value, str) and \
+                    re.fullmatch(r"[-+\d.]+e[-+\d]+", value, re.I) else ""
                 raise TypeError(f"{name} = {value!r} is a {type(value).__name__}; {run.notebook.stem} expects a "
-                                f"{type(default).__name__}, such as {default!r}")
+                                f"{type(default).__name__}, such as {default!r}{hint}")
         check(run.notebook.stem, defaults | run.parameters)
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import html
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -51,7 +52,7 @@ def report(runs: SweepRuns) -> Path:
     if len(rows):
         parts += ["<h2>Students</h2>", _table(_shown(runs, rows))]
     links = index.output.map(lambda path: f'<a href="{path}">notebook</a>' if path else "")
-    parts += ["<h2>Runs</h2>", _table(index.drop(columns=["notebook"]).fillna("").map(
+    parts += ["<h2>Runs</h2>", _table(index.drop(columns=["notebook"]).astype(object).fillna("").map(
         lambda value: html.escape(str(value))).assign(output=links))]
     page = (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(sweep.name)}</title>"
             f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>")
@@ -60,18 +61,34 @@ def report(runs: SweepRuns) -> Path:
 
 
 def students(runs: SweepRuns) -> pd.DataFrame:
-    """The students' rows of a sweep's results, from small to large models, with `pair`, a text of models and of what
-    else the sweep varies."""
+    """The rows of a sweep's results that have a PGR, or are students' without one, from small to large models.
+
+    Column `pair` names the models, what else the sweep varies, and what else tells a run's own rows apart, such as a
+    stopping rule. An interval's end that JSON has as null is infinite.
+    """
     rows = runs.results()
-    if rows.empty:
-        return rows
-    rows = rows[~rows.arm.isin((WEAK, CEILING)) & rows.get("pgr", pd.Series(index=rows.index)).notna()
-                | rows.arm.str.startswith("student")].reset_index(drop=True)
+    if rows.empty or "arm" not in rows:
+        return pd.DataFrame()
+    for name in ("task", "weak", "strong"):
+        rows[name] = rows[name].fillna("").astype(str) if name in rows else ""
+    for name, unbounded in (("", math.nan), ("_low", -math.inf), ("_high", math.inf)):
+        for measure in ("accuracy", "pgr"):
+            column = rows.get(measure + name, pd.Series(math.nan, rows.index))
+            rows[measure + name] = pd.to_numeric(column, errors="coerce").fillna(unbounded)
+    rows = rows[rows.pgr.notna() | rows.arm.str.startswith("student")].reset_index(drop=True)
     others = [n for n in runs.sweep.varied if n not in ("task", "weak", "strong", "loss", "losses", "notebook")]
+    others += [c for c in rows.columns[rows.map(lambda value: isinstance(value, str)).all()] if c not in (
+        *others, "arm", "model", "task", "weak", "strong") and rows.groupby("run")[c].nunique().max() > 1]
     rows["pair"] = [" → ".join(short([row.weak, row.strong])) + "".join(f", {n} {row[n]}" for n in others)
                     for _, row in rows.iterrows()]
-    order = sorted(rows.index, key=lambda i: (size_order(rows.strong[i]), size_order(rows.weak[i])))
-    return rows.loc[order]
+    return rows.loc[sorted(rows.index, key=lambda i: (_size(rows.strong[i]), _size(rows.weak[i])))]
+
+
+def _size(name: str) -> tuple:
+    try:
+        return size_order(name)
+    except ValueError:  # of a model that a notebook knows and this process does not
+        return math.inf, name
 
 
 def _made_by(runs: SweepRuns) -> str:
@@ -89,9 +106,9 @@ def _shown(runs: SweepRuns, rows: pd.DataFrame) -> pd.DataFrame:
         return [("" if pd.isna(r[name]) else f"{r[name]:.3f} [{r[f'{name}_low']:.3f}, {r[f'{name}_high']:.3f}]")
                 for _, r in rows.iterrows()]
 
-    columns = [c for c in dict.fromkeys(["task", "weak", "strong", *runs.sweep.varied]) if c in rows and c != "losses"]
-    return rows[[*columns, "arm", "seeds", "n_test"]].astype(str).map(html.escape).assign(
-        accuracy=cell("accuracy"), PGR=cell("pgr"))
+    columns = dict.fromkeys(["task", "weak", "strong", *runs.sweep.varied, "arm", "pair", "seeds", "n_test"])
+    named = rows[[c for c in columns if c in rows and c != "losses"]]
+    return named.astype(str).map(html.escape).assign(accuracy=cell("accuracy"), PGR=cell("pgr"))
 
 
 def _table(frame: pd.DataFrame) -> str:

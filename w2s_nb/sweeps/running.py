@@ -55,7 +55,7 @@ def execute(run: dict) -> dict:
 
     Args:
         run: `folder` of the run, `address`, `notebook`, `parameters`, `attempt` (1, 2, ...), `seconds` after which it
-            is stopped, or None; `remote` and `store` where machines share no folder, see `exchange`.
+            is stopped, or None; `cwd`, where relative paths start; `remote` and `store` where machines share no folder, see `exchange`.
     Returns:
         address, notebook, parameters, state, attempts, seconds, error (one line), traceback, machine and finished, as
         `run.json` in the folder has them.
@@ -161,7 +161,7 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
         papermill.execute_notebook(
             run["notebook"], str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}"),
             parameters=run["parameters"] | {"results": str(folder / "result.json")}, kernel_name="python3",
-            cwd=str(folder), progress_bar=False, start_timeout=START_SECONDS)
+            cwd=run["cwd"] if os.path.isdir(run["cwd"]) else str(folder), progress_bar=False, start_timeout=START_SECONDS)
         return DONE, "", ""
     except PapermillExecutionError as error:
         lines = _COLOURS.sub("", "\n".join(error.traceback))
