@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pandas as pd
@@ -98,10 +99,10 @@ def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, 
 
 def test_a_run_out_of_time_is_stopped_and_tried_again(quick):
     given, log = quick
-    given |= {"axes": {"n, mode": [[0, "sleep 60"], [1, "sleep 60 once"]]}, "resources": {"minutes": 6 / 60}}
+    given |= {"axes": {"n, mode": [[0, "sleep 60"], [1, "sleep 60 once"]]}, "resources": {"minutes": 12 / 60}}
     runs = sweeps.run_sweep(given, jobs=2, retries=1)
-    assert states(runs) == {0: "timed out", 1: "done"} and starts(log) == [0, 0, 1, 1]
-    assert runs.index().error[0] == "stopped after 6 s"
+    assert states(runs) == {0: "timed out", 1: "done"} and list(runs.index().attempts) == [2, 2]
+    assert runs.index().error[0] == "stopped after 12 s"
 
 
 def test_a_killed_worker_is_replaced(quick):
@@ -109,7 +110,8 @@ def test_a_killed_worker_is_replaced(quick):
     given["axes"] = {"n, mode": [[0, "sleep 60 once"], [1, "ok"]]}
 
     def kill():
-        while 0 not in starts(log):
+        until = time.time() + 60
+        while 0 not in starts(log) and time.time() < until:
             time.sleep(0.1)
         psutil.Process(pid_of(log, 0)).parent().kill()
 
@@ -179,6 +181,7 @@ def test_two_drivers_at_once_run_each_run_once(quick, tmp_path):
     ({"name": "store"}, ValueError, "name 'store'; expected"),
     ({"resources": {"gpu": 1}}, UnknownName, "unknown resource 'gpu'. Near: gpus"),
     ({"resources": {"gpus": 1.5}}, ValueError, "gpus = 1.5; expected"),
+    ({"remote": "s4://bucket"}, ValueError, "s4"),
     ({"axis": {}}, UnknownName, "unknown key of a sweep 'axis'. Near: axes")])
 def test_what_is_wrong_is_said_before_anything_starts(quick, change, error, says):
     given, log = quick
@@ -192,6 +195,7 @@ def test_what_is_wrong_is_said_before_anything_starts(quick, change, error, says
     ({"strong": "SmolLM3-135M"}, UnknownName, "unknown model"),
     ({"losses": "xent, confidense"}, UnknownName, "Near: confidence"),
     ({"n_train": 7}, ValueError, "n_train = 7; expected an even number"),
+    ({"devices": 2, "method": "full"}, ValueError, "devices = 2 with resources: gpus = None; a run trains on"),
     ({"strong": "EleutherAI/pythia-12b"}, OSError, "Ways out")])
 def test_values_that_a_notebook_refuses_are_refused_here(parameters, error, says):
     with pytest.raises(error, match=says):
@@ -209,6 +213,9 @@ def test_grid_is_the_product_without_exclusions():
     assert all(r.parameters["seeds"] == 2 and r.parameters["n_train"] == {"s": 60, "q": 40}[r.parameters["task"][-1]]
                for r in below)
     assert len(sweeps.read(given | {"exclude": ["weak above strong"]}).runs) == 12
+    with pytest.raises(ValueError, match="pythia-12b and SmolLM2-135M@2 cannot be compared"):
+        sweeps.read(given | {"axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ladder},
+                             "exclude": ["weak above strong"]})
     several = {"name": "some", "axes": {"notebook": ["02_naive_finetuning", "03_conf_loss"], "seeds": [1, 2]}}
     assert [(r.notebook.stem, r.parameters) for r in sweeps.read(several).runs] == [
         (name, {"seeds": n}) for name in ("02_naive_finetuning", "03_conf_loss") for n in (1, 2)]
@@ -236,6 +243,9 @@ def test_devices_are_shared_out(monkeypatch):
         engines.Local(grid.Resources(gpus=3))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert engines.visible_gpus() == []
+    for given, seen in (("GPU-8932f937,MIG-3a1,7", 3), ("NoDevFiles", 0), ("0,-1,2", 1)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        assert len(engines.visible_gpus()) == seen
 
 
 def test_a_kernel_sees_its_devices_only(quick, monkeypatch):
@@ -267,32 +277,62 @@ def test_the_command_says_what_failed_by_its_exit_code(quick, tmp_path, capsys):
     assert "is no file; expected YAML with name, notebook" in capsys.readouterr().err
 
 
-def test_fits_travel_between_machines_that_share_no_folder(quick, tmp_path):
-    far = tmp_path / "far"
-    made = tmp_path / "home" / "fits" / "b"
-    (far / "fits" / "a").mkdir(parents=True)
-    (far / "fits" / "a" / "record.json").write_text("{}")
-    made.mkdir(parents=True)
-    (made / "record.json").write_text("{}")
+def test_fits_and_runs_travel_between_machines_that_share_no_folder(quick, tmp_path, monkeypatch):
     given, log = quick
-    runs = sweeps.run_sweep(given | {"remote": f"file://{far}"})
-    assert set(states(runs).values()) == {"done"}
-    assert (tmp_path / "home" / "fits" / "a" / "record.json").is_file()
-    assert (far / "fits" / "b" / "record.json").is_file()
-    assert len(list((far / "runs").glob("*/result.json"))) == 4
-    assert not list(far.rglob("*.part")) and not list(tmp_path.glob("home/**/*.part"))
+    given["remote"] = f"file://{tmp_path / 'far'}"
+
+    def fit(home, name):
+        path = tmp_path / home / "fits" / name
+        path.mkdir(parents=True)
+        (path / "record.json").write_text(name)
+        (path / "curve.parquet").write_text("curve")
+
+    fit("home", "a")
+    (tmp_path / "home" / "fits" / "half").mkdir()
+    (tmp_path / "home" / "fits" / "half" / "curve.parquet").write_text("no record yet")
+    assert set(states(sweeps.run_sweep(given, jobs=2)).values()) == {"done"}
+    assert [path.name for path in (tmp_path / "far" / "fits").iterdir()] == ["a.zip"]
+    monkeypatch.setenv("W2S_HOME", str(tmp_path / "other"))  # another machine, on which nothing ran
+    monkeypatch.setattr(grid, "runs_folder", lambda: tmp_path / "elsewhere")
+    fit("other", "b")
+    runs = sweeps.run_sweep(given | {"axes": {"n": [0, 1, 2, 3, 4]}}, jobs=2)
+    assert set(states(runs).values()) == {"done"} and starts(log) == [0, 1, 2, 3, 4], "found at the address, not run"
+    assert runs.index().set_index("n").seconds.gt(0).all() and len(runs.results()) == 5
+    assert sorted(p.name for p in (tmp_path / "far" / "fits").iterdir()) == ["a.zip", "b.zip"]
+    assert {p.name: p.read_text() for p in (tmp_path / "other" / "fits" / "a").iterdir()} == {
+        "record.json": "a", "curve.parquet": "curve"}
+    assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_record_is_copied_last(tmp_path, monkeypatch):
-    import fsspec
+def test_many_at_once_may_exchange_the_same_fits(tmp_path):
+    for i in range(20):
+        path = tmp_path / "one" / "fits" / f"f{i}"
+        path.mkdir(parents=True)
+        (path / "record.json").write_text("{}" * 1000)
+    far = f"file://{tmp_path / 'far'}"
 
-    for name in ("a.json", "predictions.parquet", "record.json", "zeta.txt"):
-        (tmp_path / "one" / "fits" / "x").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "one" / "fits" / "x" / name).write_text(name)
-    order, files = [], fsspec.filesystem("file")
-    monkeypatch.setattr(files, "mv", lambda a, b: (order.append(b.rpartition("/")[2]), os.replace(a, b)))
-    running._copy(files, str(tmp_path / "one"), files, str(tmp_path / "two"))
-    assert order[-1] == "record.json" and len(order) == 4
+    def once(i):
+        folder = tmp_path / f"run{i}"
+        folder.mkdir(exist_ok=True)
+        with running.exchange({"remote": far, "store": str(tmp_path / ("one" if i % 2 else "two")), "address": str(i),
+                               "folder": str(folder)}):
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(once, range(16)))
+    once(0)
+    assert len(list((tmp_path / "two" / "fits").glob("*/record.json"))) == 20 and not list(tmp_path.rglob("*.part"))
+
+
+def test_what_befalls_a_run_outside_of_its_notebook_is_said(quick, tmp_path):
+    given, log = quick
+    runs = sweeps.SweepRuns(sweeps.read(given))
+    folder = runs.folder_of(runs.sweep.runs[0])
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file where a folder should be")
+    runs = sweeps.run_sweep(given)
+    assert states(runs) == {0: "failed", 1: "done", 2: "done", 3: "done"}
+    assert "FileExistsError" in runs.index().error[0]
 
 
 @pytest.mark.parametrize("path", sorted((config.checkout() / "papermill_runs" / "recipes").glob("*.yaml")), ids=str)
@@ -324,8 +364,8 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
     run = runs.sweep.runs[0]
     runs.folder_of(run).mkdir(parents=True)
     (runs.folder_of(run) / "result.json").write_text(path.read_text())
-    running.write(runs.folder_of(run), engines.lost({"address": run.address, "notebook": str(run.notebook), "attempt": 1,
-                                                     "parameters": run.parameters}, "") | {"state": "done", "seconds": 1})
+    running.write(runs.folder_of(run), running.ended({"address": run.address, "notebook": run.notebook.stem, "attempt": 1,
+                                                      "parameters": run.parameters}, "done", seconds=1))
     runs = sweeps.SweepRuns(runs.sweep)
     runs.write()
     rows, page = students(runs), sweeps.report(runs).read_text()

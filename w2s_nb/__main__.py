@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -78,10 +79,12 @@ def sweep(file: str, dry_run: bool, listed: bool, **engine) -> int:
         print("\n".join(f"{run.address}\t{runs.folder_of(run)}" for run in runs.sweep.runs))
         return 0
     if dry_run:
-        runs = sweeps.run_sweep(file, dry_run=True)
+        runs = sweeps.run_sweep(file, dry_run=True, engine=engine["engine"])
         for run in runs.sweep.runs:
             print(f"{runs.state[run.address]:<8} {runs.sweep.short(run)}")
-        jobs = engine["jobs"] or sweeps.jobs_here(runs.sweep.resources) if engine["engine"] == "local" else 1
+        jobs = engine["jobs"] or 1
+        with contextlib.suppress(ValueError):  # planned here, to run where there are GPUs
+            jobs = engine["jobs"] or sweeps.jobs_here(runs.sweep.resources)
         seconds, known = runs.estimate(jobs)
         cost = f"about {seconds / 60:.0f} min with {jobs} at once, by {known} earlier runs" if known else \
             "no earlier run says how long they take"
@@ -129,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = {"assets": assets, "demo": demo, "mates": mates, "sweep": sweep, "report": report}[given.pop("command")]
     try:
         return command(**given) or 0
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         if command not in (sweep, report):
             raise
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -19,6 +19,7 @@ from .data import load_task
 from .models import ensure, resolve
 from .recipes import METHODS, PROBES, SHARDED
 from .registry import LOSSES, TASKS, UnknownName
+from .store import address
 from .studies import Chain, run_chain, run_generative
 
 _SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1, "hard": 0,
@@ -76,8 +77,9 @@ class Run:
         return given if given["method"] in SHARDED else {k: v for k, v in given.items() if k != "devices"}
 
     def file(self, name: str) -> Path:
-        """Path of a file beside the store's tables, its folder made."""
-        path = config.home() / "tables" / name
+        """Path of a file beside the store's tables, another for other parameters, its folder made."""
+        of = address({k: v for k, v in self.parameters.items() if k != "results"})[:8]
+        path = config.home() / "tables" / f"{self.notebook}-{of}" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import uuid
 from collections.abc import Callable
 
 import torch
@@ -15,14 +17,18 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
-from .config import device, home
+from .config import cache, data_dir, device, home
 
-_CARRIED = ("W2S_", "HF_", "TRANSFORMERS_", "PLOTLY_", "TQDM_DISABLE", "BROWSER_PATH", "JUPYTER_PREFER_ENV_PATH")
+_CARRIED = ("HF_", "TRANSFORMERS_", "PLOTLY_", "TQDM_DISABLE", "BROWSER_PATH", "JUPYTER_PREFER_ENV_PATH")
+_PATIENCE = 4 * 3600  # s that workers wait for the one that reads the weights
 
 
 def carried() -> dict[str, str]:
-    """What of this process's environment a worker elsewhere must find as it is here."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_CARRIED)}
+    """What of this process's environment a worker elsewhere must find as it is here; no tokens, folders in full."""
+    found = {name: value for name, value in os.environ.items() if name.startswith(_CARRIED) and "TOKEN" not in name}
+    found |= {"W2S_HOME": str(home()), "W2S_CACHE": str(cache())}
+    found |= {"W2S_DATA": str(data_dir())} if data_dir() else {}
+    return found | ({"W2S_DEVICE": device().type} if os.environ.get("W2S_DEVICE") else {})  # a worker has its own cuda:0
 
 
 def need_ray():
@@ -39,11 +45,26 @@ def need_ray():
     return ray
 
 
+def connect(address: str | None = None) -> bool:
+    """Connects to the Ray cluster at an address, or that `RAY_ADDRESS` names, else starts Ray on this machine.
+
+    Returns:
+        Whether it was this call that did; whoever is connected already stays so.
+    """
+    ray = need_ray()
+    if ray.is_initialized():
+        return False
+    address = address or os.environ.get("RAY_ADDRESS") or "local"  # without one, Ray joins what it finds running here
+    ray.init(address=address, include_dashboard=False if address == "local" else None, log_to_driver=False,
+             configure_logging=False)
+    return True
+
+
 def on_devices(n: int, function: Callable, *arguments):
     """Calls a function in n workers at once, each with a device of its own, and returns what the first one returns.
 
-    Uses the Ray cluster that this process is connected to or that `RAY_ADDRESS` names, else one that it starts on this
-    machine. On a CPU a worker has one core.
+    On the Ray cluster of `connect`; one that it starts on this machine has the devices that this process may use. On a
+    CPU a worker has one core.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
@@ -54,23 +75,29 @@ def on_devices(n: int, function: Callable, *arguments):
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    mine = not ray.is_initialized()
-    if mine:
-        ray.init(include_dashboard=None if os.environ.get("RAY_ADDRESS") else False, log_to_driver=False,
-                 configure_logging=False)
+    mine, scratch, level = connect(), home() / "ray" / uuid.uuid4().hex, logging.getLogger("ray").level
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         kind = "GPU" if device().type == "cuda" else "CPU"
         there = int(ray.cluster_resources().get(kind, 0))
         if there < n:
             raise ValueError(f"devices = {n}; the Ray cluster has {there} {kind}s")
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        free = int(ray.available_resources().get(kind, 0))
+        if free < n:
+            print(f"waiting for {n} {kind}s of the Ray cluster; {free} of {there} are free")
+        if kind == "GPU":
+            torch.cuda.empty_cache()  # this process and a worker may share the first device
         result = TorchTrainer(
-            lambda: function(*arguments), torch_config=TorchConfig(backend="nccl" if kind == "GPU" else "gloo"),
+            lambda: function(*arguments),
+            torch_config=TorchConfig(backend="nccl" if kind == "GPU" else "gloo", timeout_s=_PATIENCE),
             scaling_config=ScalingConfig(num_workers=n, use_gpu=kind == "GPU", resources_per_worker={kind: 1}),
-            run_config=RunConfig(storage_path=str(home() / "ray"), worker_runtime_env={"env_vars": carried()})).fit()
+            run_config=RunConfig(storage_path=str(scratch), worker_runtime_env={
+                "env_vars": carried() | {"W2S_DEVICE": device().type}})).fit()
     except TrainingFailedError as error:
         raise RuntimeError(f"training on {n} devices failed: {str(error).strip()}") from None
     finally:
+        logging.getLogger("ray").setLevel(level)
+        shutil.rmtree(scratch, ignore_errors=True)
         if mine:
             ray.shutdown()
     return result.return_value

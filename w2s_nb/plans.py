@@ -59,7 +59,7 @@ class Plan:
 def code() -> str:
     """Version of the code that decides a fit's result."""
     return activations.code() + store.code_version(
-        training, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, tokens.alike, correct,
+        training, parallel, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, tokens.alike, correct,
         may_label, _inputs, _train, _Checkpoints)
 
 
@@ -147,7 +147,7 @@ def carry_out(plan: Plan, micro_batch: int | None, devices: int = 1) -> tuple:
 def _train_with(loss: Callable, plan: Plan, micro_batch: int | None) -> tuple:
     LOSSES.register(plan.loss, loss)  # a notebook may have registered it
     *found, weights = _train(plan, micro_batch)
-    return *found, weights and save(weights)  # Ray carries no tensors
+    return *found, save(weights) if weights and not parallel.rank() else None  # Ray carries no tensors
 
 
 def _train(plan: Plan, micro_batch: int | None) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:

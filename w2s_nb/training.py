@@ -21,8 +21,12 @@ BUCKET = 16  # batches whose examples are sorted by length together
 
 
 def autocast():
-    """Mixed precision where `config.precision` says so: bf16 arithmetic over float32 weights."""
-    return torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16")
+    """Mixed precision where `config.precision` says so: bf16 arithmetic over float32 weights.
+
+    Its cache of weights in bf16 is for one device: it would keep what FSDP puts together for a moment.
+    """
+    return torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16",
+                          cache_enabled=parallel.size() == 1)
 
 
 def scores(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
@@ -185,7 +189,7 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     net.eval()
     chosen = np.arange(len(inputs)) if chosen is None else chosen
     probs = np.empty((len(chosen), 2), dtype=np.float32)
-    for rows in inputs.by_length(MAX_TOKENS.get(device().type, 4096), chosen):
+    for rows in inputs.by_length(MAX_TOKENS.get(device().type, 4096) * parallel.size(), chosen):
         part = scores(net, inputs, chosen[rows[parallel.mine(len(rows))[0].numpy()]])
         probs[rows] = parallel.whole(part, len(rows)).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
@@ -205,9 +209,14 @@ def nats(net: nn.Module, inputs: Inputs) -> np.ndarray:
 
 
 def trained(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
-    """Copies, in main memory, of the parameters that require a gradient: this worker's shards, or whole."""
-    of = parallel.full if whole else parallel.local
-    return {name: of(p.detach()).to("cpu", copy=True) for name, p in net.named_parameters() if p.requires_grad}
+    """Copies, in main memory, of the parameters that require a gradient: this worker's shards; or whole, in worker 0."""
+    kept = {}
+    for name, p in net.named_parameters():
+        if p.requires_grad:
+            tensor = (parallel.full if whole else parallel.local)(p.detach())  # all workers take part
+            if not (whole and parallel.rank()):
+                kept[name] = tensor.to("cpu", copy=True)
+    return kept
 
 
 @torch.no_grad()

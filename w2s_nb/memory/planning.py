@@ -76,20 +76,21 @@ class MemoryPlan:
 def plan(model: str, method: str = "full", *, batch: int = 32, tokens: int | None = None,
          micro_batch: int | None = None, vocabulary: int | None = None, devices: int = 1, device: str = "cuda",
          top_layers: int = Recipe.top_layers, lora_rank: int = Recipe.lora_rank) -> MemoryPlan:
-    """The memory that `fit` takes for a model and method. Loads no weights; of a hub model it fetches the configuration.
+    """The memory that `fit` takes for a model and method. No weights are loaded; a hub model's configuration is.
 
     Counted are tensors: float32 weights, gradients and moments; on CUDA bf16 autocast, with the copy of every weight
     that it caches until the forward pass ends, and LoRA's frozen weights in bf16; above
     `models.classifier.CHECKPOINTED` parameters activations recomputed block by block; a batch with padding, whose mask
     (b, 1, t, t) attention keeps in every block.
 
-    Several devices are planned as for FSDP: weights, gradients and moments are sharded and the batch is divided. Each
-    device gathers the embedding, the block at work and the next one, and holds a block's gradients until they are
-    reduced. Autocast's cache is off there, since it would gather a copy of the whole model.
+    Several devices are planned as `parallel.shard` uses them: weights, gradients and moments are sharded and the batch
+    is divided. A device puts together what is in no block, the block at work and the next one, and holds a block's
+    gradients until they are reduced. Autocast's cache is off, since it would hold a copy of the whole model there.
 
-    Not counted: the allocator's holes, see `USABLE` (on a CPU glibc's come to a fifth, unless MALLOC_MMAP_THRESHOLD_ is
-    set); the trained weights that `fit` keeps in main memory where it looks before the end, up to three times; the
-    trunk's activations of all texts that method 'top' is fed with.
+    Not counted: the allocator's holes, see `USABLE`; the trained weights that `fit` keeps in main memory where it looks
+    before the end, up to three times; the trunk's activations of all texts that method 'top' is fed with. On a CPU
+    glibc's holes are large, a tenth of all with 'full' to two thirds with 'lora' in `make bench`, which has plans
+    within 6 % of what is measured with MALLOC_MMAP_THRESHOLD_=131072 in the environment, which leaves none.
 
     Args:
         model: a name that `models.resolve` takes.
@@ -99,7 +100,7 @@ def plan(model: str, method: str = "full", *, batch: int = 32, tokens: int | Non
         micro_batch: examples in one pass of a device; None takes what training takes: all of them on CUDA, on a CPU
             what `training.TRAIN_TOKENS` allows.
         vocabulary: token ids that the data use, to which method 'full' cuts the embedding; None takes all.
-        devices: over which it is sharded.
+        devices: over which it is sharded, with 'full' and 'lora'.
         device: 'cuda' or 'cpu'.
         top_layers, lora_rank: as in `Recipe`.
     Raises:
@@ -110,14 +111,15 @@ def plan(model: str, method: str = "full", *, batch: int = 32, tokens: int | Non
     if method in PROBES:
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
     settings_of(method, {"top_layers": top_layers, "lora_rank": lora_rank})
-    counts = {"batch": batch, "tokens": tokens, "micro_batch": micro_batch, "vocabulary": vocabulary, "devices": devices}
-    for name, value in counts.items():
-        if value is None and name not in ("batch", "devices"):
-            continue
+    counts = {"batch": batch, "devices": devices}
+    given = {"tokens": tokens, "micro_batch": micro_batch, "vocabulary": vocabulary}
+    for name, value in (counts | {name: value for name, value in given.items() if value is not None}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
     if device not in ("cuda", "cpu"):
         raise ValueError(f"device {device!r}; expected cuda or cpu")
+    if devices > 1 and method == "top":
+        raise ValueError(f"devices = {devices} with method 'top'; full and lora are trained on several")
     architecture = _architecture(checkpoint)
     config = simulation.config_of(architecture)
     context, layers = getattr(config, "max_position_embeddings", None) or math.inf, config.num_hidden_layers
@@ -125,16 +127,17 @@ def plan(model: str, method: str = "full", *, batch: int = 32, tokens: int | Non
     if tokens > context:
         raise ValueError(f"a sequence of {tokens} tokens; {model} takes {context}")
     if vocabulary and (method != "full" or vocabulary > config.vocab_size):
-        raise ValueError(f"vocabulary = {vocabulary} with method {method!r}; only full cuts the embedding to the tokens "
-                         f"that data use, of {config.vocab_size} that {model} has")
+        raise ValueError(f"vocabulary = {vocabulary} with method {method!r}; only full cuts the embedding to tokens "
+                         f"that data use, of the {config.vocab_size} of {model}")
     examples = min(share, micro_batch or max(1, int(min(share, TRAIN_TOKENS.get(device, math.inf) / tokens))))
-    n_params, n_body = simulation.counted(architecture)
-    found = simulation.deep(min(top_layers, layers) if method == "top" else layers, functools.partial(
+    depth = min(top_layers, layers) if method == "top" else layers
+    body = simulation.deep(depth, functools.partial(simulation.body_size, architecture, method, lora_rank=lora_rank))
+    found = simulation.deep(depth, functools.partial(
         simulation.simulated, architecture, method, examples=examples, tokens=tokens, cuda=device == "cuda",
-        passes=2 if share > examples and devices == 1 else 1, sharded=devices > 1, recompute=n_body > classifier.CHECKPOINTED,
-        vocabulary=vocabulary, lora_rank=lora_rank))
+        passes=2 if examples < share and devices == 1 else 1, sharded=devices > 1, vocabulary=vocabulary,
+        recompute=body["parameters"] > classifier.CHECKPOINTED, lora_rank=lora_rank))
     weights, gradients = found["weights"] // devices, found["gradients"] // devices
-    step = max(found[moment] for moment in simulation.MOMENTS)
+    step, n_params = max(found[moment] for moment in simulation.MOMENTS), simulation.counted(architecture)
     return MemoryPlan(model, method, device, devices, n_params, found["trainable"], weights, gradients, 2 * gradients,
                       found["activations"], step + (found["gathered"] + gradients if devices > 1 else 0),
                       n_params * (2 if method == "lora" and device == "cuda" else 4))
@@ -189,7 +192,7 @@ def _architecture(checkpoint: Checkpoint) -> str:
     if root.hub_id in known:
         config = transformers.AutoConfig.for_model(**known[root.hub_id])
     elif root.hub_id:
-        ensure(root)  # fetches the configuration alone; `config_of` would fetch the weights with it
+        ensure(root)  # fetches the configuration; `config_of` would fetch the weights with it
         config = transformers.AutoConfig.from_pretrained(root.hub_id, revision=root.revision, trust_remote_code=False)
     else:
         config = loading.config_of(replace(root, layers=None))

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..models import Classifier, blocks_name, classifier, compact_embedding
+from ..models import Classifier, blocks_of, classifier, compact_embedding
 
 MOMENTS = ("forward", "top", "bottom")
 
@@ -39,11 +39,26 @@ def _unloaded(config, dtype: torch.dtype):
 
 
 @functools.cache
-def counted(architecture: str) -> tuple[int, int]:
-    """Parameters of the language model, its unembedding included where that is not tied, and of its body."""
+def counted(architecture: str) -> int:
+    """Parameters of the language model, its unembedding included where that is not tied."""
     with torch.device("meta"):
         lm = _unloaded(config_of(architecture), torch.float32)
-    return tuple(sum(p.numel() for p in module.parameters()) for module in (lm, lm.base_model))
+    return sum(p.numel() for p in lm.parameters())
+
+
+def _body(config, method: str, layers: int, lora_rank: int, cuda: bool) -> tuple[nn.Module, nn.Module]:
+    """A language model of some layers and its body as a method trains it, without content; of 'top', all layers."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft's, which `fit` gives too
+        return classifier.trainable(config, method, top_layers=layers, lora_rank=lora_rank, load=_unloaded,
+                                    device=torch.device("cuda" if cuda else "cpu"))
+
+
+@functools.cache
+def body_size(architecture: str, method: str, *, layers: int, lora_rank: int) -> dict[str, int]:
+    """`parameters` of the body that a method trains, on which it depends whether blocks are recomputed."""
+    lm, body = _body(config_of(architecture, layers), method, layers, lora_rank, cuda=False)
+    return {"parameters": sum(p.numel() for p in body.parameters())}
 
 
 class _Live(TorchDispatchMode):
@@ -98,11 +113,11 @@ class _AsOnCuda(TorchFunctionMode):
         return run
 
 
-def deep(layers: int, simulated: Callable[..., dict[str, int]]) -> dict[str, int]:
-    """What `simulated` finds at a depth, from two shallow models: every block adds the same to each of its numbers."""
+def deep(layers: int, shallow: Callable[..., dict[str, int]]) -> dict[str, int]:
+    """What `shallow` finds at a depth, from two shallow models: every block adds the same to each of its numbers."""
     if layers <= 3:
-        return simulated(layers=layers)
-    two, three = simulated(layers=2), simulated(layers=3)
+        return shallow(layers=layers)
+    two, three = shallow(layers=2), shallow(layers=3)
     return {name: two[name] + (layers - 2) * (three[name] - two[name]) for name in two}
 
 
@@ -119,29 +134,27 @@ def simulated(architecture: str, method: str, *, layers: int, examples: int, tok
         vocabulary: rows that the embedding is cut to, or None.
     Returns:
         The number of `trainable` parameters, and bytes: `weights`, `gradients`; `activations` that the forward pass
-        leaves; `gathered`, what is whole of sharded weights and gradients at one time; and of the last pass, beside
+        leaves; `gathered`, what a device has whole of sharded weights and gradients; and of the last pass, beside
         weights and optimiser state, the most until the forward pass ends (`forward`), until the gradient arrives at the
-        output of the first block (`top`), and to the end (`bottom`).
+        output of the first block (`top`), and to the end (`bottom`). Each grows evenly with depth, their maximum not.
     """
     config = config_of(architecture, layers)
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft's, which `fit` gives too
-        lm, body = classifier.trainable(config, method, top_layers=layers, lora_rank=lora_rank, load=_unloaded,
-                                        device=torch.device("cuda" if cuda else "cpu"))
-        if recompute:
-            classifier.recompute_blocks(lm.base_model)
+    lm, body = _body(config, method, layers, lora_rank, cuda)
+    if recompute:
+        classifier.recompute_blocks(lm.base_model)
+    with torch.device("meta"):
         net = Classifier(body, nn.Linear(config.hidden_size, 2, bias=False)).train()
         if vocabulary:
             compact_embedding(net, torch.arange(vocabulary))
     if cuda:
         _AsOnCuda().put(net)
-    block, found = getattr(lm.base_model, blocks_name(lm.base_model))[0], {}
+    blocks, found = blocks_of(body), {}
 
     def mark(module, args, out):
         hidden = out[0] if isinstance(out, tuple) else out
         hidden.register_hook(lambda gradient: found.update(top=live.most()))
 
-    block.register_forward_hook(mark)
+    blocks[0].register_forward_hook(mark)
     with FakeTensorMode(allow_non_fake_inputs=True):
         net.to_empty(device="cpu")
         trained = [p for p in net.parameters() if p.requires_grad]
@@ -152,18 +165,22 @@ def simulated(architecture: str, method: str, *, layers: int, examples: int, tok
         with live:
             for _ in range(passes):
                 before = live.bytes
-                given = {"inputs_embeds": torch.zeros(examples, tokens, config.hidden_size)} if method == "top" else {
-                    "input_ids": torch.zeros(examples, tokens, dtype=torch.long)}
                 with torch.autocast("cpu", torch.bfloat16, enabled=cuda, cache_enabled=not sharded):
-                    value = net(torch.ones(examples, tokens, dtype=torch.long), **given).sum()
+                    value = net(**_batch(examples, tokens, config.hidden_size if method == "top" else None)).sum()
                     found["forward"] = live.most()
                 found["activations"] = live.bytes - before
                 value.backward()
                 found["bottom"] = live.most()
-    gathered = 2 * _nbytes(block.parameters()) + _nbytes(body.get_input_embeddings().parameters())
-    return found | {"trainable": sum(p.numel() for p in trained), "gradients": _nbytes(trained),
-                    "weights": _nbytes(net.parameters()),
-                    "gathered": gathered + _nbytes(p for p in block.parameters() if p.requires_grad)}
+    weights, block = _nbytes(net.parameters()), _nbytes(blocks[0].parameters())
+    return found | {"trainable": sum(p.numel() for p in trained), "gradients": _nbytes(trained), "weights": weights,
+                    "gathered": weights - (layers - 2) * block + _nbytes(
+                        p for p in blocks[0].parameters() if p.requires_grad)}
+
+
+def _batch(examples: int, tokens: int, width: int | None) -> dict[str, torch.Tensor]:
+    shape, ids = (examples, tokens), {"dtype": torch.long}
+    given = {"input_ids": torch.zeros(shape, **ids)} if width is None else {"inputs_embeds": torch.zeros(*shape, width)}
+    return given | {"attention_mask": torch.ones(shape, **ids)}
 
 
 def _nbytes(parameters) -> int:

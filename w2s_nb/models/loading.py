@@ -144,13 +144,21 @@ def made_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
 
 
 def digest(checkpoint: Checkpoint) -> str:
-    """What the weights are, for addresses: commit of a hub model, content hash of a local one, a fit's address."""
+    """What the weights are, for addresses: commit of a hub model, content hash of a local one, a fit's address; of the
+    original Qwen series with how they are read."""
     if checkpoint.fit:
         return checkpoint.fit
-    if checkpoint.hub_id:
-        return folder(checkpoint).name[:16]
-    if not checkpoint.folder:
+    if not (checkpoint.hub_id or checkpoint.folder):
         return ASSETS[_GGUF].sha256[:16]
+    found = folder(checkpoint).name[:16] if checkpoint.hub_id else _content(checkpoint)
+    if _original_qwen(folder(checkpoint)):
+        from . import qwen
+
+        return store.address({"weights": found, "read": store.code_version(qwen)})[:16]
+    return found
+
+
+def _content(checkpoint: Checkpoint) -> str:
     files = [p for p in sorted(checkpoint.folder.iterdir()) if p.name != "pretraining.json" and p.suffix in (
         ".json", ".safetensors", ".txt", ".model", ".tiktoken")]
     return _hash_files(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))

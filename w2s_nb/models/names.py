@@ -217,5 +217,6 @@ def rungs(weak: str, strong: str, most: int = 2) -> list[str]:
 def size_order(name: str) -> tuple[int, int]:
     """Sorts names from small to large: (published parameters, layers kept)."""
     checkpoint = resolve(name)
-    spec = MODELS.get(checkpoint.root.base)
+    root = checkpoint.root
+    spec = next((s for s in MODELS.values() if root.base == s.name or root.hub_id and root.hub_id == s.hub_id), None)
     return (spec.n_params if spec else 0, checkpoint.layers or 0)

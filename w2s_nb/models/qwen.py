@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import sys
 from pathlib import Path
 
 import transformers
@@ -17,6 +18,7 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
 
+from ..store import code_version
 from .loading import made_once
 
 _FIELDS = {  # of Qwen2: of the original
@@ -134,5 +136,7 @@ def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
     vocabulary = folder / "qwen.tiktoken"
     if not (folder / "tokenizer.json").is_file():
         sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
-        folder = made_once(f"tokenizers/{sha256[:16]}", convert, {"source": vocabulary.name, "sha256": sha256})
+        version = code_version(sys.modules[__name__])
+        folder = made_once(f"tokenizers/{sha256[:16]}-{version[:8]}", convert, {"source": vocabulary.name,
+                                                                               "sha256": sha256})
     return transformers.PreTrainedTokenizerFast.from_pretrained(folder, eos_token=_SPECIAL[0], pad_token=_SPECIAL[0])

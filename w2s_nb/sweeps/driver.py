@@ -1,19 +1,20 @@
 """Runs a sweep: what is missing, failed or changed, on an engine; keeps the index; says how it goes."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from ..config import home, shown
 from ..registry import UnknownName
 from . import running
-from .engines import Engine, engine_of
+from .engines import ENGINES, Engine, engine_of
 from .grid import RunSpec, read
-from .running import DONE, RETRIED
+from .running import DONE, RETRIED, outcome_of
 from .state import PLANNED, RUNNING, SweepRuns
 
 
@@ -38,7 +39,12 @@ def run_sweep(given: str | Path | dict, *, engine: str = "local", jobs: int | No
         As `sweeps.read` and `engine_of`, before anything starts.
     """
     sweep = read(given)
+    if engine not in ENGINES:
+        raise UnknownName("engine", str(engine), ENGINES)
     runs, started = SweepRuns(sweep), time.perf_counter()
+    if sweep.remote:
+        running.fetch(sweep.remote, [run.address for run in runs.left], sweep.folder / "runs")
+        runs = SweepRuns(sweep)
     if only is not None and only not in runs.state:
         raise UnknownName(f"run of {sweep.name}", only, runs.state)
     if dry_run:
@@ -77,23 +83,34 @@ def _loop(runs: SweepRuns, waiting: list[RunSpec], engine: Engine, retries: int,
             runs.state[run.address] = RUNNING
             runs.attempts[run.address] += 1
             going[engine.submit({
-                "folder": str(runs.folder_of(run)), "address": run.address, "notebook": str(run.notebook),
-                "parameters": run.parameters, "attempt": runs.attempts[run.address], "seconds": limit and limit * 60,
+                "folder": str(runs.folder_of(run)), "address": run.address, "notebook": run.notebook.stem,
+                "source": run.source, "parameters": run.parameters, "attempt": runs.attempts[run.address], "seconds": limit and limit * 60,
                 "cwd": str(Path.cwd()), "remote": runs.sweep.remote, "store": str(home())})] = run
         ended, _ = wait(going, timeout=5, return_when=FIRST_COMPLETED)  # a cluster may have grown meanwhile
         for future in ended:
-            run, outcome = going.pop(future), future.result()
+            run = going.pop(future)
+            outcome = _outcome(future, run, runs)
             again = outcome["state"] in RETRIED and runs.attempts[run.address] <= retries
             runs.state[run.address] = PLANNED if again else outcome["state"]
             runs.outcomes[run.address] = outcome
-            if runs.sweep.remote and outcome["state"] != running.LOST:
-                running.fetch(runs.sweep.remote, run.address, runs.folder_of(run))
-            elif outcome["state"] == running.LOST:  # who ran it cannot say so
-                runs.folder_of(run).mkdir(parents=True, exist_ok=True)
-                running.write(runs.folder_of(run), outcome)
             waiting += [run] if again else []
         if ended:
             changed()
+
+
+def _outcome(future: Future, run: RunSpec, runs: SweepRuns) -> dict:
+    """What a run came to, whatever befell it, and in its folder here."""
+    try:
+        outcome = future.result()
+        if runs.sweep.remote:
+            running.fetch(runs.sweep.remote, [run.address], runs.sweep.folder / "runs")
+    except Exception as error:  # one run's; the others go on
+        outcome = running.ended({"address": run.address, "notebook": run.notebook.stem, "parameters": run.parameters,
+                                 "attempt": runs.attempts[run.address]}, running.LOST, f"{type(error).__name__}: {error}")
+    if outcome_of(runs.folder_of(run), run.address) is None:  # who ran it could not say so
+        with contextlib.suppress(OSError):  # nor can this process: then the index alone does
+            running.write(runs.folder_of(run), outcome)
+    return outcome
 
 
 class _Lines:

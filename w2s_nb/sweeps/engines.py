@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -12,9 +13,10 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
+import psutil
 import torch
 
-from ..parallel import carried, need_ray
+from ..parallel import carried, connect, need_ray
 from ..registry import UnknownName
 from . import running
 from .grid import Resources
@@ -54,19 +56,15 @@ def engine_of(name: str, resources: Resources, *, jobs: int | None = None, addre
     return Ray(resources, address) if name == "ray" else Local(resources, jobs)
 
 
-def lost(run: dict, error: str) -> dict:
-    """The outcome of a run whose worker or node is gone."""
-    return {k: run[k] for k in ("address", "notebook", "parameters")} | {
-        "state": running.LOST, "attempts": run["attempt"], "error": error, "traceback": "", "seconds": None,
-        "machine": "", "finished": ""}
-
-
 def visible_gpus() -> list[str]:
     """Devices that this process may use: of `CUDA_VISIBLE_DEVICES` where it is set, else all; none is initialised."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if os.environ.get("W2S_DEVICE") == "cpu":
         return []
-    return [g for g in given.split(",") if g] if given is not None else list(map(str, range(torch.cuda.device_count())))
+    if given is None:
+        return list(map(str, range(torch.cuda.device_count())))
+    named = [name.strip() for name in given.split(",")]  # as CUDA reads it: up to the first that is no device
+    return list(itertools.takewhile(lambda name: name.isdigit() or name.startswith(("GPU-", "MIG-")), named))
 
 
 def shares_of(gpus: list[str], each: float) -> list[list[str]]:
@@ -122,7 +120,7 @@ class Local:
         for i in range(self.jobs):
             held = ",".join(shares[i]) if each else ""
             self._free.put((i, {"CUDA_VISIBLE_DEVICES": held} if gpus else {}))
-        self._environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+        self._environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | carried()
         self._pool = ThreadPoolExecutor(self.jobs)
 
     def slots(self) -> int:
@@ -137,7 +135,7 @@ class Local:
         slot = i, environment = self._free.get()
         try:
             if self._closing.is_set():
-                return lost(run, "the sweep was stopped")
+                return running.ended(run, running.LOST, "the sweep was stopped")
             if i not in self._workers or self._workers[i].poll() is not None:
                 self._workers[i] = subprocess.Popen(
                     [sys.executable, "-P", running.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -146,7 +144,7 @@ class Local:
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps(run), file=worker.stdin, flush=True)
             line = worker.stdout.readline()
-            return json.loads(line) if line.endswith("\n") else lost(run, f"its process ended with {worker.wait()}")
+            return json.loads(line) if line.endswith("\n") else running.ended(run, running.LOST, f"its process ended with {worker.wait()}")
         finally:
             self._free.put(slot)
 
@@ -155,10 +153,13 @@ class Local:
         if now:
             self._closing.set()
             for worker in self._workers.values():
-                worker.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    for process in [*psutil.Process(worker.pid).children(recursive=True), worker]:
+                        process.kill()
         self._pool.shutdown()
         for worker in self._workers.values():
-            worker.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.close()
             worker.wait()
 
 
@@ -167,45 +168,45 @@ class Ray:
 
     def __init__(self, resources: Resources, address: str | None = None):
         ray = need_ray()
-        self._ray, self._mine, self._cancelled = ray, not ray.is_initialized(), []
-        if self._mine:
-            ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False,
-                     configure_logging=False)
+        self._ray, self._mine, self._references = ray, connect(address), []
         self.cpus = resources.cpus or 1
         self.gpus = min(1, ray.cluster_resources().get("GPU", 0)) if resources.gpus is None else resources.gpus
+        if resources.gpus is None and not self.gpus:
+            print("the Ray cluster has no GPU at this moment, so runs use cores; resources: {gpus: 1} waits for one")
+        environment = carried() | ({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""})  # Ray alone would not hide them
         ray.cloudpickle.register_pickle_by_value(running)  # a worker then imports papermill, not the kit
         # the driver retries, the same for both engines; a fresh process a run on a GPU gives its memory back
         self._task = ray.remote(running.execute).options(
-            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, runtime_env={"env_vars": carried()})
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, runtime_env={"env_vars": environment})
 
     def slots(self) -> int:
-        """As many runs as the cluster's nodes, those of this moment, have room for; at least one, which then waits."""
+        """As many runs as the cluster's nodes have room for at this moment, and one that waits: it makes a cluster that
+        grows by demand grow."""
         room = 0
         for node in self._ray.nodes():
             if node["Alive"]:
                 of = node["Resources"]
                 room += int(min(of.get("CPU", 0) / self.cpus, of.get("GPU", 0) / self.gpus if self.gpus else math.inf))
-        return max(1, room)
+        return room + 1
 
     def submit(self, run: dict) -> Future:
         """Hands a run to the cluster."""
         reference, outcome = self._task.remote(run), Future()
-        self._cancelled.append(reference)
+        self._references.append(reference)
 
         def answer(future):
             error = future.exception()
             if error is not None and not isinstance(error, self._ray.exceptions.RayError):
                 outcome.set_exception(error)
             else:
-                outcome.set_result(lost(run, f"{type(error).__name__}: {error}".split("\n")[0]) if error
-                                   else future.result())
+                outcome.set_result(running.ended(run, running.LOST, f"{type(error).__name__}: {error}") if error else future.result())
 
         reference.future().add_done_callback(answer)
         return outcome
 
     def close(self, *, now: bool = False) -> None:
         """Stops what runs, with `now`; leaves a cluster that was there before as it is."""
-        for reference in self._cancelled if now else []:
+        for reference in self._references if now else []:
             self._ray.cancel(reference, force=True)
         if self._mine:
             self._ray.shutdown()

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import fsspec
+import nbformat
 import yaml
 from papermill.inspection import inspect_notebook
 
@@ -54,12 +56,15 @@ class RunSpec:
     Attributes:
         notebook: its path.
         parameters: those that the sweep gives; the notebook's defaults fill in the others.
-        address: 20 hex digits of the notebook's code, the kit's, and the parameters; names the run's folder.
+        address: 20 hex digits of the notebook's code, the kit's, and the parameters; names the run's folder. Files of
+            a model's folder or of W2S_DATA that changed do not change it.
+        source: the notebook's text, without outputs, as it was when the sweep was read.
     """
 
     notebook: Path
     parameters: dict
     address: str
+    source: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,14 @@ class Sweep:
         """The grid's points that are not excluded, each once, in the order of the axes, the last varying fastest."""
         names = [[name.strip() for name in axis.split(",")] for axis in self.axes]
         values = [[(v,) if len(n) == 1 else tuple(v) for v in axis] for n, axis in zip(names, self.axes.values())]
-        found, code = {}, functools.cache(code_of)  # read once a call: a notebook may be edited between two
+        found, source, kit = {}, functools.cache(source_of), kit_version()
         for point in itertools.product(*values):
             given = self.parameters | dict(zip(itertools.chain(*names), itertools.chain(*point)))
             if not any(_excluded(given, rule) for rule in self.exclude):
                 path = notebook_path(given.pop("notebook", self.notebook))
-                of = {"notebook": path.name, "code": code(path), "kit": kit_version(), "parameters": given}
-                found.setdefault(address(of), RunSpec(path, given, address(of)))
+                of = {"notebook": path.name, "code": code_of(source(path)), "kit": kit,
+                      "parameters": given}
+                found.setdefault(address(of), RunSpec(path, given, address(of), source(path)))
         return list(found.values())
 
     @functools.cached_property
@@ -125,6 +131,7 @@ def read(given: str | Path | dict) -> Sweep:
             unknown parameter, or a value of another type than the notebook's default, is found here, since papermill
             runs the default instead.
         ModelUnavailable: a model's weights cannot be had here.
+        ImportError: a package that the address in `remote` needs is not installed.
     """
     if not isinstance(given, dict):
         path = Path(given).expanduser()
@@ -147,6 +154,8 @@ def read(given: str | Path | dict) -> Sweep:
     if unknown:
         raise UnknownName("resource", min(unknown), Resources.__dataclass_fields__)
     sweep = Sweep(**given | {"name": name, "resources": Resources(**given.get("resources", {}))})
+    if sweep.remote:
+        fsspec.url_to_fs(sweep.remote)
     _check_axes(sweep)
     _check_runs(sweep)
     return sweep
@@ -190,13 +199,18 @@ def _check_runs(sweep: Sweep) -> None:
             if name not in defaults:
                 raise UnknownName(f"parameter of {run.notebook.stem}", name, defaults)
             default = defaults[name]
-            fits = type(value) is type(default) or isinstance(default, float) and type(value) is int
+            fits = default is None or type(value) is type(default) or (type(default), type(value)) == (float, int)
             if not fits:
                 hint = "; YAML takes 1.0e-4 for a number, 1e-4 for a text" if isinstance(value, str) and \
                     re.fullmatch(r"[-+\d.]+e[-+\d]+", value, re.I) else ""
                 raise TypeError(f"{name} = {value!r} is a {type(value).__name__}; {run.notebook.stem} expects a "
                                 f"{type(default).__name__}, such as {default!r}{hint}")
-        check(run.notebook.stem, defaults | run.parameters)
+        devices, gpus = run.parameters.get("devices", 1), sweep.resources.gpus
+        if devices > 1 and (gpus is None or 0 < gpus < devices):
+            raise ValueError(f"devices = {devices} with resources: gpus = {gpus}; a run trains on the devices it is "
+                             f"given: resources: {{gpus: {devices}}}, or gpus: 0 for cores")
+        if run.notebook.parent == (checkout() or Path.cwd()) / "notebooks":  # the kit's rules are for its own
+            check(run.notebook.stem, defaults | run.parameters)
 
 
 def _excluded(point: dict, rule: dict | str) -> bool:
@@ -204,6 +218,9 @@ def _excluded(point: dict, rule: dict | str) -> bool:
         return all(point.get(k) in (v if isinstance(v, list) else [v]) for k, v in rule.items())
     first, how, second = _RULE.fullmatch(rule).groups()
     sizes = size_order(point[first]), size_order(point[second])
+    if sizes[0][0] != sizes[1][0] and not all(size for size, _ in sizes):
+        raise ValueError(f"{rule!r}: {point[first]} and {point[second]} cannot be compared, for the size of one is not "
+                         f"in w2s.MODELS; list the points to leave out instead")
     return sizes[0] > sizes[1] if how == "above" else sizes[0] >= sizes[1]
 
 
@@ -221,20 +238,34 @@ def notebook_path(given: str) -> Path:
 
 
 def defaults_of(path: Path) -> dict:
-    """{parameter: default} of a notebook, from its cell tagged `parameters`."""
+    """{parameter: default} of a notebook, from its cell tagged `parameters`; None for one that is no literal."""
     found = {name: entry["default"] for name, entry in inspect_notebook(str(path)).items()}
     if not found:
         raise ValueError(f"{path.name} has no parameters that papermill can read; tag their cell `parameters`")
-    return {name: ast.literal_eval(default) for name, default in found.items()}
+    defaults = {}
+    for name, default in found.items():
+        try:
+            defaults[name] = ast.literal_eval(default)
+        except (ValueError, SyntaxError):  # an expression: whatever is given may be right
+            defaults[name] = None
+    return defaults
 
 
-def code_of(path: Path) -> str:
-    """Version of a notebook: the source of its code cells."""
-    cells = json.loads(path.read_text())["cells"]
+def source_of(path: Path) -> str:
+    """A notebook's text, without outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return nbformat.writes(notebook)
+
+
+def code_of(source: str) -> str:
+    """Version of a notebook's text: the source of its code cells."""
+    cells = json.loads(source)["cells"]
     return address({"cells": ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]})
 
 
-@functools.cache
 def kit_version() -> str:
     """Version of everything behind the notebooks: the kit's code and the packages that decide a result."""
     sources = sorted(Path(__file__).resolve().parents[1].rglob("*.py"))

@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import json
 import os
 import re
-import shutil
 import socket
 import sys
 import threading
 import time
 import traceback
 import uuid
+import zipfile
 from pathlib import Path
 
 import psutil
@@ -54,48 +55,70 @@ def execute(run: dict) -> dict:
     nothing, for one whose kernel was killed reads as completed.
 
     Args:
-        run: `folder` of the run, `address`, `notebook`, `parameters`, `attempt` (1, 2, ...), `seconds` after which it
-            is stopped, or None; `cwd`, where relative paths start; `remote` and `store` where machines share no folder, see `exchange`.
+        run: `folder` of the run, `address`, `notebook` (its name), `source` (its text), `parameters`, `attempt`
+            (1, 2, ...), `seconds` after which it is stopped, or None; `cwd`, where relative paths start; `remote` and
+            `store` where machines share no folder, see `exchange`.
     Returns:
         address, notebook, parameters, state, attempts, seconds, error (one line), traceback, machine and finished, as
         `run.json` in the folder has them.
     """
-    folder = Path(run["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"), exchange(run):
-        found = outcome_of(folder, run["address"])
-        if found and found["state"] == DONE:
-            return found
-        for stale in ("run.json", "result.json", "notebook.ipynb"):
-            (folder / stale).unlink(missing_ok=True)
-        started = time.perf_counter()
-        with _errors_in(folder / "kernel.log"):
-            state, error, trace = _papermill(run, folder)
-        if state == DIED:  # nobody else knows why
-            trace = (folder / "kernel.log").read_text(errors="replace")[-4000:]
-        if state == DONE and result_of(folder) is None:
-            state, error = FAILED, "the notebook ended without writing its table; its last cell calls run.save(...)"
-        outcome = {"address": run["address"], "notebook": run["notebook"], "parameters": run["parameters"],
-                   "state": state, "attempts": run["attempt"], "error": error, "traceback": trace,
-                   "seconds": round(time.perf_counter() - started, 2), "machine": socket.gethostname(),
-                   "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
-        write(folder, outcome)
-    return outcome
+    os.environ.pop("RAY_ADDRESS", None)  # a model on several devices takes those of its run, not others of the cluster
+    try:
+        folder = Path(run["folder"])
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"), exchange(run):
+            found = outcome_of(folder, run["address"])
+            if found and found["state"] == DONE:
+                return found
+            outcome = _fresh(run, folder)
+            write(folder, outcome)
+        return outcome
+    except Exception as error:  # a disk, an address of `remote`: whatever stops one run, the others go on
+        return ended(run, FAILED, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def ended(run: dict, state: str, error: str = "", trace: str = "", seconds: float | None = None) -> dict:
+    """The outcome of a run that ended now."""
+    return {"address": run["address"], "notebook": run["notebook"], "parameters": run["parameters"], "state": state,
+            "attempts": run["attempt"], "seconds": seconds, "error": next(iter(error.strip().split("\n"))),
+            "traceback": trace, "machine": socket.gethostname(),
+            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+
+
+def _fresh(run: dict, folder: Path) -> dict:
+    for stale in ("run.json", "result.json", "notebook.ipynb"):
+        (folder / stale).unlink(missing_ok=True)
+    started = time.perf_counter()
+    with _errors_in(folder / "kernel.log"):
+        state, error, trace = _papermill(run, folder)
+    if state == DIED:  # nobody else knows why
+        trace = (folder / "kernel.log").read_text(errors="replace")[-4000:]
+    if state == DONE and result_of(folder) is None:
+        state, error = FAILED, "the notebook ended without writing its table; its last cell calls run.save(...)"
+    if state != DONE:
+        (folder / "result.json").unlink(missing_ok=True)  # of a notebook that raised after it wrote
+    return ended(run, state, error, trace, round(time.perf_counter() - started, 2))
 
 
 def write(folder: str | Path, outcome: dict) -> None:
     """Writes a run's outcome, whole or not at all."""
-    partial = Path(folder) / f".run.json.{uuid.uuid4().hex[:8]}.part"
-    partial.write_text(json.dumps(outcome, indent=1) + "\n")
-    os.replace(partial, Path(folder) / "run.json")
+    _whole(Path(folder) / "run.json", (json.dumps(outcome, indent=1) + "\n").encode())
+
+
+def _whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    partial.write_bytes(content)
+    os.replace(partial, path)
 
 
 @contextlib.contextmanager
 def exchange(run: dict):
     """Around a run: takes the fits that others put at `remote` into `store`, then puts there what this run made.
 
-    `remote` is an fsspec address that holds `fits/` as a store does, and `runs/`; without it nothing is done. There are
-    no locks between machines that share no folder: two that want the same fit at once both train it.
+    `remote` is an fsspec address, with a zip file a fit in `fits/` and a run in `runs/`, each written at once; without
+    it nothing is done. There are no locks between machines that share no folder: two that want the same fit at once
+    both train it, and the one that is there first stays.
     """
     if not run.get("remote"):
         yield
@@ -103,35 +126,60 @@ def exchange(run: dict):
     import fsspec
 
     far, root = fsspec.url_to_fs(run["remote"])
-    here, fits = fsspec.filesystem("file"), str(Path(run["store"]) / "fits")
-    _copy(far, f"{root}/fits", here, fits)
+    fits = Path(run["store"]) / "fits"
+    for address in _there(far, f"{root}/fits") - {path.parent.name for path in fits.glob("*/record.json")}:
+        with FileLock(_made(fits.parent / "locks") / f"{address}.lock"):  # the store's own
+            if not (fits / address / "record.json").is_file():
+                _unpack(far.cat_file(f"{root}/fits/{address}.zip"), fits / address)
     try:
         yield
     finally:
-        _copy(here, fits, far, f"{root}/fits")
-        _copy(here, run["folder"], far, f"{root}/runs/{run['address']}", again=True)
+        there = _there(far, f"{root}/fits")
+        for path in fits.glob("*/record.json"):
+            if path.parent.name not in there:
+                _put(far, f"{root}/fits/{path.parent.name}.zip", path.parent)
+        _put(far, f"{root}/runs/{run['address']}.zip", Path(run["folder"]))
 
 
-def fetch(remote: str, address: str, folder: str | Path) -> None:
-    """Copies a run's files from an fsspec address into its folder."""
+def fetch(remote: str, addresses: list[str], runs: str | Path) -> None:
+    """Copies what runs left at an fsspec address into their folders in `runs`; those that are not there are left out."""
     import fsspec
 
     far, root = fsspec.url_to_fs(remote)
-    _copy(far, f"{root}/runs/{address}", fsspec.filesystem("file"), str(folder), again=True)
+    there = _there(far, f"{root}/runs")
+    for address in addresses:
+        if address in there:
+            _unpack(far.cat_file(f"{root}/runs/{address}.zip"), Path(runs) / address)
 
 
-def _copy(source, root: str, target, into: str, again: bool = False) -> None:
-    """Copies files that the target does not have, or all; the record of a fit last, which says that it is whole."""
-    if not source.exists(root):
-        return
-    names = [path[len(source._strip_protocol(root)):].lstrip("/") for path in source.find(root)]
-    for name in sorted((n for n in names if not n.endswith((".part", ".lock"))),
-                       key=lambda n: (n.endswith(("record.json", "run.json")), n)):
-        if again or not target.exists(f"{into}/{name}"):
-            target.makedirs(f"{into}/{name}".rpartition("/")[0], exist_ok=True)
-            with source.open(f"{root}/{name}", "rb") as read, target.open(f"{into}/{name}.part", "wb") as written:
-                shutil.copyfileobj(read, written)
-            target.mv(f"{into}/{name}.part", f"{into}/{name}")
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _there(far, folder: str) -> set[str]:
+    if not far.exists(folder):
+        return set()
+    return {Path(path).stem for path in far.ls(folder, detail=False, refresh=True) if path.endswith(".zip")}
+
+
+def _put(far, path: str, folder: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            if file.suffix not in (".part", ".lock") and file.name != ".lock":
+                archive.write(file, file.name)
+    far.makedirs(path.rpartition("/")[0], exist_ok=True)
+    partial = f"{path}.{uuid.uuid4().hex[:8]}.part"
+    far.pipe_file(partial, packed.getvalue())
+    far.mv(partial, path)
+
+
+def _unpack(packed: bytes, folder: Path) -> None:
+    """Writes the files of an archive; the record that says they are whole comes last."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        for name in sorted(archive.namelist(), key=lambda n: (n in ("record.json", "run.json"), n)):
+            _whole(folder / Path(name).name, archive.read(name))
 
 
 @contextlib.contextmanager
@@ -149,6 +197,7 @@ def _errors_in(path: Path):
 
 def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
     """(state, error, traceback) of executing the notebook."""
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -159,7 +208,7 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
         timer.start()
     try:
         papermill.execute_notebook(
-            run["notebook"], str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}"),
+            nbformat.reads(run["source"], as_version=4), str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}"),
             parameters=run["parameters"] | {"results": str(folder / "result.json")}, kernel_name="python3",
             cwd=run["cwd"] if os.path.isdir(run["cwd"]) else str(folder), progress_bar=False, start_timeout=START_SECONDS)
         return DONE, "", ""

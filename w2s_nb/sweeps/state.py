@@ -122,7 +122,7 @@ def _guess(run: RunSpec, earlier: list[dict]) -> float | None:
     """Seconds of the earlier runs that share most parameters with a run, their median; None without any."""
     alike = {}
     for other in earlier:
-        if Path(other["notebook"]).stem == run.notebook.stem:
+        if other["notebook"] == run.notebook.stem:
             same = sum(other["parameters"].get(k) == v for k, v in run.parameters.items())
             alike.setdefault(same, []).append(other["seconds"])
     return statistics.median(alike[max(alike)]) if alike else None
