@@ -281,7 +281,8 @@ def hub(shared, original, tmp_path, monkeypatch):
 def test_the_hub_cache_is_read(hub, original, shared):
     checkpoint = models.settle(models.resolve("Qwen-7B@2"))
     models.ensure(checkpoint)
-    assert models.digest(checkpoint) == hub[:16] and checkpoint.full_layers == 4
+    assert models.digest(checkpoint) != hub[:16], "how the weights are read is part of it"
+    assert checkpoint.full_layers == 4
     logits = models.load_lm(checkpoint)(torch.tensor([IDS])).logits[0]
     torch.testing.assert_close(logits, published(shared / "original", IDS, layers=2), atol=1e-4, rtol=0)
     assert len(models.tokenizer(models.folder(checkpoint))) == 764
