@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
+TWO := -n 2 --dist loadfile  # two processes of one thread each; a file's tests, a notebook's cells, stay together
 export JUPYTER_PREFER_ENV_PATH = 1
 
 .PHONY: help setup cluster demo test bench notebooks chess-ladder lab clean
@@ -40,10 +41,10 @@ demo: setup  ## the main result on the embedded default: accuracy table, PGR, ex
 	@$(BIN)/python -m w2s_nb demo
 
 test: cluster  ## unit tests, doctests, and every notebook under nbval
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
 	@$(BIN)/python -m tests.small_notebooks .cache/notebooks
-	@W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python -m pytest \
-	  --nbval-lax --nbval-current-env --nbval-cell-timeout 900 .cache/notebooks
+	@OMP_NUM_THREADS=1 W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python \
+	  -m pytest $(TWO) --nbval-lax --nbval-current-env --nbval-cell-timeout 900 .cache/notebooks
 
 bench: setup  ## timings, on an idle machine
 	@$(BIN)/python -m tests.bench

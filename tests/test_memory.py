@@ -4,7 +4,7 @@ import functools
 import pytest
 import torch
 
-from w2s_nb import memory, models
+from w2s_nb import config, memory, models
 from w2s_nb.memory import simulation
 from w2s_nb.memory.planning import _architecture
 from w2s_nb.models import classifier
@@ -12,6 +12,13 @@ from w2s_nb.registry import MODELS, UnknownName
 
 METHODS = ["full", "lora", "top"]
 GPT2 = 124_439_808  # parameters
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Two threads gain nothing on matrices so small, and wait for each other on a busy machine."""
+    with config.threads(1):
+        yield
 
 
 def built(path, method):
@@ -156,13 +163,15 @@ def test_a_cut_in_depth_takes_as_many_blocks_less():
     assert whole.n_params - cut.n_params == 6 * (12 * 768**2 + 13 * 768)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_more_devices_hold_less_each_and_more_at_a_time_takes_more(method):
-    totals = [memory.plan("gpt2", method, devices=n, tokens=128, micro_batch=1).total for n in (1, 2, 4, 8, 16)]
+def test_more_devices_hold_less_each():
+    totals = [memory.plan("gpt2", tokens=128, devices=n, micro_batch=1).total for n in (1, 2, 4, 8, 16)]
     assert totals == sorted(totals, reverse=True) and len(set(totals)) == 5
-    totals = [memory.plan("gpt2", method, tokens=128, batch=n).total for n in (1, 8, 32)]
-    assert totals == sorted(totals) and len(set(totals)) == 3
-    assert memory.plan("gpt2", method, tokens=64).total < memory.plan("gpt2", method, tokens=128).total
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_more_at_a_time_takes_more(method):
+    short, few, many = (memory.plan("gpt2", method, tokens=t, batch=b) for t, b in ((64, 8), (128, 8), (128, 32)))
+    assert short.total < few.total < many.total and short.activations < few.activations < many.activations
 
 
 def test_passes_on_a_cpu_are_those_that_training_makes():

@@ -304,7 +304,7 @@ def test_a_notebook_runs_with_an_original_checkpoint(tmp_path, monkeypatch):
     papermill.execute_notebook(
         Path(__file__).resolve().parents[1] / "notebooks" / "03_conf_loss.ipynb", tmp_path / "out.ipynb",
         kernel_name="python3", progress_bar=False, cwd=tmp_path,
-        parameters={"weak": f"{path}@1", "strong": str(path), "n_train": 40, "n_val": 20, "n_test": 40, "table_seeds": 1,
-                    "results": str(tmp_path / "out.json")})
+        parameters={"weak": f"{path}@1", "strong": str(path), "n_train": 40, "n_val": 20, "n_test": 40,
+                    "table_seeds": 1, "results": str(tmp_path / "out.json")})
     table = json.loads((tmp_path / "out.json").read_text())["table"]
     assert [row["model"] for row in table] == [f"{path}@1", *[str(path)] * 3]

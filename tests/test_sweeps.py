@@ -133,6 +133,26 @@ config.runs_folder = grid.runs_folder = state.runs_folder = lambda: pathlib.Path
 sweeps.run_sweep(sys.argv[1], jobs=2)"""
 
 
+CELL = """import pathlib
+import w2s_nb as w2s
+from w2s_nb.sweeps import grid, state
+grid.runs_folder = state.runs_folder = lambda: pathlib.Path(folder)
+runs = w2s.sweep(given)"""
+
+
+def test_in_a_notebook_a_table_follows_the_runs(quick, tmp_path):
+    import papermill
+
+    given, log = quick
+    given["axes"] = {"n, mode": [[0, "ok"], [1, "raise"]]}
+    notebook = nbformat.v4.new_notebook(metadata=nbformat.read(given["notebook"], 4).metadata)
+    notebook.cells = [nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(CELL)]
+    made = papermill.execute_notebook(notebook, None, kernel_name="python3", progress_bar=False, cwd=tmp_path,
+                                      parameters={"given": given, "folder": str(tmp_path / "runs")})
+    table, = [o for o in made.cells[-1].outputs if o.output_type == "display_data"]  # one, redrawn
+    assert "1 done, 1 failed" in table.data["text/html"] and "ValueError: no 1 here" in table.data["text/html"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_driver_leaves_no_run_behind_and_loses_none_that_ended(quick, tmp_path, how):
     given, log = quick
@@ -354,7 +374,10 @@ def test_one_run_of_a_sweep_can_be_asked_for(quick, tmp_path, capsys):
     assert "unknown run of some 'f00'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", sorted((config.checkout() / "papermill_runs" / "reference").glob("[01]*.json")), ids=str)
+REFERENCE = sorted((config.checkout() / "papermill_runs" / "reference").glob("[01]*.json"))
+
+
+@pytest.mark.parametrize("path", REFERENCE, ids=lambda path: path.stem)
 def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch):
     """The tables that the notebooks wrote, as if a sweep's one run had."""
     monkeypatch.setattr(state, "runs_folder", lambda: tmp_path / "runs")
@@ -364,8 +387,8 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
     run = runs.sweep.runs[0]
     runs.folder_of(run).mkdir(parents=True)
     (runs.folder_of(run) / "result.json").write_text(path.read_text())
-    running.write(runs.folder_of(run), running.ended({"address": run.address, "notebook": run.notebook.stem, "attempt": 1,
-                                                      "parameters": run.parameters}, "done", seconds=1))
+    of = {"address": run.address, "notebook": run.notebook.stem, "attempt": 1, "parameters": run.parameters}
+    running.write(runs.folder_of(run), running.ended(of, "done", seconds=1))
     runs = sweeps.SweepRuns(runs.sweep)
     runs.write()
     rows, page = students(runs), sweeps.report(runs).read_text()

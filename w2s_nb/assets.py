@@ -8,18 +8,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-from .config import cache, progress, write_atomic
+from .config import cache, progress, write_atomic, write_json
 
 
 class AssetError(OSError):
@@ -157,3 +160,20 @@ def _member(archive: bytes, path: str) -> bytes:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
             content = opened.extractfile(path).read()
     return _member(content, inner) if inner else content
+
+
+def made_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
+    """A folder of the cache, filled by one process while others wait: whole, with the record in it, or absent."""
+    target = cache() / name
+    if (target / "whole.json").is_file():  # written last
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not (target / "whole.json").is_file():
+            with tempfile.TemporaryDirectory(dir=target.parent) as partial:
+                make(Path(partial))
+                write_json(Path(partial) / "whole.json", record)
+                shutil.rmtree(target, ignore_errors=True)
+                os.rename(partial, target)
+                os.mkdir(partial)  # for TemporaryDirectory to remove
+    return target

@@ -28,7 +28,8 @@ def carried() -> dict[str, str]:
     found = {name: value for name, value in os.environ.items() if name.startswith(_CARRIED) and "TOKEN" not in name}
     found |= {"W2S_HOME": str(home()), "W2S_CACHE": str(cache())}
     found |= {"W2S_DATA": str(data_dir())} if data_dir() else {}
-    return found | ({"W2S_DEVICE": device().type} if os.environ.get("W2S_DEVICE") else {})  # a worker has its own cuda:0
+    found |= {"W2S_DEVICE": device().type} if os.environ.get("W2S_DEVICE") else {}  # a worker has a cuda:0 of its own
+    return found
 
 
 def need_ray():

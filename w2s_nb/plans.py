@@ -59,8 +59,8 @@ class Plan:
 def code() -> str:
     """Version of the code that decides a fit's result."""
     return activations.code() + store.code_version(
-        training, parallel, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, tokens.alike, correct,
-        may_label, _inputs, _train, _Checkpoints)
+        training, parallel, inputs_module, classifier, probing.logistic, loading.load_lm, tokens._encode, tokens.alike,
+        correct, may_label, _inputs, _train, _Checkpoints)
 
 
 def _inputs(plan: Plan, splits: list[Split]) -> tuple[list[Inputs], dict[str, np.ndarray]]:

@@ -209,7 +209,7 @@ def nats(net: nn.Module, inputs: Inputs) -> np.ndarray:
 
 
 def trained(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
-    """Copies, in main memory, of the parameters that require a gradient: this worker's shards; or whole, in worker 0."""
+    """Copies, in main memory, of the parameters that are trained: this worker's shards; or whole, in worker 0."""
     kept = {}
     for name, p in net.named_parameters():
         if p.requires_grad:

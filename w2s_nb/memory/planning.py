@@ -192,6 +192,9 @@ def _architecture(checkpoint: Checkpoint) -> str:
     if root.hub_id in known:
         config = transformers.AutoConfig.for_model(**known[root.hub_id])
     elif root.hub_id:
+        from ..models import qwen  # takes over a second, and is only needed here
+
+        qwen.register()
         ensure(root)  # fetches the configuration; `config_of` would fetch the weights with it
         config = transformers.AutoConfig.from_pretrained(root.hub_id, revision=root.revision, trust_remote_code=False)
     else:

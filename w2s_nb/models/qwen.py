@@ -18,8 +18,8 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
 
+from ..assets import made_once
 from ..store import code_version
-from .loading import made_once
 
 _FIELDS = {  # of Qwen2: of the original
     "vocab_size": "vocab_size", "hidden_size": "hidden_size", "num_hidden_layers": "num_hidden_layers",

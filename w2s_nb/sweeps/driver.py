@@ -13,7 +13,8 @@ from ..config import home, shown
 from ..registry import UnknownName
 from . import running
 from .engines import ENGINES, Engine, engine_of
-from .grid import RunSpec, read
+from .grid import RunSpec
+from .reading import read
 from .running import DONE, RETRIED, outcome_of
 from .state import PLANNED, RUNNING, SweepRuns
 
@@ -84,7 +85,8 @@ def _loop(runs: SweepRuns, waiting: list[RunSpec], engine: Engine, retries: int,
             runs.attempts[run.address] += 1
             going[engine.submit({
                 "folder": str(runs.folder_of(run)), "address": run.address, "notebook": run.notebook.stem,
-                "source": run.source, "parameters": run.parameters, "attempt": runs.attempts[run.address], "seconds": limit and limit * 60,
+                "source": run.source, "parameters": run.parameters, "attempt": runs.attempts[run.address],
+                "seconds": limit and limit * 60,
                 "cwd": str(Path.cwd()), "remote": runs.sweep.remote, "store": str(home())})] = run
         ended, _ = wait(going, timeout=5, return_when=FIRST_COMPLETED)  # a cluster may have grown meanwhile
         for future in ended:
@@ -105,8 +107,9 @@ def _outcome(future: Future, run: RunSpec, runs: SweepRuns) -> dict:
         if runs.sweep.remote:
             running.fetch(runs.sweep.remote, [run.address], runs.sweep.folder / "runs")
     except Exception as error:  # one run's; the others go on
-        outcome = running.ended({"address": run.address, "notebook": run.notebook.stem, "parameters": run.parameters,
-                                 "attempt": runs.attempts[run.address]}, running.LOST, f"{type(error).__name__}: {error}")
+        of = {"address": run.address, "notebook": run.notebook.stem, "parameters": run.parameters,
+              "attempt": runs.attempts[run.address]}
+        outcome = running.ended(of, running.LOST, f"{type(error).__name__}: {error}")
     if outcome_of(runs.folder_of(run), run.address) is None:  # who ran it could not say so
         with contextlib.suppress(OSError):  # nor can this process: then the index alone does
             running.write(runs.folder_of(run), outcome)

@@ -144,7 +144,9 @@ class Local:
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps(run), file=worker.stdin, flush=True)
             line = worker.stdout.readline()
-            return json.loads(line) if line.endswith("\n") else running.ended(run, running.LOST, f"its process ended with {worker.wait()}")
+            if line.endswith("\n"):
+                return json.loads(line)
+            return running.ended(run, running.LOST, f"its process ended with {worker.wait()}")
         finally:
             self._free.put(slot)
 
@@ -196,10 +198,8 @@ class Ray:
 
         def answer(future):
             error = future.exception()
-            if error is not None and not isinstance(error, self._ray.exceptions.RayError):
-                outcome.set_exception(error)
-            else:
-                outcome.set_result(running.ended(run, running.LOST, f"{type(error).__name__}: {error}") if error else future.result())
+            outcome.set_result(running.ended(run, running.LOST, f"{type(error).__name__}: {error}") if error else
+                               future.result())
 
         reference.future().add_done_callback(answer)
         return outcome

@@ -9,7 +9,6 @@ import pandas as pd
 import plotly.io
 
 from .. import plots
-from ..arms import CEILING, WEAK
 from ..config import write_atomic
 from ..models import size_order
 from ..plots.base import short

@@ -25,18 +25,15 @@ from filelock import FileLock
 DONE, FAILED, DIED, TIMED_OUT, NO_KERNEL, LOST = (
     "done", "failed", "kernel died", "timed out", "kernel did not start", "worker lost")
 RETRIED = (DIED, TIMED_OUT, NO_KERNEL, LOST)  # a notebook that raises will raise again
-START_SECONDS = 120  # for a kernel to start
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def outcome_of(folder: str | Path, address: str) -> dict | None:
     """The outcome written in a run's folder, if it is of this address and, where it says done, its result is whole."""
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads((Path(folder) / "run.json").read_text())
         if found["address"] == address and (found["state"] != DONE or result_of(folder) is not None):
             return found
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     return None
 
 
@@ -51,8 +48,7 @@ def result_of(folder: str | Path) -> dict | None:
 def execute(run: dict) -> dict:
     """Runs a notebook unless it is done already; of two processes that want the same run, the second waits and reads.
 
-    A run is done if papermill ended without an error and the notebook wrote its table: an executed notebook says
-    nothing, for one whose kernel was killed reads as completed.
+    Done is what papermill ended without an error and wrote its table: of a killed kernel all cells read as completed.
 
     Args:
         run: `folder` of the run, `address`, `notebook` (its name), `source` (its text), `parameters`, `attempt`
@@ -102,10 +98,10 @@ def _fresh(run: dict, folder: Path) -> dict:
 
 def write(folder: str | Path, outcome: dict) -> None:
     """Writes a run's outcome, whole or not at all."""
-    _whole(Path(folder) / "run.json", (json.dumps(outcome, indent=1) + "\n").encode())
+    _write(Path(folder) / "run.json", (json.dumps(outcome, indent=1) + "\n").encode())
 
 
-def _whole(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     partial.write_bytes(content)
@@ -126,9 +122,10 @@ def exchange(run: dict):
     import fsspec
 
     far, root = fsspec.url_to_fs(run["remote"])
-    fits = Path(run["store"]) / "fits"
+    fits, locks = Path(run["store"]) / "fits", Path(run["store"]) / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
     for address in _there(far, f"{root}/fits") - {path.parent.name for path in fits.glob("*/record.json")}:
-        with FileLock(_made(fits.parent / "locks") / f"{address}.lock"):  # the store's own
+        with FileLock(locks / f"{address}.lock"):  # the store's own
             if not (fits / address / "record.json").is_file():
                 _unpack(far.cat_file(f"{root}/fits/{address}.zip"), fits / address)
     try:
@@ -142,25 +139,17 @@ def exchange(run: dict):
 
 
 def fetch(remote: str, addresses: list[str], runs: str | Path) -> None:
-    """Copies what runs left at an fsspec address into their folders in `runs`; those that are not there are left out."""
+    """Copies what runs left at an fsspec address, those that are there, into their folders in `runs`."""
     import fsspec
 
     far, root = fsspec.url_to_fs(remote)
-    there = _there(far, f"{root}/runs")
-    for address in addresses:
-        if address in there:
-            _unpack(far.cat_file(f"{root}/runs/{address}.zip"), Path(runs) / address)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    for address in _there(far, f"{root}/runs").intersection(addresses):
+        _unpack(far.cat_file(f"{root}/runs/{address}.zip"), Path(runs) / address)
 
 
 def _there(far, folder: str) -> set[str]:
-    if not far.exists(folder):
-        return set()
-    return {Path(path).stem for path in far.ls(folder, detail=False, refresh=True) if path.endswith(".zip")}
+    found = far.ls(folder, detail=False, refresh=True) if far.exists(folder) else []
+    return {Path(path).stem for path in found if path.endswith(".zip")}
 
 
 def _put(far, path: str, folder: Path) -> None:
@@ -179,7 +168,7 @@ def _unpack(packed: bytes, folder: Path) -> None:
     """Writes the files of an archive; the record that says they are whole comes last."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         for name in sorted(archive.namelist(), key=lambda n: (n in ("record.json", "run.json"), n)):
-            _whole(folder / Path(name).name, archive.read(name))
+            _write(folder / Path(name).name, archive.read(name))
 
 
 @contextlib.contextmanager
@@ -207,10 +196,11 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
     if run["seconds"]:
         timer.start()
     try:
+        output = str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}")  # papermill takes it for a template
         papermill.execute_notebook(
-            nbformat.reads(run["source"], as_version=4), str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}"),
+            nbformat.reads(run["source"], as_version=4), output,
             parameters=run["parameters"] | {"results": str(folder / "result.json")}, kernel_name="python3",
-            cwd=run["cwd"] if os.path.isdir(run["cwd"]) else str(folder), progress_bar=False, start_timeout=START_SECONDS)
+            cwd=run["cwd"] if os.path.isdir(run["cwd"]) else str(folder), progress_bar=False, start_timeout=120)
         return DONE, "", ""
     except PapermillExecutionError as error:
         lines = _COLOURS.sub("", "\n".join(error.traceback))
@@ -226,11 +216,10 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
 
 def _before_the_first_cell(folder: Path) -> bool:
     """Whether papermill gave up before it ran anything: its notebook, saved after each cell, has no executed one."""
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError):
         cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
-    except (OSError, ValueError, KeyError):
-        return True
-    return not any(cell.get("execution_count") for cell in cells)
+        return not any(cell.get("execution_count") for cell in cells)
+    return True
 
 
 def _kill_children() -> None:
@@ -241,7 +230,7 @@ def _kill_children() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process once its parent is gone; the kernel ends by itself when this process has."""
+    """Ends this process, and its kernel, once its parent is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
     _kill_children()
