@@ -97,6 +97,18 @@ def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, 
     assert "failed" in capsys.readouterr().out
 
 
+def test_two_of_24_that_raise_leave_22_results_and_a_report_that_shows_the_two(quick, tmp_path):
+    given, log = quick
+    given["axes"] = {"n, mode": [[n, "raise" if n in (5, 17) else "ok"] for n in range(24)]}
+    (tmp_path / "some.yaml").write_text(json.dumps(given))
+    assert main(["sweep", str(tmp_path / "some.yaml"), "--jobs", "2"]) == 1
+    folder = tmp_path / "runs" / "some"
+    assert sorted(pd.read_parquet(folder / "results.parquet").n) == [n for n in range(24) if n not in (5, 17)]
+    page = (folder / "report.html").read_text()
+    assert page.count("<h3>") == 2 and all(f"<p>failed after 1 attempt(s): ValueError: no {n} here" in page
+                                           for n in (5, 17))
+
+
 def test_a_run_out_of_time_is_stopped_and_tried_again(quick):
     given, log = quick
     given |= {"axes": {"n, mode": [[0, "sleep 60"], [1, "sleep 60 once"]]}, "resources": {"minutes": 12 / 60}}

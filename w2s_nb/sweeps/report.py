@@ -33,7 +33,9 @@ def report(runs: SweepRuns) -> Path:
         figures.append(plots.spread(rows, "PGR by loss, a dot a run, the bar their median", x="arm", hover="pair"))
         if rows.task.nunique() > 1:
             figures.append(plots.spread(rows, "PGR by task, a dot a run, the bar their median", x="task", hover="pair"))
-    for i, figure in enumerate(figures):
+    for i, figure in enumerate(figures):  # the names below may be long
+        figure.update_layout(width=1000, height=520, legend=dict(y=1.0, yanchor="bottom", x=1.0, xanchor="right"))
+        figure.update_xaxes(automargin=True, title="")
         parts.append(plotly.io.to_html(figure, full_html=False, include_plotlyjs=i == 0))
     undefined = rows[rows.pgr.isna()] if len(rows) else rows
     if len(undefined):
@@ -49,7 +51,7 @@ def report(runs: SweepRuns) -> Path:
                      f"{found['attempts']} attempt(s): {html.escape(found['error'])}</p>")
         parts += [f"<pre>{html.escape(trace)}</pre>"] if trace else []
     if len(rows):
-        parts += ["<h2>Students</h2>", _table(_shown(runs, rows))]
+        parts += ["<h2>Students</h2>", _table(_shown(rows))]
     links = index.output.map(lambda path: f'<a href="{path}">notebook</a>' if path else "")
     parts += ["<h2>Runs</h2>", _table(index.drop(columns=["notebook"]).astype(object).fillna("").map(
         lambda value: html.escape(str(value))).assign(output=links))]
@@ -100,13 +102,12 @@ def _made_by(runs: SweepRuns) -> str:
     return html.escape(f"{seconds:.0f} s of runs. {'; '.join(machines)}. {'; '.join(versions)}")
 
 
-def _shown(runs: SweepRuns, rows: pd.DataFrame) -> pd.DataFrame:
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
     def cell(name):
         return [("" if pd.isna(r[name]) else f"{r[name]:.3f} [{r[f'{name}_low']:.3f}, {r[f'{name}_high']:.3f}]")
                 for _, r in rows.iterrows()]
 
-    columns = dict.fromkeys(["task", "weak", "strong", *runs.sweep.varied, "arm", "pair", "seeds", "n_test"])
-    named = rows[[c for c in columns if c in rows and c != "losses"]]
+    named = rows[[c for c in ("task", "pair", "arm", "seeds", "n_test") if c in rows]]
     return named.astype(str).map(html.escape).assign(accuracy=cell("accuracy"), PGR=cell("pgr"))
 
 
