@@ -31,6 +31,14 @@ ARCHITECTURES = {
 }
 
 
+LONGEST = ("test_cluster", "test_sweeps", "test_parallel", "test_qwen")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that of two processes none waits for the other at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Every test has a store of its own."""

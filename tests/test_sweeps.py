@@ -138,7 +138,8 @@ def pid_of(log, n) -> int:
     return int(next(line.split()[1] for line in log.read_text().splitlines() if line.startswith(f"{n} ")))
 
 
-SCRIPT = """import pathlib, sys
+SCRIPT = """import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background has it ignored
 from w2s_nb import config, sweeps
 from w2s_nb.sweeps import grid, state
 config.runs_folder = grid.runs_folder = state.runs_folder = lambda: pathlib.Path(sys.argv[2])
