@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
-TWO := -n 2 --dist loadfile  # two processes of one thread each; a file's tests, a notebook's cells, stay together
+TWO := -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests, a notebook's cells, stay with one process
 export JUPYTER_PREFER_ENV_PATH = 1
 
 .PHONY: help setup cluster demo test bench notebooks chess-ladder lab clean
