@@ -49,8 +49,9 @@ def test_a_node_killed_during_a_sweep_costs_no_run(cluster, quick):  # noqa: F81
     killer.join()
     assert states(runs) == dict.fromkeys(range(6), "done")
     attempts = runs.index().set_index("n").attempts
-    assert attempts.max() <= 2 and len(starts(log)) >= 6
-    assert starts(log) == sorted([*range(6), *attempts.index[attempts == 2]])
+    assert attempts.max() <= 2
+    ran = starts(log)  # a run may be lost before its first cell
+    assert all(1 <= ran.count(n) <= attempts[n] for n in range(6)), "what was done when the node died is not done again"
 
 
 def test_ray_runs_raise_die_and_resume_as_those_of_one_machine(cluster, quick):  # noqa: F811
