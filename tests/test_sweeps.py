@@ -249,6 +249,9 @@ def test_grid_is_the_product_without_exclusions():
     with pytest.raises(ValueError, match="pythia-12b and SmolLM2-135M@2 cannot be compared"):
         sweeps.read(given | {"axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ladder},
                              "exclude": ["weak above strong"]})
+    with pytest.raises(ValueError, match="cannot be compared"):  # nor can two of unknown size
+        sweeps.read(given | {"axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ["EleutherAI/gpt-j-6b"]},
+                             "exclude": ["weak not below strong"]})
     several = {"name": "some", "axes": {"notebook": ["02_naive_finetuning", "03_conf_loss"], "seeds": [1, 2]}}
     assert [(r.notebook.stem, r.parameters) for r in sweeps.read(several).runs] == [
         (name, {"seeds": n}) for name in ("02_naive_finetuning", "03_conf_loss") for n in (1, 2)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from ..config import checkout, runs_folder, versions
-from ..models import size_order
+from ..models import resolve, size_order
 from ..registry import UnknownName
 from ..store import address, source_version
 
@@ -98,8 +98,7 @@ class Sweep:
             given = self.parameters | dict(zip(itertools.chain(*names), itertools.chain(*point)))
             if not any(_excluded(given, rule) for rule in self.exclude):
                 path = notebook_path(given.pop("notebook", self.notebook))
-                of = {"notebook": path.name, "code": code_of(source(path)), "kit": kit,
-                      "parameters": given}
+                of = {"notebook": path.name, "code": code_of(source(path)), "kit": kit, "parameters": given}
                 found.setdefault(address(of), RunSpec(path, given, address(of), source(path)))
         return list(found.values())
 
@@ -108,7 +107,6 @@ class Sweep:
         """Parameters that differ between runs, in the order of the axes."""
         names = [name.strip() for axis in self.axes for name in axis.split(",")]
         return [n for n in names if len({json.dumps(r.parameters.get(n)) for r in self.runs}) > 1]
-
 
     def short(self, run: RunSpec) -> str:
         """What tells a run from the others, one line."""
@@ -120,7 +118,8 @@ def _excluded(point: dict, rule: dict | str) -> bool:
         return all(point.get(k) in (v if isinstance(v, list) else [v]) for k, v in rule.items())
     first, how, second = RULE.fullmatch(rule).groups()
     sizes = size_order(point[first]), size_order(point[second])
-    if sizes[0][0] != sizes[1][0] and not all(size for size, _ in sizes):
+    bases = {resolve(point[name]).base for name in (first, second)}
+    if len(bases) > 1 and not all(size for size, _ in sizes):
         raise ValueError(f"{rule!r}: {point[first]} and {point[second]} cannot be compared, for the size of one is not "
                          f"in w2s.MODELS; list the points to leave out instead")
     return sizes[0] > sizes[1] if how == "above" else sizes[0] >= sizes[1]
