@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import platform
 import sys
 import uuid
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 VERSIONED = ("w2s_nb", "torch", "transformers", "datasets", "peft", "accelerate", "scikit-learn", "chess")
+_teller: contextvars.ContextVar[Callable | None] = contextvars.ContextVar("teller", default=None)
 
 
 def home() -> Path:
@@ -67,7 +70,12 @@ def data_dir() -> Path | None:
 
 def device() -> torch.device:
     """`W2S_DEVICE` if set (cpu, cuda, cuda:1, mps), else cuda where there is one, else cpu."""
-    return torch.device(os.environ.get("W2S_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return _device(os.environ.get("W2S_DEVICE"))
+
+
+@functools.cache  # asked several times a step
+def _device(given: str | None) -> torch.device:
+    return torch.device(given or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def precision() -> str:
@@ -88,11 +96,54 @@ def machine() -> str:
     return f"{device().type}, {torch.get_num_threads()} threads ({platform.machine()})"
 
 
-def progress(*args, **kwargs) -> tqdm:
-    """A text progress bar on a terminal and in a notebook, none in a log file; `TQDM_DISABLE=1` silences it."""
+def progress(*args, **kwargs) -> tqdm | Told:
+    """A text progress bar on a terminal and in a notebook, none in a log file; `TQDM_DISABLE=1` silences it.
+
+    Inside `told` it draws nothing, and tells.
+    """
+    if _teller.get():
+        return Told(_teller.get(), *args, **kwargs)
     kernel = "ipykernel" in sys.modules and not sys.stderr.isatty()
     silent = bool(os.environ.get("TQDM_DISABLE")) or not (kernel or sys.stderr.isatty())
     return tqdm(*args, disable=silent, leave=False, mininterval=2.0 if kernel else 0.1, **kwargs)
+
+
+class Told:
+    """A progress bar that tells a function how far it is, and that this function can end: what it raises goes on."""
+
+    def __init__(self, tell: Callable[[str, int, int | None], None], iterable: Iterable = (), *, desc: str = "",
+                 total: int | None = None, **looks):
+        self.tell, self.iterable, self.desc, self.n = tell, iterable, desc, 0
+        self.total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
+
+    def __iter__(self):
+        for item in self.iterable:
+            yield item
+            self.update()
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, *error) -> None:
+        pass
+
+    def update(self, n: int = 1) -> None:
+        """Counts n more."""
+        self.n += n
+        self.tell(self.desc, self.n, self.total)
+
+
+@contextlib.contextmanager
+def told(tell: Callable[[str, int, int | None], None]):
+    """In this block, and thread, long work calls `tell(what, done, total)` at every step, in the place of bars.
+
+    Whatever `tell` raises ends the work: a fit leaves nothing behind, activations what is whole of them.
+    """
+    token = _teller.set(tell)
+    try:
+        yield
+    finally:
+        _teller.reset(token)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -30,7 +30,8 @@ class Fit:
     Attributes:
         address: where the store keeps it.
         record: config, summary, metrics, versions, machine, seconds.
-        predictions: rows (split, id, last, validation, oracle), the last three P(y = 1) at those checkpoints.
+        predictions: rows (split, id, truth, group, last, validation, oracle): the true class, which examples belong
+            together, and P(y = 1) at the three checkpoints.
         curve: rows (step, progress, train_loss, ...) of the checkpoints looked at.
         stop: the checkpoint that stands for the fit: 'last', 'validation' or 'oracle'.
     """

@@ -161,5 +161,4 @@ class FeatureInputs(Inputs):
         self.lengths = np.ones(len(features) // arity, dtype=int)
 
     def batch(self, rows):
-        texts = torch.as_tensor(rows)[:, None] * self.arity + torch.arange(self.arity)
-        return {"features": self.features[texts.flatten()]}
+        return {"features": self.features.unflatten(0, (-1, self.arity))[torch.as_tensor(rows)].flatten(0, 1)}

@@ -5,6 +5,7 @@ loss over a batch is over all of it, whatever the number of devices. Outside of 
 """
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -114,8 +115,8 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def _cut(n: int) -> list[int]:
-    return [n // size() + (r < n % size()) for r in range(size())]
+def _cut(n: int, size: int) -> list[int]:
+    return [n // size + (r < n % size) for r in range(size)]
 
 
 def mine(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,8 +125,13 @@ def mine(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     Returns:
         positions (k,) in the batch, and which of them count (k,) bool; the others stand in, for as many as are missing.
     """
-    sizes = _cut(n)
-    start, own = sum(sizes[:rank()]), sizes[rank()]
+    return _mine(n, size(), rank())
+
+
+@functools.lru_cache(maxsize=64)  # asked once a step
+def _mine(n: int, size: int, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    sizes = _cut(n, size)
+    start, own = sum(sizes[:rank]), sizes[rank]
     positions = torch.arange(start, start + sizes[0])
     positions[own:] = 0
     return positions, torch.arange(sizes[0]) < own
@@ -138,7 +144,7 @@ def whole(part: torch.Tensor, n: int) -> torch.Tensor:
     parts = [torch.empty_like(part) for _ in range(size())]
     dist.all_gather(parts, part.detach().contiguous())
     parts[rank()] = part
-    return torch.cat([p[:k] for p, k in zip(parts, _cut(n))])
+    return torch.cat([p[:k] for p, k in zip(parts, _cut(n, size()))])
 
 
 def shard(net: nn.Module, blocks: nn.ModuleList) -> None:

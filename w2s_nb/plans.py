@@ -124,8 +124,9 @@ class _Checkpoints:
             self.weights[stop] = now if stop != "last" else None
 
     def predictions(self) -> pd.DataFrame:
-        """Rows (split, id, last, validation, oracle): P(y = 1) of all splits, of the oracle's checkpoint test only."""
-        frame = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids}) for s in self.splits], ignore_index=True)
+        """Rows as `Fit.predictions` has them: P(y = 1) of all splits, of the oracle's checkpoint test only."""
+        frame = pd.concat([pd.DataFrame({"split": s.name, "id": s.ids, "truth": s.hard_label, "group": s.group})
+                           for s in self.splits], ignore_index=True)
         for stop in STOPS:
             if self.at[stop] not in self.known:
                 training.put(self.net, self.weights[stop])

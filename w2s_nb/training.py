@@ -1,6 +1,7 @@
 """The training loop of all arms, and prediction: explicit, one contract for every method and loss."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -25,8 +26,9 @@ def autocast():
 
     Its cache of weights in bf16 is for one device: it would keep what FSDP puts together for a moment.
     """
-    return torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16",
-                          cache_enabled=parallel.size() == 1)
+    if precision() != "bf16":
+        return contextlib.nullcontext()
+    return torch.autocast(device().type, torch.bfloat16, cache_enabled=parallel.size() == 1)
 
 
 def scores(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
@@ -125,20 +127,19 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
     batches = list(schedule(inputs.lengths, batch_size, epochs, seed))
     epoch = math.ceil(len(batches) / epochs)  # steps
     rises = max(1, round(warmup * len(batches)))
-    slope = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
-        (step + 1) / rises, (len(batches) - step) / max(1, len(batches) - rises)))
+    peaks = [group["lr"] for group in optimizer.param_groups]
     at = np.linspace(0, 1, evals + 1)[1:] if isinstance(evals, int) else np.array([*evals, 1.0])
     stops = set((at * len(batches)).round().astype(int).clip(1).tolist())
     most = TRAIN_TOKENS.get(device().type, math.inf) / inputs.lengths.max()
     micro, recent = micro_batch or max(1, int(min(batch_size, most))), []
     targets = torch.as_tensor(targets, dtype=torch.float32)
     memory = targets.clone() if loss.decay is not None else None
+    net.train()
     for step, rows in enumerate(progress(batches, desc=label, unit="step")):
         at_step, wanted = functools.partial(loss, progress=step / len(batches)), targets[rows]
         if memory is not None:  # the average travels beside the targets, so that micro-batches cut both alike
             at_step, wanted = _with_previous(at_step), torch.cat([wanted, memory[rows]], dim=1)
         at_step.batchwise = loss.batchwise
-        net.train()
         while True:
             try:
                 value, logits = backward(net, inputs, rows, wanted, at_step, micro)
@@ -151,8 +152,10 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
         if not math.isfinite(value):
             raise FloatingPointError(f"{label}: the loss is {value} at step {step + 1} of {len(batches)}; lower lr "
                                      f"(it is {lr:g}, of the head {head_lr:g}), or look at the labels")
+        slope = min((step + 1) / rises, (len(batches) - step) / max(1, len(batches) - rises))
+        for group, peak in zip(optimizer.param_groups, peaks):
+            group["lr"] = peak * slope
         optimizer.step()
-        slope.step()
         optimizer.zero_grad()
         recent.append(value)
         if memory is not None:
@@ -161,6 +164,7 @@ def train(net: nn.Module, inputs: Inputs, targets: np.ndarray, loss: Callable, *
         if step + 1 in stops:
             evaluate(step + 1, (step + 1) / len(batches), float(np.mean(recent)))
             recent = []
+            net.train()
 
 
 def _with_previous(loss: Callable) -> Callable:
