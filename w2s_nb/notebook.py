@@ -23,7 +23,7 @@ from .store import address
 from .studies import Chain, run_chain, run_generative
 
 _SIZES = {"seeds": 1, "table_seeds": 1, "n_train": 2, "n_val": 2, "n_test": 2, "shots": 1, "top_layers": 1, "hard": 0,
-          "devices": 1}
+          "devices": 1, "seed": 0}
 
 
 @dataclass

@@ -80,6 +80,39 @@ def ladder(table: pd.DataFrame, title: str) -> go.Figure:
     return figure
 
 
+def pgr_by_size(rows: pd.DataFrame, title: str) -> go.Figure:
+    """PGR against the student's size, a line a series, in the colour of its arm, with 95 % intervals; 0 and 1 marked.
+
+    Args:
+        rows: of `stored.recovered`, by size; a series is what they have in common of arm, task, weak, weak_method,
+            method, n_train and setting, and it is named by what differs between series. Rows without a PGR are left out.
+    """
+    figure, rows = figure_of(title, "strong student", "performance gap recovered"), rows.dropna(subset=["pgr"])
+    kinds = ["arm", "task", "weak", "weak_method", "method", "n_train", "setting"]
+    varied = ["arm", *(k for k in kinds[1:] if rows[k].nunique() > 1)]
+    sizes = list(dict.fromkeys(rows.strong))
+    ticks = dict(zip(sizes, short(sizes))) if sizes else {}
+    symbols = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon")
+    dashes, seen = ("solid", "dash", "dot", "dashdot"), {}
+    for _, part in rows.groupby(kinds, sort=False):
+        first, arm = part.iloc[0], part.arm.iloc[0]
+        i = seen[arm] = seen.get(arm, -1) + 1  # series of one arm share its colour, not its marker
+        name = ", ".join(str(first[k]) if k in ("arm", "task", "setting") else f"{k} {first[k]}" for k in varied
+                         if first[k] != "")
+        figure.add_scatter(x=part.strong.map(ticks), y=part.pgr, name=name, mode="lines+markers", offsetgroup=name,
+                           line=dict(color=colour(arm), dash=dashes[i % 4]), text=[f"{n} seed(s)" for n in part.seeds],
+                           marker=dict(size=9, symbol=symbols[i % 8]),
+                           error_y=interval_of(part.pgr_low, part.pgr, part.pgr_high))
+    for y, arm, text in ((0, WEAK, "supervisor"), (1, CEILING, "ceiling")):
+        figure.add_hline(y=y, line_color=colour(arm), line_width=2, annotation_text=text, annotation_position="top left")
+    figure.update_layout(scattermode="group", scattergap=0.8, showlegend=len(seen) > 0)
+    figure.update_xaxes(type="category", categoryorder="array", categoryarray=[ticks[size] for size in sizes])
+    shown = np.r_[np.clip(rows[["pgr_low", "pgr_high"]].replace([np.inf, -np.inf], np.nan).to_numpy().ravel(), -1.5, 2.5),
+                  rows.pgr, 0, 1]
+    figure.update_yaxes(range=[np.nanmin(shown) - 0.15, np.nanmax(shown) + 0.15])
+    return figure
+
+
 def lines(series: dict[str, tuple], title: str, x: str, y: str) -> go.Figure:
     """Lines {name: (x, y)}, in the arm's colour where the name is an arm's."""
     figure = figure_of(title, x, y)
