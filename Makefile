@@ -10,7 +10,7 @@ BIN := .venv/bin
 TWO := -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests, a notebook's cells, stay with one process
 export JUPYTER_PREFER_ENV_PATH = 1
 
-.PHONY: help setup cluster demo test bench notebooks chess-ladder lab clean
+.PHONY: help setup cluster browser demo test bench notebooks site chess-ladder lab clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1	/'
@@ -28,6 +28,9 @@ setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded 
 	@$(BIN)/pip install -q -r requirements.txt
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 >/dev/null
+	@mkdir -p .venv/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+	  >.venv/share/jupyter/lab/settings/overrides.json
 	@$(BIN)/python -m w2s_nb assets
 	@touch $@
 
@@ -35,6 +38,15 @@ cluster: .venv/ray  ## Ray, for several machines and for models on several devic
 
 .venv/ray: .venv/whole requirements-cluster.txt
 	@$(BIN)/pip install -q -r requirements.txt -r requirements-cluster.txt
+	@touch $@
+
+browser: .venv/browser  ## Playwright and, where there is none, a Chromium: for the tests in a real JupyterLab
+
+.venv/browser: .venv/whole requirements-browser.txt
+	@$(BIN)/pip install -q -r requirements.txt -r requirements-browser.txt
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	  || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+	  || $(BIN)/playwright install chromium || echo "no Chromium could be had; tests in JupyterLab will be skipped"
 	@touch $@
 
 demo: setup  ## the main result on the embedded default: accuracy table, PGR, executed notebooks
@@ -51,7 +63,11 @@ bench: setup  ## timings, on an idle machine
 
 notebooks: setup  ## executes every notebook in place: the copies in git, with their outputs
 	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
-	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
+	  notebooks/*.ipynb
+
+site: setup  ## web pages of the notebooks as they are stored, with their figures, into papermill_runs/site
+	@$(BIN)/python -m w2s_nb site
 
 chess-ladder: setup  ## pretrains the chess models again, in about an hour on 2 cores, into papermill_runs/ladder
 	@$(BIN)/python -m w2s_nb.pretraining --out papermill_runs/ladder

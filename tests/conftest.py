@@ -1,6 +1,13 @@
 """Shared by all tests: an own store, tiny random models of every architecture, a tiny learnable task."""
+import multiprocessing
 import os
 import random
+import shutil
+import signal
+import sys
+import tempfile
+import weakref
+from pathlib import Path
 
 os.environ["TQDM_DISABLE"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"  # hub paths are tested with the hub out of reach, whatever the machine
@@ -31,12 +38,62 @@ ARCHITECTURES = {
 }
 
 
-LONGEST = ("test_cluster", "test_sweeps", "test_parallel", "test_qwen")
+LONGEST = ["test_cluster", "test_sweeps", "test_studies", "test_notebooks", "test_parallel", "test_chess", "test_qwen"]
 
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that of two processes none waits for the other at the end."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    items.sort(key=lambda item: (LONGEST + [item.path.stem]).index(item.path.stem))
+
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["w2s_nb", "pytest"])
+
+
+class Script:
+    """Code in a process of its own, as `python -c` runs it, without the seconds of importing torch and the kit.
+
+    The process is forked from one that has imported them and done nothing else.
+    """
+
+    def __init__(self, code, *arguments, **environment):
+        self._folder = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        given = code, arguments, {**os.environ, **environment}, str(self._folder)
+        self._process = _SERVER.Process(target=_run_script, args=given, daemon=True)  # it ends with the tests
+        self._process.start()
+
+    def poll(self):
+        """The exit code, negative after a signal; None as long as it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout=120):
+        """The exit code."""
+        self._process.join(timeout)
+        assert self.poll() is not None, f"runs for more than {timeout} s: {self.said()}"
+        return self.poll()
+
+    def send_signal(self, number):
+        os.kill(self._process.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+        self.wait()
+
+    def said(self):
+        """What it has printed so far, and what as errors."""
+        return tuple((self._folder / name).read_text() if (self._folder / name).exists() else "" for name in
+                     ("out", "err"))
+
+
+def _run_script(code, arguments, environment, folder):
+    os.environ.clear()
+    os.environ.update(environment)
+    for stream, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+    torch.set_num_threads(1)
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,5 @@
 """Features: the model's own hidden states, computed once, whatever kills the run; probes solved to their optimum."""
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -13,6 +10,8 @@ import w2s_nb as w2s
 from w2s_nb import activations, fitting, models, probing, training
 from w2s_nb.inputs import FeatureInputs
 from w2s_nb.registry import UnknownName
+
+from .conftest import Script
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TEXTS = ["w5 w9 <eos> w7", "<eos> <eos> w12", "w8", "w20 w21 w22 w23 w24 w25 w26 <eos>", "w30 w31 <eos>"]
@@ -118,31 +117,29 @@ print(w2s.features({tiny!r}, w2s.load_task("words", n_train=96, n_val=32, n_test
 
 def process(tiny, log, pause):
     code = SCRIPT.format(root=ROOT, tiny=tiny, log=str(log), pause=pause)
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Script(code)
 
 
 def test_a_killed_run_goes_on_after_its_finished_shards(words, tiny, tmp_path, home):
     victim, deadline = process(tiny, tmp_path / "log", pause=0.3), time.time() + 90
     while time.time() < deadline and len(list(home.glob("activations/*/*.safetensors"))) < 4:
-        assert victim.poll() is None, victim.communicate()
+        assert victim.poll() is None, victim.said()
         time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    victim.kill()
     finished = 8 * len(list(home.glob("activations/*/*.safetensors")))
     texts = len(set(words.student.texts))
     assert 32 <= finished < texts
     (tmp_path / "log").unlink()
     again = process(tiny, tmp_path / "log", pause=0)
-    out, err = again.communicate(timeout=90)
-    assert again.returncode == 0, err
+    assert again.wait() == 0, again.said()
     assert len((tmp_path / "log").read_text()) == texts - finished
-    assert float(out) == pytest.approx(w2s.features(tiny, words.student)[4].sum())
+    assert float(again.said()[0]) == pytest.approx(w2s.features(tiny, words.student)[4].sum())
 
 
 def test_two_processes_that_want_the_same_features_compute_them_once(words, tiny, tmp_path):
     both = [process(tiny, tmp_path / "log", pause=0.05) for _ in range(2)]
-    outputs = [p.communicate(timeout=120) for p in both]
-    assert [p.returncode for p in both] == [0, 0] and outputs[0][0] == outputs[1][0], outputs
+    assert [p.wait() for p in both] == [0, 0], [p.said() for p in both]
+    assert both[0].said()[0] == both[1].said()[0] != ""
     assert len((tmp_path / "log").read_text()) == len(set(words.student.texts))
 
 

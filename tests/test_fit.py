@@ -1,8 +1,5 @@
 """`fit`: what is learnt, what is refused, what is found again; the store under faults."""
 import os
-import signal
-import subprocess
-import sys
 import textwrap
 import time
 
@@ -13,6 +10,8 @@ import pytest
 import w2s_nb as w2s
 from w2s_nb import plans, store
 from w2s_nb.registry import UnknownName
+
+from .conftest import Script
 
 QUICK = dict(method="probe", epochs=30)
 
@@ -240,7 +239,7 @@ print(fit.accuracy(task.test).value)
 def script(tiny, tmp_path, more="", epochs=30):
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     code = SCRIPT.format(root=root, log=str(tmp_path / "log"), tiny=tiny, more=more, epochs=epochs)
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Script(code)
 
 
 def trainings(tmp_path):
@@ -249,9 +248,8 @@ def trainings(tmp_path):
 
 def test_two_processes_that_want_one_fit_train_it_once(words, tiny, tmp_path):
     both = [script(tiny, tmp_path, epochs=400) for _ in range(2)]
-    outputs = [p.communicate(timeout=120) for p in both]
-    assert [p.returncode for p in both] == [0, 0], outputs
-    assert outputs[0][0] == outputs[1][0] and trainings(tmp_path) == 1
+    assert [p.wait() for p in both] == [0, 0], [p.said() for p in both]
+    assert both[0].said()[0] == both[1].said()[0] != "" and trainings(tmp_path) == 1
 
 
 # killed in training; after the first file is written; after both tables, before the record
@@ -271,10 +269,9 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(f
     deadline = time.time() + 90
     while time.time() < deadline and not (
             trainings(tmp_path) and (files is None or len(list((home / "fits").glob("*/*.parquet"))) >= files)):
-        assert victim.poll() is None, victim.communicate()
-        time.sleep(0.1)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+        assert victim.poll() is None, victim.said()
+        time.sleep(0.02)
+    victim.kill()
     assert w2s.results().empty and not list((home / "fits").glob("*/record.json"))
     fit = w2s.fit(tiny, words.supervisor, **QUICK)
     assert len(w2s.results()) == 1 and isinstance(fit.predictions, pd.DataFrame)

@@ -1,8 +1,6 @@
 """Training on two devices is training on one: curves, predictions, weights. Two processes, gloo, no Ray."""
 import functools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,11 +81,9 @@ def both(tmp_path_factory):
     for model in MODELS:
         conftest.save_tiny(root / model, model)
     code = SCRIPT.format(root=str(Path(__file__).resolve().parents[1]))
-    workers = [subprocess.Popen([sys.executable, "-c", code, str(rank), "2", str(root), str(root / "meet")],
-                                env=os.environ | {"W2S_HOME": str(root / f"home{rank}"), "OMP_NUM_THREADS": "1"},
-                                stderr=subprocess.PIPE, text=True) for rank in range(2)]
-    said = [worker.communicate(timeout=300)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)[-4000:]
+    workers = [conftest.Script(code, str(rank), "2", str(root), str(root / "meet"), W2S_HOME=str(root / f"home{rank}"))
+               for rank in range(2)]
+    assert [worker.wait(300) for worker in workers] == [0, 0], "\n".join(w.said()[1] for w in workers)[-4000:]
     before = os.environ.get("W2S_HOME")
     found = []
     for home in ("alone", "home0", "home1"):

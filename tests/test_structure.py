@@ -16,10 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOW = ["registry", "config", "parallel", "store", "assets", "games", "tasks", "sources", "splitting", "data",
         "models", "tokens", "inputs", "activations", "probing", "labels", "losses", "metrics", "imitation", "biases",
         "fits", "variants", "training", "decoding", "recipes", "memory", "scoring", "answering", "plans", "fitting",
-        "generative", "pretraining", "wording", "prompting", "arms", "studies", "solving", "baselines", "plots",
-        "notebook", "sweeps", "exercises", "__main__"]
+        "generative", "pretraining", "wording", "prompting", "arms", "studies", "solving", "exploring", "stored",
+        "baselines", "plots", "notebook", "sweeps", "widgets", "exercises", "site", "__main__"]
 MODULES = sorted((ROOT / "w2s_nb").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 
 
 def part_of(path: Path) -> str:
@@ -92,6 +93,13 @@ def test_environment_and_lock_cover_pyproject():
     assert pip == ["-r requirements.txt", "-e .[test]"], "environment.yml installs the lock and the package"
 
 
+def test_the_browser_lock_adds_playwright_and_nothing_that_is_locked():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["browser"]
+    added, lock = (set(re.findall(r"^([\w.-]+)==", (ROOT / name).read_text(), re.M))
+                   for name in ("requirements-browser.txt", "requirements.txt"))
+    assert [re.split(r"[<>=]", d)[0] for d in extra] == ["playwright"] and "playwright" in added and not added & lock
+
+
 def test_the_cluster_lock_adds_ray_and_nothing_that_is_locked():
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["cluster"]
     added, lock = ((ROOT / name).read_text() for name in ("requirements-cluster.txt", "requirements.txt"))
@@ -108,14 +116,15 @@ def test_fixed_packages_are_there():
         assert re.search(rf"^{name}==", lock, re.M), name
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda p: "/".join(p.parts[-2:]))
 def test_notebooks_keep_to_the_template(path):
     notebook = json.loads(path.read_text())
     assert notebook["metadata"]["kernelspec"]["name"] == "python3" and path.stat().st_size < 1_000_000
     assert "widgets" not in notebook["metadata"] and "papermill" not in notebook["metadata"]
     code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
     tags = [t for c in code for t in c["metadata"].get("tags", [])]
-    assert tags.count("parameters") == 1 and tags.count("checks") >= 1 and "raises-exception" not in tags
+    assert tags.count("parameters") == 1 and "raises-exception" not in tags
+    assert tags.count("checks") >= 1 or path in SOLUTIONS  # whose checks are those of the exercises
     for cell in code:
         source = "".join(cell["source"])
         most = 16 if "parameters" in cell["metadata"].get("tags", []) else 12

@@ -1,6 +1,7 @@
 """`python -m w2s_nb assets` fetches the embedded model and texts; `python -m w2s_nb demo` runs the main result;
 `python -m w2s_nb sweep FILE` runs a grid of notebooks, `report FILE` renders what it gave;
-`python -m w2s_nb mates N` prints N puzzles of mate_in_one."""
+`python -m w2s_nb mates N` prints N puzzles of mate_in_one;
+`python -m w2s_nb site` writes the executed notebooks as web pages."""
 from __future__ import annotations
 
 import argparse
@@ -109,6 +110,16 @@ def report(file: str) -> int:
     return 0
 
 
+def site(out: str | None) -> None:
+    """Writes the static site of the notebooks with their stored outputs, and says where it is and what it lacks."""
+    from . import site as sites
+
+    files, missing = sites.build()
+    index = sites.write(files, out or sites.ROOT / "papermill_runs" / "site")
+    print(f"{sum(name.endswith('.html') for name in files)} pages: {config.shown(index)}")
+    print("\n".join(missing), end="\n" * bool(missing))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code. What was given wrongly is said in one line, without a traceback."""
     parser = argparse.ArgumentParser(prog="python -m w2s_nb", description=__doc__,
@@ -118,6 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("demo", help="the main result on the embedded default")
     at = commands.add_parser("mates", help="puzzles of mate_in_one, as JSON")
     at.add_argument("n", type=int, nargs="?", default=100)
+    at = commands.add_parser("site", help="write the executed notebooks as web pages; nothing is executed")
+    at.add_argument("--out", metavar="FOLDER", help="new, or an earlier site; default: papermill_runs/site")
     at = commands.add_parser("sweep", help="run a grid of notebooks")
     at.add_argument("file", help="YAML; see papermill_runs/recipes")
     at.add_argument("--dry-run", action="store_true", help="print the runs and what earlier ones say they cost")
@@ -129,11 +142,12 @@ def main(arguments: list[str] | None = None) -> int:
     at.add_argument("--retries", type=int, default=2, help="of a run whose kernel or worker died (%(default)s)")
     commands.add_parser("report", help="render a sweep's report").add_argument("file", help="its YAML")
     given = vars(parser.parse_args(arguments))
-    command = {"assets": assets, "demo": demo, "mates": mates, "sweep": sweep, "report": report}[given.pop("command")]
+    command = {"assets": assets, "demo": demo, "mates": mates, "site": site, "sweep": sweep,
+               "report": report}[given.pop("command")]
     try:
         return command(**given) or 0
     except (ValueError, TypeError, OSError, ImportError) as error:
-        if command not in (sweep, report):
+        if command not in (site, sweep, report):
             raise
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2

@@ -60,10 +60,10 @@ class Run:
         """`run_chain` on the notebook's parameters."""
         return run_chain(self.parameters["task"], ladder, **self._with(more))
 
-    def saliency(self, **more) -> Arms:
+    def saliency(self, *, strong: str | None = None, **more) -> Arms:
         """`run_saliency` on the notebook's parameters."""
         p = self.parameters
-        return run_saliency(p["task"], p["weak"], p["strong"], **self._with(more))
+        return run_saliency(p["task"], p["weak"], strong or p["strong"], **self._with(more))
 
     def generative(self, **more) -> dict[str, Arms]:
         """`run_generative` on the notebook's parameters."""

@@ -50,7 +50,8 @@ def recovered() -> pd.DataFrame:
                         default=None)
             groups.setdefault(_setting(r, weak), {})[r["summary"]["seed"]] = (weak, r, found)
     rows = [_row(list(seeds.values())) for seeds in progress(groups.values(), desc="stored students")]
-    rows = sorted((row for row in rows if row), key=lambda r: (r["task"], _size(r["strong"]), _size(r["weak"]), r["arm"]))
+    rows = sorted((row for row in rows if row), key=lambda r: (
+        r["task"], _size(r["strong"]), _size(r["weak"]), r["arm"] != student_name("xent"), r["arm"]))
     return pd.DataFrame(rows, columns=list(rows[0]) if rows else [*_NAMES, "seeds", "accuracy", "pgr"])
 
 

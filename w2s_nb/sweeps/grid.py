@@ -8,8 +8,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
-
 from ..config import checkout, runs_folder, versions
 from ..models import resolve, size_order
 from ..registry import UnknownName
@@ -140,6 +138,8 @@ def notebook_path(given: str) -> Path:
 
 def source_of(path: Path) -> str:
     """A notebook's text, without outputs."""
+    import nbformat  # over a second to import, and only a sweep needs it
+
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import fsspec
 import yaml
-from papermill.inspection import inspect_notebook
 
 from ..config import checkout
 from ..notebook import check
@@ -112,6 +111,8 @@ def _check_runs(sweep: Sweep) -> None:
 
 def defaults_of(path: Path) -> dict:
     """{parameter: default} of a notebook, from its cell tagged `parameters`; None for one that is no literal."""
+    from papermill.inspection import inspect_notebook  # as `nbformat` in `grid`
+
     found = {name: entry["default"] for name, entry in inspect_notebook(str(path)).items()}
     if not found:
         raise ValueError(f"{path.name} has no parameters that papermill can read; tag their cell `parameters`")

@@ -47,9 +47,10 @@ class Runs(ipywidgets.VBox):
             known = sorted(rows[name].unique().tolist(), key=str) if name == "task" else list(dict.fromkeys(
                 rows.sort_values("n_train")[name] if name == "n_train" else rows[name])) if len(rows) else []
             kept = control.value if control.value in known else _ALL
-            with control.hold_trait_notifications():
-                control.options = [_ALL, *known]
-                control.value = kept
+            control.unobserve(self._choose, "value")  # new options choose the first
+            control.options = [_ALL, *known]
+            control.value = kept
+            control.observe(self._choose, "value")
         self._choose()
 
     def _choose(self, change=None) -> None:

@@ -1,0 +1,376 @@
+"""Widgets without a browser, and the static functions that they are shells over."""
+import base64
+import itertools
+import shlex
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from papermill.inspection import inspect_notebook
+
+import w2s_nb as w2s
+from tests.conftest import register_words, word_rows
+from w2s_nb import config, metrics, plots, store, widgets
+from w2s_nb.exploring import epochs
+from w2s_nb.fits import AnswerFit
+from w2s_nb.registry import LOSSES, UnknownName
+from w2s_nb.tasks import Example
+from w2s_nb.widgets import base, settings
+
+SIZES = dict(n_train=96, n_val=32, n_test=64)
+
+
+@pytest.fixture
+def setting(words, tiny):
+    """Where the explorer starts in these tests."""
+    return dict(task="words", weak=f"{tiny}@1", strong=tiny, **SIZES)
+
+
+@pytest.fixture
+def explorer(setting):
+    found = widgets.explorer(**setting, tasks=["words", "word_pairs"])
+    found.latest.wait()
+    return found
+
+
+@pytest.fixture
+def slow():
+    """A loss that takes as long as it is let."""
+    let = threading.Event()
+
+    @w2s.register_loss
+    def waits(logits, targets, *, progress):
+        """Cross-entropy, once it is let."""
+        let.wait(0.02)
+        return LOSSES["xent"](logits, targets, progress=progress)
+
+    yield let
+    let.set()
+    LOSSES._entries.pop("waits")
+
+
+def bars_of(output):
+    figure = output.outputs[0]["data"]["application/vnd.plotly.v1+json"]
+    return {trace["x"][0]: trace["y"][0] for trace in figure["data"] if trace["type"] == "bar"}
+
+
+# explore
+
+def test_explore_is_three_fits_on_the_first_labels(setting, words, tiny):
+    arms = w2s.explore(**setting, n_labels=40, seeds=[3], loss="confidence", loss_args={"alpha": 0.25}, epochs=5)
+    task = w2s.load_task("words", seed=3, **SIZES)
+    supervisor = w2s.fit(f"{tiny}@1", task.supervisor, method="probe", seed=3, epochs=5)
+    some = task.student.take(slice(40))
+    student = w2s.fit(tiny, some, supervisor.label(task.student), method="probe", seed=3, loss="confidence",
+                      loss_args={"alpha": 0.25}, epochs=5)
+    ceiling = w2s.fit(tiny, some, method="probe", seed=3, epochs=5)
+    assert [f.address for fits in arms.fits.values() for f in fits] == [f.address for f in (supervisor, student, ceiling)]
+    assert arms.pgr("student, confidence") == w2s.pgr(supervisor, student, ceiling, task.test)
+
+
+@pytest.mark.parametrize("n, passes", [(20, 200), (600, 200), (640, 200), (641, 166), (3000, 41), (200_000, 1)])
+def test_a_probe_makes_no_more_than_a_thousand_steps(n, passes):
+    assert epochs(n) == passes and (passes == 1 or passes * -(-n // 128) <= 1000)
+
+
+@pytest.mark.parametrize("change, error, says", [
+    (dict(n_labels=97), ValueError, "n_labels = 97; expected a whole number from 2 to n_train, 96"),
+    (dict(n_labels=True), ValueError, "n_labels = True"),
+    (dict(task="word"), UnknownName, "Near: word"),
+    (dict(loss="confidense"), UnknownName, "Near: confidence"),
+    (dict(strong="SmolLM-135M"), UnknownName, "SmolLM2-135M"),
+    (dict(loss_args={"alfa": 1}), ValueError, "alfa")])
+def test_explore_refuses_what_is_wrong(setting, change, error, says):
+    with pytest.raises(error, match=says):
+        w2s.explore(**setting | change)
+
+
+# the explorer
+
+def test_the_explorer_shows_what_explore_gives_and_follows_every_control(explorer, setting):
+    def expected(**change):
+        asked = setting | dict(loss="confidence", loss_args={"alpha": 0.5}, seeds=[0]) | change
+        return w2s.explore(**asked)
+
+    def check(arms):
+        assert bars_of(explorer.accuracy) == pytest.approx(arms.table().accuracy.to_dict())
+        assert format(arms.pgr(arms.students[0]), ".2f").replace("[", "").split()[0] in explorer.numbers.value
+        reliability = explorer.calibration.outputs[0]["data"]["application/vnd.plotly.v1+json"]["data"]
+        assert [t.get("name") for t in reliability][1:] == ["weak supervisor", arms.students[0]]
+
+    check(expected())
+    for name, value, change in [("alpha", 0.0, dict(loss_args={"alpha": 0.0})), ("n_labels", 40, dict(n_labels=40)),
+                                ("seed", 2, dict(seeds=[2])), ("loss", "xent", dict(loss="xent", loss_args={})),
+                                ("weak", setting["strong"] + "@2", dict(weak=setting["strong"] + "@2"))]:
+        before = setting.copy()
+        getattr(explorer, name).value = value
+        explorer.latest.wait()
+        setting |= change
+        check(w2s.explore(**setting | {k: v for k, v in dict(
+            loss=explorer.loss.value, seeds=[explorer.seed.value], n_labels=explorer.n_labels.value,
+            loss_args={"alpha": explorer.alpha.value} if explorer.loss.value == "confidence" else {}).items()}))
+        assert before != setting
+    assert explorer.alpha.disabled, "xent has no alpha"
+
+
+def test_the_lines_to_copy_make_what_is_shown(explorer):
+    explorer.n_labels.value, explorer.alpha.value = 50, 0.75
+    explorer.latest.wait()
+    lines, table = explorer.copy.value.splitlines(), {}
+    exec("\n".join(lines[:-1]) + f"\ntable = {lines[-1]}", table)
+    assert table["table"].equals(explorer.arms.table()) and len(store.addresses()) == 5  # none of them trained again
+    explorer.form.value = "papermill"
+    words = shlex.split(explorer.copy.value)
+    notebook = config.checkout() / words[1]
+    known = inspect_notebook(str(notebook))
+    given = dict(zip(words[4::3], words[5::3]))
+    assert words[:1] + words[2:4] == ["papermill", "out.ipynb", "-p"] and set(given) <= set(known)
+    assert given["alpha"] == "0.75" and given["n_labels"] == "50" and set(given) >= set(known) - {"seeds", "results"}
+
+
+def test_a_newer_setting_ends_the_older_and_cancel_ends_all(slow, explorer):
+    stored = set(store.addresses())
+    explorer.loss.value = "waits"
+    while not explorer.status.text.startswith(explorer.strong.value):
+        time.sleep(0.01)
+    assert explorer.status.cancel.layout.display == "" and " of 200" in explorer.status.text
+    explorer.loss.value = "xent"
+    explorer.latest.wait(10)
+    assert "student, naive" in bars_of(explorer.accuracy)
+    assert {store.record(a)["summary"]["loss"] for a in set(store.addresses()) - stored} == {"xent"}
+    explorer.loss.value = "waits"
+    while not explorer.status.text.startswith(explorer.strong.value):
+        time.sleep(0.01)
+    explorer.status.cancel.click()
+    explorer.latest.wait(10)
+    assert explorer.status.text.startswith("cancelled") and explorer.status.cancel.layout.display == "none"
+    assert "student, naive" in bars_of(explorer.accuracy), "what was shown stays"
+    slow.set()
+    explorer.seed.value = 1
+    explorer.latest.wait()
+    assert "student, waits" in bars_of(explorer.accuracy)
+
+
+def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer):
+    @w2s.register_task("few", lambda: {"all": list(word_rows(40))}, max_len=16)
+    def few(row):
+        """Too few rows."""
+        yield Example((row["text"],), row["label"])
+
+    explorer.task.options = [*explorer.task.options, "few"]
+    explorer.task.value = "few"
+    explorer.latest.wait()
+    assert "ValueError" in explorer.status.text and "asked for 2 * n_train 96" in explorer.status.text
+    assert "words" in explorer.accuracy.outputs[0]["data"]["text/plain"], "the figure is still that of the last setting"
+    explorer.task.value = "words"
+    explorer.latest.wait()
+    assert "Error" not in explorer.status.text
+
+
+@pytest.mark.parametrize("change, error, says", [
+    (dict(task="word"), UnknownName, "Near: word"), (dict(loss="x"), UnknownName, "xent"),
+    (dict(weak="SmolLM-135M@4"), UnknownName, "SmolLM2-135M"), (dict(n_labels=1), ValueError, "from 2 to n_train, 96"),
+    (dict(models=["nothing"]), UnknownName, "nothing"), (dict(tasks=["nothing"]), UnknownName, "nothing")])
+def test_the_explorer_refuses_what_does_not_exist(setting, change, error, says):
+    with pytest.raises(error, match=says):
+        widgets.explorer(**setting | change)
+
+
+def test_the_explorer_offers_what_can_be_had_here(monkeypatch, tmp_path):
+    monkeypatch.delenv("W2S_DATA", raising=False)
+    assert {"movie_snippets", "snippet_preferences"} <= set(settings._tasks_here()) and "boolq" not in settings._tasks_here()
+    (tmp_path / "boolq").mkdir()
+    monkeypatch.setenv("W2S_DATA", str(tmp_path))
+    assert "boolq" in settings._tasks_here()
+    assert settings._rungs("SmolLM2-135M@16")[-3:] == ["SmolLM2-135M@20", "SmolLM2-135M@24", "SmolLM2-135M"]
+
+
+# work in the background
+
+def test_work_that_is_told_ends_where_its_listener_raises(words, tiny):
+    seen = []
+
+    def tell(what, n, total):
+        seen.append((what, n, total))
+        if what.startswith("activations") and n >= total or n == 7:
+            raise base.Cancelled
+
+    with config.told(tell), pytest.raises(base.Cancelled):
+        w2s.fit(tiny, words.student, method="probe", epochs=50)
+    assert seen[-1][1] in (7, seen[-1][2]) and not any(store.record(a) for a in store.addresses())
+    with config.told(lambda *where: None):
+        assert w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(words.test).value > 0.5
+    assert not isinstance(config.progress([1]), config.Told), "outside of the block bars are bars again"
+
+
+def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
+    done, status = [], base.Status()
+
+    def work(request):
+        for _ in config.progress(range(20), desc="work"):
+            time.sleep(0.005)
+        return request
+
+    latest = base.Latest(work, lambda asked, result: done.append((asked, result)), status)
+    for request in range(8):
+        latest.ask(request)
+        time.sleep(0.01)
+    latest.wait(10)
+    assert done == [(7, 7)] and not [t for t in threading.enumerate() if t.daemon and t.name.endswith("(run)")]
+
+
+# differences, and their browser
+
+def test_differences_count_as_the_metrics_do(words, tiny):
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, losses=("xent", "confidence"), method="probe", epochs=30, seeds=2,
+                        **SIZES)
+    rows = w2s.differences(arms, "student, confidence")
+    weak, student = (arms.fits[arm][0].predict(words.test) for arm in ("weak supervisor", "student, confidence"))
+    right = {who: metrics.correct(p, words.test.hard_label)[0] for who, p in (("w", weak), ("s", student))}
+    assert rows.right.value_counts().to_dict() == {k: v for k, v in dict(
+        both=(right["w"] & right["s"]).sum(), student=(~right["w"] & right["s"]).sum(),
+        supervisor=(right["w"] & ~right["s"]).sum(), neither=(~right["w"] & ~right["s"]).sum()).items() if v}
+    assert rows.text.tolist() == [text for text, in words.test.texts] and (rows.student == student[:, 1]).all()
+    figure = plots.differences(rows, "t", student="student, confidence", chosen=rows.id[5])
+    assert sum(len(t.x) for t in figure.data[:4]) == len(rows) and figure.data[4].x == (rows.supervisor[5],)
+    with pytest.raises(ValueError, match="expected one of student, naive, student, confidence"):
+        w2s.differences(arms, "student, x")
+
+
+def test_the_browser_pages_through_what_its_filters_let_through(words, tiny):
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, method="probe", epochs=30, **SIZES)
+    rows, browser = w2s.differences(arms), widgets.disagreements(arms)
+    apart = rows[rows.right.isin(["student", "supervisor"])]
+    assert len(apart) > 3 and set(browser.shown.id) == set(apart.id)
+    sure = (browser.shown.student - 0.5).abs()
+    assert sure.is_monotonic_decreasing and f"1 of {len(apart)}" in browser.where.value
+    browser.previous.click()
+    assert browser.at == len(apart) - 1, "before the first comes the last"
+    browser.onward.click()
+    browser.onward.click()
+    row = browser.shown.iloc[1]
+    assert browser.at == 1 and row.text in browser.example.value and f"{row.student:.2f}" in browser.example.value
+    figure = browser.figure.outputs[0]["data"]["application/vnd.plotly.v1+json"]
+    ringed = figure["data"][4]["x"]
+    assert np.frombuffer(base64.b64decode(ringed["bdata"]), ringed["dtype"]) == pytest.approx([row.supervisor])
+    browser.right.value = "student"
+    assert set(browser.shown.id) == set(apart.id[apart.right == "student"]) and browser.at == 0
+    browser.confidence.value = (0.999999, 1.0)
+    assert len(browser.shown) == 0 and browser.onward.disabled and "no test example" in browser.where.value
+
+
+def test_a_pair_is_shown_with_both_of_its_texts(words, tiny):
+    arms = w2s.run_arms("word_pairs", f"{tiny}@1", tiny, method="probe", epochs=2, n_train=64, n_val=32, n_test=64)
+    rows = w2s.differences(arms)
+    assert [(a, b) for a, b in zip(rows["first"], rows.second)] == list(arms.tasks[0].test.texts)
+    card = plots.card(rows.iloc[0])
+    better, worse = ("second", "first") if rows.truth[0] else ("first", "second")
+    assert f"<b>{better}, better</b>" in card and f"<b>{worse}, worse</b>" in card and rows.second[0] in card
+
+
+def test_a_text_is_shown_and_not_run():
+    row = pd.Series(dict(id="a", text="<script>alert(1)</script>", truth=1, supervisor=0.2, student=0.9, right="student"))
+    card = plots.card(row)
+    assert "<script>" not in card and "&lt;script&gt;" in card and "class 1" in card and "width: 90.0%" in card
+
+
+def test_answers_are_browsed_with_the_board(monkeypatch):
+    first = itertools.product(("a3", "a4", "b3", "b4", "c3"), ("a6", "a5", "b6", "b5", "c6", "c5", "h6", "h5"))
+    games = [f"1. {white} 1... {black} 2. f3 2... e5 3. g4 3..." for white, black in first]
+
+    @w2s.register_task("fool", lambda: {"all": [{"game": game} for game in games]}, max_len=80, max_answer=4)
+    def fool(row):
+        """Mate the fool."""
+        yield Example((row["game"],), 0, (), " Qh4#", 6)
+
+    task = w2s.load_task("fool", n_train=8, n_val=2, n_test=8)
+    said = {"weak supervisor": [" Qh4#"] * 2 + [" d6"] * 6, "student, naive": [" d6"] + [" Qh4#"] * 4 + [" Nc6"] + [" d6"] * 2}
+    fits = {}
+    for arm, answers in said.items():
+        right = [answer == " Qh4#" for answer in answers]
+        frame = pd.DataFrame({"split": "test", "id": task.test.ids, "answer": answers, "right": right,
+                              "p_right": np.linspace(0.1, 0.8, 8)})
+        fits[arm] = [AnswerFit("a", {"summary": {}}, frame, pd.DataFrame(), "last")]
+    browser = widgets.disagreements(w2s.Arms("a", "b", [task], fits | {"strong ceiling": fits["student, naive"]}))
+    assert len(browser.shown) == 4 and browser.shown.p_right.is_monotonic_decreasing
+    assert "<svg" in browser.example.value and "answer <b>Qh4#</b>" in browser.example.value
+    browser.right.value = "neither"
+    assert len(browser.shown) == 1 and "student <b>Nc6</b>, supervisor <b>d6</b>" in browser.example.value
+    figure = plots.differences(browser.rows, "t")
+    assert [bar.y[0] for bar in figure.data] == [1, 3, 1, 3]
+
+
+# what is stored, and its table
+
+def test_recovered_has_every_student_with_the_intervals_of_its_arms(words, tiny):
+    # of these random models the shallow one is the better
+    arms = w2s.run_arms("words", tiny, f"{tiny}@1", losses=("xent", "confidence"), loss_args={"confidence": {
+        "alpha": 0.75}}, method="probe", epochs=30, seeds=2, **SIZES)
+    w2s.run_arms("words", f"{tiny}@2", f"{tiny}@1", method="probe", epochs=30, **SIZES)
+    rows = w2s.recovered()
+    assert len(rows) == 3 and rows.weak.tolist().count(tiny) == 2
+    row = rows[(rows.weak == tiny) & (rows.arm == "student, confidence")].iloc[0]
+    assert row.setting == "epochs = 30, alpha = 0.75" and row.seeds == 2 and row.n_train == 96
+    table = arms.table()
+    for name in ("accuracy", "pgr", "agreement"):
+        for end in ("", "_low", "_high"):
+            assert row[name + end] == pytest.approx(table.loc["student, confidence", name + end])
+    assert row.ceiling_accuracy == table.accuracy["strong ceiling"]
+
+
+def test_recovered_leaves_out_what_has_no_supervisor_or_is_damaged_and_keeps_what_has_no_ceiling(words, tiny):
+    assert w2s.recovered().empty
+    supervisor = w2s.fit(f"{tiny}@1", words.supervisor, method="probe", epochs=5)
+    nobody = w2s.SoftLabels(words.student.ids, np.full((96, 2), 0.5), "nobody")
+    w2s.fit(tiny, words.student, nobody, method="probe", epochs=5)
+    assert w2s.recovered().empty, "labels of nobody"
+    student = w2s.fit(tiny, words.student, supervisor.label(words.student), method="probe", epochs=5)
+    assert len(rows := w2s.recovered()) == 1 and np.isnan(rows.pgr[0]) and rows.accuracy[0] > 0
+    few = words.student.take(slice(50))
+    w2s.fit(tiny, few, method="probe", epochs=5)
+    w2s.fit(tiny, words.student, method="probe", epochs=5)
+    assert w2s.recovered().ceiling_accuracy[0] == w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(
+        words.test).value, "of two ceilings that on the student's own examples"
+    (store.folder(student.address) / "predictions.parquet").write_bytes(b"broken")
+    assert w2s.recovered().empty
+
+
+def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
+    w2s.run_arms("words", tiny, f"{tiny}@1", losses=("confidence", "xent"), method="probe", epochs=30, **SIZES)
+    table = widgets.runs()
+    table.latest.wait()
+    assert len(table.shown) == 2 and table.filters["arm"].options == ("all", "student, naive", "student, confidence")
+    table.filters["arm"].value = "student, naive"
+    assert len(table.shown) == 1 and "student, confidence" not in table.table.value
+    names = [t["name"] for t in table.figure.outputs[0]["data"]["application/vnd.plotly.v1+json"]["data"]]
+    assert names == ["student, naive"]
+    w2s.run_arms("words", f"{tiny}@2", f"{tiny}@1", method="probe", epochs=30, **SIZES)
+    table.refresh.click()
+    table.latest.wait()
+    assert table.filters["arm"].value == "student, naive" and len(table.shown) == 2, "filters outlive a second look"
+    monkeypatch.setattr("w2s_nb.widgets.students.PAGE", 1)
+    table.onward.click()
+    assert "page 2 of 2" in table.where.value
+    table.onward.click()
+    assert "page 1 of 2" in table.where.value
+    rows = table.rows.assign(setting="<b>&")
+    assert "&lt;b&gt;&amp;" in widgets.students.table(rows)
+
+
+def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
+    row = dict(arm="student, naive", task="a", weak="m@1", weak_method="probe", method="probe", n_train=10, setting="",
+               seeds=1, pgr=0.5, pgr_low=0.4, pgr_high=0.6)
+    rows = pd.DataFrame([row | dict(strong="m@2"), row | dict(strong="m@3"), row | dict(strong="m@3", weak="m@2"),
+                         row | dict(strong="m@3", pgr=np.nan)])
+    figure = plots.pgr_by_size(rows, "t")
+    assert [t.name for t in figure.data] == ["student, naive, weak m@1", "student, naive, weak m@2"]
+    assert list(figure.data[0].x) == ["2 layers", "3 layers"] and figure.data[0].marker.symbol != figure.data[1].marker.symbol
+    assert len({t.line.color for t in figure.data}) == 1
+    assert not plots.pgr_by_size(rows[rows.pgr.isna()], "t").data
+
+
+def test_registering_is_enough_for_the_explorer(setting):
+    register_words()
+    assert "words" in settings._tasks_here()

@@ -1,0 +1,59 @@
+"""Who has read the README alone gets a result of a csv of their own: in Python, and in 12_your_own."""
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb.registry import TASKS
+from w2s_nb.tasks.snippets import rated
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {"SmolLM2-135M@4": "SmolLM2-135M@2", "SmolLM2-135M@16": "SmolLM2-135M@4"}
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A csv of 300 texts and labels, in the current folder."""
+    rows = [r for r in rated("amazonReviewSnippets_GroundTruth.txt")["all"] if abs(r["rating"]) >= 1][:300]
+    with open(tmp_path / "mine.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows([r["text"], int(r["rating"] > 0)] for r in rows)
+    monkeypatch.chdir(tmp_path)
+    yield {r["text"] for r in rows}
+    TASKS._entries.pop("mine", None)
+
+
+def test_the_readmes_lines_on_ones_own_texts(mine, capsys):
+    section = (ROOT / "README.md").read_text().partition("**Your own texts**")[2]
+    lines = re.search(r"```python\n(.*?)```", section, re.S)[1]
+    assert len(lines.strip().splitlines()) <= 15
+    for large, small in SMALL.items():
+        assert large in lines
+        lines = lines.replace(large, small)
+    exec(compile(lines, "README.md", "exec"), {})
+    assert "student, naive" in capsys.readouterr().out
+    rows = w2s.recovered()
+    assert rows.task.tolist() == ["mine"] and rows.seeds[0] == 3 and 0 < rows.accuracy[0] <= 1
+    assert set(text for text, in w2s.load_task("mine").test.texts) <= mine
+
+
+def test_the_readmes_command_on_ones_own_texts(mine, tmp_path):
+    command = re.search(r"`(papermill notebooks/12_your_own.ipynb [^`]*)`", (ROOT / "README.md").read_text())[1].split()
+    given = dict(zip(command[4::3], command[5::3]))
+    assert given == {"texts": "mine.csv", "n_train": "300", "n_val": "100", "n_test": "200"}
+    given |= {"n_train": "40", "n_val": "20", "n_test": "40", "weak": "SmolLM2-135M@2", "between": "SmolLM2-135M@3",
+              "strong": "SmolLM2-135M@4", "seeds": "1", "results": "out.json"}
+    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT / command[1]), command[2], *(
+        part for name, value in given.items() for part in ("-p", name, value))], capture_output=True, text=True,
+        timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [row["arm"] for row in found["table"]][1:3] == ["student, naive", "student, focal"]
+    assert {row["task"] for row in found["beside"]} == {"mine", "movie_snippets"}
+    assert "300 rows" in (tmp_path / "out.ipynb").read_text()
