@@ -16,7 +16,8 @@ import torch
 import transformers
 
 import w2s_nb as w2s
-from w2s_nb import activations, models, prompting, training
+from tests import jupyter
+from w2s_nb import activations, models, prompting, training, widgets
 from w2s_nb import memory as memory_plan
 from w2s_nb.config import device, machine
 from w2s_nb.inputs import TokenInputs
@@ -172,8 +173,58 @@ def memory() -> None:
                           f"{'holes given back' if glibc else 'glibc as it is'}: {said.strip()}")
 
 
+def slider(n: int = 3000, moves: int = 15) -> None:
+    """The explorer at n weak labels: from a slider's new value to the redrawn bars, in the kernel and in a browser."""
+    sizes, rng = dict(n_train=n, n_val=200, n_test=800), np.random.default_rng(0)
+    seen = widgets.explorer(n_labels=n, alpha=0.5, **sizes)
+    seen.latest.wait(600)
+    alphas, seconds = rng.permutation(np.delete(np.arange(0, 1.01, 0.05), 10))[:moves].round(2), []
+    for alpha in alphas:
+        before, started = seen.accuracy.outputs, time.perf_counter()
+        seen.alpha.value = alpha
+        while seen.accuracy.outputs is before:
+            time.sleep(0.002)
+        seconds.append(time.perf_counter() - started)
+        seen.latest.wait()
+    print(f"explorer, {n} weak labels, confidence loss: from alpha's new value to the bars {_spread(seconds)} in the kernel")
+    try:
+        from playwright.sync_api import Error, sync_playwright
+
+        with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder, playwright.chromium.launch(
+                executable_path=jupyter.CHROMIUM, args=["--no-sandbox"]) as browser, jupyter.served(
+                Path(folder), {"11_explorer": sizes | {"n_labels": n, "seeds": 1, "seed": 1}}) as address:
+            page = jupyter.Notebook(browser, address, "11_explorer")
+            page.to_cell("widgets.explorer(")
+            page.page.locator(".js-plotly-plot .bars path").first.wait_for()
+            page.page.wait_for_timeout(3000)
+            seconds = [page.page.evaluate(_MOVE, key) / 1000 for key in ["ArrowRight"] * 9 + ["ArrowLeft"] * 17]
+            seconds = seconds[:9] + seconds[18:]  # the others are settings seen before, out of the store
+        print(f"the same in JupyterLab, from the key to the bars drawn: {_spread(seconds)}")
+    except (ImportError, Error) as error:
+        print(f"not measured in a browser ({str(error).splitlines()[0]}): make browser")
+
+
+def _spread(seconds: list[float]) -> str:
+    low, middle, high = np.quantile(seconds, [0.1, 0.5, 0.9])
+    return f"{middle:.2f} s, median of {len(seconds)} (10 to 90 %: {low:.2f} to {high:.2f})"
+
+
+# presses a key on the slider of alpha, and resolves with the milliseconds until plotly has drawn other bars
+_MOVE = """key => new Promise(done => {
+  const widget = document.querySelector('.widget-slider').closest('.jp-OutputArea-output');
+  const slider = [...widget.querySelectorAll('.widget-slider')].find(s => s.innerText.includes('alpha'));
+  const plot = () => widget.querySelector('.js-plotly-plot'), drawn = () => plot()?.querySelectorAll('.bars path').length;
+  const started = performance.now(), old = plot(), data = old.data;
+  const look = () => drawn() && (plot() !== old || plot().data !== data) ? done(performance.now() - started)
+    : requestAnimationFrame(look);
+  slider.querySelector('.noUi-handle').dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+  look();
+})"""
+
+
 if __name__ == "__main__":
     print(machine())
+    slider()
     features()
     pairs()
     prompts()

@@ -24,8 +24,7 @@ SMALLER = {"00_tour": {"seeds": 1}, "01_weak_labels": {"supervisors": "SmolLM2-1
                             "strong": "SmolLM2-135M@6"},
            "08_reward_modelling": {"n_test": 20, "strong": "SmolLM2-135M@6"},
            "09_generative_finetuning": {"n_test": 40, "strong": "SmolLM2-135M@6", "top_layers": 1, "seeds": 1},
-           "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"},
-           "11_explorer": {"n_labels": 40}}
+           "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"}}
 
 # solutions train little that the notebooks do not: by probe what is finetuned there, and of the rest still less
 SOLUTIONS = {"00_tour": {"method": "probe", "seeds": 1}, "01_weak_labels": {"method": "probe"},

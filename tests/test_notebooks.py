@@ -247,6 +247,10 @@ WRONG = {
     "check_alpha": lambda progress: 0.75 if progress >= 0.2 else progress,  # jumps
     "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * (logits.softmax(1) > 0.5)}  # at 0.5
 ALSO_WRONG = [
+    ("check_focal", lambda logits, targets, gamma: (1 - logits.softmax(1).max(1).values) ** gamma * w2s.LOSSES["xent"](
+        logits, targets, progress=0.0)),  # sure of its own class
+    ("check_focal", lambda logits, targets, gamma: (1 - logits.softmax(1)[[0, 1], targets.argmax(1)]) ** gamma * w2s.LOSSES[
+        "xent"](logits, targets, progress=0.0)),  # of the harder label
     ("check_most_confident", lambda p, share: p.max(1) >= np.median(p.max(1))),  # half, whatever the share
     ("check_confidence_targets", lambda logits, targets, a: RIGHT["check_confidence_targets"](
         logits, targets, 1 - a)),  # the two weights exchanged

@@ -4,6 +4,7 @@ import itertools
 import shlex
 import threading
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -172,6 +173,7 @@ def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer)
 @pytest.mark.parametrize("change, error, says", [
     (dict(task="word"), UnknownName, "Near: word"), (dict(loss="x"), UnknownName, "xent"),
     (dict(weak="SmolLM-135M@4"), UnknownName, "SmolLM2-135M"), (dict(n_labels=1), ValueError, "from 2 to n_train, 96"),
+    (dict(alpha=1.5), ValueError, "alpha 1.5"), (dict(seed=-1), ValueError, "seed = -1"),
     (dict(models=["nothing"]), UnknownName, "nothing"), (dict(tasks=["nothing"]), UnknownName, "nothing")])
 def test_the_explorer_refuses_what_does_not_exist(setting, change, error, says):
     with pytest.raises(error, match=says):
@@ -203,6 +205,42 @@ def test_work_that_is_told_ends_where_its_listener_raises(words, tiny):
     with config.told(lambda *where: None):
         assert w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(words.test).value > 0.5
     assert not isinstance(config.progress([1]), config.Told), "outside of the block bars are bars again"
+
+
+def test_a_note_goes_to_its_own_work_and_other_warnings_stay_warnings():
+    status, inside = base.Status(), threading.Event()
+
+    def work(request):
+        config.note("of the work")
+        inside.set()
+        time.sleep(0.2)
+
+    latest = base.Latest(work, lambda asked, result: None, status)
+    latest.ask(1)
+    inside.wait(5)
+    with pytest.warns(UserWarning, match="of a cell"):
+        config.note("of a cell")
+    latest.wait(5)
+    assert status.text.endswith("s. of the work")
+    with pytest.warns(UserWarning, match="later"):
+        warnings.warn("later", stacklevel=1)
+
+
+def test_whatever_ends_work_the_next_request_is_done():
+    done, status = [], base.Status()
+
+    def work(request):
+        if request == "exit":
+            raise SystemExit("of the work")
+        return request
+
+    latest = base.Latest(work, lambda asked, result: done.append(result), status)
+    latest.ask("exit")
+    latest.wait(5)
+    assert status.text == "SystemExit: of the work"
+    latest.ask("more")
+    latest.wait(5)
+    assert done == ["more"]
 
 
 def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
@@ -320,6 +358,40 @@ def test_recovered_has_every_student_with_the_intervals_of_its_arms(words, tiny)
     assert row.ceiling_accuracy == table.accuracy["strong ceiling"]
 
 
+def test_recovered_pools_nothing_but_seeds(words, tiny):
+    def explore(**change):
+        return w2s.explore("words", tiny, f"{tiny}@1", **dict(n_labels=48, **SIZES) | dict(epochs=5) | change)
+
+    explore(seeds=[2, 0])
+    explore(seeds=[1], n_val=20)
+    explore(seeds=[1], n_train=48)
+    rows = w2s.recovered()
+    assert sorted(rows.seeds) == [1, 1, 2] and (rows.setting.str.contains("supervisor's n_train = 96").sum()) == 2
+    two = rows[rows.seeds == 2].iloc[0]
+    ordered = explore(seeds=[0, 2]).table()
+    assert [two[f"accuracy{end}"] for end in ("_low", "_high")] == [
+        ordered[f"accuracy{end}"]["student, naive"] for end in ("_low", "_high")], "seeds in their own order"
+
+
+def test_recovered_never_shows_what_test_labels_chose(words, tiny):
+    supervisor = w2s.fit(tiny, words.supervisor, method="probe", epochs=40)
+    student = w2s.fit(f"{tiny}@1", words.student, supervisor.label(words.student), method="probe", epochs=40, stop="oracle")
+    by = {stop: student.accuracy(words.test, stop=stop).value for stop in ("oracle", "validation")}
+    assert w2s.recovered().accuracy[0] == by["validation"] <= by["oracle"]
+
+
+def test_a_damaged_seed_costs_itself_only_and_an_older_version_is_left_out(words, tiny):
+    arms = w2s.run_arms("words", tiny, f"{tiny}@1", method="probe", epochs=5, seeds=3, **SIZES)
+    broken = store.folder(arms.fits["student, naive"][1].address) / "predictions.parquet"
+    broken.write_bytes(b"broken")
+    assert w2s.recovered().seeds.tolist() == [2]
+    first = arms.fits["student, naive"][0].address
+    record, predictions, curve = store.read(first)
+    older = record | {"config": record["config"] | {"code": ["older", "older"]}, "created": "2020-01-01"}
+    store.write(first, {k: v for k, v in older.items() if k not in ("address", "files", "checksum")}, predictions, curve)
+    assert w2s.recovered().seeds.tolist() == [1]
+
+
 def test_recovered_leaves_out_what_has_no_supervisor_or_is_damaged_and_keeps_what_has_no_ceiling(words, tiny):
     assert w2s.recovered().empty
     supervisor = w2s.fit(f"{tiny}@1", words.supervisor, method="probe", epochs=5)
@@ -361,7 +433,7 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
 
 def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
     row = dict(arm="student, naive", task="a", weak="m@1", weak_method="probe", method="probe", n_train=10, setting="",
-               seeds=1, pgr=0.5, pgr_low=0.4, pgr_high=0.6)
+               n_test=20, seeds=1, pgr=0.5, pgr_low=0.4, pgr_high=0.6)
     rows = pd.DataFrame([row | dict(strong="m@2"), row | dict(strong="m@3"), row | dict(strong="m@3", weak="m@2"),
                          row | dict(strong="m@3", pgr=np.nan)])
     figure = plots.pgr_by_size(rows, "t")

@@ -55,5 +55,5 @@ def test_the_readmes_command_on_ones_own_texts(mine, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "out.json").read_text())
     assert [row["arm"] for row in found["table"]][1:3] == ["student, naive", "student, focal"]
-    assert {row["task"] for row in found["beside"]} == {"mine", "movie_snippets"}
+    assert {row["task"] for row in found["beside"]} == {"mine", "movie_snippets"}  # the file's name
     assert "300 rows" in (tmp_path / "out.ipynb").read_text()

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import uuid
+import warnings
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 VERSIONED = ("w2s_nb", "torch", "transformers", "datasets", "peft", "accelerate", "scikit-learn", "chess")
+_notes: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("notes", default=None)
 _teller: contextvars.ContextVar[Callable | None] = contextvars.ContextVar("teller", default=None)
 
 
@@ -144,6 +146,25 @@ def told(tell: Callable[[str, int, int | None], None]):
         yield
     finally:
         _teller.reset(token)
+
+
+def note(message: str) -> None:
+    """Warns, as from the caller's caller; inside `noted`, keeps the message."""
+    if _notes.get() is None:
+        warnings.warn(message, stacklevel=3)
+    else:
+        _notes.get().append(message)
+
+
+@contextlib.contextmanager
+def noted():
+    """In this block, and thread, what `note` says goes into the list that the block is given, and is no warning."""
+    found: list[str] = []
+    token = _notes.set(found)
+    try:
+        yield found
+    finally:
+        _notes.reset(token)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -48,7 +48,7 @@ def explore(task: str, weak: str, strong: str, *, loss: str = "xent", loss_args:
         raise ValueError(f"n_labels = {n_labels!r}; expected a whole number from 2 to n_train, {n_train}")
     for model in (weak, strong):
         ensure(resolve(model))
-    chosen, arm = list(range(seeds)) if isinstance(seeds, int) else list(seeds), student_name(loss)
+    chosen, arm = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds)), student_name(loss)
     tasks = [_dealt(TASKS[task], data_dir(), seed, n_train, n_val, n_test) for seed in chosen]
     tasks[0].test.need_classes("the explorer")
     fits = {WEAK: [], arm: [], CEILING: []}

@@ -1,6 +1,7 @@
 """A fit as everything after it sees it: predictions of identified examples, at three checkpoints."""
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,13 +54,17 @@ class Fit:
         ...)`. It needs `keep_weights=True`, and a method that trains the model itself."""
         return f"fit:{self.address}"
 
+    @functools.cached_property
+    def _by_id(self) -> pd.DataFrame:
+        return self.predictions.set_index("id")
+
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
         """(n, 2) class probabilities of a split's examples, at the fit's checkpoint or another.
 
         Raises:
             ValueError: the split was not among those predicted, such as the one trained on; 'oracle' beyond test.
         """
-        column = self.predictions.set_index("id")[stop or self.stop]
+        column = self._by_id[stop or self.stop]
         missing = ~split.among(column.index)
         if missing.any():
             raise ValueError(f"{self!r} holds predictions of {sorted(self.predictions['split'].unique())} of its own "
@@ -135,7 +140,7 @@ class AnswerFit(Fit):
         Raises:
             ValueError: the split, or this column of it, was not predicted.
         """
-        found = self.predictions.set_index("id")[column]
+        found = self._by_id[column]
         missing = ~split.among(found.index[found.notna()])
         if missing.any():
             raise ValueError(f"{self!r} holds {column} of {sorted(self.predictions['split'].unique())} of its own task "

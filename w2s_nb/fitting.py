@@ -93,6 +93,6 @@ def fit(model: str, split: Split, labels: SoftLabels | Answers | None = None, *,
             "task": task.name, "model": checkpoint.name, "layers": checkpoint.layers, "method": method, "loss": loss,
             "loss_args": args, "labels": labels.source, "labels_address": labels.address, "label_accuracy":
             float(np.mean((plan.targets[:, 1] >= 0.5) == split.hard_label)), "trained_split": split.name, "seed": seed,
-            "n_train": len(split), "n_test": len(task.test)}}, *tables
+            "n_train": len(split), "n_val": len(task.validation), "n_test": len(task.test)}}, *tables
 
     return Fit(address, *store.once(address, make), stop)

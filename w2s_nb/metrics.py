@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from .config import note
 
 
 @dataclass(frozen=True)
@@ -215,8 +216,7 @@ def pgr(weak, student, ceiling, hard_label, *, group=None) -> Estimate:
     found = of_means(_recovered, *arms, group=group)
     if gap > error:
         return found
-    warnings.warn(f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error {error:.3f}",
-                  stacklevel=2)
+    note(f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error {error:.3f}")
     return Estimate(math.nan, math.nan, math.nan, found.n, found.seeds)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ from .models import Checkpoint, blocks_of, build, classifier, compact_embedding,
 from .recipes import PROBES, Recipe
 from .registry import LOSSES
 from .tokens import join, tokenize
+
+
+_ALONE = threading.Lock()  # the seed is torch's own, which all threads share
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +144,8 @@ class _Checkpoints:
 def carry_out(plan: Plan, micro_batch: int | None, devices: int = 1) -> tuple:
     """Trains, on so many devices: (metrics, predictions, curve, weights or None), as `store.write` takes them."""
     if devices == 1:
-        return _train(plan, micro_batch)
+        with _ALONE:
+            return _train(plan, micro_batch)
     *found, weights = parallel.on_devices(devices, _train_with, LOSSES[plan.loss], plan, micro_batch)
     return *found, weights and load(weights)
 

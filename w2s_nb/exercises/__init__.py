@@ -176,9 +176,9 @@ def check_confidence(mine: Callable[[np.ndarray], np.ndarray]) -> bool:
 
 
 def check_best_of(mine: Callable[[int, float], float]) -> bool:
-    """Checks `mine(n, standard_error)`, to 0.001: how far the best of n measurements of one value is above it, on
+    """Checks `mine(n, standard_error)`, to 0.003: how far the best of n measurements of one value is above it, on
     average, where each has normal noise of that standard error."""
-    return verdict("the best of n", mine, ((1, 0.015), 0.0), ((20, 0.015), 1.86748 * 0.015), tolerance=1e-3)
+    return verdict("the best of n", mine, ((1, 0.015), 0.0), ((20, 0.015), 1.86748 * 0.015), tolerance=3e-3)
 
 
 def check_examples(mine: Callable[[dict], Iterable[Example]]) -> bool:
@@ -195,7 +195,7 @@ def check_examples(mine: Callable[[dict], Iterable[Example]]) -> bool:
 def check_focal(mine: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]) -> bool:
     """Checks `mine(logits (b, 2), targets (b, 2), gamma)`: (b,) cross-entropy times (1 - p)^gamma, where p is what the
     student gives the label, sum of softmax times target."""
-    logits, targets = torch.tensor([[0.0, 0.0], [2.0, -1.0]]), torch.tensor([[0.2, 0.8], [1.0, 0.0]])
+    logits, targets = torch.tensor([[1.0, 0.0], [2.0, -1.0]]), torch.tensor([[0.2, 0.8], [0.7, 0.3]])
     p = (logits.softmax(1) * targets).sum(1)
     expected = ((1 - p) ** 2 * -(targets * logits.log_softmax(1)).sum(1)).numpy()
     return verdict("the focal loss", mine, ((logits, targets, 2.0), expected))

@@ -85,10 +85,11 @@ def pgr_by_size(rows: pd.DataFrame, title: str) -> go.Figure:
 
     Args:
         rows: of `stored.recovered`, by size; a series is what they have in common of arm, task, weak, weak_method,
-            method, n_train and setting, and it is named by what differs between series. Rows without a PGR are left out.
+            method, n_train, setting and n_test, and it is named by what differs between series. Rows without a PGR are
+            left out.
     """
     figure, rows = figure_of(title, "strong student", "performance gap recovered"), rows.dropna(subset=["pgr"])
-    kinds = ["arm", "task", "weak", "weak_method", "method", "n_train", "setting"]
+    kinds = ["arm", "task", "weak", "weak_method", "method", "n_train", "setting", "n_test"]
     varied = ["arm", *(k for k in kinds[1:] if rows[k].nunique() > 1)]
     sizes = list(dict.fromkeys(rows.strong))
     ticks = dict(zip(sizes, short(sizes))) if sizes else {}

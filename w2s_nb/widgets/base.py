@@ -5,7 +5,6 @@ import contextvars
 import html
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable
 
 import ipywidgets
@@ -90,27 +89,30 @@ class Latest:
                 raise TimeoutError(f"still at work after {seconds:g} s: {self.status.text}")
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                if self._wanted is None:
+        try:
+            while True:
+                with self._lock:
+                    if self._wanted is None:
+                        self._thread = None
+                        return
+                    (request,), self._wanted, self._over = self._wanted, None, False
+                self._do(request)
+        finally:
+            with self._lock:  # whatever has happened, the next request finds no thread that is gone
+                if self._thread is threading.current_thread():
                     self._thread = None
-                    return
-                (request,), self._wanted, self._over = self._wanted, None, False
-            self._do(request)
 
     def _do(self, request) -> None:
         started, self._told = time.monotonic(), 0.0
+        self.status.at("starting", 0, None)
         try:
-            with config.told(self._tell), warnings.catch_warnings(record=True) as notes:
-                warnings.simplefilter("always")
-                result = self.work(request)
-            self.done(request, result)
-            said = "; ".join(dict.fromkeys(str(note.message) for note in notes
-                                           if issubclass(note.category, UserWarning)))
-            self.status.say(f"{time.monotonic() - started:.1f} s" + (f". Note: {said}" if said else ""))
+            with config.told(self._tell), config.noted() as notes:
+                self.done(request, self.work(request))
+            self.status.say(f"{time.monotonic() - started:.1f} s. {'. '.join(dict.fromkeys(notes))}")
         except Cancelled:
-            self.status.say("cancelled; what was finished is stored")
-        except Exception as error:  # what is wrong with a setting is said, and the widget goes on
+            if self._wanted is None:  # else the next request has its own say
+                self.status.say("cancelled; what was finished is stored")
+        except BaseException as error:  # what is wrong with a setting is said, and the widget goes on
             self.status.say(f"{type(error).__name__}: {error}", wrong=True)
 
     def _tell(self, what: str, n: int, total: int | None) -> None:
@@ -141,7 +143,7 @@ class Status(ipywidgets.HBox):
     def at(self, what: str, n: int, total: int | None) -> None:
         """Work is at n of total."""
         self._bar.value = int(100 * n / total) if total else 0
-        self._put(f"{what}: {n:,}{f' of {total:,}' if total else ''}", working=True)
+        self._put(f"{what}: {n:,}{f' of {total:,}' if total else ''}" if n else what, working=True)
 
     def say(self, text: str, *, wrong: bool = False) -> None:
         """Work has ended, and this is to be said of it."""

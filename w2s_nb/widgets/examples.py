@@ -92,11 +92,14 @@ class Disagreements(ipywidgets.VBox):
 
     def _board(self, row: pd.Series) -> str:
         """A puzzle as a board in a white card, with what everybody says and the game so far."""
-        picture = plots.boards(pd.DataFrame([row.rename({"truth": "answer"})])).data
+        try:
+            picture = plots.boards(pd.DataFrame([row.rename({"truth": "answer"})])).data
+        except ValueError:  # a question of something else than chess
+            picture = ""
         said = ", ".join(f"{who} <b>{html.escape(str(row[name]).strip()) or '(nothing)'}</b>" for who, name in (
             ("answer", "truth"), ("student", "student"), ("supervisor", "supervisor")))
         return (f"<div style='color: var(--jp-content-font-color1, #222); max-width: 900px; line-height: 1.45'>"
-                f"<div style='background: white; display: inline-block; padding: 10px'>{picture}</div>"
+                f"<div style='background: white; display: inline-block; padding: {10 if picture else 0}px'>{picture}</div>"
                 f"<p>{said}; the student gives the answer {row.p_right:.2f}.</p>"
                 f"<p style='font-size: 90%'>{html.escape(row.text)}</p></div>")
 

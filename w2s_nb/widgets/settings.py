@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Sequence
 
 import ipywidgets
@@ -12,6 +13,7 @@ from ..arms import WEAK, Arms
 from ..config import data_dir
 from ..exploring import explore
 from ..losses import loss_args
+from ..losses.contract import check_share
 from ..models import resolve
 from ..registry import LOSSES, TASKS
 from ..tasks import Hub
@@ -41,7 +43,8 @@ class Explorer(ipywidgets.VBox):
         step = 10 if fixed["n_train"] <= 1000 else 100
         self.n_labels = labelled(ipywidgets.IntSlider, "weak labels", setting["n_labels"], min=min(
             step, setting["n_labels"]), max=fixed["n_train"], step=step, continuous_update=False)
-        self.seed = labelled(ipywidgets.IntSlider, "seed", setting["seed"], min=0, max=9, continuous_update=False)
+        self.seed = labelled(ipywidgets.IntSlider, "seed", setting["seed"], min=0, max=max(9, setting["seed"]),
+                             continuous_update=False)
         controls = [self.task, self.weak, self.strong, self.loss, self.alpha, self.n_labels, self.seed]
         self.accuracy, self.calibration = ipywidgets.Output(), ipywidgets.Output()
         self.numbers, self.status = ipywidgets.HTML(), Status()
@@ -75,7 +78,8 @@ class Explorer(ipywidgets.VBox):
         """The command that runs this notebook on the setting."""
         given = self.setting | self.fixed
         return f"papermill notebooks/{NOTEBOOK}.ipynb out.ipynb " + " ".join(
-            f"-p {name} {value:g}" if isinstance(value, float) else f"-p {name} {value}" for name, value in given.items())
+            f"-p {name} {shlex.quote(format(value, 'g' if isinstance(value, float) else ''))}"
+            for name, value in given.items())
 
     @property
     def _weighted(self) -> bool:
@@ -152,6 +156,9 @@ def explorer(task: str = "movie_snippets", weak: str = "SmolLM2-135M@4", strong:
     setting = dict(task=task, weak=weak, strong=strong, loss=loss, alpha=alpha, seed=seed,
                    n_labels=n_train if n_labels is None else n_labels)
     TASKS[task], loss_args(loss)  # refuse what does not exist
+    check_share("alpha", alpha)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed = {seed!r}; expected a whole number from 0")
     if not 2 <= setting["n_labels"] <= n_train:
         raise ValueError(f"n_labels = {n_labels}; expected a whole number from 2 to n_train, {n_train}")
     fixed = dict(n_train=n_train, n_val=n_val, n_test=n_test, method=method)

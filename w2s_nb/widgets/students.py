@@ -84,13 +84,23 @@ def table(rows: pd.DataFrame) -> str:
         return "" if pd.isna(row[name]) else f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
 
     shown = pd.DataFrame([{
-        "task": r.task, "supervisor → student": f"{r.weak} → {r.strong}", "arm": r.arm, "method": r.method if (
+        "task": r.task, "supervisor → student": pair(r.weak, r.strong), "arm": r.arm, "method": r.method if (
             r.method == r.weak_method) else f"{r.weak_method}, {r.method}", "labels": r.n_train, "setting": r.setting,
-        "seeds": r.seeds, "accuracy": cell(r, "accuracy"), "PGR": cell(r, "pgr"), "agreement": cell(r, "agreement")}
+        "seeds": r.seeds, "test": r.n_test, "accuracy": cell(r, "accuracy"), "PGR": cell(r, "pgr"), "agreement": cell(r, "agreement")}
         for _, r in rows.iterrows()]).map(lambda value: html.escape(str(value)))
     return (f"<style>.w2s-runs td, .w2s-runs th {{padding: 2px 10px 2px 0; text-align: left; white-space: nowrap}}</style>"
             f"<div class='w2s-runs' style='color: var(--jp-content-font-color1, #222); overflow-x: auto; font-size: 12px'>"
             f"{shown.to_html(index=False, escape=False, border=0)}</div>")
+
+
+def pair(weak: str, strong: str) -> str:
+    """A supervisor and its student, of one model cut to two depths the second depth alone.
+
+    >>> pair("SmolLM2-135M@4", "SmolLM2-135M@16"), pair("gpt2", "gpt2-xl")
+    ('SmolLM2-135M@4 → @16', 'gpt2 → gpt2-xl')
+    """
+    (base, _, _), (same, _, depth) = weak.rpartition("@"), strong.rpartition("@")
+    return f"{weak} → @{depth}" if base and base == same else f"{weak} → {strong}"
 
 
 def runs() -> Runs:
