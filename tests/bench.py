@@ -186,7 +186,7 @@ def slider(n: int = 3000, moves: int = 15) -> None:
             time.sleep(0.002)
         seconds.append(time.perf_counter() - started)
         seen.latest.wait()
-    print(f"explorer, {n} weak labels, confidence loss: from alpha's new value to the bars {_spread(seconds)} in the kernel")
+    print(f"explorer, {n} weak labels, confidence loss: alpha's new value to new bars {_spread(seconds)} in the kernel")
     try:
         from playwright.sync_api import Error, sync_playwright
 
@@ -213,11 +213,13 @@ def _spread(seconds: list[float]) -> str:
 _MOVE = """key => new Promise(done => {
   const widget = document.querySelector('.widget-slider').closest('.jp-OutputArea-output');
   const slider = [...widget.querySelectorAll('.widget-slider')].find(s => s.innerText.includes('alpha'));
-  const plot = () => widget.querySelector('.js-plotly-plot'), drawn = () => plot()?.querySelectorAll('.bars path').length;
+  const plot = () => widget.querySelector('.js-plotly-plot');
+  const drawn = () => plot()?.querySelectorAll('.bars path').length;
   const started = performance.now(), old = plot(), data = old.data;
   const look = () => drawn() && (plot() !== old || plot().data !== data) ? done(performance.now() - started)
     : requestAnimationFrame(look);
-  slider.querySelector('.noUi-handle').dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+  const press = new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true});
+  slider.querySelector('.noUi-handle').dispatchEvent(press);
   look();
 })"""
 

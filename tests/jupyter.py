@@ -109,6 +109,6 @@ class Notebook:
         """Scrolls to the code cell that starts so; cells out of sight are not in the page."""
         self.page.evaluate(
             "starts => { const nb = window.jupyterapp.shell.currentWidget.content; const i = nb.widgets.findIndex(c => "
-            "c.model.sharedModel.source.startsWith(starts)); nb.activeCellIndex = i; return nb.scrollToItem(i, 'start');"
-            " }", starts)
+            "c.model.sharedModel.source.startsWith(starts)); nb.activeCellIndex = i; return nb.scrollToItem(i, "
+            "'start'); }", starts)
         self.page.wait_for_timeout(500)

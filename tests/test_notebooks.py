@@ -188,13 +188,28 @@ def test_renderer_follows_the_environment(monkeypatch):
     assert plots.use_renderer() == "plotly_mimetype+notebook_connected"
 
 
+def test_a_browser_that_hangs_costs_a_figure_its_picture_and_nothing_else(monkeypatch):
+    asked, pictures = [], plots.base._Png()
+    monkeypatch.setattr(plots.base, "_PATIENCE", 0.2)
+    monkeypatch.setattr(plots.base.PngRenderer, "to_mimebundle", lambda self, fig: asked.append(fig) or {
+        "image/png": "x"})
+    assert pictures.to_mimebundle({"a": 1}) == {"image/png": "x"}
+    monkeypatch.setattr(plots.base.PngRenderer, "to_mimebundle", lambda self, fig: asked.append(fig) or time.sleep(5))
+    with pytest.warns(UserWarning, match="stored without"):
+        assert pictures.to_mimebundle({"a": 2}) == {}
+    assert pictures.to_mimebundle({"a": 3}) == {} and asked == [{"a": 1}, {"a": 2}], "nobody waits a second time"
+
+
+def focal(p, logits, targets, gamma):
+    return (1 - p) ** gamma * w2s.LOSSES["xent"](logits, targets, progress=0.0)
+
+
 RIGHT = {
     "check_confidence": lambda p1: np.maximum(p1, 1 - p1),
     "check_best_of": lambda n, se: np.random.default_rng(0).normal(0, se, (20_000, n)).max(1).mean(),
     "check_examples": lambda row: [w2s.Example((row["text"],), int(row["stars"] > "3"), (row["author"],))] * (
         row["stars"] != "3"),
-    "check_focal": lambda logits, targets, gamma: (1 - (logits.softmax(1) * targets).sum(1)) ** gamma * w2s.LOSSES["xent"](
-        logits, targets, progress=0.0),
+    "check_focal": lambda logits, targets, gamma: focal((logits.softmax(1) * targets).sum(1), logits, targets, gamma),
     "check_student_accuracy": lambda weak, corrected, new, n: weak + (corrected - new) / n,
     "check_gap_error": lambda weak, ceiling: np.std(ceiling.astype(float) - weak, ddof=1) / np.sqrt(len(weak)),
     "check_half_move": lambda i: f"{i // 2 + 1}." + ".." * (i % 2),
@@ -221,9 +236,8 @@ RIGHT = {
 WRONG = {
     "check_confidence": lambda p1: p1,  # of class 1, whichever is predicted
     "check_best_of": lambda n, se: se * (2 * np.log(n)) ** 0.5,  # the bound for large n, not the mean
-    "check_examples": lambda row: [w2s.Example((row["text"],), int(row["stars"] > "3"))],  # 3 stars are negative, no author
-    "check_focal": lambda logits, targets, gamma: ((1 - (logits.softmax(1) * targets).sum(1)) ** gamma * w2s.LOSSES["xent"](
-        logits, targets, progress=0.0)).mean(),  # averaged
+    "check_examples": lambda row: [w2s.Example((row["text"],), int(row["stars"] > "3"))],  # 3 stars negative, no author
+    "check_focal": lambda *given: RIGHT["check_focal"](*given).mean(),  # averaged
     "check_student_accuracy": lambda weak, corrected, new, n: weak + corrected / n,  # its new mistakes are forgotten
     "check_gap_error": lambda weak, ceiling: np.sqrt((weak.var() + ceiling.var()) / len(weak)),  # not paired
     "check_half_move": lambda i: f"{i + 1}.",  # counts half-moves, not moves
@@ -247,10 +261,10 @@ WRONG = {
     "check_alpha": lambda progress: 0.75 if progress >= 0.2 else progress,  # jumps
     "check_confidence_targets": lambda logits, targets, a: (1 - a) * targets + a * (logits.softmax(1) > 0.5)}  # at 0.5
 ALSO_WRONG = [
-    ("check_focal", lambda logits, targets, gamma: (1 - logits.softmax(1).max(1).values) ** gamma * w2s.LOSSES["xent"](
-        logits, targets, progress=0.0)),  # sure of its own class
-    ("check_focal", lambda logits, targets, gamma: (1 - logits.softmax(1)[[0, 1], targets.argmax(1)]) ** gamma * w2s.LOSSES[
-        "xent"](logits, targets, progress=0.0)),  # of the harder label
+    ("check_focal", lambda logits, targets, gamma: focal(
+        logits.softmax(1).max(1).values, logits, targets, gamma)),  # sure of its own class
+    ("check_focal", lambda logits, targets, gamma: focal(
+        logits.softmax(1)[[0, 1], targets.argmax(1)], logits, targets, gamma)),  # of the harder label
     ("check_most_confident", lambda p, share: p.max(1) >= np.median(p.max(1))),  # half, whatever the share
     ("check_confidence_targets", lambda logits, targets, a: RIGHT["check_confidence_targets"](
         logits, targets, 1 - a)),  # the two weights exchanged

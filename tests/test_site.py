@@ -107,7 +107,7 @@ def test_nothing_comes_from_elsewhere_but_mathjax_and_no_path_of_this_machine(re
             scripts = [src for src in page.scripts if not src.endswith("plotly.min.js")]
             assert all("/mathjax/" in src for src in scripts) and len(scripts) <= 1, name
             assert all(not re.match(r"https?:|//", src) for src in page.sources), name
-            assert not re.search(r"/root/|/home/|/work/|/tmp/", page.text), name
+            assert not re.search("/(root|home|work|tmp)/", page.text), name
             assert scripts or "$$" not in page.text, name
 
 

@@ -67,7 +67,7 @@ def test_explore_is_three_fits_on_the_first_labels(setting, words, tiny):
     student = w2s.fit(tiny, some, supervisor.label(task.student), method="probe", seed=3, loss="confidence",
                       loss_args={"alpha": 0.25}, epochs=5)
     ceiling = w2s.fit(tiny, some, method="probe", seed=3, epochs=5)
-    assert [f.address for fits in arms.fits.values() for f in fits] == [f.address for f in (supervisor, student, ceiling)]
+    assert [fits[0].address for fits in arms.fits.values()] == [f.address for f in (supervisor, student, ceiling)]
     assert arms.pgr("student, confidence") == w2s.pgr(supervisor, student, ceiling, task.test)
 
 
@@ -182,7 +182,8 @@ def test_the_explorer_refuses_what_does_not_exist(setting, change, error, says):
 
 def test_the_explorer_offers_what_can_be_had_here(monkeypatch, tmp_path):
     monkeypatch.delenv("W2S_DATA", raising=False)
-    assert {"movie_snippets", "snippet_preferences"} <= set(settings._tasks_here()) and "boolq" not in settings._tasks_here()
+    assert {"movie_snippets", "snippet_preferences"} <= set(settings._tasks_here()) - {"boolq"}
+    assert "boolq" not in settings._tasks_here()
     (tmp_path / "boolq").mkdir()
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
     assert "boolq" in settings._tasks_here()
@@ -309,7 +310,8 @@ def test_a_pair_is_shown_with_both_of_its_texts(words, tiny):
 
 
 def test_a_text_is_shown_and_not_run():
-    row = pd.Series(dict(id="a", text="<script>alert(1)</script>", truth=1, supervisor=0.2, student=0.9, right="student"))
+    row = pd.Series(dict(id="a", text="<script>alert(1)</script>", truth=1, supervisor=0.2, student=0.9,
+                         right="student"))
     card = plots.card(row)
     assert "<script>" not in card and "&lt;script&gt;" in card and "class 1" in card and "width: 90.0%" in card
 
@@ -324,7 +326,8 @@ def test_answers_are_browsed_with_the_board(monkeypatch):
         yield Example((row["game"],), 0, (), " Qh4#", 6)
 
     task = w2s.load_task("fool", n_train=8, n_val=2, n_test=8)
-    said = {"weak supervisor": [" Qh4#"] * 2 + [" d6"] * 6, "student, naive": [" d6"] + [" Qh4#"] * 4 + [" Nc6"] + [" d6"] * 2}
+    said = {"weak supervisor": [" Qh4#"] * 2 + [" d6"] * 6,
+            "student, naive": [" d6"] + [" Qh4#"] * 4 + [" Nc6"] + [" d6"] * 2}
     fits = {}
     for arm, answers in said.items():
         right = [answer == " Qh4#" for answer in answers]
@@ -375,7 +378,8 @@ def test_recovered_pools_nothing_but_seeds(words, tiny):
 
 def test_recovered_never_shows_what_test_labels_chose(words, tiny):
     supervisor = w2s.fit(tiny, words.supervisor, method="probe", epochs=40)
-    student = w2s.fit(f"{tiny}@1", words.student, supervisor.label(words.student), method="probe", epochs=40, stop="oracle")
+    student = w2s.fit(f"{tiny}@1", words.student, supervisor.label(words.student), method="probe", epochs=40,
+                      stop="oracle")
     by = {stop: student.accuracy(words.test, stop=stop).value for stop in ("oracle", "validation")}
     assert w2s.recovered().accuracy[0] == by["validation"] <= by["oracle"]
 
@@ -388,7 +392,7 @@ def test_a_damaged_seed_costs_itself_only_and_an_older_version_is_left_out(words
     first = arms.fits["student, naive"][0].address
     record, predictions, curve = store.read(first)
     older = record | {"config": record["config"] | {"code": ["older", "older"]}, "created": "2020-01-01"}
-    store.write(first, {k: v for k, v in older.items() if k not in ("address", "files", "checksum")}, predictions, curve)
+    store.write(first, {k: v for k, v in older.items() if k != "checksum"}, predictions, curve)
     assert w2s.recovered().seeds.tolist() == [1]
 
 
@@ -438,7 +442,8 @@ def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
                          row | dict(strong="m@3", pgr=np.nan)])
     figure = plots.pgr_by_size(rows, "t")
     assert [t.name for t in figure.data] == ["student, naive, weak m@1", "student, naive, weak m@2"]
-    assert list(figure.data[0].x) == ["2 layers", "3 layers"] and figure.data[0].marker.symbol != figure.data[1].marker.symbol
+    assert list(figure.data[0].x) == ["2 layers", "3 layers"]
+    assert figure.data[0].marker.symbol != figure.data[1].marker.symbol
     assert len({t.line.color for t in figure.data}) == 1
     assert not plots.pgr_by_size(rows[rows.pgr.isna()], "t").data
 

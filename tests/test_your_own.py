@@ -49,9 +49,9 @@ def test_the_readmes_command_on_ones_own_texts(mine, tmp_path):
     assert given == {"texts": "mine.csv", "n_train": "300", "n_val": "100", "n_test": "200"}
     given |= {"n_train": "40", "n_val": "20", "n_test": "40", "weak": "SmolLM2-135M@2", "between": "SmolLM2-135M@3",
               "strong": "SmolLM2-135M@4", "seeds": "1", "results": "out.json"}
-    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT / command[1]), command[2], *(
-        part for name, value in given.items() for part in ("-p", name, value))], capture_output=True, text=True,
-        timeout=300)
+    words = [part for name, value in given.items() for part in ("-p", name, value)]
+    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT / command[1]), command[2],
+                           *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "out.json").read_text())
     assert [row["arm"] for row in found["table"]][1:3] == ["student, naive", "student, focal"]

@@ -28,13 +28,13 @@ def recovered() -> pd.DataFrame:
     Students are those whose supervisor learned from ground truth; of a chain, its first. The ceiling of a student is
     the same model with the same method, recipe and seed on ground truth of the same examples, or where there is none of
     the most examples of that half. A student without a ceiling has no PGR. Each stands at the checkpoint that it was
-    trained for, but never at 'oracle', which looks at the test labels: there at 'validation'. Of fits by several versions
-    of the code the newest version's count, and of several at a seed the newest. Labels are told apart by their source
-    and number. Students on a variant of the task, whose test examples are not their supervisor's, are left out.
+    trained for, but never at 'oracle', which looks at the test labels: there at 'validation'. Of fits by several
+    versions of the code the newest version's count, and of several at a seed the newest. Labels are told apart by their
+    source and number. Students on a variant of the task, whose test examples are not their supervisor's, are left out.
 
     Returns:
-        Columns task, weak, strong, arm, weak_method, method, n_train, setting (what differs from the defaults of labels,
-        loss and recipe), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement, each with the ends
+        Columns task, weak, strong, arm, weak_method, method, n_train, setting (what differs from the defaults of
+        labels, loss and recipe), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement, each with the ends
         of its interval, `_low` and `_high`; seconds that the students took, and when the newest was created.
     """
     records = {a: r for a in store.addresses() if (r := store.record(a)) and _trained(r)}
@@ -78,8 +78,8 @@ def _setting(r: dict, weak: dict) -> str:
     """What the seeds of a setting have in common, as JSON."""
     s, config = r["summary"], r["config"]
     return json.dumps([_names(r, weak), config["model"], config["recipe"], config["splits"][1], s["loss_args"],
-                       config["precision"], s.get("n_val"), r["stop"], weak["config"]["model"], weak["config"]["recipe"],
-                       weak["summary"]["n_train"], weak["stop"]], sort_keys=True)
+                       config["precision"], s.get("n_val"), r["stop"], weak["config"]["model"],
+                       weak["config"]["recipe"], weak["summary"]["n_train"], weak["stop"]], sort_keys=True)
 
 
 def _names(r: dict, weak: dict) -> dict:

@@ -182,8 +182,8 @@ def check_best_of(mine: Callable[[int, float], float]) -> bool:
 
 
 def check_examples(mine: Callable[[dict], Iterable[Example]]) -> bool:
-    """Checks `mine(row)`, a task's formatter of rows {text, stars, author}: yields an example of label 1 from 4 stars, 0
-    up to 2, none of 3, tied to others by its author."""
+    """Checks `mine(row)`, a task's formatter of rows {text, stars, author}: an example of label 1 from 4 stars, 0 up to 2,
+    none of 3, tied to others by its author."""
     def seen(stars: str) -> list[tuple[int, bool]]:
         made = mine({"text": "I wore it twice.", "stars": stars, "author": "ada"}) or ()
         return [(e.label, e.texts == ("I wore it twice.",) and "ada" in e.keys) for e in made]

@@ -1,15 +1,18 @@
 """What all figures share: renderer, colours, axes, intervals."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
+import threading
 import warnings
 
 import kaleido
 import numpy as np
 import plotly.graph_objects as go
 import plotly.io
+from plotly.io.base_renderers import PngRenderer
 
 WEAK, CEILING = "weak supervisor", "strong ceiling"
 # Okabe and Ito's palette, distinguishable with any colour vision
@@ -25,6 +28,7 @@ COLOURS = {WEAK: "#E69F00", "student, naive": "#56B4E9", "student, confidence": 
            "labels only": "#56B4E9", "student on text first": "#009E73", "both on text first": "#CC79A7"}
 _MORE = ("#AA4499", "#117733", "#DDCC77", "#661100", "#6699CC")
 _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every axis
+_PATIENCE = 60.0  # seconds for a figure's PNG, which takes a third of one, the first four
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -36,8 +40,33 @@ def use_renderer() -> str:
     """
     if not os.environ.get("PLOTLY_RENDERER"):
         browser = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, _BROWSERS)), None)
+        plotly.io.renderers["png"] = _Png()
         plotly.io.renderers.default = "plotly_mimetype+" + ("png" if _serves(browser) else "notebook_connected")
     return plotly.io.renderers.default
+
+
+class _Png(PngRenderer):
+    """A PNG beside each figure, for as long as the browser answers: kaleido itself would wait for ever."""
+
+    silent = False
+
+    def to_mimebundle(self, fig_dict: dict) -> dict:
+        """{media type: content}, empty once a figure has had no answer."""
+        found: list[dict] = []
+
+        def draw():
+            with contextlib.suppress(Exception):  # what is wrong shows in that nothing is found
+                found.append(super(_Png, self).to_mimebundle(fig_dict))
+
+        if not self.silent:
+            worker = threading.Thread(target=draw, daemon=True)
+            worker.start()
+            worker.join(_PATIENCE)
+            if not found:
+                self.silent = True
+                warnings.warn("the browser drew no PNG of a figure; this and later ones are stored without",
+                              stacklevel=2)
+        return found[0] if found else {}
 
 
 @functools.cache

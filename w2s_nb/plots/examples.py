@@ -32,7 +32,8 @@ def differences(rows: pd.DataFrame, title: str, *, student: str = "student, naiv
     if "p_right" in rows:
         figure, counts = figure_of(title, "", "test examples", showlegend=False), rows.right.value_counts()
         for who, name in RIGHT.items():
-            figure.add_bar(x=[name], y=[counts.get(who, 0)], marker_color=_colours(student)[who], text=[counts.get(who, 0)])
+            n = counts.get(who, 0)
+            figure.add_bar(x=[name], y=[n], marker_color=_colours(student)[who], text=[n])
         return figure
     figure = figure_of(title, "supervisor's P(y = 1)", "student's P(y = 1)")
     for who, name in RIGHT.items():
@@ -66,15 +67,15 @@ def card(row: pd.Series, *, student: str = "student, naive") -> str:
             "the first is better", "the second is better")
         bars = "P(the second is better)"
     texts = "".join(
-        f"<div style='flex: 1 1 280px; border: 1px solid {_LINE}; border-radius: 4px; padding: 8px 12px; max-height: 260px;"
-        f" overflow-y: auto; white-space: pre-wrap'>{f'<b>{head}</b><br>' if head else ''}{html.escape(text)}</div>"
+        f"<div style='flex: 1 1 280px; border: 1px solid {_LINE}; border-radius: 4px; padding: 8px 12px; max-height: "
+        f"260px; overflow-y: auto; white-space: pre-wrap'>{f'<b>{head}</b><br>' if head else ''}{html.escape(text)}</div>"
         for head, text in boxes)
     lines = "".join(_bar(who, value, shade) for who, value, shade in (
         ("supervisor", row.supervisor, colour(WEAK)), ("student", row.student, colour(student)),
         ("truth", float(row.truth), colour(CEILING))))
     return (f"<div style='color: {_INK}; line-height: 1.45; max-width: 900px'><div style='display: flex; gap: 12px; "
-            f"flex-wrap: wrap'>{texts}</div><p style='margin: 8px 0 2px'>Truth: <b>{classes[int(row.truth)]}</b>. Right: "
-            f"<b>{RIGHT[row.right]}</b>. {bars}:</p>{lines}</div>")
+            f"flex-wrap: wrap'>{texts}</div><p style='margin: 8px 0 2px'>Truth: <b>{classes[int(row.truth)]}</b>. "
+            f"Right: <b>{RIGHT[row.right]}</b>. {bars}:</p>{lines}</div>")
 
 
 def _bar(who: str, value: float, shade: str) -> str:

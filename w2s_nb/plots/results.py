@@ -105,12 +105,13 @@ def pgr_by_size(rows: pd.DataFrame, title: str) -> go.Figure:
                            marker=dict(size=9, symbol=symbols[i % 8]),
                            error_y=interval_of(part.pgr_low, part.pgr, part.pgr_high))
     for y, arm, text in ((0, WEAK, "supervisor"), (1, CEILING, "ceiling")):
-        figure.add_hline(y=y, line_color=colour(arm), line_width=2, annotation_text=text, annotation_position="top left")
+        figure.add_hline(y=y, line_color=colour(arm), line_width=2, annotation_text=text,
+                         annotation_position="top left")
     figure.update_layout(scattermode="group", scattergap=0.8, showlegend=len(seen) > 0)
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=[ticks[size] for size in sizes])
-    shown = np.r_[np.clip(rows[["pgr_low", "pgr_high"]].replace([np.inf, -np.inf], np.nan).to_numpy().ravel(), -1.5, 2.5),
-                  rows.pgr, 0, 1]
-    figure.update_yaxes(range=[np.nanmin(shown) - 0.15, np.nanmax(shown) + 0.15])
+    ends = np.r_[rows.pgr_low, rows.pgr_high]
+    shown = np.r_[np.clip(ends[np.isfinite(ends)], -1.5, 2.5), rows.pgr, 0, 1]
+    figure.update_yaxes(range=[shown.min() - 0.15, shown.max() + 0.15])
     return figure
 
 

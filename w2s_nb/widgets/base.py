@@ -1,4 +1,4 @@
-"""What widgets share: figures in outputs, one line of status, and work in the background whose newest request counts."""
+"""What widgets share: figures in outputs, a line of status, and work in the background of which the newest counts."""
 from __future__ import annotations
 
 import contextvars
@@ -49,7 +49,7 @@ class Cancelled(BaseException):
 
 
 class Latest:
-    """Does the newest request in a background thread; a newer one, or `cancel`, ends the work under way at its next step.
+    """Does the newest request in a background thread; a newer one, or `cancel`, ends what is under way at its next step.
 
     Args:
         work: request -> result; long parts of it go through `config.progress`.
@@ -153,4 +153,4 @@ class Status(ipywidgets.HBox):
         self.text = text
         self._bar.layout.display = self.cancel.layout.display = "" if working else "none"
         colour = "var(--jp-error-color1, #b00020)" if wrong else "inherit"
-        self._said.value = f"<span role='status' style='color: {colour}; white-space: normal'>{html.escape(text)}</span>"
+        self._said.value = f"<span role='status' style='color: {colour}'>{html.escape(text)}</span>"

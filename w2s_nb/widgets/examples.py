@@ -28,7 +28,8 @@ class Disagreements(ipywidgets.VBox):
 
     def __init__(self, arms: Arms, student: str):
         self.student, self.rows, self.at = student, differences(arms, student), 0
-        self.title, self._answered = f"{arms.tasks[0].name}: {arms.strong} taught by {arms.weak}", "p_right" in self.rows
+        self.title = f"{arms.tasks[0].name}: {arms.strong} taught by {arms.weak}"
+        self._answered = "p_right" in self.rows
         apart = ["student", "supervisor"] + ["neither"] * self._answered
         counts = self.rows.right.value_counts()
         self.right = labelled(ipywidgets.Dropdown, "right is", "either", options=[(
@@ -99,7 +100,7 @@ class Disagreements(ipywidgets.VBox):
         said = ", ".join(f"{who} <b>{html.escape(str(row[name]).strip()) or '(nothing)'}</b>" for who, name in (
             ("answer", "truth"), ("student", "student"), ("supervisor", "supervisor")))
         return (f"<div style='color: var(--jp-content-font-color1, #222); max-width: 900px; line-height: 1.45'>"
-                f"<div style='background: white; display: inline-block; padding: {10 if picture else 0}px'>{picture}</div>"
+                f"<div style='background: white; display: inline-block'>{picture}</div>"
                 f"<p>{said}; the student gives the answer {row.p_right:.2f}.</p>"
                 f"<p style='font-size: 90%'>{html.escape(row.text)}</p></div>")
 

@@ -71,8 +71,8 @@ class Explorer(ipywidgets.VBox):
         args = f", loss_args={{'alpha': {s['alpha']:g}}}" if self._weighted else ""
         sizes = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
         return (f"import w2s_nb as w2s\n\narms = w2s.explore({s['task']!r}, {s['weak']!r}, {s['strong']!r}, "
-                f"loss={s['loss']!r}{args},\n                   n_labels={s['n_labels']}, seeds=[{s['seed']}], {sizes})\n"
-                f"arms.table()")
+                f"loss={s['loss']!r}{args},\n                   n_labels={s['n_labels']}, seeds=[{s['seed']}], "
+                f"{sizes})\narms.table()")
 
     def papermill(self) -> str:
         """The command that runs this notebook on the setting."""

@@ -13,6 +13,8 @@ from .base import Latest, Status, labelled, pages, show
 FILTERS = ("task", "weak", "strong", "arm", "method", "n_train")
 PAGE = 12  # rows
 _ALL = "all"
+_STYLE = (".w2s-runs {color: var(--jp-content-font-color1, #222); overflow-x: auto; font-size: 12px} .w2s-runs td, "
+          ".w2s-runs th {padding: 2px 10px 2px 0; text-align: left; white-space: nowrap}")
 
 
 class Runs(ipywidgets.VBox):
@@ -86,11 +88,10 @@ def table(rows: pd.DataFrame) -> str:
     shown = pd.DataFrame([{
         "task": r.task, "supervisor → student": pair(r.weak, r.strong), "arm": r.arm, "method": r.method if (
             r.method == r.weak_method) else f"{r.weak_method}, {r.method}", "labels": r.n_train, "setting": r.setting,
-        "seeds": r.seeds, "test": r.n_test, "accuracy": cell(r, "accuracy"), "PGR": cell(r, "pgr"), "agreement": cell(r, "agreement")}
+        "seeds": r.seeds, "test": r.n_test, "accuracy": cell(r, "accuracy"), "PGR": cell(r, "pgr"),
+        "agreement": cell(r, "agreement")}
         for _, r in rows.iterrows()]).map(lambda value: html.escape(str(value)))
-    return (f"<style>.w2s-runs td, .w2s-runs th {{padding: 2px 10px 2px 0; text-align: left; white-space: nowrap}}</style>"
-            f"<div class='w2s-runs' style='color: var(--jp-content-font-color1, #222); overflow-x: auto; font-size: 12px'>"
-            f"{shown.to_html(index=False, escape=False, border=0)}</div>")
+    return f"<style>{_STYLE}</style><div class='w2s-runs'>{shown.to_html(index=False, escape=False, border=0)}</div>"
 
 
 def pair(weak: str, strong: str) -> str:
