@@ -71,6 +71,11 @@ def backward(net: nn.Module, inputs: Inputs, rows: np.ndarray, targets: torch.Te
         The mean loss, nats, and the logits (b, 2) before the step, without gradient.
     """
     n, devices, targets = len(rows), parallel.size(), targets.to(device())  # FSDP averages gradients over the devices
+    if devices == 1 and n <= micro_batch:  # the usual case, without what the others need
+        logits = scores(net, inputs, rows)
+        value = loss(logits, targets).mean()
+        value.backward()
+        return value.item(), logits.detach()
     positions, counts = parallel.mine(n)
     own = rows[positions.numpy()]
     parts = [slice(i, i + micro_batch) for i in range(0, len(own), micro_batch)]

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 import ipywidgets
+import pandas as pd
 import plotly.graph_objects as go
 
 from .. import metrics, plots
@@ -106,7 +107,8 @@ def bars(arms: Arms) -> go.Figure:
     """Accuracy of the arms of `explore`."""
     labels = len(arms.fits[arms.students[0]][0].record["trained_on"])
     title = f"{arms.tasks[0].name}: {arms.strong} taught by {arms.weak}<br>{labels} labels, {_seeds(arms)}"
-    return plots.accuracy(arms.table(), arms.by_seed(), title).update_layout(width=560)
+    table = pd.DataFrame({arm: arms.accuracy(arm).as_dict("accuracy") for arm in arms.fits}).T
+    return plots.accuracy(table, arms.by_seed(), title).update_layout(width=560)
 
 
 def calibration(arms: Arms) -> go.Figure:
