@@ -64,7 +64,7 @@ bench: setup  ## timings, on an idle machine
 notebooks: setup  ## executes every notebook in place: the copies in git, with their outputs
 	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
-	  notebooks/*.ipynb
+	  notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 site: setup  ## web pages of the notebooks as they are stored, with their figures, into papermill_runs/site
 	@$(BIN)/python -m w2s_nb site

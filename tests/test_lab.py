@@ -13,6 +13,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 SMALL = {"method": "probe", "n_train": 60, "n_val": 40, "n_test": 120, "weak": "SmolLM2-135M@2",
          "strong": "SmolLM2-135M@4"}
 GIVEN = {"00_tour": SMALL, "11_explorer": SMALL | {"n_labels": 60, "seeds": 2}}
+NUMBERS = "el => [...el.querySelectorAll('table')].find(t => t.innerText.includes('PGR')).innerText"
 BARS = "el => JSON.stringify(el.querySelector('.js-plotly-plot').data.filter(t => t.type === 'bar').map(t => t.y[0]))"
 
 
@@ -60,7 +61,8 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     widget.locator(".js-plotly-plot .bars path").first.wait_for(timeout=20_000)
     numbers, status = widget.locator("table", has_text="PGR").first, widget.get_by_role("status")
 
-    before, said = json.loads(widget.evaluate(BARS)), numbers.inner_text()
+    before, said = json.loads(widget.evaluate(BARS)), widget.evaluate(NUMBERS)
+    assert "PGR" in said
     ink = numbers.evaluate("el => getComputedStyle(el).color").partition("(")[2].rstrip(")").split(",")[:3]
     assert (max(map(float, ink)) < 128) == (theme == "light"), "numbers that the theme makes hard to read"
     explorer.picture(f"{theme}-explorer")
@@ -69,8 +71,8 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
         page.keyboard.press("ArrowLeft")
     page.wait_for_function(f"([el, old]) => ({BARS})(el) !== old", timeout=30_000,
                            arg=[widget.element_handle(), json.dumps(before, separators=(",", ":"))])
-    page.wait_for_function("([el, old]) => el.isConnected && el.innerText !== old", timeout=30_000,
-                           arg=[numbers.element_handle(), said])
+    page.wait_for_function(f"([el, old]) => ({NUMBERS})(el) !== old", timeout=30_000,
+                           arg=[widget.element_handle(), said])
     assert "n_labels=20" in widget.locator("textarea").input_value()
     after = json.loads(widget.evaluate(BARS))
     assert after[0] == before[0], "the supervisor learns from its own half"

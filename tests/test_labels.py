@@ -67,7 +67,7 @@ def test_readme_examples_run(tmp_path, monkeypatch):
     from w2s_nb.registry import LOSSES, TASKS
 
     blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).resolve().parents[1] / "README.md").read_text(), re.S)
-    task, loss = (next(b for b in blocks if word in b) for word in ("register_task", "register_loss"))
+    task, loss = (next(b for b in blocks if word in b) for word in ('"my_reviews"', "register_loss"))
     monkeypatch.chdir(tmp_path)
     with open("reviews.csv", "w", newline="") as stream:
         writer = csv.DictWriter(stream, ["text", "again", "author"])

@@ -253,11 +253,12 @@ def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
         return request
 
     latest = base.Latest(work, lambda asked, result: done.append((asked, result)), status)
+    before = threading.active_count()
     for request in range(8):
         latest.ask(request)
         time.sleep(0.01)
     latest.wait(10)
-    assert done == [(7, 7)] and not [t for t in threading.enumerate() if t.daemon and t.name.endswith("(run)")]
+    assert done == [(7, 7)] and latest._thread is None and threading.active_count() <= before
 
 
 # differences, and their browser
