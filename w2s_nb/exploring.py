@@ -88,6 +88,8 @@ def differences(arms: Arms, student: str | None = None) -> pd.DataFrame:
         Columns id; text, or first and second of a comparison; truth, 0 or 1; supervisor and student, P(y = 1) of both;
         `right`: 'both', 'neither', 'student' or 'supervisor'. Of a task that is answered truth, supervisor and student
         are answers, and p_right is the probability that the student gives the true one.
+    Raises:
+        ValueError: no such student arm; lists what exists.
     """
     student, test = student or arms.students[0], arms.tasks[0].test
     if student not in arms.students:

@@ -50,7 +50,7 @@ class Explorer(ipywidgets.VBox):
         self.accuracy, self.calibration = ipywidgets.Output(), ipywidgets.Output()
         self.numbers, self.status = ipywidgets.HTML(), Status()
         self.form = labelled(ipywidgets.ToggleButtons, "the same by", "Python", options=["Python", "papermill"])
-        self.copy = ipywidgets.Textarea(disabled=False, rows=6, layout=ipywidgets.Layout(width="95%"))
+        self.copy = ipywidgets.Textarea(rows=6, layout=ipywidgets.Layout(width="95%"))
         self.latest = Latest(lambda asked: explore(**asked, **fixed), self._show, self.status)
         for control in controls:
             control.observe(self._changed, "value")
@@ -67,7 +67,7 @@ class Explorer(ipywidgets.VBox):
             "task", "weak", "strong", "loss", "alpha", "n_labels", "seed")}
 
     def python(self) -> str:
-        """Lines that make the fits shown, and print their PGR."""
+        """Lines that make the fits shown, and end in their table."""
         s = self.setting
         args = f", loss_args={{'alpha': {s['alpha']:g}}}" if self._weighted else ""
         sizes = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
