@@ -70,7 +70,7 @@ site: setup  ## web pages of the notebooks as they are stored, with their figure
 	@$(BIN)/python -m w2s_nb site
 
 chess-ladder: setup  ## pretrains the chess models again, in about an hour on 2 cores, into papermill_runs/ladder
-	@$(BIN)/python -m w2s_nb.pretraining --out papermill_runs/ladder
+	@$(BIN)/python -m w2s_nb.chess.pretraining --out papermill_runs/ladder
 
 lab: setup  ## JupyterLab at the tour
 	@$(BIN)/jupyter lab notebooks/00_tour.ipynb

@@ -1,4 +1,5 @@
 """Shared by all tests: an own store, tiny random models of every architecture, a tiny learnable task."""
+
 import multiprocessing
 import os
 import random
@@ -10,7 +11,9 @@ import weakref
 from pathlib import Path
 
 os.environ["TQDM_DISABLE"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"  # hub paths are tested with the hub out of reach, whatever the machine
+os.environ["HF_HUB_OFFLINE"] = (
+    "1"  # hub paths are tested with the hub out of reach, whatever the machine
+)
 
 import pytest
 import torch
@@ -18,27 +21,59 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import w2s_nb as w2s
-from w2s_nb import config
-from w2s_nb.tasks import Example
+from w2s_nb.common import paths
+from w2s_nb.data.tasks.spec import Example
 
 WORDS = ["<eos>", "0", "1", "<bos>", *[f"w{i}" for i in range(60)]]
-_LLAMA = dict(vocab_size=len(WORDS), hidden_size=16, intermediate_size=24, num_hidden_layers=4, num_attention_heads=4,
-              num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, eos_token_id=0, bos_token_id=3)
+_LLAMA = dict(
+    vocab_size=len(WORDS),
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=64,
+    pad_token_id=0,
+    eos_token_id=0,
+    bos_token_id=3,
+)
 _QWEN3 = _LLAMA | dict(head_dim=4)
 ARCHITECTURES = {
-    "gpt2": lambda: transformers.GPT2Config(vocab_size=len(WORDS), n_embd=16, n_layer=4, n_head=4, n_positions=64,
-                                            bos_token_id=3, eos_token_id=0),
+    "gpt2": lambda: transformers.GPT2Config(
+        vocab_size=len(WORDS),
+        n_embd=16,
+        n_layer=4,
+        n_head=4,
+        n_positions=64,
+        bos_token_id=3,
+        eos_token_id=0,
+    ),
     "llama": lambda: transformers.LlamaConfig(**_LLAMA),
     "qwen2": lambda: transformers.Qwen2Config(**_LLAMA),
     "qwen3": lambda: transformers.Qwen3Config(**_QWEN3),
-    "gpt_neox": lambda: transformers.GPTNeoXConfig(vocab_size=len(WORDS), hidden_size=16, intermediate_size=24,
-                                                   num_hidden_layers=4, num_attention_heads=4,
-                                                   max_position_embeddings=64, bos_token_id=3, eos_token_id=0),
+    "gpt_neox": lambda: transformers.GPTNeoXConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        bos_token_id=3,
+        eos_token_id=0,
+    ),
     "olmo2": lambda: transformers.Olmo2Config(**_LLAMA),
 }
 
 
-LONGEST = ["test_cluster", "test_sweeps", "test_studies", "test_notebooks", "test_parallel", "test_chess", "test_qwen"]
+LONGEST = [
+    "test_cluster",
+    "test_sweeps",
+    "test_studies",
+    "test_notebooks",
+    "test_parallel",
+    "test_chess",
+    "test_qwen",
+]
 
 
 def pytest_collection_modifyitems(items):
@@ -60,7 +95,9 @@ class Script:
         self._folder = Path(tempfile.mkdtemp())
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         given = code, arguments, {**os.environ, **environment}, str(self._folder)
-        self._process = _SERVER.Process(target=_run_script, args=given, daemon=True)  # it ends with the tests
+        self._process = _SERVER.Process(
+            target=_run_script, args=given, daemon=True
+        )  # it ends with the tests
         self._process.start()
 
     def poll(self):
@@ -82,8 +119,10 @@ class Script:
 
     def said(self):
         """What it has printed so far, and what as errors."""
-        return tuple((self._folder / name).read_text() if (self._folder / name).exists() else "" for name in
-                     ("out", "err"))
+        return tuple(
+            (self._folder / name).read_text() if (self._folder / name).exists() else ""
+            for name in ("out", "err")
+        )
 
 
 def _run_script(code, arguments, environment, folder):
@@ -114,8 +153,9 @@ def save_tiny(path, architecture="llama", seed=0):
     lm.save_pretrained(path)
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<bos>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>",
-                                         unk_token="<bos>").save_pretrained(path)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>", unk_token="<bos>"
+    ).save_pretrained(path)
     return str(path)
 
 
@@ -142,6 +182,7 @@ def word_rows(n=600, seed=0):
 
 def register_words():
     """Registers two tasks that a tiny random model can learn by probe and by finetuning."""
+
     def source():
         return {"all": list(word_rows())}
 
@@ -167,6 +208,6 @@ def words():
 @pytest.fixture(scope="session")
 def real_data():
     """Folder of real dataset files, `W2S_DATA`; tests that need it skip without it."""
-    if not config.data_dir():
+    if not paths.data_dir():
         pytest.skip("W2S_DATA is not set: no real dataset files to test on")
-    return config.data_dir()
+    return paths.data_dir()

@@ -1,4 +1,5 @@
 """JupyterLab at small copies of the notebooks, and a notebook in a browser's page, for tests and benchmarks."""
+
 import contextlib
 import json
 import os
@@ -15,7 +16,9 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
@@ -31,27 +34,59 @@ def served(folder: Path, given: dict[str, dict], theme: str = "light", **env):
         TimeoutError: it does not start; has the end of its log.
     """
     for name, parameters in given.items():
-        copy = parameterize_notebook(load_notebook_node(str(NOTEBOOKS / f"{name}.ipynb")), parameters)
+        copy = parameterize_notebook(
+            load_notebook_node(str(NOTEBOOKS / f"{name}.ipynb")), parameters
+        )
         for cell in copy.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         (folder / "notebooks").mkdir(exist_ok=True)
         nbformat.write(copy, folder / "notebooks" / f"{name}.ipynb")
-    settings = {"themes": {"theme": THEMES[theme]}, "notification": {"fetchNews": "false", "checkForUpdates": False}}
+    settings = {
+        "themes": {"theme": THEMES[theme]},
+        "notification": {"fetchNews": "false", "checkForUpdates": False},
+    }
     for name, content in settings.items():
-        path = folder / "settings" / "@jupyterlab" / "apputils-extension" / f"{name}.jupyterlab-settings"
+        path = (
+            folder
+            / "settings"
+            / "@jupyterlab"
+            / "apputils-extension"
+            / f"{name}.jupyterlab-settings"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder),
-                        "JUPYTER_PREFER_ENV_PATH": "1", "PLOTLY_RENDERER": "plotly_mimetype"} | env
+    env = (
+        os.environ
+        | {
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder),
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "PLOTLY_RENDERER": "plotly_mimetype",
+        }
+        | env
+    )
     with open(folder / "log", "wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--IdentityProvider.token=",
-             "--allow-root", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={folder / 'notebooks'}"],
-            env=env, stdout=log, stderr=log, cwd=folder)
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                f"--port={port}",
+                "--IdentityProvider.token=",
+                "--allow-root",
+                "--LabApp.expose_app_in_browser=True",
+                f"--ServerApp.root_dir={folder / 'notebooks'}",
+            ],
+            env=env,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+        )
     try:
         for _ in range(240):
             with contextlib.suppress(OSError):
@@ -70,23 +105,37 @@ class Notebook:
     """A notebook in a page, all its cells run."""
 
     def __init__(self, browser, address: str, name: str):
-        self.name, self.wrong, self.page = name, [], browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
+        self.name, self.wrong, self.page = (
+            name,
+            [],
+            browser.new_page(viewport={"width": 1400, "height": 1000}),
+        )
+        self.page.on(
+            "console", lambda said: self.wrong.append(said.text) if said.type == "error" else None
+        )
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-        self.page.wait_for_function("() => window.jupyterapp.shell.currentWidget?.context?.sessionContext?.session"
-                                    "?.kernel?.connectionStatus === 'connected'", timeout=60_000)
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        self.page.wait_for_function(
+            "() => window.jupyterapp.shell.currentWidget?.context?.sessionContext?.session"
+            "?.kernel?.connectionStatus === 'connected'",
+            timeout=60_000,
+        )
+        self.page.evaluate(
+            "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+        )
         self.page.wait_for_function(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code' && "
-            "c.model.sharedModel.source.trim()).every(c => c.model.executionCount > 0)", timeout=300_000)
+            "c.model.sharedModel.source.trim()).every(c => c.model.executionCount > 0)",
+            timeout=300_000,
+        )
 
     def outputs(self) -> list[str]:
         """Kinds of all outputs."""
         return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').flatMap("
-            "c => c.model.outputs.toJSON().map(o => o.output_type))")
+            "c => c.model.outputs.toJSON().map(o => o.output_type))"
+        )
 
     def show(self, selector: str):
         """The first visible match, scrolled into view."""
@@ -98,7 +147,9 @@ class Notebook:
         """Leaves a picture in the folder that `W2S_SCREENSHOTS` names, if it does."""
         if os.environ.get("W2S_SCREENSHOTS"):
             self.page.wait_for_timeout(600)
-            self.page.screenshot(path=Path(os.environ["W2S_SCREENSHOTS"]) / f"{self.name}-{what}.png")
+            self.page.screenshot(
+                path=Path(os.environ["W2S_SCREENSHOTS"]) / f"{self.name}-{what}.png"
+            )
 
     def close(self) -> None:
         """Closes the page; AssertionError if anything was wrong in the browser's console."""
@@ -110,5 +161,7 @@ class Notebook:
         self.page.evaluate(
             "starts => { const nb = window.jupyterapp.shell.currentWidget.content; const i = nb.widgets.findIndex(c => "
             "c.model.sharedModel.source.startsWith(starts)); nb.activeCellIndex = i; return nb.scrollToItem(i, "
-            "'start'); }", starts)
+            "'start'); }",
+            starts,
+        )
         self.page.wait_for_timeout(500)

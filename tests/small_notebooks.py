@@ -2,6 +2,7 @@
 
 Their defaults are what `make notebooks` and papermill run; here every cell runs, on few examples and seeds.
 """
+
 import sys
 from pathlib import Path
 
@@ -11,26 +12,65 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-SMALL = {"seeds": 2, "table_seeds": 2, "n_train": 40, "n_val": 20, "n_test": 60, "strong": "SmolLM2-135M@8",
-         "between": "SmolLM2-135M@5, SmolLM2-135M@6"}
+SMALL = {
+    "seeds": 2,
+    "table_seeds": 2,
+    "n_train": 40,
+    "n_val": 20,
+    "n_test": 60,
+    "strong": "SmolLM2-135M@8",
+    "between": "SmolLM2-135M@5, SmolLM2-135M@6",
+}
 # the checks of 02 and 05 need a student that is better than its supervisor; in 07 every question goes through the model
-SMALLER = {"00_tour": {"seeds": 1}, "01_weak_labels": {"supervisors": "SmolLM2-135M@3, SmolLM2-135M@5"},
-           "02_naive_finetuning": {"n_train": 60, "n_test": 80, "strong": "SmolLM2-135M@16",
-                                   "between": "SmolLM2-135M@8"},
-           "03_conf_loss": {"seeds": 1},
-           "05_imitation": {"n_train": 60, "n_test": 80, "strong": "SmolLM2-135M@16", "between": "SmolLM2-135M@8"},
-           "06_saliency": {"strong": "SmolLM2-135M@6", "top_layers": 1},
-           "07_prompting": {"n_test": 30, "tasks": "movie_snippets, tweet_snippets", "shots": 2, "more_shots": "0, 2",
-                            "strong": "SmolLM2-135M@6"},
-           "08_reward_modelling": {"n_test": 20, "strong": "SmolLM2-135M@6"},
-           "09_generative_finetuning": {"n_test": 40, "strong": "SmolLM2-135M@6", "top_layers": 1, "seeds": 1},
-           "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"}}
+SMALLER = {
+    "00_tour": {"seeds": 1},
+    "01_weak_labels": {"supervisors": "SmolLM2-135M@3, SmolLM2-135M@5"},
+    "02_naive_finetuning": {
+        "n_train": 60,
+        "n_test": 80,
+        "strong": "SmolLM2-135M@16",
+        "between": "SmolLM2-135M@8",
+    },
+    "03_conf_loss": {"seeds": 1},
+    "05_imitation": {
+        "n_train": 60,
+        "n_test": 80,
+        "strong": "SmolLM2-135M@16",
+        "between": "SmolLM2-135M@8",
+    },
+    "06_saliency": {"strong": "SmolLM2-135M@6", "top_layers": 1},
+    "07_prompting": {
+        "n_test": 30,
+        "tasks": "movie_snippets, tweet_snippets",
+        "shots": 2,
+        "more_shots": "0, 2",
+        "strong": "SmolLM2-135M@6",
+    },
+    "08_reward_modelling": {"n_test": 20, "strong": "SmolLM2-135M@6"},
+    "09_generative_finetuning": {
+        "n_test": 40,
+        "strong": "SmolLM2-135M@6",
+        "top_layers": 1,
+        "seeds": 1,
+    },
+    "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"},
+}
 
 # solutions train little that the notebooks do not: by probe what is finetuned there, and of the rest still less
-SOLUTIONS = {"00_tour": {"method": "probe", "seeds": 1}, "01_weak_labels": {"method": "probe"},
-             "02_naive_finetuning": {"method": "probe"},
-             "06_saliency": {"n_train": 40, "n_val": 20, "n_test": 40, "seeds": 1, "top_layers": 1,
-                             "between": "SmolLM2-135M@5", "strong": "SmolLM2-135M@6"}}
+SOLUTIONS = {
+    "00_tour": {"method": "probe", "seeds": 1},
+    "01_weak_labels": {"method": "probe"},
+    "02_naive_finetuning": {"method": "probe"},
+    "06_saliency": {
+        "n_train": 40,
+        "n_val": 20,
+        "n_test": 40,
+        "seeds": 1,
+        "top_layers": 1,
+        "between": "SmolLM2-135M@5",
+        "strong": "SmolLM2-135M@6",
+    },
+}
 
 
 def small(path: Path) -> dict:
@@ -48,7 +88,10 @@ def write(folder: Path) -> None:
         for stale in (folder / part).glob("*.ipynb"):
             stale.unlink()
         for path in sorted((NOTEBOOKS / part).glob("*.ipynb")):
-            nbformat.write(parameterize_notebook(load_notebook_node(str(path)), small(path)), folder / part / path.name)
+            nbformat.write(
+                parameterize_notebook(load_notebook_node(str(path)), small(path)),
+                folder / part / path.name,
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Tasks that are answered by generating: decoding, finetuning on answers, and what follows from them."""
+
 import dataclasses
 import functools
 
@@ -9,25 +10,42 @@ import torch
 
 import w2s_nb as w2s
 from tests.conftest import word_rows
-from w2s_nb import answering, arms, decoding, models, plots, training
-from w2s_nb.fits import AnswerFit
-from w2s_nb.inputs import NextTokens, TokenInputs
-from w2s_nb.labels import Answers
-from w2s_nb.models import LanguageModel
-from w2s_nb.tasks import Example
-from w2s_nb.tokens import Tokens
+from w2s_nb import models
+from w2s_nb.data.tasks.spec import Example
+from w2s_nb.experiments import arms
+from w2s_nb.inputs.batches import NextTokens, TokenInputs
+from w2s_nb.inputs.tokens import Tokens
+from w2s_nb.labels.answers import Answers
+from w2s_nb.models import decoding
+from w2s_nb.models.language import LanguageModel
+from w2s_nb.training import answers, loop
+from w2s_nb.training.result import AnswerFit
 
 OPTIONS = (" w0", " w1", " w0w1", " w2")
 
 
 def register_last_word():
     """A task that a tiny random model can learn: name the last word, w0 or w1."""
-    @w2s.register_task("last_word", lambda: {"all": list(word_rows())}, max_len=16, max_answer=3,
-                       options=lambda text: OPTIONS, stop="last", recipe={"epochs": 20, "batch_size": 32})
+
+    @w2s.register_task(
+        "last_word",
+        lambda: {"all": list(word_rows())},
+        max_len=16,
+        max_answer=3,
+        options=lambda text: OPTIONS,
+        stop="last",
+        recipe={"epochs": 20, "batch_size": 32},
+    )
     def last_word(row):
         """Which word stands last?"""
-        yield Example((row["text"],), 0, (row["passage"],), f" w{row['label']}", len(row["text"].split()),
-                      ("long",) if len(row["text"].split()) > 6 else ("short",))
+        yield Example(
+            (row["text"],),
+            0,
+            (row["passage"],),
+            f" w{row['label']}",
+            len(row["text"].split()),
+            ("long",) if len(row["text"].split()) > 6 else ("short",),
+        )
 
 
 @pytest.fixture
@@ -38,7 +56,7 @@ def task():
 
 def lm_of(path):
     """A causal model without gradients."""
-    return models.load_lm(models.settle(models.resolve(path))).requires_grad_(False)
+    return models.load_lm(models.with_depth(models.resolve(path))).requires_grad_(False)
 
 
 def prompts_of(n=9, seed=0):
@@ -48,17 +66,20 @@ def prompts_of(n=9, seed=0):
 
 # decoding
 
+
 def test_batches_padded_on_the_left_say_what_single_prompts_say(any_tiny):
     lm, prompts = lm_of(any_tiny), prompts_of()
     alone = []
-    for ids in prompts:  # without padding, cache or batch: the argmax of a forward pass, token by token
+    for (
+        ids
+    ) in prompts:  # without padding, cache or batch: the argmax of a forward pass, token by token
         now = torch.tensor(ids).long()[None]
         for _ in range(5):
             token = lm(now, use_cache=False).logits[0, -1].argmax()
             if token == 0:
                 break
             now = torch.cat([now, token.view(1, 1)], dim=1)
-        alone.append(now[0, len(ids):].tolist())
+        alone.append(now[0, len(ids) :].tolist())
     assert len({tuple(said) for said in alone}) > 2
     for batch in (1, 2, 4, 9, None):
         assert decoding.greedy(lm, prompts, most=5, end=0, batch=batch) == alone
@@ -67,7 +88,12 @@ def test_batches_padded_on_the_left_say_what_single_prompts_say(any_tiny):
 def test_a_models_own_sampling_and_penalties_play_no_part(tiny):
     lm, prompts = lm_of(tiny), prompts_of(4)
     expected = decoding.greedy(lm, prompts, most=6, end=0)
-    for name, value in {"do_sample": True, "temperature": 9.0, "repetition_penalty": 5.0, "num_beams": 3}.items():
+    for name, value in {
+        "do_sample": True,
+        "temperature": 9.0,
+        "repetition_penalty": 5.0,
+        "num_beams": 3,
+    }.items():
         setattr(lm.generation_config, name, value)
     assert decoding.greedy(lm, prompts, most=6, end=0) == expected
 
@@ -75,15 +101,19 @@ def test_a_models_own_sampling_and_penalties_play_no_part(tiny):
 def test_options_side_by_side_have_the_log_probability_that_each_has_alone(any_tiny, monkeypatch):
     lm, prompts = lm_of(any_tiny), prompts_of(7)
     rng = np.random.default_rng(1)
-    options = [[rng.integers(4, 60, size=rng.integers(1, 5)).tolist() for _ in range(rng.integers(1, 6))]
-               for _ in prompts]
+    options = [
+        [rng.integers(4, 60, size=rng.integers(1, 5)).tolist() for _ in range(rng.integers(1, 6))]
+        for _ in prompts
+    ]
     expected = []
     for prompt, each in zip(prompts, options):
         found = []
         for option in each:
             whole = torch.tensor([*prompt, *option]).long()[None]
             log_p = lm(whole, use_cache=False).logits[0].log_softmax(dim=1)
-            found.append(sum(float(log_p[len(prompt) - 1 + j, token]) for j, token in enumerate(option)))
+            found.append(
+                sum(float(log_p[len(prompt) - 1 + j, token]) for j, token in enumerate(option))
+            )
         expected.append(found)
     for most in (4096, 40, 1):
         monkeypatch.setitem(decoding.MAX_TOKENS, "cpu", most)
@@ -93,13 +123,16 @@ def test_options_side_by_side_have_the_log_probability_that_each_has_alone(any_t
 
 # the loss
 
+
 def test_the_loss_is_that_of_the_answers_tokens_alone(any_tiny):
     lm, prompts = lm_of(any_tiny), prompts_of(5)
     ids = tuple(np.append(prompt, [7, 9, 0]).astype(np.int32) for prompt in prompts)
     starts = np.array([len(prompt) for prompt in prompts])
     net = LanguageModel(lm.base_model, lm.get_output_embeddings())
-    inputs = NextTokens(TokenInputs(Tokens(ids, np.zeros(5, dtype=bool), ("",) * 5, 1)), ids, starts)
-    nats = training.scores(net, inputs, np.arange(5))
+    inputs = NextTokens(
+        TokenInputs(Tokens(ids, np.zeros(5, dtype=bool), ("",) * 5, 1)), ids, starts
+    )
+    nats = loop.scores(net, inputs, np.arange(5))
     for row, whole in enumerate(ids):
         log_p = lm(torch.tensor(whole).long()[None], use_cache=False).logits[0].log_softmax(dim=1)
         at = starts[row] - 1
@@ -110,6 +143,7 @@ def test_the_loss_is_that_of_the_answers_tokens_alone(any_tiny):
 
 # fits
 
+
 def test_a_model_learns_to_answer_and_its_answers_teach_another(tiny):
     register_last_word()
     task = w2s.load_task("last_word", n_train=180, n_val=8, n_test=48)
@@ -119,31 +153,39 @@ def test_a_model_learns_to_answer_and_its_answers_teach_another(tiny):
     assert isinstance(labels, Answers) and len(labels.texts) == 180
     student = w2s.fit(tiny, task.student, labels, lr=1e-2)
     assert student.accuracy(task.test).value > 0.9
-    said = [a == b for a, b in zip(labels.of(task.student), task.student.answers)]
+    said = [a == b for a, b in zip(labels.for_split(task.student), task.student.answers)]
     assert student.record["summary"]["label_accuracy"] == pytest.approx(np.mean(said))
     assert student.record["summary"]["labels_address"] == supervisor.address
     frame = student.predictions[student.predictions.split == "test"]
     assert frame.right.tolist() == [a == b for a, b in zip(frame.answer, task.test.answers)]
     assert frame.legal.tolist() == [a in OPTIONS for a in frame.answer]
-    assert frame.p_right.between(0, 1).all() and frame.p_right.mean() > 0.8 and set(frame.choice) <= set(OPTIONS)
-    assert student.accuracy(task.test).value == frame.right.mean() == student.record["metrics"]["accuracy_last"]
+    assert (
+        frame.p_right.between(0, 1).all()
+        and frame.p_right.mean() > 0.8
+        and set(frame.choice) <= set(OPTIONS)
+    )
+    assert (
+        student.accuracy(task.test).value
+        == frame.right.mean()
+        == student.record["metrics"]["accuracy_last"]
+    )
 
 
 def test_labels_are_the_same_whatever_the_batch(task, tiny, monkeypatch, tmp_path):
-    answering._code()
+    answers._code()
     found = []
     for most in (4096, 60, 1):
         monkeypatch.setitem(decoding.MAX_TOKENS, "cpu", most)
         monkeypatch.setenv("W2S_HOME", str(tmp_path / str(most)))  # made anew each time
-        monkeypatch.setattr(answering.store, "once", lambda address, make: (make()[0], *make()[1:3]))
+        monkeypatch.setattr(answers.store, "once", lambda address, make: (make()[0], *make()[1:3]))
         found.append(w2s.fit(tiny, task.supervisor, lr=1e-2, epochs=2).label(task.student).texts)
     assert found[0] == found[1] == found[2] and len(set(found[0])) > 1
 
 
 def test_real_greedy_labels_are_the_same_whatever_the_batch():
     task = w2s.load_task("mate_in_one", n_train=20, n_val=2, n_test=40)
-    checkpoint = models.settle(models.resolve("chess-0.4M"))
-    prompts = answering.questions(task.test, checkpoint, task.max_len).ids
+    checkpoint = models.with_depth(models.resolve("chess-0.4M"))
+    prompts = answers.questions(task.test, checkpoint, task.max_len).ids
     lm, said = models.load_lm(checkpoint), []
     for batch in (1, 3, 40):
         said.append(decoding.greedy(lm, prompts, most=8, end=0, batch=batch))
@@ -154,10 +196,12 @@ def test_micro_batches_change_nothing(task, tiny):
     make = functools.partial(w2s.fit, tiny, task.supervisor, lr=1e-2, epochs=2, keep_weights=True)
     whole = make()
     weights, curve = whole.weights(), whole.curve
-    for path in (answering.store.folder(whole.address)).glob("*"):
+    for path in (answers.store.folder(whole.address)).glob("*"):
         path.unlink()
     parts = make(micro_batch=5)
-    assert all(torch.allclose(weights[name], tensor, atol=1e-5) for name, tensor in parts.weights().items())
+    assert all(
+        torch.allclose(weights[name], tensor, atol=1e-5) for name, tensor in parts.weights().items()
+    )
     assert curve.train_loss.to_numpy() == pytest.approx(parts.curve.train_loss.to_numpy(), abs=1e-4)
 
 
@@ -166,10 +210,12 @@ def test_kept_weights_answer_as_the_fit_did(task, tiny, method):
     more = {"top": {"top_layers": 2}, "lora": {"lora_rank": 2}}.get(method, {})
     fit = w2s.fit(tiny, task.supervisor, method=method, lr=1e-2, keep_weights=True, **more)
     again = w2s.zero_shot(fit.name, task)
-    assert again.of(task.test, "answer").tolist() == fit.of(task.test, "answer").tolist()
-    assert again.of(task.test, "p_right") == pytest.approx(fit.of(task.test, "p_right"), abs=1e-4)
+    assert again.column(task.test, "answer").tolist() == fit.column(task.test, "answer").tolist()
+    assert again.column(task.test, "p_right") == pytest.approx(
+        fit.column(task.test, "p_right"), abs=1e-4
+    )
     before = w2s.zero_shot(tiny, task)
-    assert before.of(task.test, "p_right").mean() < fit.of(task.test, "p_right").mean()
+    assert before.column(task.test, "p_right").mean() < fit.column(task.test, "p_right").mean()
 
 
 def test_a_stored_fit_is_found_and_other_labels_are_another_fit(task, tiny, monkeypatch):
@@ -177,8 +223,11 @@ def test_a_stored_fit_is_found_and_other_labels_are_another_fit(task, tiny, monk
     first = make()
     other = Answers(task.student.ids, (" w1",) * 64, "always w1")
     assert make(labels=other).address != first.address
-    assert make(labels=Answers(task.student.ids, task.student.answers, "by another name")).address == first.address
-    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained again"))
+    assert (
+        make(labels=Answers(task.student.ids, task.student.answers, "by another name")).address
+        == first.address
+    )
+    monkeypatch.setattr(loop, "train", lambda *a, **k: pytest.fail("trained again"))
     pd.testing.assert_frame_equal(make().predictions, first.predictions)
 
 
@@ -191,11 +240,24 @@ def test_the_answers_allowed_and_the_length_are_part_of_the_address(task, tiny, 
 
 
 def test_verbs_of_two_classes_refuse_answers(task, tiny, found):
-    for verb in (lambda: w2s.prompt(tiny, task.test), found.imitation,
-                 lambda: w2s.with_opinion(task, w2s.fit(tiny, task.supervisor, epochs=1)),
-                 lambda: w2s.run_arms("last_word", tiny, tiny, n_train=40, n_val=8, n_test=20, epochs=1,
-                                      labels={"surest": w2s.confident(0.5)})):
-        with pytest.raises(ValueError, match="needs two classes; last_word is answered by generating"):
+    for verb in (
+        lambda: w2s.prompt(tiny, task.test),
+        found.imitation,
+        lambda: w2s.with_opinion(task, w2s.fit(tiny, task.supervisor, epochs=1)),
+        lambda: w2s.run_arms(
+            "last_word",
+            tiny,
+            tiny,
+            n_train=40,
+            n_val=8,
+            n_test=20,
+            epochs=1,
+            labels={"surest": w2s.confident(0.5)},
+        ),
+    ):
+        with pytest.raises(
+            ValueError, match="needs two classes; last_word is answered by generating"
+        ):
             verb()
 
 
@@ -205,20 +267,35 @@ def test_no_labels_are_not_the_truth(task, tiny):
 
 
 def test_questions_that_are_cut_are_told(task, tiny):
-    with pytest.warns(UserWarning, match=r"% of the questions .* more than 3 tokens and lose their beginning"):
+    with pytest.warns(
+        UserWarning, match=r"% of the questions .* more than 3 tokens and lose their beginning"
+    ):
         fit = w2s.fit(tiny, task.student, epochs=1, max_len=3)
     assert 0.5 < fit.record["metrics"]["questions_cut"] < 1
 
 
-@pytest.mark.parametrize("change, error, says", [
-    (dict(method="probe"), ValueError, "answered by generating"), (dict(method="prob"), KeyError, "prob"),
-    (dict(loss="confidence"), ValueError, "take xent and last"), (dict(stop="validation"), ValueError, "xent and last"),
-    (dict(head_lr=1.0), TypeError, "head_lr play no part"), (dict(epochs=0), ValueError, "epochs"),
-    (dict(labels=w2s.SoftLabels(np.array(["a"]), np.array([[0, 1]]), "x")), TypeError, "expected Answers"),
-    (dict(labels=Answers(np.array(["a"]), ("b",), "x")), ValueError, "lack 64 of 64")])
-def test_what_is_wrong_is_refused_before_a_model_is_loaded(task, tiny, change, error, says, monkeypatch):
-    monkeypatch.setattr(answering, "load_lm", lambda *a: pytest.fail("loaded"))
-    monkeypatch.setattr(answering, "trainable", lambda *a, **k: pytest.fail("loaded"))
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        (dict(method="probe"), ValueError, "answered by generating"),
+        (dict(method="prob"), KeyError, "prob"),
+        (dict(loss="confidence"), ValueError, "take xent and last"),
+        (dict(stop="validation"), ValueError, "xent and last"),
+        (dict(head_lr=1.0), TypeError, "head_lr play no part"),
+        (dict(epochs=0), ValueError, "epochs"),
+        (
+            dict(labels=w2s.SoftLabels(np.array(["a"]), np.array([[0, 1]]), "x")),
+            TypeError,
+            "expected Answers",
+        ),
+        (dict(labels=Answers(np.array(["a"]), ("b",), "x")), ValueError, "lack 64 of 64"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_a_model_is_loaded(
+    task, tiny, change, error, says, monkeypatch
+):
+    monkeypatch.setattr(answers, "load_lm", lambda *a: pytest.fail("loaded"))
+    monkeypatch.setattr(answers, "trainable", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(error, match=says):
         w2s.fit(tiny, task.student, **change)
 
@@ -243,7 +320,10 @@ def test_labels_of_examples_trained_on_need_own(task, tiny):
         fit.label(task.student)
     with pytest.raises(ValueError, match="64 of 64"):
         fit.label(task.student, own=True)  # it was not asked to answer them
-    assert len(w2s.fit(tiny, task.student, epochs=1, label_own=True).label(task.student, own=True)) == 64
+    assert (
+        len(w2s.fit(tiny, task.student, epochs=1, label_own=True).label(task.student, own=True))
+        == 64
+    )
     with pytest.raises(ValueError, match="no checkpoint 'oracle'"):
         fit.predict(task.test, stop="oracle")
     with pytest.raises(ValueError, match="choice_right"):
@@ -257,96 +337,136 @@ def test_a_task_without_options_is_answered_all_the_same(tiny):
         yield Example((row["text"],), 0, (), f" w{row['label']}")
 
     found = w2s.run_arms("open", f"{tiny}@1", tiny, n_train=24, n_val=2, n_test=20, epochs=1)
-    assert "legal" not in w2s.answer_table(found) and "p_right" in w2s.answer_table(found)
+    assert "legal" not in w2s.chess.answer_table(found) and "p_right" in w2s.chess.answer_table(
+        found
+    )
 
 
 # arms and chains
 
+
 @pytest.fixture
 def found(tiny):
     register_last_word()
-    return w2s.run_arms("last_word", f"{tiny}@1", tiny, seeds=2, n_train=48, n_val=8, n_test=40, lr=3e-3, epochs=6)
+    return w2s.run_arms(
+        "last_word", f"{tiny}@1", tiny, seeds=2, n_train=48, n_val=8, n_test=40, lr=3e-3, epochs=6
+    )
 
 
 def test_agreement_is_that_of_the_answers_not_of_their_being_right(found):
-    weak, student = (found.of(arm, "answer") for arm in (arms.WEAK, "student, naive"))
+    weak, student = (found.column(arm, "answer") for arm in (arms.WEAK, "student, naive"))
     assert found.agreement("student, naive").value == pytest.approx((weak == student).mean())
-    wrong = ~found.of(arms.WEAK, "right").astype(bool)
+    wrong = ~found.column(arms.WEAK, "right").astype(bool)
     if wrong.any():
-        assert found.agreement("student, naive", on="mistakes").value == pytest.approx((weak == student)[wrong].mean())
+        assert found.agreement("student, naive", on="mistakes").value == pytest.approx(
+            (weak == student)[wrong].mean()
+        )
 
 
 def test_the_table_has_what_the_answers_show(found):
-    table = w2s.answer_table(w2s.with_zero_shot(found))
+    table = w2s.chess.answer_table(w2s.chess.with_zero_shot(found))
     assert list(table.index) == [arms.WEAK, "student, naive", "zero-shot", arms.CEILING]
     for arm in table.index:
-        each = [f.record["metrics"] for f in w2s.with_zero_shot(found).fits[arm]]
-        for column, metric in {"accuracy": "accuracy_last", "legal": "legal", "p_right": "p_right",
-                               "choice": "accuracy_of_choice"}.items():
+        each = [f.record["metrics"] for f in w2s.chess.with_zero_shot(found).fits[arm]]
+        for column, metric in {
+            "accuracy": "accuracy_last",
+            "legal": "legal",
+            "p_right": "p_right",
+            "choice": "accuracy_of_choice",
+        }.items():
             assert table.loc[arm, column] == pytest.approx(np.mean([m[metric] for m in each]))
 
 
 def test_parts_of_the_test_set_add_up(found):
-    table = w2s.by_difficulty(found, [4, 8])
+    table = w2s.chess.by_difficulty(found, [4, 8])
     for arm, rows in table.groupby("arm"):
         assert rows.n.sum() == 40 and list(rows.difficulty) == ["< 4", "4 to 8", "8 +"]
         assert (rows.n * rows.accuracy).sum() / 40 == pytest.approx(found.accuracy(arm).value)
-    themes = w2s.by_theme(found, least=1)
+    themes = w2s.chess.by_theme(found, least=1)
     long = (found.tasks[0].test.facts.themes == ("long",)).to_numpy()
     row = themes[(themes.arm == arms.WEAK) & (themes.theme == "long")].iloc[0]
-    right = found.of(arms.WEAK, "right").astype(float)[:, long]
+    right = found.column(arms.WEAK, "right").astype(float)[:, long]
     assert row.n == long.sum() and row.accuracy == pytest.approx(right.mean())
 
 
 def test_without_difficulties_there_are_no_bands(found, tiny):
     facts = found.tasks[0].test.facts
     facts.loc[:, "difficulty"] = np.nan
-    assert w2s.by_difficulty(found, [np.nan]).empty and len(w2s.by_theme(found, least=1))
-    assert not plots.parts(w2s.by_difficulty(found, [np.nan]), "difficulty", "t", "x").data
+    assert w2s.chess.by_difficulty(found, [np.nan]).empty and len(
+        w2s.chess.by_theme(found, least=1)
+    )
+    assert not w2s.chess.accuracy_by_part(
+        w2s.chess.by_difficulty(found, [np.nan]), "difficulty", "t", "x"
+    ).data
 
 
 def test_disagreements_are_those_that_exactly_one_solves(found):
-    rows = w2s.disagreements(found, "student, naive")
-    weak, student = (found.fits[arm][0].of(found.tasks[0].test, "right") for arm in (arms.WEAK, "student, naive"))
+    rows = w2s.chess.disagreements(found, "student, naive")
+    weak, student = (
+        found.fits[arm][0].column(found.tasks[0].test, "right")
+        for arm in (arms.WEAK, "student, naive")
+    )
     assert len(rows) == (weak != student).sum()
     for row in rows.itertuples():
         solved = row.solved_by == "student"
-        assert (row.student == row.answer) == solved and (row.supervisor == row.answer) == (not solved)
+        assert (row.student == row.answer) == solved and (row.supervisor == row.answer) == (
+            not solved
+        )
 
 
 def test_a_chain_on_further_data_teaches_each_step_new_examples(tiny):
     register_last_word()
-    chain = w2s.run_chain("last_word", [f"{tiny}@1", f"{tiny}@2", f"{tiny}@3", tiny], data="further", n_train=40,
-                          n_val=8, n_test=20, epochs=2)
+    chain = w2s.run_chain(
+        "last_word",
+        [f"{tiny}@1", f"{tiny}@2", f"{tiny}@3", tiny],
+        data="further",
+        n_train=40,
+        n_val=8,
+        n_test=20,
+        epochs=2,
+    )
     task, trained = chain.tasks[0], [set(steps[0].record["trained_on"]) for steps in chain.steps]
-    assert trained == [set(s.ids) for s in (task.supervisor, *task.further, task.student)]
+    assert trained == [set(s.ids) for s in (task.supervisor, *task.extra_halves, task.student)]
     for step in range(1, 4):
         teacher = chain.steps[step - 1][0]
         assert chain.steps[step][0].record["summary"]["labels_address"] == teacher.address
 
 
 def test_soft_labels_go_along_a_chain_on_further_data_too(words, tiny):
-    chain = w2s.run_chain("words", [f"{tiny}@1", f"{tiny}@2", tiny], data="further", n_train=60, n_val=20, n_test=40,
-                          method="probe", epochs=3)
+    chain = w2s.run_chain(
+        "words",
+        [f"{tiny}@1", f"{tiny}@2", tiny],
+        data="further",
+        n_train=60,
+        n_val=20,
+        n_test=40,
+        method="probe",
+        epochs=3,
+    )
     assert [len(steps[0].record["trained_on"]) for steps in chain.steps] == [60] * 3
-    assert not set(chain.steps[1][0].record["trained_on"]) & set(chain.steps[2][0].record["trained_on"])
+    assert not set(chain.steps[1][0].record["trained_on"]) & set(
+        chain.steps[2][0].record["trained_on"]
+    )
 
 
 def test_easy_to_hard_trains_on_as_many_of_each_and_tests_on_the_hard(tiny, monkeypatch):
     register_last_word()
     trained = []
-    made = answering.fit_answers
+    made = answers.fit_answers
 
     def spy(model, split, *args, **more):
         trained.append((split, split.task.test))
         return made(model, split, *args, **more)
 
-    monkeypatch.setattr("w2s_nb.fitting.fit_answers", spy)
-    rows = w2s.easy_to_hard("last_word", tiny, [3, 6], 8, n_train=60, epochs=1)
-    assert list(rows.trained_on) == ["up to 3", "up to 6", "any", "from 8"] and rows.n_train.nunique() == 1
+    monkeypatch.setattr("w2s_nb.training.fit.fit_answers", spy)
+    rows = w2s.chess.easy_to_hard("last_word", tiny, [3, 6], 8, n_train=60, epochs=1)
+    assert (
+        list(rows.trained_on) == ["up to 3", "up to 6", "any", "from 8"]
+        and rows.n_train.nunique() == 1
+    )
     for (split, test), high in zip(trained, (3, 6, 99, 99)):
         assert len(split) == rows.n_train[0] <= 60 and split.facts.difficulty.max() <= high
         assert test.facts.difficulty.min() >= 8 and not set(split.ids) & set(test.ids)
     assert trained[3][0].facts.difficulty.min() >= 8
     with pytest.raises(ValueError, match="difficulty of 99"):
-        w2s.easy_to_hard("last_word", tiny, [3], 99, n_train=60)
+        w2s.chess.easy_to_hard("last_word", tiny, [3], 99, n_train=60)

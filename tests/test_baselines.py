@@ -1,13 +1,16 @@
 """Probes and prompts beside finetuning: who is trained on what, and figures that show the tables' numbers."""
+
 import numpy as np
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb import baselines, plots
-from w2s_nb.arms import CEILING, WEAK
-from w2s_nb.baselines import FEW_GT, FEW_WEAK, FT_WEAK, FT_WEAK_LP_GT, LP_GT, LP_WEAK, ZERO_SHOT
-from w2s_nb.registry import UnknownName
-from w2s_nb.tasks import Prompt
+from w2s_nb import plots
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.data.tasks.spec import Prompt
+from w2s_nb.experiments import saliency
+from w2s_nb.experiments.arms import CEILING, WEAK
+from w2s_nb.experiments.prompts import FEW_GT, FEW_WEAK, ZERO_SHOT
+from w2s_nb.experiments.saliency import FT_WEAK, FT_WEAK_LP_GT, LP_GT, LP_WEAK
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
 PLAIN = Prompt("{0} w40", ("w41", "w42"), "w50 w51")
@@ -15,7 +18,9 @@ PLAIN = Prompt("{0} w40", ("w41", "w42"), "w50 w51")
 
 @pytest.fixture
 def bars(words, tiny):
-    return w2s.run_saliency("words", f"{tiny}@1", tiny, solver="logistic", top_layers=2, lr=3e-3, seeds=2, **SIZES)
+    return w2s.run_saliency(
+        "words", f"{tiny}@1", tiny, solver="logistic", top_layers=2, lr=3e-3, seeds=2, **SIZES
+    )
 
 
 def test_every_bar_is_trained_on_the_student_half_with_the_labels_it_names(bars):
@@ -29,17 +34,23 @@ def test_every_bar_is_trained_on_the_student_half_with_the_labels_it_names(bars)
             weak = record["summary"]["labels_address"] == supervisor["address"]
             assert weak == (arm in (LP_WEAK, FT_WEAK)), arm
         assert made[FT_WEAK_LP_GT]["summary"]["model"] == bars.fits[FT_WEAK][i].name
-        assert {made[arm]["config"]["method"] for arm in (LP_WEAK, LP_GT, FT_WEAK_LP_GT)} == {"logistic"}
+        assert {made[arm]["config"]["method"] for arm in (LP_WEAK, LP_GT, FT_WEAK_LP_GT)} == {
+            "logistic"
+        }
         assert {made[arm]["config"]["method"] for arm in (FT_WEAK, CEILING)} == {"top"}
     assert bars.table().agreement.notna().tolist() == [False, True, True, True, True, False]
 
 
 def test_depth_leaves_the_trunk_as_it_was_and_ends_at_the_bars(bars):
     rows, change = w2s.probes_by_depth(bars)
-    before, after = (rows[rows.arm == when].set_index("layers").accuracy for when in ("before", "after"))
+    before, after = (
+        rows[rows.arm == when].set_index("layers").accuracy for when in ("before", "after")
+    )
     assert list(before.index) == [1, 2, 3, 4]
     assert (before[[1, 2]] == after[[1, 2]]).all() and set(change) <= {"3 layers", "4 layers"}
-    assert before[4] == bars.accuracy(LP_GT).value and after[4] == bars.accuracy(FT_WEAK_LP_GT).value
+    assert (
+        before[4] == bars.accuracy(LP_GT).value and after[4] == bars.accuracy(FT_WEAK_LP_GT).value
+    )
     assert "4 layers" in change, "finetuning changed no prediction; the test could not fail"
     assert change["4 layers"].value == pytest.approx(after[4] - before[4])
     assert change["4 layers"].value == pytest.approx(bars.gain_over(FT_WEAK_LP_GT, LP_GT).value)
@@ -47,9 +58,15 @@ def test_depth_leaves_the_trunk_as_it_was_and_ends_at_the_bars(bars):
     assert list(figure.data[1].y) == after.tolist() and figure.layout.shapes[0].x0 == 2.5
 
 
-@pytest.mark.parametrize("change, error, says", [
-    (dict(method="probe"), ValueError, "finetunes nothing"), (dict(solver="full"), UnknownName, "logistic"),
-    (dict(loss="confidance"), UnknownName, "confidence"), (dict(top_layer=2), TypeError, "top_layers")])
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        (dict(method="probe"), ValueError, "finetunes nothing"),
+        (dict(solver="full"), UnknownName, "logistic"),
+        (dict(loss="confidance"), UnknownName, "confidence"),
+        (dict(top_layer=2), TypeError, "top_layers"),
+    ],
+)
 def test_wrong_saliency_is_refused_before_anything_is_trained(change, error, says, words, tiny):
     with pytest.raises(error, match=says):
         w2s.run_saliency("words", f"{tiny}@1", tiny, **SIZES | change)
@@ -69,8 +86,9 @@ def test_prompts_stand_beside_finetuning(words, tiny):
         right = (supervisor.predict(shown).argmax(1) == shown.hard_label).mean()
         assert of_weak.record["summary"]["label_accuracy"] == pytest.approx(right)
     table = both.table()
-    assert table.n_train.tolist() == [96, 96, 0, 3, 3, 96] and table.loc[FEW_GT, "accuracy"] == pytest.approx(
-        np.mean([f.accuracy(arms.tasks[0].test).value for f in truth]))
+    assert table.n_train.tolist() == [96, 96, 0, 3, 3, 96] and table.loc[
+        FEW_GT, "accuracy"
+    ] == pytest.approx(np.mean([f.accuracy(arms.tasks[0].test).value for f in truth]))
 
 
 def test_accuracy_against_shots(words, tiny):
@@ -90,4 +108,4 @@ def test_bars_by_task_show_every_arm_and_seed(words, tiny):
     drawn = {t.name: t.y[0] for t in figure.data if t.type == "bar"}
     assert drawn == dict(zip(table.arm, table.accuracy)) and list(drawn)[-1] == CEILING
     assert sum(len(t.y) for t in figure.data if t.type == "box") == 6
-    assert baselines.LP_GT in plots.COLOURS and {ZERO_SHOT, FEW_GT, FEW_WEAK} <= set(plots.COLOURS)
+    assert saliency.LP_GT in plots.COLOURS and {ZERO_SHOT, FEW_GT, FEW_WEAK} <= set(plots.COLOURS)

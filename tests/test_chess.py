@@ -1,4 +1,5 @@
 """Chess by its rules: prompts, puzzles, the tasks made of them, the ladder's tokens and its pretraining."""
+
 import hashlib
 import json
 import os
@@ -14,59 +15,69 @@ import pytest
 import safetensors.torch
 
 import w2s_nb as w2s
-from w2s_nb import games, models, plots, pretraining
+from w2s_nb import models
+from w2s_nb.chess import pretraining, puzzles, rules
+from w2s_nb.common.registry import MODELS, TASKS
 from w2s_nb.models.names import LADDER
-from w2s_nb.registry import MODELS, TASKS
-from w2s_nb.tasks import puzzles
 
 GAME = ["e4", "e5", "Qh5", "Nc6", "Bc4", "Nf6"]  # and Qxf7 mates
 
 
 @pytest.fixture(scope="module")
 def mates():
-    return games.mate_in_one(24, seed=1)
+    return rules.mate_in_one(24, seed=1)
 
 
 def test_every_half_move_has_its_number_as_in_the_papers_figure():
-    assert games.prompt_of(["d4", "Nf6", "Nf3", "d5"]) == "1. d4 1... Nf6 2. Nf3 2... d5 3."
-    assert games.prompt_of(["d4"]) == "1. d4 1..." and games.prompt_of([]) == "1."
+    assert rules.prompt_of(["d4", "Nf6", "Nf3", "d5"]) == "1. d4 1... Nf6 2. Nf3 2... d5 3."
+    assert rules.prompt_of(["d4"]) == "1. d4 1..." and rules.prompt_of([]) == "1."
 
 
 def test_a_prompt_is_the_position_that_its_moves_lead_to():
     board = chess.Board()
     for san in GAME:
         board.push_san(san)
-    assert games.board_of(games.prompt_of(GAME)) == board and games.board_of(games.fen_prompt(board)) == board
-    assert games.sans(games.board_of(games.prompt_of(GAME))) == GAME
+    assert (
+        rules.board_of(rules.prompt_of(GAME)) == board
+        and rules.board_of(rules.fen_prompt(board)) == board
+    )
+    assert rules.sans(rules.board_of(rules.prompt_of(GAME))) == GAME
 
 
-@pytest.mark.parametrize("prompt, says", [
-    ("1. d4 Nf6 2.", "every half-move"), ("1. d4 1... Nf6", "every half-move"), ("", "every half-move"),
-    ("1. d4 1... Nf6 3.", "every half-move"), ("1. d5 1...", "illegal san"),
-    (games.FEN_HEAD + "8/8/8/8/8/8/8/8 w - - 0 1" + games.FEN_TAIL, "no legal position")])
+@pytest.mark.parametrize(
+    "prompt, says",
+    [
+        ("1. d4 Nf6 2.", "every half-move"),
+        ("1. d4 1... Nf6", "every half-move"),
+        ("", "every half-move"),
+        ("1. d4 1... Nf6 3.", "every half-move"),
+        ("1. d5 1...", "illegal san"),
+        (rules.FEN_HEAD + "8/8/8/8/8/8/8/8 w - - 0 1" + rules.FEN_TAIL, "no legal position"),
+    ],
+)
 def test_what_is_no_chess_is_refused(prompt, says):
     with pytest.raises(ValueError, match=says):
-        games.board_of(prompt)
+        rules.board_of(prompt)
 
 
 def test_legal_answers_are_those_of_the_rules():
-    assert len(games.legal_answers("1.")) == 20 and " Nf3" in games.legal_answers("1.")
-    answers = games.legal_answers(games.fen_prompt(chess.Board("4k3/P7/8/8/8/8/8/R3K3 w Q - 0 1")))
+    assert len(rules.legal_answers("1.")) == 20 and " Nf3" in rules.legal_answers("1.")
+    answers = rules.legal_answers(rules.fen_prompt(chess.Board("4k3/P7/8/8/8/8/8/R3K3 w Q - 0 1")))
     assert {" O-O-O", " a8=Q+", " a8=N"} <= set(answers) and " O-O" not in answers
 
 
 def test_options_do_not_give_away_which_move_mates(mates):
     for row in mates[:5]:
-        prompt = games.prompt_of(row["moves"].split())
+        prompt = rules.prompt_of(row["moves"].split())
         options = TASKS["mate_in_one"].options(prompt)
-        assert games.bare(f" {row['answer']}") in options and len(set(options)) == len(options)
+        assert rules.bare(f" {row['answer']}") in options and len(set(options)) == len(options)
         assert not any(mark in option for option in options for mark in "+#")
 
 
 def test_every_answer_mates_and_no_other_move_does(mates):
     assert len(mates) == 24
     for row in mates:
-        board = games.board_of(games.prompt_of(row["moves"].split()))
+        board = rules.board_of(rules.prompt_of(row["moves"].split()))
         ends = []
         for move in board.legal_moves:
             after = board.copy()
@@ -77,12 +88,14 @@ def test_every_answer_mates_and_no_other_move_does(mates):
 
 def test_no_position_twice_and_the_seed_decides(mates):
     assert len({row["position"] for row in mates}) == 24
-    assert games.mate_in_one(2, seed=1) == mates[:2] and games.mate_in_one(2, seed=2) != mates[:2]
+    assert rules.mate_in_one(2, seed=1) == mates[:2] and rules.mate_in_one(2, seed=2) != mates[:2]
 
 
 def test_self_play_keeps_to_the_rules_and_to_its_length():
-    boards = [(board.copy(), mates) for board, mates in games.self_play(random.Random(0), most=30)]
-    assert [len(board.move_stack) for board, _ in boards] == list(range(len(boards))) and len(boards) <= 31
+    boards = [(board.copy(), mates) for board, mates in rules.self_play(random.Random(0), most=30)]
+    assert [len(board.move_stack) for board, _ in boards] == list(range(len(boards))) and len(
+        boards
+    ) <= 31
     last, _ = boards[-1]
     assert last.is_game_over() or len(last.move_stack) == 30
 
@@ -92,7 +105,7 @@ def few(monkeypatch, tmp_path):
     """A cache of its own, with few puzzles to generate."""
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(puzzles, "N_MATES", 6)
-    monkeypatch.setattr(puzzles, "_generated", lambda: games.mate_in_one(6))
+    monkeypatch.setattr(puzzles, "_generated", lambda: rules.mate_in_one(6))
 
 
 def test_puzzles_are_generated_once_and_again_where_the_file_is_damaged(few, monkeypatch, tmp_path):
@@ -103,57 +116,96 @@ def test_puzzles_are_generated_once_and_again_where_the_file_is_damaged(few, mon
     path = next((tmp_path / "cache" / "puzzles").glob("*.json"))
     path.write_text(path.read_text()[:100])
     assert puzzles.mates()["all"] == rows
-    monkeypatch.setattr(games, "SEES_MATE", 0.9)  # other players, other games
+    monkeypatch.setattr(rules, "SEES_MATE", 0.9)  # other players, other games
     monkeypatch.setattr(puzzles, "_generated", lambda: ["new"])
     assert puzzles.mates()["all"] == ["new"]
 
 
 def test_a_script_without_a_main_guard_gets_the_same_puzzles_from_all_cores(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import json\nfrom w2s_nb.tasks import puzzles\npuzzles.N_MATES = 3\n"
-                      "print(json.dumps(puzzles._generated()))\n")
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    script.write_text(
+        "import json\nfrom w2s_nb.chess import puzzles\npuzzles.N_MATES = 3\n"
+        "print(json.dumps(puzzles._generated()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout) == games.mate_in_one(3)
+    assert json.loads(done.stdout) == rules.mate_in_one(3)
 
 
 def fen_row(**changes):
     """A puzzle in the columns of the Lichess set: the position before the opponent's mistake."""
-    board = games.board_of(games.prompt_of(GAME[:-1]))
-    return {"PuzzleId": "x", "FEN": board.fen(), "Moves": "g8f6 h5f7", "Rating": 500, "Themes": "mateIn1 short",
-            "GameUrl": "https://lichess.org/abcdefgh/black#6"} | changes
+    board = rules.board_of(rules.prompt_of(GAME[:-1]))
+    return {
+        "PuzzleId": "x",
+        "FEN": board.fen(),
+        "Moves": "g8f6 h5f7",
+        "Rating": 500,
+        "Themes": "mateIn1 short",
+        "GameUrl": "https://lichess.org/abcdefgh/black#6",
+    } | changes
 
 
 def pgn_row(**changes):
-    return {"id": "x", "ctx": games.prompt_of(GAME), "target": " Qxf7#"} | changes
+    return {"id": "x", "ctx": rules.prompt_of(GAME), "target": " Qxf7#"} | changes
 
 
 def test_the_opponents_move_is_applied_and_is_not_the_answer():
-    example, = puzzles.puzzle(fen_row())
-    assert example.answer == " Qxf7#" and example.difficulty == 500 and example.themes == ("mateIn1", "short")
-    assert games.board_of(example.texts[0]).fen() == games.board_of(games.prompt_of(GAME)).fen()
+    (example,) = puzzles.puzzle(fen_row())
+    assert (
+        example.answer == " Qxf7#"
+        and example.difficulty == 500
+        and example.themes == ("mateIn1", "short")
+    )
+    assert rules.board_of(example.texts[0]).fen() == rules.board_of(rules.prompt_of(GAME)).fen()
     assert example.keys == ("https://lichess.org/abcdefgh",)
 
 
 def test_both_hub_forms_give_the_same_question():
     fen, pgn = (next(iter(puzzles.puzzle(row))) for row in (fen_row(), pgn_row()))
-    assert pgn.texts == (games.prompt_of(GAME),) and pgn.answer == fen.answer
-    assert games.legal_answers(pgn.texts[0]) == games.legal_answers(fen.texts[0])
+    assert pgn.texts == (rules.prompt_of(GAME),) and pgn.answer == fen.answer
+    assert rules.legal_answers(pgn.texts[0]) == rules.legal_answers(fen.texts[0])
 
 
-@pytest.mark.parametrize("row", [
-    fen_row(Moves="g8f6 h5f8"), fen_row(Moves="g8f6"), fen_row(Moves="a1a5 h5f7"), fen_row(FEN="nothing"),
-    fen_row(Moves=""), fen_row(Moves=["g8f6"]), pgn_row(target=" Qxf7+"),
-    pgn_row(target=" Qxf8#"), pgn_row(ctx="1. e4 e5 2."), pgn_row(ctx="1. e4 1... e4 2.")], ids=lambda r: str(r)[:60])
+@pytest.mark.parametrize(
+    "row",
+    [
+        fen_row(Moves="g8f6 h5f8"),
+        fen_row(Moves="g8f6"),
+        fen_row(Moves="a1a5 h5f7"),
+        fen_row(FEN="nothing"),
+        fen_row(Moves=""),
+        fen_row(Moves=["g8f6"]),
+        pgn_row(target=" Qxf7+"),
+        pgn_row(target=" Qxf8#"),
+        pgn_row(ctx="1. e4 e5 2."),
+        pgn_row(ctx="1. e4 1... e4 2."),
+    ],
+    ids=lambda r: str(r)[:60],
+)
 def test_rows_that_are_not_legal_give_no_example(row):
     assert list(puzzles.puzzle(row)) == []
 
 
-@pytest.mark.parametrize("themes, expected", [
-    (["mate", "short"], ("mate", "short")), (np.array(["mate"]), ("mate",)), (None, ()), (float("nan"), ())])
+@pytest.mark.parametrize(
+    "themes, expected",
+    [
+        (["mate", "short"], ("mate", "short")),
+        (np.array(["mate"]), ("mate",)),
+        (None, ()),
+        (float("nan"), ()),
+    ],
+)
 def test_columns_may_be_of_other_types_or_missing(themes, expected):
-    example, = puzzles.puzzle(fen_row(Themes=themes, Rating=None, GameUrl=float("nan"), Moves=["g8f6", "h5f7"]))
-    assert example.themes == expected and example.difficulty != example.difficulty and example.answer == " Qxf7#"
+    (example,) = puzzles.puzzle(
+        fen_row(Themes=themes, Rating=None, GameUrl=float("nan"), Moves=["g8f6", "h5f7"])
+    )
+    assert (
+        example.themes == expected
+        and example.difficulty != example.difficulty
+        and example.answer == " Qxf7#"
+    )
     with pytest.raises(ValueError, match="ctx and target, or FEN and Moves; got text"):
         list(puzzles.puzzle({"text": "x"}))
 
@@ -169,10 +221,16 @@ def local(mates, tmp_path, monkeypatch):
     rows = []
     for i, row in enumerate(mates):
         moves = row["moves"].split()
-        board = games.board_of(games.prompt_of(moves))
+        board = rules.board_of(rules.prompt_of(moves))
         answer, last = board.parse_san(row["answer"]), board.pop()
-        rows.append(fen_row(FEN=board.fen(), Moves=f"{last.uci()} {answer.uci()}", Rating=1000 + 10 * i,
-                            GameUrl=f"https://lichess.org/game{i // 2}#9"))
+        rows.append(
+            fen_row(
+                FEN=board.fen(),
+                Moves=f"{last.uci()} {answer.uci()}",
+                Rating=1000 + 10 * i,
+                GameUrl=f"https://lichess.org/game{i // 2}#9",
+            )
+        )
     write_puzzles(tmp_path / "data" / "lichess_puzzles", rows)
     monkeypatch.setenv("W2S_DATA", str(tmp_path / "data"))
     return rows
@@ -186,12 +244,17 @@ def test_local_files_serve_both_tasks_and_puzzles_of_a_game_stay_together(local)
         assert sum(map(len, halves)) == len(set.union(*halves))
 
 
-@pytest.mark.parametrize("option, low, high", [("1000-1120", 1000, 1120), ("-1150", 0, 1150), ("1100-", 1100, 9999)])
+@pytest.mark.parametrize(
+    "option, low, high", [("1000-1120", 1000, 1120), ("-1150", 0, 1150), ("1100-", 1100, 9999)]
+)
 def test_a_rating_range_has_both_ends(local, option, low, high):
     task = w2s.load_task(f"chess_puzzles@{option}", n_val=2)
     found = sorted(d for s in task.splits for d in s.facts.difficulty)
-    assert low <= found[0] and found[-1] <= high and task.counts["examples"] == sum(
-        low <= row["Rating"] <= high for row in local)
+    assert (
+        low <= found[0]
+        and found[-1] <= high
+        and task.counts["examples"] == sum(low <= row["Rating"] <= high for row in local)
+    )
 
 
 @pytest.mark.parametrize("option", ["", "-", "easy", "1000", "10.5-20", "1000-1200-1300"])
@@ -208,8 +271,16 @@ def test_a_range_of_puzzles_without_ratings_says_where_there_are_some(tmp_path, 
 
 
 def test_set_up_refuses_a_model_that_cannot_read_the_questions(local):
-    given = dict(task="chess_puzzles", weak="SmolLM2-135M@4", strong="chess-3M", method="full", seeds=1, n_train=8,
-                 n_test=4, results="")
+    given = dict(
+        task="chess_puzzles",
+        weak="SmolLM2-135M@4",
+        strong="chess-3M",
+        method="full",
+        seeds=1,
+        n_train=8,
+        n_test=4,
+        results="",
+    )
     with pytest.raises(ValueError, match="chess-3M has no tokens for 4 of 4 questions"):
         w2s.setup("10_chess", answers=True, **given)
     w2s.setup("10_chess", answers=True, **given | {"strong": "SmolLM2-135M@8"})
@@ -217,7 +288,9 @@ def test_set_up_refuses_a_model_that_cannot_read_the_questions(local):
 
 def test_without_files_the_error_names_the_folder_and_an_embedded_task(tmp_path, monkeypatch):
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
-    with pytest.raises(OSError, match=r"EleutherAI/lichess-puzzles.*train.parquet.*chess_puzzles/.*mate_in_one"):
+    with pytest.raises(
+        OSError, match=r"EleutherAI/lichess-puzzles.*train.parquet.*chess_puzzles/.*mate_in_one"
+    ):
         w2s.load_task("chess_puzzles")
 
 
@@ -231,50 +304,78 @@ def test_real_puzzles_are_legal_and_round_trip(real_data):
     for row, (example,) in zip(rows, made):
         board, (opponents, answer) = chess.Board(row["FEN"]), row["Moves"].split()[:2]
         board.push_uci(opponents)
-        asked = games.board_of(example.texts[0])
-        assert asked.fen() == board.fen() and asked.parse_san(example.answer.strip()).uci() == answer
+        asked = rules.board_of(example.texts[0])
+        assert (
+            asked.fen() == board.fen() and asked.parse_san(example.answer.strip()).uci() == answer
+        )
 
 
 def test_further_splits_leave_the_halves_as_they_are_and_share_no_puzzle():
     sizes = dict(n_train=40, n_val=10, n_test=30, seed=1)
-    without, task = w2s.load_task("mate_in_one", **sizes), w2s.load_task("mate_in_one", **sizes, further=2)
+    without, task = (
+        w2s.load_task("mate_in_one", **sizes),
+        w2s.load_task("mate_in_one", **sizes, extra_halves=2),
+    )
     assert [s.fingerprint for s in without.splits] == [s.fingerprint for s in task.splits]
-    ids = [i for s in (*task.splits, *task.further) for i in s.ids]
-    assert [len(s) for s in task.further] == [40, 40] and len(set(ids)) == len(ids)
-    other = w2s.load_task("mate_in_one", **sizes | {"seed": 2}, further=2)
-    assert 0 < sum(other.further[0].among(task.further[0].ids)) < 40  # a seed deals them too
+    ids = [i for s in (*task.splits, *task.extra_halves) for i in s.ids]
+    assert [len(s) for s in task.extra_halves] == [40, 40] and len(set(ids)) == len(ids)
+    other = w2s.load_task("mate_in_one", **sizes | {"seed": 2}, extra_halves=2)
+    assert (
+        0 < sum(other.extra_halves[0].among(task.extra_halves[0].ids)) < 40
+    )  # a seed deals them too
     with pytest.raises(ValueError, match=r"asked for 99 \* n_train"):
-        w2s.load_task("mate_in_one", **sizes, further=97)
+        w2s.load_task("mate_in_one", **sizes, extra_halves=97)
 
 
 def test_tokens_are_parts_of_moves_and_decode_to_the_moves(mates):
     tok = pretraining.tokenizer()
     assert tok.convert_ids_to_tokens(tok("1. d4 1... Nbxd2+ 2. e8=Q# 2...")["input_ids"]) == [
-        "<game>", " d4", " N", "b", "x", "d2", "+", " e8", "=Q", "#"]
+        "<game>",
+        " d4",
+        " N",
+        "b",
+        "x",
+        "d2",
+        "+",
+        " e8",
+        "=Q",
+        "#",
+    ]
     for row in mates:
-        ids = tok(games.prompt_of(row["moves"].split()))["input_ids"]
+        ids = tok(rules.prompt_of(row["moves"].split()))["input_ids"]
         assert tok.decode(ids[1:]) == f" {row['moves']}" and tok.unk_token_id not in ids
         answer = tok(f" {row['answer']}", add_special_tokens=False)["input_ids"]
-        whole = tok(games.move_list([*row["moves"].split(), row["answer"]]))["input_ids"]
+        whole = tok(rules.move_list([*row["moves"].split(), row["answer"]]))["input_ids"]
         assert ids + answer == whole  # the answer's tokens are those it has in a game
-    assert tok.unk_token_id in tok(games.fen_prompt(chess.Board()))["input_ids"]
+    assert tok.unk_token_id in tok(rules.fen_prompt(chess.Board()))["input_ids"]
 
 
 @pytest.fixture
 def few_games(monkeypatch):
     monkeypatch.setitem(pretraining.SIZES, "tiny", (32, 1, 16, 1e-2))
     monkeypatch.setattr(pretraining, "HELD_OUT", 8)
-    return [games.sans(list(games.self_play(random.Random(f"test {i}"), most=12))[-1][0]) for i in range(80)]
+    return [
+        rules.sans(list(rules.self_play(random.Random(f"test {i}"), most=12))[-1][0])
+        for i in range(80)
+    ]
 
 
 def test_pretraining_is_the_same_twice_and_learns(few_games, tmp_path):
     first, again = (pretraining.pretrain("tiny", few_games, tmp_path / name) for name in "ab")
     weights = [safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in "ab"]
     assert all((weights[0][name] == tensor).all() for name, tensor in weights[1].items())
-    assert first["curve"] == again["curve"] and first["curve"][-1]["held_out_nats"] < first["curve"][0]["held_out_nats"]
-    assert pretraining.pretrain("tiny", few_games, tmp_path / "c", seed=1)["curve"] != first["curve"]
+    assert (
+        first["curve"] == again["curve"]
+        and first["curve"][-1]["held_out_nats"] < first["curve"][0]["held_out_nats"]
+    )
+    assert (
+        pretraining.pretrain("tiny", few_games, tmp_path / "c", seed=1)["curve"] != first["curve"]
+    )
     found = models.resolve(str(tmp_path / "a"))
-    assert models.load_lm(found).config.num_hidden_layers == 1 and models.tokenizer(tmp_path / "a").eos_token_id == 0
+    assert (
+        models.load_lm(found).config.num_hidden_layers == 1
+        and models.tokenizer(tmp_path / "a").eos_token_id == 0
+    )
     with pytest.raises(ValueError, match="expected at least 16"):
         pretraining.pretrain("tiny", few_games[:15], tmp_path / "d")
 
@@ -283,10 +384,16 @@ def test_self_played_games_avoid_the_puzzles(few, monkeypatch):
     played = list(pretraining.self_played(6, processes=1))
     through = {board.epd() for moves in played for board in _positions(moves)}
     assert not through & {row["position"] for row in puzzles.mates()["all"]}
-    mated = ((f"pretraining 0/{i}", board.epd()) for i in range(99)
-             for board, mates in games.self_play(random.Random(f"pretraining 0/{i}")) if mates)
+    mated = (
+        (f"pretraining 0/{i}", board.epd())
+        for i in range(99)
+        for board, mates in rules.self_play(random.Random(f"pretraining 0/{i}"))
+        if mates
+    )
     key, position = next(mated)
-    assert pretraining._self_played((key, frozenset())) and not pretraining._self_played((key, frozenset([position])))
+    assert pretraining._self_played((key, frozenset())) and not pretraining._self_played(
+        (key, frozenset([position]))
+    )
 
 
 def _positions(moves):
@@ -298,9 +405,11 @@ def _positions(moves):
 
 def test_games_are_read_from_a_pgn_file(tmp_path):
     path = tmp_path / "games.pgn"
-    path.write_text('[Event "a"]\n\n1. e4 e5 (1... c5 2. Nf3) 2. Qh5 {a comment} Nc6 3. Bc4 Nf6 4. Qxf7# 1-0\n\n'
-                    '[Event "b"]\n[FEN "4k3/8/8/8/8/8/8/4K2R w K - 0 1"]\n[SetUp "1"]\n\n1. O-O *\n\n'
-                    '[Event "c"]\n\n1. d4 d5 *\n')
+    path.write_text(
+        '[Event "a"]\n\n1. e4 e5 (1... c5 2. Nf3) 2. Qh5 {a comment} Nc6 3. Bc4 Nf6 4. Qxf7# 1-0\n\n'
+        '[Event "b"]\n[FEN "4k3/8/8/8/8/8/8/4K2R w K - 0 1"]\n[SetUp "1"]\n\n1. O-O *\n\n'
+        '[Event "c"]\n\n1. d4 d5 *\n'
+    )
     assert list(pretraining.from_pgn(path, 9)) == [[*GAME, "Qxf7#"], ["d4", "d5"]]
     assert len(list(pretraining.from_pgn(path, 1))) == 1
     with pytest.raises(FileNotFoundError, match="no.pgn"):
@@ -314,17 +423,24 @@ def test_an_engine_plays_the_same_games_twice():
     first, again = (list(pretraining.by_engine(engine, 2, nodes=50, most=12)) for _ in range(2))
     assert first == again and first[0] != first[1] and all(len(moves) <= 12 for moves in first)
     for moves in first:
-        games.board_of(games.prompt_of(moves))
+        rules.board_of(rules.prompt_of(moves))
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("chess-")])
 def test_the_ladder_is_what_its_table_says(name):
     checkpoint, spec = models.resolve(name), MODELS[name]
     record = json.loads((LADDER / name / "pretraining.json").read_text())
-    assert models.n_params(checkpoint) == spec.n_params and checkpoint.layers == spec.n_layers == record["layers"]
+    assert (
+        models.n_params(checkpoint) == spec.n_params
+        and checkpoint.layers == spec.n_layers == record["layers"]
+    )
     positions = sorted(row["position"] for row in puzzles.mates()["all"])
-    assert record["avoided_sha256"] == hashlib.sha256("\n".join(positions).encode()).hexdigest(), "trained on puzzles"
-    assert record["curve"][-1]["held_out_nats"] == min(row["held_out_nats"] for row in record["curve"])
+    assert record["avoided_sha256"] == hashlib.sha256("\n".join(positions).encode()).hexdigest(), (
+        "trained on puzzles"
+    )
+    assert record["curve"][-1]["held_out_nats"] == min(
+        row["held_out_nats"] for row in record["curve"]
+    )
     assert models.tokenizer(LADDER / name).get_vocab() == pretraining.tokenizer().get_vocab()
 
 
@@ -337,8 +453,20 @@ def test_the_ladder_is_small_enough_for_the_repository_and_grows():
 
 
 def test_boards_show_the_moves_that_were_said():
-    rows = pd.DataFrame({"text": [games.prompt_of(GAME)] * 2, "answer": [" Qxf7#"] * 2,
-                         "student": [" Qxf7#", " Qxe5++"], "supervisor": [" a5", " d3"]})
-    svg = plots.boards(rows).data
-    assert svg.count("<svg ") == 3 and svg.count("White to move: Qxf7#") == 2 and "supervisor a5" in svg
-    assert svg.count('class="arrow"') == 2 * (1 + 2 + 1)  # a5 is not legal; an arrow is a line and a head
+    rows = pd.DataFrame(
+        {
+            "text": [rules.prompt_of(GAME)] * 2,
+            "answer": [" Qxf7#"] * 2,
+            "student": [" Qxf7#", " Qxe5++"],
+            "supervisor": [" a5", " d3"],
+        }
+    )
+    svg = w2s.chess.show_boards(rows).data
+    assert (
+        svg.count("<svg ") == 3
+        and svg.count("White to move: Qxf7#") == 2
+        and "supervisor a5" in svg
+    )
+    assert svg.count('class="arrow"') == 2 * (
+        1 + 2 + 1
+    )  # a5 is not legal; an arrow is a line and a head

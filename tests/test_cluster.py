@@ -1,4 +1,5 @@
 """Ray: two nodes on one machine, one of them killed during a sweep; shares of a device; training on two workers."""
+
 import os
 import threading
 import time
@@ -14,7 +15,9 @@ from w2s_nb.sweeps.engines import Ray
 
 from .test_sweeps import quick, starts, states  # noqa: F401 (a fixture)
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
+ray = pytest.importorskip(
+    "ray", reason="Ray is not installed: pip install -r requirements-cluster.txt"
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,30 +54,54 @@ def test_a_node_killed_during_a_sweep_costs_no_run(cluster, quick):  # noqa: F81
     attempts = runs.index().set_index("n").attempts
     assert attempts.max() <= 2
     ran = starts(log)  # a run may be lost before its first cell
-    assert all(1 <= ran.count(n) <= attempts[n] for n in range(4)), "what was done when the node died is not done again"
+    assert all(1 <= ran.count(n) <= attempts[n] for n in range(4)), (
+        "what was done when the node died is not done again"
+    )
 
 
 def test_ray_runs_raise_die_and_resume_as_those_of_one_machine(cluster, quick):  # noqa: F811
     given, log = quick
-    given["axes"] = {"n, mode": [[3, "sleep 60"], [0, "ok"], [1, "raise"], [2, "die once"]]}  # the longest first
+    given["axes"] = {
+        "n, mode": [[3, "sleep 60"], [0, "ok"], [1, "raise"], [2, "die once"]]
+    }  # the longest first
     given["resources"] = {"minutes": 8 / 60, "cpus": 0.5}
     runs = sweeps.run_sweep(given, engine="ray", address=cluster.address, retries=1)
     assert states(runs) == {0: "done", 1: "failed", 2: "done", 3: "timed out"}
-    assert runs.index().set_index("n").error[1] == "ValueError: no 1 here" and starts(log) == [0, 1, 2, 2, 3, 3]
-    sweeps.run_sweep(given | {"axes": {"n, mode": [[0, "ok"], [2, "die once"]]}}, engine="ray", address=cluster.address)
+    assert runs.index().set_index("n").error[1] == "ValueError: no 1 here" and starts(log) == [
+        0,
+        1,
+        2,
+        2,
+        3,
+        3,
+    ]
+    sweeps.run_sweep(
+        given | {"axes": {"n, mode": [[0, "ok"], [2, "die once"]]}},
+        engine="ray",
+        address=cluster.address,
+    )
     assert starts(log) == [0, 1, 2, 2, 3, 3]
 
 
 def test_two_runs_share_a_device_and_their_kernels_see_it(cluster, quick):  # noqa: F811
     given, log = quick
-    node = cluster.add_node(num_cpus=2, num_gpus=1)  # only counted: no test looks at the device itself
+    node = cluster.add_node(
+        num_cpus=2, num_gpus=1
+    )  # only counted: no test looks at the device itself
     try:
         engine = Ray(grid_resources(0.5), cluster.address)
         assert engine.slots() == 3
-        sweeps.run_sweep(given | {"resources": {"gpus": 0.5}, "axes": {"n": [0, 1]}}, engine="ray",
-                         address=cluster.address)
+        sweeps.run_sweep(
+            given | {"resources": {"gpus": 0.5}, "axes": {"n": [0, 1]}},
+            engine="ray",
+            address=cluster.address,
+        )
         assert [line.split()[2] for line in log.read_text().splitlines()] == ["0"] * 2
-        sweeps.run_sweep(given | {"resources": {"gpus": 0}, "axes": {"n": [7]}}, engine="ray", address=cluster.address)
+        sweeps.run_sweep(
+            given | {"resources": {"gpus": 0}, "axes": {"n": [7]}},
+            engine="ray",
+            address=cluster.address,
+        )
         assert log.read_text().splitlines()[-1].split()[2:] == [], "of none, it sees none"
     finally:
         cluster.remove_node(node)
@@ -103,15 +130,27 @@ for devices in (1, 2):
 
 
 def test_two_devices_train_a_model_from_a_notebook_cell(cluster, tiny, tmp_path, monkeypatch):
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "p",
-                                                                 "language": "python"}})
-    notebook.cells = [nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(CELL)]
+    notebook = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}}
+    )
+    notebook.cells = [
+        nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(CELL),
+    ]
     nbformat.write(notebook, tmp_path / "two.ipynb")
     node = cluster.add_node(num_cpus=2)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    papermill.execute_notebook(tmp_path / "two.ipynb", tmp_path / "out.ipynb", kernel_name="python3", cwd=tmp_path,
-                               progress_bar=False, parameters={"model": tiny, "folder": str(tmp_path)})
+    papermill.execute_notebook(
+        tmp_path / "two.ipynb",
+        tmp_path / "out.ipynb",
+        kernel_name="python3",
+        cwd=tmp_path,
+        progress_bar=False,
+        parameters={"model": tiny, "folder": str(tmp_path)},
+    )
     cluster.remove_node(node)
-    assert len(list(tmp_path.glob("home[12]/fits/*/record.json"))) == 2, "one was found, not trained"
+    assert len(list(tmp_path.glob("home[12]/fits/*/record.json"))) == 2, (
+        "one was found, not trained"
+    )
     curves = [pd.read_json(tmp_path / f"curve{devices}.json") for devices in (1, 2)]
     assert np.allclose(*curves, rtol=1e-4, equal_nan=True)

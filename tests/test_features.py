@@ -1,4 +1,5 @@
 """Features: the model's own hidden states, computed once, whatever kills the run; probes solved to their optimum."""
+
 import os
 import time
 
@@ -7,14 +8,23 @@ import pytest
 import torch
 
 import w2s_nb as w2s
-from w2s_nb import activations, fitting, models, probing, training
-from w2s_nb.inputs import FeatureInputs
-from w2s_nb.registry import UnknownName
+from w2s_nb import models
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.inputs import activations, features
+from w2s_nb.inputs.batches import FeatureInputs
+from w2s_nb.training import fit as fitting
+from w2s_nb.training import logistic, loop
 
 from .conftest import Script
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TEXTS = ["w5 w9 <eos> w7", "<eos> <eos> w12", "w8", "w20 w21 w22 w23 w24 w25 w26 <eos>", "w30 w31 <eos>"]
+TEXTS = [
+    "w5 w9 <eos> w7",
+    "<eos> <eos> w12",
+    "w8",
+    "w20 w21 w22 w23 w24 w25 w26 <eos>",
+    "w30 w31 <eos>",
+]
 
 
 @pytest.fixture
@@ -22,8 +32,13 @@ def passes(monkeypatch):
     """How many texts went through a model, each alone."""
     monkeypatch.setattr(activations, "LEAST_SHARED", 2)
     seen, real = [], activations._run
-    monkeypatch.setattr(activations, "_run", lambda lm, batch, *rest: seen.append(
-        len(batch["attention_mask"])) or real(lm, batch, *rest))
+    monkeypatch.setattr(
+        activations,
+        "_run",
+        lambda lm, batch, *rest: (
+            seen.append(len(batch["attention_mask"])) or real(lm, batch, *rest)
+        ),
+    )
     activations.code()  # before what it reads is replaced
     return seen
 
@@ -35,17 +50,25 @@ def hidden(path, text):
     lm, tok = models.load_lm(checkpoint), models.tokenizer(models.folder(checkpoint))
     ids = tok(text)["input_ids"] or [tok.eos_token_id]
     *inner, last = lm.base_model(torch.tensor([ids]), output_hidden_states=True).hidden_states
-    return torch.stack([*(models.final_norm(lm.base_model)(state[0]) for state in inner), last[0]]).numpy()
+    return torch.stack(
+        [*(models.final_norm(lm.base_model)(state[0]) for state in inner), last[0]]
+    ).numpy()
 
 
 @pytest.mark.parametrize("pool", ["last", "mean"])
 def test_features_are_every_hidden_state_of_each_text_alone(pool, any_tiny):
     found = w2s.features(any_tiny, TEXTS, pool=pool, dtype="float32")
-    assert found.layers == (0, 1, 2, 3, 4) and found[2].shape == (5, 16) and found[2].dtype == np.float32
+    assert (
+        found.layers == (0, 1, 2, 3, 4)
+        and found[2].shape == (5, 16)
+        and found[2].dtype == np.float32
+    )
     for row, text in enumerate(TEXTS):
         alone = hidden(any_tiny, text)
         expected = alone[:, -1] if pool == "last" else alone.mean(axis=1)
-        np.testing.assert_allclose([found[k][row] for k in found.layers], expected, atol=3e-5, rtol=1e-4)
+        np.testing.assert_allclose(
+            [found[k][row] for k in found.layers], expected, atol=3e-5, rtol=1e-4
+        )
 
 
 def test_one_pass_serves_all_layers_depths_splits_and_orders(words, tiny, passes):
@@ -54,9 +77,15 @@ def test_one_pass_serves_all_layers_depths_splits_and_orders(words, tiny, passes
     passes.clear()
     backwards = words.student.take(np.arange(len(words.student))[::-1])
     np.testing.assert_array_equal(w2s.features(tiny, backwards, layers=[2])[2], all_layers[2][::-1])
-    np.testing.assert_array_equal(w2s.features(f"{tiny}@2", words.student, layers=[2])[2], all_layers[2])
-    w2s.fit(f"{tiny}@3", words.student, method="logistic")  # the same features, and those of the splits it predicts
-    assert sum(passes) == len({*words.test.texts, *words.validation.texts} - set(words.student.texts))
+    np.testing.assert_array_equal(
+        w2s.features(f"{tiny}@2", words.student, layers=[2])[2], all_layers[2]
+    )
+    w2s.fit(
+        f"{tiny}@3", words.student, method="logistic"
+    )  # the same features, and those of the splits it predicts
+    assert sum(passes) == len(
+        {*words.test.texts, *words.validation.texts} - set(words.student.texts)
+    )
 
 
 def test_pairs_have_two_vectors_and_half_precision_loses_little(words, tiny):
@@ -83,26 +112,36 @@ def test_states_beyond_half_precision_are_refused_and_fit_in_float32(tiny, tmp_p
     assert np.abs(w2s.features(tiny, TEXTS, dtype="float32")[4]).max() > 65504
 
 
-@pytest.mark.parametrize("change, error, says", [
-    (dict(model="gpt3"), UnknownName, "gpt2"), (dict(layers=[5]), ValueError, "0 to 4"),
-    (dict(layers=[]), ValueError, "0 to 4"), (dict(layers="last"), ValueError, "0 to 4"),
-    (dict(pool="first"), ValueError, "last, mean"), (dict(dtype="int8"), ValueError, "float16, float32"),
-    (dict(dataset=[]), ValueError, "at least one text"), (dict(dataset="w1 w2"), ValueError, "list"),
-    (dict(dataset=[70 * "w5 "]), ValueError, "70 tokens.*takes 64"),
-    (dict(model="fit:abc"), UnknownName, "finetuned model")])
-def test_wrong_features_are_refused_before_a_model_is_loaded(change, error, says, tiny, monkeypatch):
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        (dict(model="gpt3"), UnknownName, "gpt2"),
+        (dict(layers=[5]), ValueError, "0 to 4"),
+        (dict(layers=[]), ValueError, "0 to 4"),
+        (dict(layers="last"), ValueError, "0 to 4"),
+        (dict(pool="first"), ValueError, "last, mean"),
+        (dict(dtype="int8"), ValueError, "float16, float32"),
+        (dict(dataset=[]), ValueError, "at least one text"),
+        (dict(dataset="w1 w2"), ValueError, "list"),
+        (dict(dataset=[70 * "w5 "]), ValueError, "70 tokens.*takes 64"),
+        (dict(model="fit:abc"), UnknownName, "finetuned model"),
+    ],
+)
+def test_wrong_features_are_refused_before_a_model_is_loaded(
+    change, error, says, tiny, monkeypatch
+):
     monkeypatch.setattr(activations, "load_lm", lambda *a: pytest.fail("a model was loaded"))
     with pytest.raises(error, match=says):
         w2s.features(**dict(model=tiny, dataset=TEXTS) | change)
     with pytest.raises(KeyError, match="layer 3; there are 1, 2"):
-        probing.Features(np.array([]), (1, 2), 1, None)[3]
+        features.Features(np.array([]), (1, 2), 1, None)[3]
 
 
 SCRIPT = """
 import sys, time; sys.path.insert(0, {root!r})
 from tests import conftest
 import w2s_nb as w2s
-from w2s_nb import activations
+from w2s_nb.inputs import activations
 conftest.register_words()
 activations.code()
 activations.SHARD, activations.LEAST_SHARED, real = 8, 2, activations._run  # a sequence a text
@@ -146,42 +185,79 @@ def test_two_processes_that_want_the_same_features_compute_them_once(words, tiny
 @pytest.mark.parametrize("method", ["full", "lora", "top"])
 def test_a_finetuned_models_features_are_what_its_own_head_saw(method, any_tiny, words):
     """Features of the named fit, under the head that was trained with it, give the fit's predictions."""
-    fit = w2s.fit(any_tiny, words.student, method=method, lr=3e-3, top_layers=2, stop="last", keep_weights=True)
+    fit = w2s.fit(
+        any_tiny,
+        words.student,
+        method=method,
+        lr=3e-3,
+        top_layers=2,
+        stop="last",
+        keep_weights=True,
+    )
     found = w2s.features(fit.name, words.test, dtype="float32")
     logits = torch.from_numpy(found[4]) @ fit.weights()["head.weight"].T
     np.testing.assert_allclose(logits.softmax(1), fit.predict(words.test), atol=2e-4)
     before = w2s.features(any_tiny, words.test, dtype="float32")
-    assert np.abs(found[4] - before[4]).max() > 0.05, "finetuning changed nothing; the test could not fail"
-    base, tuned = (dict(models.load_lm(models.resolve(name)).base_model.named_parameters())
-                   for name in (any_tiny, fit.name))
+    assert np.abs(found[4] - before[4]).max() > 0.05, (
+        "finetuning changed nothing; the test could not fail"
+    )
+    base, tuned = (
+        dict(models.load_lm(models.resolve(name)).base_model.named_parameters())
+        for name in (any_tiny, fit.name)
+    )
     changed = {name for name in base if not torch.equal(base[name], tuned[name])}
-    assert all(tuned[name].requires_grad for name in tuned), "a finetuned model cannot be finetuned further"
+    assert all(tuned[name].requires_grad for name in tuned), (
+        "a finetuned model cannot be finetuned further"
+    )
     blocks = {int(name.split(".")[1]) for name in changed if name.startswith(("layers.", "h."))}
     assert blocks == ({2, 3} if method == "top" else {0, 1, 2, 3})
-    np.testing.assert_array_equal(w2s.features(f"{fit.name}@3", words.test, dtype="float32")[3], found[3])
+    np.testing.assert_array_equal(
+        w2s.features(f"{fit.name}@3", words.test, dtype="float32")[3], found[3]
+    )
 
 
 def test_a_finetuned_model_is_a_model_like_any_other(words, tiny):
     student = w2s.fit(tiny, words.student, method="top", top_layers=2, lr=3e-3, keep_weights=True)
-    assert models.resolve(f"{student.name}@2") == models.resolve(f"{tiny}@2") != models.resolve(f"{student.name}@3")
+    assert (
+        models.resolve(f"{student.name}@2")
+        == models.resolve(f"{tiny}@2")
+        != models.resolve(f"{student.name}@3")
+    )
     probe = w2s.fit(student.name, words.student, method="probe", epochs=20)
     assert probe.address != w2s.fit(tiny, words.student, method="probe", epochs=20).address
     assert probe.record["summary"]["model"] == student.name
-    further = w2s.fit(student.name, words.student, method="full", lr=1e-9, head_lr=1e-9, head_init="zero",
-                      keep_weights=True)
+    extra_halves = w2s.fit(
+        student.name,
+        words.student,
+        method="full",
+        lr=1e-9,
+        head_lr=1e-9,
+        head_init="zero",
+        keep_weights=True,
+    )
     same, pretrained = (w2s.features(model, words.test)[4] for model in (student.name, tiny))
-    found = w2s.features(further.name, words.test)[4]  # trained at next to no learning rate, it stays what it was
+    found = w2s.features(extra_halves.name, words.test)[
+        4
+    ]  # trained at next to no learning rate, it stays what it was
     np.testing.assert_allclose(found, same, atol=5e-3)
     assert np.abs(found - pretrained).max() > 0.05
-    assert models.size_order(further.name) == models.size_order(tiny)
+    assert models.size_order(extra_halves.name) == models.size_order(tiny)
 
 
 @pytest.mark.parametrize("first, second", [(2, 2), (3, 2), (2, 3)])
 def test_top_layers_finetuned_twice(first, second, words, tiny):
     """Features of a finetuned model finetuned again, where they come from the store of three models."""
     once = w2s.fit(tiny, words.student, method="top", top_layers=first, lr=3e-3, keep_weights=True)
-    twice = w2s.fit(once.name, words.student, method="top", top_layers=second, lr=3e-3, seed=1, stop="last",
-                    keep_weights=True)
+    twice = w2s.fit(
+        once.name,
+        words.student,
+        method="top",
+        top_layers=second,
+        lr=3e-3,
+        seed=1,
+        stop="last",
+        keep_weights=True,
+    )
     found = w2s.features(twice.name, words.test, dtype="float32")
     logits = torch.from_numpy(found[4]) @ twice.weights()["head.weight"].T
     np.testing.assert_allclose(logits.softmax(1), twice.predict(words.test), atol=2e-4)
@@ -206,14 +282,18 @@ def test_a_fit_without_finetuned_weights_is_no_model(words, tiny):
     with pytest.raises(ValueError, match="keep_weights=True"):
         w2s.fit(w2s.fit(tiny, words.student, method="full").name, words.student)
     with pytest.raises(ValueError, match="method probe.*no finetuned weights"):
-        models.resolve(w2s.fit(tiny, words.student, method="probe", epochs=2, keep_weights=True).name)
+        models.resolve(
+            w2s.fit(tiny, words.student, method="probe", epochs=2, keep_weights=True).name
+        )
 
 
 def solved(x, targets, l2, arity=1):
     head = models.probe(x.shape[1], arity).head
-    loss = probing.logistic(head, torch.from_numpy(x).float(), np.stack([1 - targets, targets], axis=1), l2)
+    loss = logistic.logistic(
+        head, torch.from_numpy(x).float(), np.stack([1 - targets, targets], axis=1), l2
+    )
     net = models.Classifier(None, head)
-    p1 = training.predict(net, FeatureInputs(torch.from_numpy(x).float(), arity))[:, 1]
+    p1 = loop.predict(net, FeatureInputs(torch.from_numpy(x).float(), arity))[:, 1]
     return head, loss, p1
 
 
@@ -239,8 +319,13 @@ def test_on_hard_labels_the_logistic_probe_is_scikit_learns(l2):
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(3)
-    x, label = rng.normal(size=(60, 90)).astype(np.float32), rng.integers(2, size=60)  # more weights than examples
-    expected = LogisticRegression(C=1 / l2, tol=1e-8, max_iter=10_000).fit(x, label).predict_proba(x)[:, 1]
+    x, label = (
+        rng.normal(size=(60, 90)).astype(np.float32),
+        rng.integers(2, size=60),
+    )  # more weights than examples
+    expected = (
+        LogisticRegression(C=1 / l2, tol=1e-8, max_iter=10_000).fit(x, label).predict_proba(x)[:, 1]
+    )
     np.testing.assert_allclose(solved(x, label.astype(float), l2)[2], expected, atol=1e-4)
 
 
@@ -250,7 +335,7 @@ def test_the_optimum_does_not_depend_on_where_the_search_starts():
     head = models.probe(8, 1).head
     with torch.no_grad():
         head.weight.copy_(30 * torch.randn(2, 8, generator=torch.Generator().manual_seed(0)))
-    far = probing.logistic(head, x, np.c_[1 - targets, targets], 1.0)
+    far = logistic.logistic(head, x, np.c_[1 - targets, targets], 1.0)
     assert far == pytest.approx(solved(x.numpy(), targets[:, 0], 1.0)[1], abs=1e-5)
 
 
@@ -258,7 +343,9 @@ def test_swapping_pairs_gives_the_complement_of_the_logistic_probe():
     rng = np.random.default_rng(1)
     x, targets = rng.normal(size=(80, 5)), rng.random(40)
     swapped = x.reshape(40, 2, 5)[:, ::-1].reshape(80, 5).copy()
-    np.testing.assert_allclose(solved(x, targets, 1.0, 2)[2], 1 - solved(swapped, 1 - targets, 1.0, 2)[2], atol=1e-5)
+    np.testing.assert_allclose(
+        solved(x, targets, 1.0, 2)[2], 1 - solved(swapped, 1 - targets, 1.0, 2)[2], atol=1e-5
+    )
 
 
 def test_training_as_in_the_paper_and_solving_agree_where_there_is_one_optimum():
@@ -267,14 +354,33 @@ def test_training_as_in_the_paper_and_solving_agree_where_there_is_one_optimum()
     x = rng.normal(size=(3000, 5)).astype(np.float32)
     targets = 1 / (1 + np.exp(-(x @ rng.normal(size=5) * 0.5 + 0.3)))
     net, inputs = models.probe(5, 1), FeatureInputs(torch.from_numpy(x), 1)
-    loss = lambda logits, t, progress: torch.nn.functional.cross_entropy(logits, t, reduction="none")  # noqa: E731
+    loss = lambda logits, t, progress: torch.nn.functional.cross_entropy(
+        logits, t, reduction="none"
+    )  # noqa: E731
     loss.batchwise, loss.decay = False, None
-    training.train(net, inputs, np.stack([1 - targets, targets], axis=1), loss, epochs=200, batch_size=128, lr=0,
-                   head_lr=1e-3, weight_decay=0, warmup=0.01, seed=0, evals=1, evaluate=lambda *a: None)
-    np.testing.assert_allclose(training.predict(net, inputs)[:, 1], solved(x, targets, 0.0)[2], atol=0.01)
+    loop.train(
+        net,
+        inputs,
+        np.stack([1 - targets, targets], axis=1),
+        loss,
+        epochs=200,
+        batch_size=128,
+        lr=0,
+        head_lr=1e-3,
+        weight_decay=0,
+        warmup=0.01,
+        seed=0,
+        evals=1,
+        evaluate=lambda *a: None,
+    )
+    np.testing.assert_allclose(
+        loop.predict(net, inputs)[:, 1], solved(x, targets, 0.0)[2], atol=0.01
+    )
 
 
-def test_a_logistic_fit_ignores_the_order_of_examples_and_takes_no_other_loss(words, tiny, monkeypatch):
+def test_a_logistic_fit_ignores_the_order_of_examples_and_takes_no_other_loss(
+    words, tiny, monkeypatch
+):
     one = w2s.fit(tiny, words.student, method="logistic")
     other = w2s.fit(tiny, words.student.take(np.arange(96)[::-1]), method="logistic")
     np.testing.assert_allclose(one.predict(words.test), other.predict(words.test), atol=1e-4)
@@ -290,14 +396,29 @@ def test_the_penalty_is_chosen_as_a_stopping_epoch_is(words, tiny):
     clean = w2s.SoftLabels.truth(words.validation)
     labels = w2s.SoftLabels(np.r_[noisy.ids, clean.ids], np.r_[noisy.probs, clean.probs], "noisy")
     path = w2s.fit(tiny, words.student, labels, method="logistic", l2=(1.0, 1e4, 50.0))
-    alone = {l2: w2s.fit(tiny, words.student, labels, method="logistic", l2=l2) for l2 in (1e4, 50.0, 1.0)}
-    on_labels = [(f.predict(words.validation).argmax(1) == words.validation.hard_label).mean() for f in alone.values()]
-    assert path.curve.validation_accuracy_on_labels.tolist() == pytest.approx(on_labels) and path.stop == "validation"
-    on_test = [(f.predict(words.test).argmax(1) == words.test.hard_label).mean() for f in alone.values()]
-    assert path.curve.test_accuracy.tolist() == pytest.approx(on_test), "looked at a part of the test examples"
+    alone = {
+        l2: w2s.fit(tiny, words.student, labels, method="logistic", l2=l2)
+        for l2 in (1e4, 50.0, 1.0)
+    }
+    on_labels = [
+        (f.predict(words.validation).argmax(1) == words.validation.hard_label).mean()
+        for f in alone.values()
+    ]
+    assert (
+        path.curve.validation_accuracy_on_labels.tolist() == pytest.approx(on_labels)
+        and path.stop == "validation"
+    )
+    on_test = [
+        (f.predict(words.test).argmax(1) == words.test.hard_label).mean() for f in alone.values()
+    ]
+    assert path.curve.test_accuracy.tolist() == pytest.approx(on_test), (
+        "looked at a part of the test examples"
+    )
     chosen = list(alone.values())[int(np.argmax(on_labels))]
     np.testing.assert_allclose(path.predict(words.test), chosen.predict(words.test), atol=1e-6)
-    np.testing.assert_allclose(path.predict(words.test, stop="last"), alone[1.0].predict(words.test), atol=1e-6)
+    np.testing.assert_allclose(
+        path.predict(words.test, stop="last"), alone[1.0].predict(words.test), atol=1e-6
+    )
     assert len(set(on_labels)) > 1, "every penalty is as good; the test could not fail"
     assert fitting.settings_of("logistic", {}).l2 == (1e4, 1e3, 1e2, 10.0, 1.0)
 

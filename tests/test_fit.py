@@ -1,4 +1,5 @@
 """`fit`: what is learnt, what is refused, what is found again; the store under faults."""
+
 import os
 import textwrap
 import time
@@ -8,16 +9,24 @@ import pandas as pd
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb import plans, store
-from w2s_nb.registry import UnknownName
+from w2s_nb.common import store
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.training import classifier
 
 from .conftest import Script
 
 QUICK = dict(method="probe", epochs=30)
 
 
-@pytest.mark.parametrize("method, options", [("full", dict(lr=3e-3)), ("lora", dict(lr=1e-2)),
-                                             ("top", dict(lr=1e-2, top_layers=2)), ("probe", {})])
+@pytest.mark.parametrize(
+    "method, options",
+    [
+        ("full", dict(lr=3e-3)),
+        ("lora", dict(lr=1e-2)),
+        ("top", dict(lr=1e-2, top_layers=2)),
+        ("probe", {}),
+    ],
+)
 @pytest.mark.parametrize("task", ["words", "word_pairs"])
 def test_every_method_learns_both_kinds_of_task(method, options, task, words, tiny):
     task = w2s.load_task(task, n_train=160, n_val=32, n_test=100)
@@ -29,7 +38,7 @@ def test_every_method_learns_both_kinds_of_task(method, options, task, words, ti
 
 def test_a_fit_is_trained_once_and_found_again(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(plans, "_train", None)  # would raise if called
+    monkeypatch.setattr(classifier, "_train", None)  # would raise if called
     again = w2s.fit(tiny, words.supervisor, **QUICK)
     assert again.address == first.address and again.predictions.equals(first.predictions)
 
@@ -44,12 +53,22 @@ def test_the_same_seed_gives_the_same_fit_in_an_empty_store(words, tiny, monkeyp
 
 def test_micro_batch_is_not_part_of_the_address(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(plans, "_train", None)
+    monkeypatch.setattr(classifier, "_train", None)
     assert w2s.fit(tiny, words.supervisor, micro_batch=2, **QUICK).address == first.address
 
 
-@pytest.mark.parametrize("change", [dict(seed=1), dict(epochs=31), dict(head_lr=2e-3), dict(loss="product"),
-                                    dict(loss="xent", loss_args={}), dict(max_len=5), dict(batch_size=16)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(seed=1),
+        dict(epochs=31),
+        dict(head_lr=2e-3),
+        dict(loss="product"),
+        dict(loss="xent", loss_args={}),
+        dict(max_len=5),
+        dict(batch_size=16),
+    ],
+)
 def test_a_changed_setting_is_another_address(change, words, tiny):
     base = w2s.fit(tiny, words.student, **QUICK)
     other = w2s.fit(tiny, words.student, **QUICK | change)
@@ -63,10 +82,16 @@ def test_changed_labels_data_model_or_code_are_other_addresses(words, tiny, tmp_
     base = w2s.fit(tiny, words.student, truth, stop="last", **QUICK)
     addresses = {base.address}
     addresses.add(w2s.fit(tiny, words.student, truth.flip(0.1), stop="last", **QUICK).address)
-    addresses.add(w2s.fit(tiny, words.student.take(slice(0, 90)), truth, stop="last", **QUICK).address)
-    addresses.add(w2s.fit(save_tiny(tmp_path / "m", seed=1), words.student, truth, stop="last", **QUICK).address)
+    addresses.add(
+        w2s.fit(tiny, words.student.take(slice(0, 90)), truth, stop="last", **QUICK).address
+    )
+    addresses.add(
+        w2s.fit(
+            save_tiny(tmp_path / "m", seed=1), words.student, truth, stop="last", **QUICK
+        ).address
+    )
     addresses.add(w2s.fit(f"{tiny}@3", words.student, truth, stop="last", **QUICK).address)
-    monkeypatch.setattr(plans, "code", lambda: "changed")
+    monkeypatch.setattr(classifier, "code", lambda: "changed")
     addresses.add(w2s.fit(tiny, words.student, truth, stop="last", **QUICK).address)
     assert len(addresses) == 6
 
@@ -85,17 +110,17 @@ def test_weak_labels_are_held_out_and_cover_validation(words, tiny):
     labels = weak.label(words.student)
     assert set(labels.ids) == set(words.student.ids) | set(words.validation.ids)
     assert labels.source == tiny and labels.address == weak.address
-    np.testing.assert_allclose(labels.of(words.student), weak.predict(words.student))
+    np.testing.assert_allclose(labels.for_split(words.student), weak.predict(words.student))
     with pytest.raises(ValueError, match="held out"):
         weak.label(words.supervisor)
     with pytest.raises(ValueError, match="lack 96 of 96"):
-        labels.of(words.supervisor)
+        labels.for_split(words.supervisor)
 
 
 def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
     first = w2s.fit(tiny, words.student, labels, **QUICK)
-    monkeypatch.setattr(plans, "_train", None)
+    monkeypatch.setattr(classifier, "_train", None)
     order = np.random.default_rng(0).permutation(len(labels))
     shuffled = w2s.SoftLabels(labels.ids[order], labels.probs[order], "a test")
     assert w2s.fit(tiny, words.student, shuffled, **QUICK).address == first.address
@@ -106,11 +131,15 @@ def test_the_student_stops_on_weak_labels_and_never_sees_truth(words, tiny):
     student = w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, curve_test=64)
     assert student.stop == "validation" and len(student.curve) == 4
     best = student.curve.validation_accuracy_on_labels.max()
-    on_labels = (student.predict(words.validation).argmax(1) == labels.of(words.validation).argmax(1)).mean()
+    on_labels = (
+        student.predict(words.validation).argmax(1) == labels.for_split(words.validation).argmax(1)
+    ).mean()
     assert on_labels == pytest.approx(best)
     oracle = student.accuracy(words.test, stop="oracle").value
     assert oracle == pytest.approx(student.curve.test_accuracy.max())
-    assert student.accuracy(words.test, stop="last").value == pytest.approx(student.curve.test_accuracy.iloc[-1])
+    assert student.accuracy(words.test, stop="last").value == pytest.approx(
+        student.curve.test_accuracy.iloc[-1]
+    )
 
 
 def test_labels_without_validation_train_to_the_last_step(words, tiny):
@@ -127,18 +156,24 @@ def test_weak_labels_of_one_class_are_survived(words, tiny):
     assert 0 <= fit.accuracy(words.test).value <= 1
 
 
-@pytest.mark.parametrize("call, error, says", [
-    (dict(model="gpt3"), UnknownName, "gpt2"),
-    (dict(method="ful"), UnknownName, "full"),
-    (dict(loss="logconf"), UnknownName, "confidence"),
-    (dict(loss="confidence", loss_args={"a": 1}), ValueError, "takes alpha, warmup"),
-    (dict(epoch=3), TypeError, "epochs"),
-    (dict(epochs=0), ValueError, "from 1"),
-    (dict(evals=0), ValueError, "from 1"),
-    (dict(lr=-1.0), ValueError, "from 0"),
-    (dict(head_init="ones"), ValueError, "unembedding, zero"),
-    (dict(stop="best"), ValueError, "last, validation, oracle")])
-def test_wrong_arguments_are_refused_before_a_model_is_loaded(call, error, says, words, tiny, monkeypatch):
+@pytest.mark.parametrize(
+    "call, error, says",
+    [
+        (dict(model="gpt3"), UnknownName, "gpt2"),
+        (dict(method="ful"), UnknownName, "full"),
+        (dict(loss="logconf"), UnknownName, "confidence"),
+        (dict(loss="confidence", loss_args={"a": 1}), ValueError, "takes alpha, warmup"),
+        (dict(epoch=3), TypeError, "epochs"),
+        (dict(epochs=0), ValueError, "from 1"),
+        (dict(evals=0), ValueError, "from 1"),
+        (dict(lr=-1.0), ValueError, "from 0"),
+        (dict(head_init="ones"), ValueError, "unembedding, zero"),
+        (dict(stop="best"), ValueError, "last, validation, oracle"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_a_model_is_loaded(
+    call, error, says, words, tiny, monkeypatch
+):
     from w2s_nb.models import loading
 
     monkeypatch.setattr(loading, "load_lm", None)
@@ -153,9 +188,12 @@ def test_an_empty_label_set_is_not_ground_truth(words, tiny):
 
 
 def test_arms_refuse_what_would_fail_late(tiny, words):
-    for losses, loss_args, error in (("xent", None, TypeError), (("xent", "confidance"), None, UnknownName),
-                                     (("xent",), {"conf": {"alpha": 1}}, UnknownName),
-                                     (("confidence",), {"confidence": {"a": 1}}, ValueError)):
+    for losses, loss_args, error in (
+        ("xent", None, TypeError),
+        (("xent", "confidance"), None, UnknownName),
+        (("xent",), {"conf": {"alpha": 1}}, UnknownName),
+        (("confidence",), {"confidence": {"a": 1}}, ValueError),
+    ):
         with pytest.raises(error):
             w2s.run_arms("words", tiny, tiny, losses=losses, loss_args=loss_args)
     assert w2s.results().empty
@@ -164,30 +202,52 @@ def test_arms_refuse_what_would_fail_late(tiny, words):
 def test_kept_weights_are_the_trained_ones(words, tiny):
     import torch
 
-    from w2s_nb import models, training
-    from w2s_nb.inputs import TokenInputs
-    from w2s_nb.tokens import tokenize
+    from w2s_nb import models
+    from w2s_nb.inputs.batches import TokenInputs
+    from w2s_nb.inputs.tokens import tokenize
+    from w2s_nb.training import loop
 
     fit = w2s.fit(tiny, words.student, method="full", lr=1e-3, keep_weights=True)
-    checkpoint = models.settle(models.resolve(tiny))
-    net, weights = models.build(checkpoint, "full", 1, head_init="zero", device=torch.device("cpu")), fit.weights()
+    checkpoint = models.with_depth(models.resolve(tiny))
+    net, weights = (
+        models.build(checkpoint, "full", 1, head_init="zero", device=torch.device("cpu")),
+        fit.weights(),
+    )
     vocabulary = weights.pop("vocabulary")
     models.compact_embedding(net, vocabulary)
     net.load_state_dict(weights)
-    probs = training.predict(net, TokenInputs(tokenize(words.test, checkpoint, 16), vocabulary.numpy()))
+    probs = loop.predict(net, TokenInputs(tokenize(words.test, checkpoint, 16), vocabulary.numpy()))
     np.testing.assert_allclose(probs, fit.predict(words.test), atol=1e-5)
     with pytest.raises(FileNotFoundError, match="keep_weights=True"):
         w2s.fit(tiny, words.student, **QUICK).weights()
 
 
 def test_results_are_one_tidy_table(words, tiny):
-    arms = w2s.run_arms("words", f"{tiny}@1", tiny, losses=("xent", "confidence"), n_train=96, n_val=32, n_test=64,
-                        seeds=2, **QUICK)
+    arms = w2s.run_arms(
+        "words",
+        f"{tiny}@1",
+        tiny,
+        losses=("xent", "confidence"),
+        n_train=96,
+        n_val=32,
+        n_test=64,
+        seeds=2,
+        **QUICK,
+    )
     table = w2s.results()
     assert len(table) == 2 * 4 and table.address.is_unique
     students = table[table.labels_address != ""]
-    assert set(students.labels_address) <= set(table.address) and set(students.labels) == {f"{tiny}@1"}
-    assert set(arms.table().columns) >= {"accuracy", "accuracy_low", "pgr", "agreement", "n_test", "seeds"}
+    assert set(students.labels_address) <= set(table.address) and set(students.labels) == {
+        f"{tiny}@1"
+    }
+    assert set(arms.table().columns) >= {
+        "accuracy",
+        "accuracy_low",
+        "pgr",
+        "agreement",
+        "n_test",
+        "seeds",
+    }
     assert table.accuracy_last.between(0, 1).all() and (table.n_train == 96).all()
 
 
@@ -208,7 +268,7 @@ def test_a_damaged_fit_is_made_again(name, damage, words, tiny):
     if damage == "remove":
         path.unlink()
     elif damage == "truncate":
-        path.write_bytes(content[:len(content) // 2])
+        path.write_bytes(content[: len(content) // 2])
     else:
         content[len(content) // 2] ^= 0xFF
         path.write_bytes(content)
@@ -221,7 +281,8 @@ SCRIPT = """
 import sys; sys.path.insert(0, {root!r})
 from tests import conftest
 import w2s_nb as w2s
-from w2s_nb import plans, store
+from w2s_nb.common import store
+from w2s_nb.training import classifier as plans
 conftest.register_words()
 task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
 plans.code()  # before what it reads is replaced
@@ -254,8 +315,13 @@ def test_two_processes_that_want_one_fit_train_it_once(words, tiny, tmp_path):
 
 # killed in training; after the first file is written; after both tables, before the record
 @pytest.mark.parametrize("files", [None, 1, 2])
-def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(files, words, tiny, tmp_path, home):
-    more = "" if files is None else textwrap.dedent(f"""
+def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(
+    files, words, tiny, tmp_path, home
+):
+    more = (
+        ""
+        if files is None
+        else textwrap.dedent(f"""
         import time
         written = []
         def slow(path, content):
@@ -265,10 +331,13 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(f
             time.sleep(600)
         store.write_atomic, store.write_json = slow, stuck
         """)
+    )
     victim = script(tiny, tmp_path, more, epochs=10**6 if files is None else 30)
     deadline = time.time() + 90
     while time.time() < deadline and not (
-            trainings(tmp_path) and (files is None or len(list((home / "fits").glob("*/*.parquet"))) >= files)):
+        trainings(tmp_path)
+        and (files is None or len(list((home / "fits").glob("*/*.parquet"))) >= files)
+    ):
         assert victim.poll() is None, victim.said()
         time.sleep(0.02)
     victim.kill()
@@ -279,8 +348,10 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(f
 
 def test_looking_at_fewer_test_examples_changes_no_stored_prediction_but_the_oracles(words, tiny):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
-    whole, few = (w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, evals=6, curve_test=n)
-                  for n in (64, 10))
+    whole, few = (
+        w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, evals=6, curve_test=n)
+        for n in (64, 10)
+    )
     columns = ["split", "id", "last", "validation"]
     assert whole.predictions[columns].equals(few.predictions[columns])
     assert not np.allclose(whole.curve.test_accuracy, few.curve.test_accuracy)
@@ -290,12 +361,18 @@ def test_looking_at_fewer_test_examples_changes_no_stored_prediction_but_the_ora
 def test_predictions_are_those_of_the_checkpoint_that_was_best(words, tiny):
     """A curve whose best look is not its last: the weights of that look are put back before predicting."""
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student).flip(0.3, seed=1)
-    fit = w2s.fit(tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6, curve_test=64)
+    fit = w2s.fit(
+        tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6, curve_test=64
+    )
     curve = fit.curve
     best = curve.validation_accuracy_on_labels.idxmax()
     assert best < len(curve) - 1, "the test needs a best look before the last"
-    assert fit.accuracy(words.validation, stop="validation").value == pytest.approx(curve.validation_accuracy[best])
-    assert fit.accuracy(words.validation, stop="last").value == pytest.approx(curve.validation_accuracy.iloc[-1])
+    assert fit.accuracy(words.validation, stop="validation").value == pytest.approx(
+        curve.validation_accuracy[best]
+    )
+    assert fit.accuracy(words.validation, stop="last").value == pytest.approx(
+        curve.validation_accuracy.iloc[-1]
+    )
     assert fit.accuracy(words.test, stop="oracle").value == pytest.approx(curve.test_accuracy.max())
 
 
@@ -310,7 +387,7 @@ def test_a_student_labels_the_rest_of_its_half(words, tiny):
 
 
 def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
-    from w2s_nb.activations import Pooled
+    from w2s_nb.inputs.activations import Pooled
 
     few = w2s.fit(tiny, words.student, features=3, **QUICK)
     real = Pooled.at
@@ -321,7 +398,7 @@ def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
         return states
 
     monkeypatch.setattr(Pooled, "at", scrambled)
-    monkeypatch.setattr(plans, "code", lambda: "trained again")
+    monkeypatch.setattr(classifier, "code", lambda: "trained again")
     again = w2s.fit(tiny, words.student, features=3, **QUICK)
     assert again.address != few.address
     np.testing.assert_array_equal(again.predict(words.test), few.predict(words.test))
@@ -342,12 +419,19 @@ def test_chosen_looks_are_in_the_curve(words, tiny):
     assert fit.curve.progress.tolist() == pytest.approx([0.1, 0.5, 1.0])
 
 
-@pytest.mark.parametrize("settings, n_train, expected", [
-    (dict(epochs=2, evals=4), 600, 64), (dict(epochs=2, evals=(0.1, 0.2, 0.5, 1.0)), 600, 64),
-    (dict(epochs=2, evals=4), 5000, None), (dict(epochs=200, evals=20), 600, None), (dict(epochs=2, evals=9), 600, 32),
-    (dict(epochs=2, evals=1), 600, 592)])
+@pytest.mark.parametrize(
+    "settings, n_train, expected",
+    [
+        (dict(epochs=2, evals=4), 600, 64),
+        (dict(epochs=2, evals=(0.1, 0.2, 0.5, 1.0)), 600, 64),
+        (dict(epochs=2, evals=4), 5000, None),
+        (dict(epochs=200, evals=20), 600, None),
+        (dict(epochs=2, evals=9), 600, 32),
+        (dict(epochs=2, evals=1), 600, 592),
+    ],
+)
 def test_looks_cost_a_fixed_share_of_training(settings, n_train, expected):
-    from w2s_nb.recipes import LOOKS, Recipe, affordable
+    from w2s_nb.training.hyperparameters import LOOKS, Recipe, affordable
 
     found = affordable(Recipe(**settings), n_train, 200, 800)
     assert found == expected
@@ -360,9 +444,14 @@ def test_labels_that_know_a_part_of_validation_stop_on_that_part(words, tiny):
     some = both.select(words.validation, slice(0, 20))
     fit = w2s.fit(tiny, words.student, some, **QUICK)
     known = words.validation.take(slice(0, 20))
-    agrees = (fit.predict(known).argmax(1) == both.of(known).argmax(1)).mean()
-    assert fit.stop == "validation" and agrees == pytest.approx(fit.curve.validation_accuracy_on_labels.max())
-    assert w2s.fit(tiny, words.student, both.select(words.validation, slice(0, 19)), **QUICK).stop == "last"
+    agrees = (fit.predict(known).argmax(1) == both.for_split(known).argmax(1)).mean()
+    assert fit.stop == "validation" and agrees == pytest.approx(
+        fit.curve.validation_accuracy_on_labels.max()
+    )
+    assert (
+        w2s.fit(tiny, words.student, both.select(words.validation, slice(0, 19)), **QUICK).stop
+        == "last"
+    )
 
 
 def test_nothing_to_train_on_is_refused(words, tiny, monkeypatch):
@@ -370,4 +459,9 @@ def test_nothing_to_train_on_is_refused(words, tiny, monkeypatch):
 
     monkeypatch.setattr(loading, "load_lm", None)
     with pytest.raises(ValueError, match="0 examples of 'student' to train on"):
-        w2s.fit(tiny, words.student.take(slice(0, 0)), w2s.SoftLabels.truth(words.validation), method="full")
+        w2s.fit(
+            tiny,
+            words.student.take(slice(0, 0)),
+            w2s.SoftLabels.truth(words.validation),
+            method="full",
+        )

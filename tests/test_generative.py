@@ -1,4 +1,5 @@
 """Generative finetuning: what is learned, from which texts, and that labels play no part in it."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -7,15 +8,18 @@ import pytest
 import torch
 
 import w2s_nb as w2s
-from w2s_nb import generative, metrics, models, plots, studies, training
-from w2s_nb.arms import CEILING, WEAK
-from w2s_nb.generative import Tuned, finetune_lm, perplexity
-from w2s_nb.inputs import NextTokens, TokenInputs
-from w2s_nb.models import LanguageModel
-from w2s_nb.registry import UnknownName
-from w2s_nb.studies import BOTH_ON_TEXT, LABELS_ONLY, STUDENT_ON_TEXT
 from tests.conftest import save_tiny
 from tests.test_models import TEXTS, tokens
+from w2s_nb import metrics, models, plots
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.experiments import generative_finetuning
+from w2s_nb.experiments.arms import CEILING, WEAK
+from w2s_nb.experiments.generative_finetuning import BOTH_ON_TEXT, LABELS_ONLY, STUDENT_ON_TEXT
+from w2s_nb.inputs.batches import NextTokens, TokenInputs
+from w2s_nb.models.language import LanguageModel
+from w2s_nb.training import language_model as generative
+from w2s_nb.training import loop
+from w2s_nb.training.language_model import Tuned, finetune_lm, perplexity
 
 QUICK = dict(lr=3e-3, epochs=3, batch_size=16, held_out=40)
 
@@ -23,11 +27,13 @@ QUICK = dict(lr=3e-3, epochs=3, batch_size=16, held_out=40)
 def reference(lm, ids) -> float:
     """Nats of all tokens of a text but the first, by transformers' own loss."""
     ids = torch.tensor([list(map(int, ids))])
-    return float(lm(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1) if ids.shape[1] > 1 else 0.0
+    return (
+        float(lm(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1) if ids.shape[1] > 1 else 0.0
+    )
 
 
 def language_model(path):
-    lm = models.load_lm(models.settle(models.resolve(path)))
+    lm = models.load_lm(models.with_depth(models.resolve(path)))
     return lm, LanguageModel(lm.base_model, lm.get_output_embeddings())
 
 
@@ -37,31 +43,47 @@ def test_nats_are_transformers_own_over_real_tokens_only(any_tiny):
     lm, net = language_model(any_tiny)
     inputs = NextTokens(TokenInputs(tokens(TEXTS)), tokens(TEXTS).ids)
     together = net(**inputs.batch(range(5)))
-    np.testing.assert_allclose(together[:, 0], [reference(lm, ids) for ids in TEXTS], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        together[:, 0], [reference(lm, ids) for ids in TEXTS], rtol=1e-4, atol=1e-4
+    )
     assert together[:, 1].tolist() == [len(ids) - 1 for ids in TEXTS]
     torch.testing.assert_close(net(**inputs.batch([4, 1])), together[[4, 1]], atol=1e-4, rtol=1e-4)
 
 
 def test_micro_batches_train_alike(tiny, words):
     """The loss of a batch is over its tokens, however they are cut into passes."""
-    checkpoint = models.settle(models.resolve(tiny))
+    checkpoint = models.with_depth(models.resolve(tiny))
     settings = replace(w2s.METHODS["full"], epochs=1, batch_size=16, lr=3e-4, max_len=16, evals=2)
-    parts = [generative.tokenize(generative._texts(s), checkpoint, 16) for s in (words.student, words.test)]
-    whole, cut = (generative._train(checkpoint, "full", settings, parts, 0, micro) for micro in (16, 3))
+    parts = [
+        generative.tokenize(generative._texts(s), checkpoint, 16)
+        for s in (words.student, words.test)
+    ]
+    whole, cut = (
+        generative._train(checkpoint, "full", settings, parts, 0, micro) for micro in (16, 3)
+    )
     for name, tensor in whole[-1].items():
         torch.testing.assert_close(cut[-1][name], tensor, atol=1e-4, rtol=1e-3, msg=name)
     np.testing.assert_allclose(cut[2].train_loss, whole[2].train_loss, rtol=1e-5)
 
 
-@pytest.mark.parametrize("architecture, method", [("llama", "full"), ("llama", "lora"), ("llama", "top"),
-                                                  ("gpt2", "full"), ("gpt2", "top"), ("gpt_neox", "full")])
+@pytest.mark.parametrize(
+    "architecture, method",
+    [
+        ("llama", "full"),
+        ("llama", "lora"),
+        ("llama", "top"),
+        ("gpt2", "full"),
+        ("gpt2", "top"),
+        ("gpt_neox", "full"),
+    ],
+)
 def test_the_named_model_is_the_one_that_was_trained(architecture, method, tmp_path, words):
     """Its perplexity by transformers is the recorded one, unembedding included (GPT-2's is tied), and lower."""
     path = save_tiny(tmp_path / "model", architecture)
     fit = finetune_lm(path, words.student, method=method, top_layers=2, **QUICK)
     rows = np.sort(np.random.default_rng(0).permutation(len(words.test))[:40])
     for name, side in ((path, "before"), (fit.name, "after")):
-        checkpoint = models.settle(models.resolve(name))
+        checkpoint = models.with_depth(models.resolve(name))
         lm = models.load_lm(checkpoint)
         ids = generative.tokenize(generative._texts(words.test.take(rows)), checkpoint, 16).ids
         with torch.no_grad():
@@ -70,8 +92,14 @@ def test_the_named_model_is_the_one_that_was_trained(architecture, method, tmp_p
     found = perplexity([fit])
     assert found["after / before"].high < 1
     expected = np.exp(fit.held_out.after.sum() / fit.held_out.tokens.sum())
-    assert found["after"].value == pytest.approx(expected) == pytest.approx(fit.record["metrics"]["perplexity_after"])
-    assert found["after"].value / found["before"].value == pytest.approx(found["after / before"].value)
+    assert (
+        found["after"].value
+        == pytest.approx(expected)
+        == pytest.approx(fit.record["metrics"]["perplexity_after"])
+    )
+    assert found["after"].value / found["before"].value == pytest.approx(
+        found["after / before"].value
+    )
     assert fit.curve.train_loss.iloc[-1] < fit.curve.train_loss.iloc[0]
 
 
@@ -81,23 +109,43 @@ def test_a_student_starts_from_what_it_read(words, tiny):
     before, after = (w2s.features(name, words.test, dtype="float32") for name in (tiny, fit.name))
     np.testing.assert_allclose(after[2], before[2], atol=1e-5)
     assert np.abs(after[3] - before[3]).max() > 0.05
-    student = w2s.fit(fit.name, words.student, method="top", top_layers=2, head_init="zero", lr=1e-9, head_lr=1e-9,
-                      keep_weights=True)
-    np.testing.assert_allclose(w2s.features(student.name, words.test, dtype="float32")[4], after[4], atol=1e-4)
+    student = w2s.fit(
+        fit.name,
+        words.student,
+        method="top",
+        top_layers=2,
+        head_init="zero",
+        lr=1e-9,
+        head_lr=1e-9,
+        keep_weights=True,
+    )
+    np.testing.assert_allclose(
+        w2s.features(student.name, words.test, dtype="float32")[4], after[4], atol=1e-4
+    )
 
 
 def test_the_figure_shows_perplexities(words, tiny):
     found = perplexity([finetune_lm(tiny, words.student, **QUICK)])
-    rows = pd.DataFrame([{"model": "m", "when": k, "value": found[k].value, "low": found[k].low, "high": found[k].high}
-                         for k in ("before", "after")])
-    line, = plots.perplexity(rows, "t").data
+    rows = pd.DataFrame(
+        [
+            {
+                "model": "m",
+                "when": k,
+                "value": found[k].value,
+                "low": found[k].low,
+                "high": found[k].high,
+            }
+            for k in ("before", "after")
+        ]
+    )
+    (line,) = plots.perplexity(rows, "t").data
     assert list(line.y) == [found["before"].value, found["after"].value]
     assert line.y[1] + line.error_y.array[1] == pytest.approx(found["after"].high)
 
 
 def test_labels_play_no_part_and_two_runs_are_one(words, tiny, monkeypatch):
     fit = finetune_lm(tiny, words.student, **QUICK)
-    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("trained twice"))
+    monkeypatch.setattr(loop, "train", lambda *a, **k: pytest.fail("trained twice"))
     flipped = replace(words.student, hard_label=1 - words.student.hard_label)
     assert finetune_lm(tiny, flipped, **QUICK).address == fit.address
     row = w2s.results().set_index("address").loc[fit.address]
@@ -110,27 +158,42 @@ def test_both_texts_of_a_pair_or_the_chosen_one(words, tiny):
     truth = w2s.SoftLabels.truth(pairs.student)
     both, better = generative._texts(pairs.student), generative._texts(pairs.student, truth.hard)
     assert both.texts == tuple((t,) for pair in pairs.student.texts for t in pair)
-    assert all(text.endswith("w1") for text, in better.texts) and len(better) == 40
+    assert all(text.endswith("w1") for (text,) in better.texts) and len(better) == 40
     fits = [finetune_lm(tiny, pairs.student, chosen=chosen, **QUICK) for chosen in (None, truth)]
-    assert fits[0].address != fits[1].address and fits[1].record["summary"]["labels"] == "ground truth"
+    assert (
+        fits[0].address != fits[1].address and fits[1].record["summary"]["labels"] == "ground truth"
+    )
     with pytest.raises(ValueError, match="one text an example"):
         finetune_lm(tiny, words.student, chosen=w2s.SoftLabels.truth(words.student))
 
 
-@pytest.mark.parametrize("change, error, says", [
-    (dict(model="gpt3"), UnknownName, "gpt2"), (dict(method="probe"), ValueError, "full, lora or top"),
-    (dict(method="ful"), UnknownName, "Near: full"), (dict(epoch=1), TypeError, "epochs"),
-    (dict(head_lr=1.0), TypeError, "it takes epochs"), (dict(held_out=0), ValueError, "from 2"),
-    (dict(held_out=True), ValueError, "from 2")])
-def test_wrong_input_is_refused_before_a_model_is_loaded(change, error, says, words, tiny, monkeypatch):
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        (dict(model="gpt3"), UnknownName, "gpt2"),
+        (dict(method="probe"), ValueError, "full, lora or top"),
+        (dict(method="ful"), UnknownName, "Near: full"),
+        (dict(epoch=1), TypeError, "epochs"),
+        (dict(head_lr=1.0), TypeError, "it takes epochs"),
+        (dict(held_out=0), ValueError, "from 2"),
+        (dict(held_out=True), ValueError, "from 2"),
+    ],
+)
+def test_wrong_input_is_refused_before_a_model_is_loaded(
+    change, error, says, words, tiny, monkeypatch
+):
     monkeypatch.setattr(generative, "trainable", lambda *a, **k: pytest.fail("a model was loaded"))
     with pytest.raises(error, match=says):
         finetune_lm(**dict(model=tiny, split=words.student) | change)
-    monkeypatch.setattr(studies, "run_arms", lambda *a, **k: pytest.fail("an experiment was begun"))
-    for change, error, says in ((dict(which=["both"]), UnknownName, "both on text first"),
-                                (dict(strong="gpt3"), UnknownName, "gpt2"),
-                                (dict(lm_args={"method": "ful"}), UnknownName, "Near: full"),
-                                (dict(lm_args={"epochs": 0}), ValueError, "from 1")):
+    monkeypatch.setattr(
+        generative_finetuning, "run_arms", lambda *a, **k: pytest.fail("an experiment was begun")
+    )
+    for change, error, says in (
+        (dict(which=["both"]), UnknownName, "both on text first"),
+        (dict(strong="gpt3"), UnknownName, "gpt2"),
+        (dict(lm_args={"method": "ful"}), UnknownName, "Near: full"),
+        (dict(lm_args={"epochs": 0}), ValueError, "from 1"),
+    ):
         with pytest.raises(error, match=says):
             w2s.run_generative(**dict(task="words", weak=tiny, strong=tiny) | change)
     with pytest.raises(ValueError, match="student or supervisor"):
@@ -139,21 +202,41 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(change, error, says, wo
 
 def test_who_reads_and_what(words, tiny):
     """Each reads its own half; the ceiling starts where the student does; who did not read is the same."""
-    arms = w2s.run_generative("words", f"{tiny}@2", tiny, which=(LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT),
-                              lm_args=dict(method="top", top_layers=2) | QUICK, method="probe", epochs=20, seeds=2,
-                              n_train=96, n_val=32, n_test=64)
+    arms = w2s.run_generative(
+        "words",
+        f"{tiny}@2",
+        tiny,
+        which=(LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT),
+        lm_args=dict(method="top", top_layers=2) | QUICK,
+        method="probe",
+        epochs=20,
+        seeds=2,
+        n_train=96,
+        n_val=32,
+        n_test=64,
+    )
     for i, task in enumerate(arms[LABELS_ONLY].tasks):
-        models_of = {name: {arm: one.fits[arm][i].record["summary"]["model"] for arm in one.fits}
-                     for name, one in arms.items()}
+        models_of = {
+            name: {arm: one.fits[arm][i].record["summary"]["model"] for arm in one.fits}
+            for name, one in arms.items()
+        }
         student = Tuned(tiny, "student", None, dict(method="top", top_layers=2) | QUICK).fit(task)
-        supervisor = Tuned(f"{tiny}@2", "supervisor", None, dict(method="top", top_layers=2) | QUICK).fit(task)
+        supervisor = Tuned(
+            f"{tiny}@2", "supervisor", None, dict(method="top", top_layers=2) | QUICK
+        ).fit(task)
         assert student.record["trained_on"] == task.student.ids.tolist()
         assert supervisor.record["trained_on"] == task.supervisor.ids.tolist()
         assert models_of[LABELS_ONLY] == {WEAK: f"{tiny}@2", "student, naive": tiny, CEILING: tiny}
-        assert models_of[STUDENT_ON_TEXT] == {WEAK: f"{tiny}@2", "student, naive": student.name,
-                                              CEILING: student.name}
-        assert models_of[BOTH_ON_TEXT] == {WEAK: supervisor.name, "student, naive": student.name,
-                                           CEILING: student.name}
+        assert models_of[STUDENT_ON_TEXT] == {
+            WEAK: f"{tiny}@2",
+            "student, naive": student.name,
+            CEILING: student.name,
+        }
+        assert models_of[BOTH_ON_TEXT] == {
+            WEAK: supervisor.name,
+            "student, naive": student.name,
+            CEILING: student.name,
+        }
     same = [one.fits[WEAK][0].address for one in arms.values()]
     assert same[0] == same[1] != same[2]
     assert arms[STUDENT_ON_TEXT].strong == f"{tiny}, on text"
@@ -174,4 +257,6 @@ def test_the_difference_of_two_pgrs_is_paired():
     assert found.value == pytest.approx(apart[0].value - apart[1].value)
     assert metrics.pgr_difference((weak, high, ceiling), (weak, high, ceiling), truth).high == 0
     with pytest.warns(UserWarning, match="not defined"):
-        assert np.isnan(metrics.pgr_difference((ceiling, high, weak), (weak, low, ceiling), truth).value)
+        assert np.isnan(
+            metrics.pgr_difference((ceiling, high, weak), (weak, low, ceiling), truth).value
+        )

@@ -1,4 +1,5 @@
 """What differs on a CUDA device: bf16, memory. Skipped without one; `pytest -m gpu` runs these alone."""
+
 import functools
 import gc
 
@@ -7,11 +8,16 @@ import pytest
 import torch
 
 import w2s_nb as w2s
-from w2s_nb import config, models, training
-from w2s_nb.inputs import TokenInputs
-from w2s_nb.tokens import tokenize
+from w2s_nb import models
+from w2s_nb.common import device
+from w2s_nb.inputs.batches import TokenInputs
+from w2s_nb.inputs.tokens import tokenize
+from w2s_nb.training import loop
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
 GPU = torch.device("cuda")
 
 
@@ -34,9 +40,22 @@ def steps(net, tokens, n, **more):
     """Trains for one epoch on the first n examples."""
     loss = functools.partial(w2s.LOSSES["xent"])
     loss.batchwise, loss.decay = False, None
-    training.train(net, TokenInputs(tokens.take(range(n))), np.eye(2)[np.arange(n) % 2], loss, epochs=1, batch_size=32,
-                   lr=1e-4, head_lr=1e-3, weight_decay=0.0, warmup=0.1, seed=0, evals=1, evaluate=lambda *a: None,
-                   **more)
+    loop.train(
+        net,
+        TokenInputs(tokens.take(range(n))),
+        np.eye(2)[np.arange(n) % 2],
+        loss,
+        epochs=1,
+        batch_size=32,
+        lr=1e-4,
+        head_lr=1e-3,
+        weight_decay=0.0,
+        warmup=0.1,
+        seed=0,
+        evals=1,
+        evaluate=lambda *a: None,
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +67,7 @@ def snippets():
 def test_bf16_learns_what_fp32_does(words, tiny, monkeypatch, method):
     given = {"method": method, "epochs": 6, **({} if method == "probe" else {"lr": 1e-2})}
     on_gpu = w2s.fit(tiny, words.student, **given)
-    assert on_gpu.record["config"]["precision"] == config.precision() == "bf16"
+    assert on_gpu.record["config"]["precision"] == device.precision() == "bf16"
     monkeypatch.setenv("W2S_DEVICE", "cpu")
     on_cpu = w2s.fit(tiny, words.student, **given)
     assert on_gpu.address != on_cpu.address
@@ -66,7 +85,9 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(snippets, capsys):
     steps(net, tokens, 32, micro_batch=4)
     torch.cuda.reset_peak_memory_stats()
     steps(net, tokens, 32, micro_batch=4)
-    enough = torch.cuda.max_memory_allocated() * 1.1 / torch.cuda.get_device_properties(GPU).total_memory
+    enough = (
+        torch.cuda.max_memory_allocated() * 1.1 / torch.cuda.get_device_properties(GPU).total_memory
+    )
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, enough))
     try:

@@ -1,8 +1,10 @@
 """What a student takes over: known values, the theorem behind misfit, the bootstrap of means."""
+
 import numpy as np
 import pytest
 
-from w2s_nb import imitation, metrics
+from w2s_nb import metrics
+from w2s_nb.metrics import imitation
 
 
 def probs(p1):
@@ -14,8 +16,12 @@ def test_cross_entropy_towards_the_supervisors_answer():
     truth, weak, student = np.array([1, 1, 0]), probs([0.9, 0.2, 0.6]), probs([0.8, 0.7, 0.5])
     expected = -np.log([0.8, 0.3, 0.5])
     assert imitation.cross_entropy(student, weak).value == pytest.approx(expected.mean())
-    assert imitation.cross_entropy(student, weak, truth, on="mistakes").value == pytest.approx(expected[1:].mean())
-    assert imitation.cross_entropy(student, weak, truth, on="correct").value == pytest.approx(expected[0])
+    assert imitation.cross_entropy(student, weak, truth, on="mistakes").value == pytest.approx(
+        expected[1:].mean()
+    )
+    assert imitation.cross_entropy(student, weak, truth, on="correct").value == pytest.approx(
+        expected[0]
+    )
 
 
 def test_change_of_agreement_is_the_difference_and_its_interval_is_paired():
@@ -23,10 +29,14 @@ def test_change_of_agreement_is_the_difference_and_its_interval_is_paired():
     truth, weak = rng.integers(2, size=400), rng.random(400)
     first = np.where(rng.random(400) < 0.9, weak, 1 - weak)
     last = np.where(rng.random(400) < 0.7, first, 1 - first)
-    change = imitation.agreement_change(probs(first), probs(last), probs(weak), truth, on="mistakes")
+    change = imitation.agreement_change(
+        probs(first), probs(last), probs(weak), truth, on="mistakes"
+    )
     each = [imitation.agreement(probs(p), probs(weak), truth, on="mistakes") for p in (first, last)]
     assert change.value == pytest.approx(each[1].value - each[0].value) and change.high < 0
-    nothing = imitation.agreement_change(probs(last), probs(last), probs(weak), truth, on="mistakes")
+    nothing = imitation.agreement_change(
+        probs(last), probs(last), probs(weak), truth, on="mistakes"
+    )
     assert (nothing.low, nothing.high) == (0, 0)
 
 
@@ -39,22 +49,30 @@ def test_the_gain_is_at_least_the_misfit_for_a_projection_onto_a_class_that_hold
     student = x @ np.linalg.lstsq(x, weak, rcond=None)[0]
     predicted = imitation.misfit(probs(student), probs(weak)).value
     seen = np.mean((weak - truth) ** 2) - np.mean((student - truth) ** 2)
-    assert predicted > 0.005 and seen == pytest.approx(predicted), "a linear class is convex both ways: equality"
+    assert predicted > 0.005 and seen == pytest.approx(predicted), (
+        "a linear class is convex both ways: equality"
+    )
     assert imitation.misfit(probs(weak), probs(weak)).value == 0
 
 
 def test_gain_is_the_drop_in_brier_score():
     truth, weak, student = np.array([1, 0]), probs([0.6, 0.6]), probs([0.9, 0.5])
-    assert imitation.gain(student, weak, truth).value == pytest.approx((0.16 + 0.36 - 0.01 - 0.25) / 2)
+    assert imitation.gain(student, weak, truth).value == pytest.approx(
+        (0.16 + 0.36 - 0.01 - 0.25) / 2
+    )
 
 
 def test_similarity_of_known_cases():
     truth = np.array([1, 1, 0, 0])
     a, b = probs([0.9, 0.6, 0.4, 0.3]), probs([0.7, 0.2, 0.1, 0.8])
-    observed = np.mean([0.9 * 0.7 + 0.1 * 0.3, 0.6 * 0.2 + 0.4 * 0.8, 0.4 * 0.1 + 0.6 * 0.9, 0.3 * 0.8 + 0.7 * 0.2])
+    observed = np.mean(
+        [0.9 * 0.7 + 0.1 * 0.3, 0.6 * 0.2 + 0.4 * 0.8, 0.4 * 0.1 + 0.6 * 0.9, 0.3 * 0.8 + 0.7 * 0.2]
+    )
     q_a, q_b = np.mean([0.9, 0.6, 0.6, 0.7]), np.mean([0.7, 0.2, 0.9, 0.2])
     chance = q_a * q_b + (1 - q_a) * (1 - q_b)
-    assert imitation.similarity(a, b, truth).value == pytest.approx((observed - chance) / (1 - chance))
+    assert imitation.similarity(a, b, truth).value == pytest.approx(
+        (observed - chance) / (1 - chance)
+    )
     wrong_once = probs([0.9, 0.1, 0.1, 0.1])
     assert imitation.similarity(wrong_once, wrong_once, truth, hard=True).value == pytest.approx(1)
 
@@ -62,9 +80,13 @@ def test_similarity_of_known_cases():
 def test_independent_models_have_similarity_0():
     rng = np.random.default_rng(0)
     truth = rng.integers(2, size=20000)
-    models = [probs(np.where(rng.random(20000) < accuracy, truth, 1 - truth)) for accuracy in (0.7, 0.9)]
+    models = [
+        probs(np.where(rng.random(20000) < accuracy, truth, 1 - truth)) for accuracy in (0.7, 0.9)
+    ]
     assert abs(imitation.similarity(*models, truth, hard=True).value) < 0.02
-    assert imitation.agreement(*models).value > 0.6, "by accuracy alone they agree on more than half"
+    assert imitation.agreement(*models).value > 0.6, (
+        "by accuracy alone they agree on more than half"
+    )
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -73,7 +95,9 @@ def test_the_bootstrap_of_means_is_the_bootstrap(grouped):
     a, b = rng.random((3, 60)), rng.random((3, 60)) < 0.5
     group = np.arange(60) // 4 if grouped else None
     fast = metrics.of_means(lambda x, y: x / y, a, b, group=group, resamples=200)
-    slow = metrics.bootstrap(lambda x, y: float(x.mean() / y.mean()), a, b, group=group, resamples=200)
+    slow = metrics.bootstrap(
+        lambda x, y: float(x.mean() / y.mean()), a, b, group=group, resamples=200
+    )
     for end in ("value", "low", "high"):
         assert getattr(fast, end) == pytest.approx(getattr(slow, end))
     wider = metrics.of_means(lambda x, y: x / y, a, b, group=np.arange(60) // 20)

@@ -3,15 +3,24 @@
 Skipped where Playwright or a Chromium is missing; `make browser` installs both. With `W2S_SCREENSHOTS` naming a folder,
 pictures of what was seen are left there.
 """
+
 import json
 
 import pytest
 
 from tests import jupyter
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make browser")
-SMALL = {"method": "probe", "n_train": 60, "n_val": 40, "n_test": 120, "weak": "SmolLM2-135M@2",
-         "strong": "SmolLM2-135M@4"}
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: make browser"
+)
+SMALL = {
+    "method": "probe",
+    "n_train": 60,
+    "n_val": 40,
+    "n_test": 120,
+    "weak": "SmolLM2-135M@2",
+    "strong": "SmolLM2-135M@4",
+}
 GIVEN = {"00_tour": SMALL, "11_explorer": SMALL | {"n_labels": 60, "seeds": 2}}
 NUMBERS = "el => [...el.querySelectorAll('table')].find(t => t.innerText.includes('PGR')).innerText"
 BARS = "el => JSON.stringify(el.querySelector('.js-plotly-plot').data.filter(t => t.type === 'bar').map(t => t.y[0]))"
@@ -21,7 +30,9 @@ BARS = "el => JSON.stringify(el.querySelector('.js-plotly-plot').data.filter(t =
 def browser():
     with sync_api.sync_playwright() as playwright:
         try:
-            found = playwright.chromium.launch(executable_path=jupyter.CHROMIUM, args=["--no-sandbox"])
+            found = playwright.chromium.launch(
+                executable_path=jupyter.CHROMIUM, args=["--no-sandbox"]
+            )
         except sync_api.Error as error:
             pytest.skip(f"no Chromium starts here ({str(error).splitlines()[0]}): make browser")
         yield found
@@ -32,8 +43,13 @@ def browser():
 def lab(request, tmp_path_factory):
     """(address, theme) of a JupyterLab."""
     store = tmp_path_factory.getbasetemp() / "lab_store"
-    with jupyter.served(tmp_path_factory.mktemp("lab"), GIVEN, request.param, W2S_HOME=str(store),
-                        OMP_NUM_THREADS="1") as address:
+    with jupyter.served(
+        tmp_path_factory.mktemp("lab"),
+        GIVEN,
+        request.param,
+        W2S_HOME=str(store),
+        OMP_NUM_THREADS="1",
+    ) as address:
         yield address, request.param
 
 
@@ -45,7 +61,9 @@ def test_the_tour_runs_and_shows_its_figure(browser, lab):
     tour.page.wait_for_selector(".js-plotly-plot .bars path", timeout=20_000)
     box = tour.show(".js-plotly-plot").bounding_box()
     assert box["width"] > 300 and box["height"] > 200
-    assert (tour.page.evaluate("() => document.body.dataset.jpThemeLight") == "false") == (theme == "dark")
+    assert (tour.page.evaluate("() => document.body.dataset.jpThemeLight") == "false") == (
+        theme == "dark"
+    )
     tour.picture(f"{theme}-figure")
     tour.close()
 
@@ -63,16 +81,31 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
 
     before, said = json.loads(widget.evaluate(BARS)), widget.evaluate(NUMBERS)
     assert "PGR" in said
-    ink = numbers.evaluate("el => getComputedStyle(el).color").partition("(")[2].rstrip(")").split(",")[:3]
-    assert (max(map(float, ink)) < 128) == (theme == "light"), "numbers that the theme makes hard to read"
+    ink = (
+        numbers.evaluate("el => getComputedStyle(el).color")
+        .partition("(")[2]
+        .rstrip(")")
+        .split(",")[:3]
+    )
+    assert (max(map(float, ink)) < 128) == (theme == "light"), (
+        "numbers that the theme makes hard to read"
+    )
     explorer.picture(f"{theme}-explorer")
-    widget.locator(".widget-slider", has_text="weak labels").locator(".noUi-handle").focus()  # by keyboard alone
+    widget.locator(".widget-slider", has_text="weak labels").locator(
+        ".noUi-handle"
+    ).focus()  # by keyboard alone
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
-    page.wait_for_function(f"([el, old]) => ({BARS})(el) !== old", timeout=30_000,
-                           arg=[widget.element_handle(), json.dumps(before, separators=(",", ":"))])
-    page.wait_for_function(f"([el, old]) => ({NUMBERS})(el) !== old", timeout=30_000,
-                           arg=[widget.element_handle(), said])
+    page.wait_for_function(
+        f"([el, old]) => ({BARS})(el) !== old",
+        timeout=30_000,
+        arg=[widget.element_handle(), json.dumps(before, separators=(",", ":"))],
+    )
+    page.wait_for_function(
+        f"([el, old]) => ({NUMBERS})(el) !== old",
+        timeout=30_000,
+        arg=[widget.element_handle(), said],
+    )
     assert "n_labels=20" in widget.locator("textarea").input_value()
     after = json.loads(widget.evaluate(BARS))
     assert after[0] == before[0], "the supervisor learns from its own half"
@@ -87,7 +120,9 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     assert place.inner_text().startswith("1 of ")
     first = text.first.inner_text()
     onward.press("Enter")
-    page.wait_for_function("el => el.innerText.includes('2 of')", arg=differ.element_handle(), timeout=10_000)
+    page.wait_for_function(
+        "el => el.innerText.includes('2 of')", arg=differ.element_handle(), timeout=10_000
+    )
     assert text.first.inner_text() != first
     explorer.picture(f"{theme}-disagreements")
 

@@ -1,4 +1,5 @@
 """Soft labels: what is refused, and what turning, hardening and choosing do exactly."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,12 +15,16 @@ def labels(ids=IDS, probs=PROBS):
     return w2s.SoftLabels(ids, probs, "a test")
 
 
-@pytest.mark.parametrize("ids, probs, says", [
-    (IDS[:5], PROBS[:4], r"shape \(4, 2\), expected \(5, 2\)"),
-    (IDS[:2], np.array([[0.5, 0.6], [0.5, 0.5]]), "1 of 2 rows are not probabilities"),
-    (IDS[:1], np.array([[np.nan, 0.5]]), "not probabilities"),
-    (IDS[:1], np.array([[-0.5, 1.5]]), "not probabilities"),
-    (IDS[[0, 0]], PROBS[:2], "1 ids stand twice")])
+@pytest.mark.parametrize(
+    "ids, probs, says",
+    [
+        (IDS[:5], PROBS[:4], r"shape \(4, 2\), expected \(5, 2\)"),
+        (IDS[:2], np.array([[0.5, 0.6], [0.5, 0.5]]), "1 of 2 rows are not probabilities"),
+        (IDS[:1], np.array([[np.nan, 0.5]]), "not probabilities"),
+        (IDS[:1], np.array([[-0.5, 1.5]]), "not probabilities"),
+        (IDS[[0, 0]], PROBS[:2], "1 ids stand twice"),
+    ],
+)
 def test_what_are_no_labels_is_refused(ids, probs, says):
     with pytest.raises(ValueError, match=says):
         labels(ids, probs)
@@ -48,8 +53,11 @@ def test_harden_keeps_the_likelier_class():
 
 def test_select_keeps_labels_of_other_splits(words):
     made = w2s.SoftLabels.truth(words.student)
-    both = w2s.SoftLabels(np.concatenate([made.ids, words.validation.ids]),
-                          np.concatenate([made.probs, np.eye(2)[words.validation.hard_label]]), "a test")
+    both = w2s.SoftLabels(
+        np.concatenate([made.ids, words.validation.ids]),
+        np.concatenate([made.probs, np.eye(2)[words.validation.hard_label]]),
+        "a test",
+    )
     keep = words.student.hard_label == 1
     chosen = both.select(words.student, keep)
     assert len(chosen) == keep.sum() + len(words.validation) and "48 of 96" in chosen.source
@@ -64,20 +72,31 @@ def test_readme_examples_run(tmp_path, monkeypatch):
 
     import torch
 
-    from w2s_nb.registry import LOSSES, TASKS
+    from w2s_nb.common.registry import LOSSES, TASKS
 
-    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).resolve().parents[1] / "README.md").read_text(), re.S)
-    task, loss = (next(b for b in blocks if word in b) for word in ('"my_reviews"', "register_loss"))
+    blocks = re.findall(
+        r"```python\n(.*?)```",
+        (Path(__file__).resolve().parents[1] / "README.md").read_text(),
+        re.S,
+    )
+    task, loss = (
+        next(b for b in blocks if word in b) for word in ('"my_reviews"', "register_loss")
+    )
     monkeypatch.chdir(tmp_path)
     with open("reviews.csv", "w", newline="") as stream:
         writer = csv.DictWriter(stream, ["text", "again", "author"])
         writer.writeheader()
-        writer.writerows({"text": f"review {i}", "again": ["yes", "no"][i % 2], "author": f"a{i}"} for i in range(80))
+        writer.writerows(
+            {"text": f"review {i}", "again": ["yes", "no"][i % 2], "author": f"a{i}"}
+            for i in range(80)
+        )
     try:
         exec(task, {"w2s": w2s, "csv": csv})
         exec(loss, {"w2s": w2s})
         assert len(w2s.load_task("my_reviews", n_train=16, n_val=8, n_test=8).student) == 16
-        value = LOSSES["focal"](torch.zeros(2, 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), progress=0.0)
+        value = LOSSES["focal"](
+            torch.zeros(2, 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), progress=0.0
+        )
         torch.testing.assert_close(value, torch.full((2,), 2.0).log() / 4)
     finally:
         TASKS._entries.pop("my_reviews", None)
@@ -94,22 +113,26 @@ def strong_labels(words, wrong=()):
             sure[list(wrong)] = 0.2
         rows.append(np.where(split.hard_label == 1, sure, 1 - sure))
     p1 = np.concatenate(rows)
-    return w2s.SoftLabels(np.concatenate([s.ids for s in splits]), np.stack([1 - p1, p1], axis=1), "a strong model")
+    return w2s.SoftLabels(
+        np.concatenate([s.ids for s in splits]), np.stack([1 - p1, p1], axis=1), "a strong model"
+    )
 
 
 @pytest.mark.parametrize("errors", labels_module.ERRORS)
 @pytest.mark.parametrize("accuracy", [1.0, 0.93, 0.682, 0.5])
 def test_simulated_labels_have_the_asked_accuracy_to_the_example(errors, accuracy, words):
-    made = w2s.simulate(errors, (words.student, words.validation), accuracy, strong=strong_labels(words))
+    made = w2s.simulate(
+        errors, (words.student, words.validation), accuracy, strong=strong_labels(words)
+    )
     for split in (words.student, words.validation):
-        wrong = (made.of(split).argmax(1) != split.hard_label).sum()
+        wrong = (made.for_split(split).argmax(1) != split.hard_label).sum()
         assert abs(wrong - (1 - accuracy) * len(split)) <= 0.5 + 1e-9
     assert set(made.probs.ravel()) <= {0.0, 1.0} and made.covers(words.validation)
 
 
 def wrong_rows(errors, words, accuracy=0.75, **more):
     made = w2s.simulate(errors, words.student, accuracy, **more)
-    return made.of(words.student).argmax(1) != words.student.hard_label
+    return made.for_split(words.student).argmax(1) != words.student.hard_label
 
 
 def test_simulated_errors_stand_where_they_are_asked():
@@ -119,12 +142,20 @@ def test_simulated_errors_stand_where_they_are_asked():
     words = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
     length = np.array([len(t[0]) for t in words.student.texts])
     longest, shortest = wrong_rows("longest", words), wrong_rows("shortest", words)
-    assert length[longest].min() >= length[~longest].max() and length[shortest].max() <= length[~shortest].min()
+    assert (
+        length[longest].min() >= length[~longest].max()
+        and length[shortest].max() <= length[~shortest].min()
+    )
     strong = strong_labels(words, wrong=(90, 91))
-    sure = np.where(words.student.hard_label == 1, *strong.of(words.student).T[::-1])
+    sure = np.where(words.student.hard_label == 1, *strong.for_split(words.student).T[::-1])
     confident, unsure = (wrong_rows(e, words, strong=strong) for e in ("confident", "unconfident"))
-    assert sure[confident].min() >= sure[~confident & (sure >= 0.5)].max() and not confident[[90, 91]].any()
-    assert unsure[:24].all() and not unsure[24:].any(), "the least sure right answers first, wrong answers last"
+    assert (
+        sure[confident].min() >= sure[~confident & (sure >= 0.5)].max()
+        and not confident[[90, 91]].any()
+    )
+    assert unsure[:24].all() and not unsure[24:].any(), (
+        "the least sure right answers first, wrong answers last"
+    )
     everything = wrong_rows("unconfident", words, accuracy=0.0, strong=strong)
     assert everything.all()
     random = wrong_rows("random", words, seed=1)
@@ -133,16 +164,31 @@ def test_simulated_errors_stand_where_they_are_asked():
     assert random.sum() == 24
 
 
-@pytest.mark.parametrize("call, says", [
-    (lambda t: w2s.simulate("long", t.student, 0.7), "Near: .*longest"),
-    (lambda t: w2s.simulate("random", t.student, 1.2), r"\[0, 1\]"),
-    (lambda t: w2s.simulate("confident", t.student, 0.7), "give strong="),
-    (lambda t: w2s.simulate("confident", t.student, 0.1, strong=strong_labels(t, wrong=range(20))), "right on only 76"),
-    (lambda t: w2s.combine([w2s.SoftLabels.truth(t.student)]), "at least two"),
-    (lambda t: w2s.combine([w2s.SoftLabels.truth(t.student), w2s.SoftLabels.truth(t.test)]), "0 in common"),
-    (lambda t: w2s.combine([w2s.SoftLabels.truth(t.student)] * 2, "median"), "majority"),
-    (lambda t: w2s.combine([w2s.SoftLabels.truth(t.student)] * 2, "weighted"), "needs validation"),
-    (lambda t: w2s.SoftLabels.truth(t.student).confident(t.student, 0.0), r"\(0, 1\]")])
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda t: w2s.simulate("long", t.student, 0.7), "Near: .*longest"),
+        (lambda t: w2s.simulate("random", t.student, 1.2), r"\[0, 1\]"),
+        (lambda t: w2s.simulate("confident", t.student, 0.7), "give strong="),
+        (
+            lambda t: w2s.simulate(
+                "confident", t.student, 0.1, strong=strong_labels(t, wrong=range(20))
+            ),
+            "right on only 76",
+        ),
+        (lambda t: w2s.combine([w2s.SoftLabels.truth(t.student)]), "at least two"),
+        (
+            lambda t: w2s.combine([w2s.SoftLabels.truth(t.student), w2s.SoftLabels.truth(t.test)]),
+            "0 in common",
+        ),
+        (lambda t: w2s.combine([w2s.SoftLabels.truth(t.student)] * 2, "median"), "majority"),
+        (
+            lambda t: w2s.combine([w2s.SoftLabels.truth(t.student)] * 2, "weighted"),
+            "needs validation",
+        ),
+        (lambda t: w2s.SoftLabels.truth(t.student).confident(t.student, 0.0), r"\(0, 1\]"),
+    ],
+)
 def test_wrong_requests_are_named(call, says, words):
     with pytest.raises(ValueError, match=says):
         call(words)
@@ -186,7 +232,7 @@ def test_the_surest_share_of_either_class(words):
     p1 = np.r_[np.linspace(0.5, 0.9, n - 20), np.linspace(0.0, 0.4, 20)]
     made = w2s.SoftLabels(words.student.ids, np.stack([1 - p1, p1], axis=1), "a test")
     keep = made.confident(words.student, 0.1)
-    assert keep.sum() == round(0.1 * (n - 20)) + 2 and keep[n - 20:n - 18].all() and keep[n - 21]
+    assert keep.sum() == round(0.1 * (n - 20)) + 2 and keep[n - 20 : n - 18].all() and keep[n - 21]
     assert made.confident(words.student, 1.0).all()
 
 
@@ -200,15 +246,20 @@ def test_labels_from_a_file(suffix, key, value, words, tmp_path):
     frame = pd.DataFrame({"note": "x", key: keys, value: given}).sample(frac=1, random_state=0)
     frame = pd.concat([frame, pd.DataFrame({key: ["unknown"], value: [1], "note": ["y"]})])
     path = tmp_path / f"labels.{suffix}"
-    write = {"csv": lambda: frame.to_csv(path, index=False), "parquet": lambda: frame.to_parquet(path),
-             "jsonl": lambda: frame.to_json(path, orient="records", lines=True)}
+    write = {
+        "csv": lambda: frame.to_csv(path, index=False),
+        "parquet": lambda: frame.to_parquet(path),
+        "jsonl": lambda: frame.to_json(path, orient="records", lines=True),
+    }
     write[suffix]()
     made = w2s.SoftLabels.from_file(path, split, words.validation)
     assert len(made) == len(split) and made.source == path.name
-    np.testing.assert_allclose(made.of(split)[:, 1], given, atol=1e-9)
+    np.testing.assert_allclose(made.for_split(split)[:, 1], given, atol=1e-9)
 
 
-def test_several_answers_of_one_example_are_averaged_and_the_unlabelled_named(words, tmp_path, tiny):
+def test_several_answers_of_one_example_are_averaged_and_the_unlabelled_named(
+    words, tmp_path, tiny
+):
     ids = words.student.ids
     path = tmp_path / "crowd.csv"
     rows = [f"{i},{int(k < 3)}" for i in ids[:40] for k in range(4)]  # four workers, three say 1
@@ -217,19 +268,35 @@ def test_several_answers_of_one_example_are_averaged_and_the_unlabelled_named(wo
     assert (made.probs[:, 1] == 0.75).all() and made.knows(words.student).sum() == 40
     with pytest.raises(ValueError, match=r"lack 56 of 96.*split.take\(labels.knows\(split\)\)"):
         w2s.fit(tiny, words.student, made, method="probe", epochs=5)
-    fit = w2s.fit(tiny, words.student.take(made.knows(words.student)), made, method="probe", epochs=5)
+    fit = w2s.fit(
+        tiny, words.student.take(made.knows(words.student)), made, method="probe", epochs=5
+    )
     assert fit.stop == "last" and len(fit.record["trained_on"]) == 40
 
 
-@pytest.mark.parametrize("name, text, error, says", [
-    ("a.txt", "id,label", ValueError, "expected one of .csv, .parquet, .jsonl"),
-    ("none.csv", None, FileNotFoundError, "none.csv"),
-    ("a.csv", "key,label\n1,1\n", ValueError, "has columns key, label; expected id or text"),
-    ("a.csv", "id,label\nx,2\n", ValueError, "1 of 1 rows is not 0 or 1, first in row 1: 2"),
-    ("a.csv", "id,probability\nx,0.5\nx,1.5\n", ValueError, r"in \[0, 1\], first in row 2: 1.5"),
-    ("a.csv", "id,label\nx,yes\n", ValueError, "row 1: yes"),
-    ("a.csv", "id,label\nx,\n", ValueError, "not 0 or 1"),
-    ("a.csv", "id,label\nx,1\n", ValueError, "none of its 1 rows has the id of one of the 96 examples")])
+@pytest.mark.parametrize(
+    "name, text, error, says",
+    [
+        ("a.txt", "id,label", ValueError, "expected one of .csv, .parquet, .jsonl"),
+        ("none.csv", None, FileNotFoundError, "none.csv"),
+        ("a.csv", "key,label\n1,1\n", ValueError, "has columns key, label; expected id or text"),
+        ("a.csv", "id,label\nx,2\n", ValueError, "1 of 1 rows is not 0 or 1, first in row 1: 2"),
+        (
+            "a.csv",
+            "id,probability\nx,0.5\nx,1.5\n",
+            ValueError,
+            r"in \[0, 1\], first in row 2: 1.5",
+        ),
+        ("a.csv", "id,label\nx,yes\n", ValueError, "row 1: yes"),
+        ("a.csv", "id,label\nx,\n", ValueError, "not 0 or 1"),
+        (
+            "a.csv",
+            "id,label\nx,1\n",
+            ValueError,
+            "none of its 1 rows has the id of one of the 96 examples",
+        ),
+    ],
+)
 def test_files_that_hold_no_labels_are_refused(name, text, error, says, words, tmp_path):
     if text is not None:
         (tmp_path / name).write_text(text)
@@ -238,8 +305,18 @@ def test_files_that_hold_no_labels_are_refused(name, text, error, says, words, t
 
 
 def test_texts_that_look_like_numbers_or_missing_values_stay_texts(tmp_path):
-    @w2s.register_task("odd_texts", lambda: {"all": [{"text": t, "label": i % 2} for i, t in enumerate(
-        ["null", "007", "1e5", "NA", "true", "nan", *map(str, range(40))])]}, max_len=8)
+    @w2s.register_task(
+        "odd_texts",
+        lambda: {
+            "all": [
+                {"text": t, "label": i % 2}
+                for i, t in enumerate(
+                    ["null", "007", "1e5", "NA", "true", "nan", *map(str, range(40))]
+                )
+            ]
+        },
+        max_len=8,
+    )
     def odd_texts(row):
         """Odd texts."""
         yield w2s.Example((row["text"],), row["label"])
@@ -249,7 +326,9 @@ def test_texts_that_look_like_numbers_or_missing_values_stay_texts(tmp_path):
         for suffix in ("csv", "jsonl"):
             path = tmp_path / f"odd.{suffix}"
             frame = pd.DataFrame({"text": [t[0] for t in split.texts], "label": split.hard_label})
-            frame.to_csv(path, index=False) if suffix == "csv" else frame.to_json(path, orient="records", lines=True)
+            frame.to_csv(path, index=False) if suffix == "csv" else frame.to_json(
+                path, orient="records", lines=True
+            )
             assert w2s.SoftLabels.from_file(path, split).covers(split)
     finally:
         w2s.TASKS._entries.pop("odd_texts")

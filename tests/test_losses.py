@@ -1,11 +1,12 @@
 """One contract for every registered loss, and the paper's formulas."""
+
 import numpy as np
 import pytest
 import torch
 
 import w2s_nb as w2s
-from w2s_nb.losses import loss_args, ramp
-from w2s_nb.registry import LOSSES
+from w2s_nb.common.registry import LOSSES
+from w2s_nb.losses.contract import loss_args, ramp
 
 CONFIDENCE, XENT = LOSSES["confidence"], LOSSES["xent"]
 
@@ -26,28 +27,41 @@ def test_contract(name, progress):
     values.mean().backward()
     assert torch.isfinite(logits.grad).all() and logits.grad.abs().max() > 0
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(loss(logits[order], targets[order], progress=progress), values[order])
-    torch.testing.assert_close(loss(logits + 3.0, targets, progress=progress), values), "a shift of both scores"
+    torch.testing.assert_close(
+        loss(logits[order], targets[order], progress=progress), values[order]
+    )
+    (
+        torch.testing.assert_close(loss(logits + 3.0, targets, progress=progress), values),
+        "a shift of both scores",
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_classes_are_treated_alike(name):
     logits, targets = batch()
-    torch.testing.assert_close(LOSSES[name](logits.flip(1), targets.flip(1), progress=1.0),
-                               LOSSES[name](logits, targets, progress=1.0))
+    torch.testing.assert_close(
+        LOSSES[name](logits.flip(1), targets.flip(1), progress=1.0),
+        LOSSES[name](logits, targets, progress=1.0),
+    )
 
 
 @pytest.mark.parametrize("name", ["confidence", "product", "entropy"])
 def test_warm_up_starts_as_cross_entropy(name):
     logits, targets = batch()
-    torch.testing.assert_close(LOSSES[name](logits, targets, progress=0.0), XENT(logits, targets, progress=0.0),
-                               atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        LOSSES[name](logits, targets, progress=0.0),
+        XENT(logits, targets, progress=0.0),
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_extreme_inputs_stay_finite(name):
     logits = torch.tensor([[80.0, -80.0], [-80.0, 80.0], [0.0, 0.0]], requires_grad=True)
-    LOSSES[name](logits, torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), progress=1.0).sum().backward()
+    LOSSES[name](
+        logits, torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), progress=1.0
+    ).sum().backward()
     assert torch.isfinite(logits.grad).all()
 
 
@@ -62,7 +76,9 @@ def test_wrong_shapes_are_named(name, shapes):
 def test_batchwise_is_declared_truly(name):
     logits, targets = batch(16)
     whole = LOSSES[name](logits, targets, progress=1.0)
-    parts = torch.cat([LOSSES[name](a, b, progress=1.0) for a, b in zip(logits.split(4), targets.split(4))])
+    parts = torch.cat(
+        [LOSSES[name](a, b, progress=1.0) for a, b in zip(logits.split(4), targets.split(4))]
+    )
     assert torch.allclose(whole, parts) != LOSSES[name].batchwise
 
 
@@ -81,9 +97,13 @@ def test_confidence_is_the_formula_of_appendix_a4():
     logits, targets = batch(6)
     f, w = logits.softmax(1)[:, 1], targets[:, 1]
     guess, a = (f.argsort().argsort() >= 3).float(), 0.5 * 0.1 / 0.2  # the upper half, by rank
+
     def ce(p, q):
         return -(q * p.log() + (1 - q) * (1 - p).log())
-    torch.testing.assert_close(CONFIDENCE(logits, targets, progress=0.1), (1 - a) * ce(f, w) + a * ce(f, guess))
+
+    torch.testing.assert_close(
+        CONFIDENCE(logits, targets, progress=0.1), (1 - a) * ce(f, w) + a * ce(f, guess)
+    )
 
 
 def test_no_gradient_flows_through_the_guess():
@@ -97,8 +117,9 @@ def test_no_gradient_flows_through_the_guess():
 
 def test_alpha_0_is_naive_finetuning():
     logits, targets = batch()
-    torch.testing.assert_close(CONFIDENCE(logits, targets, progress=1.0, alpha=0.0),
-                               XENT(logits, targets, progress=1.0))
+    torch.testing.assert_close(
+        CONFIDENCE(logits, targets, progress=1.0, alpha=0.0), XENT(logits, targets, progress=1.0)
+    )
 
 
 def test_product_multiplies_probabilities():
@@ -112,8 +133,9 @@ def test_product_multiplies_probabilities():
 
 def test_entropy_at_weight_1_is_the_entropy():
     logits, targets = torch.zeros(3, 2), torch.tensor([[1.0, 0.0]] * 3)
-    torch.testing.assert_close(LOSSES["entropy"](logits, targets, progress=1.0, alpha=1.0),
-                               torch.full((3,), 2.0).log())
+    torch.testing.assert_close(
+        LOSSES["entropy"](logits, targets, progress=1.0, alpha=1.0), torch.full((3,), 2.0).log()
+    )
 
 
 def test_ramp_is_linear_then_flat_and_never_jumps():
@@ -122,12 +144,16 @@ def test_ramp_is_linear_then_flat_and_never_jumps():
     assert weight[0] == 0 and (weight[200:] == 1).all() and np.abs(np.diff(weight)).max() < 0.0051
 
 
-@pytest.mark.parametrize("call, says", [
-    (lambda: CONFIDENCE(*batch(1), progress=0.0), "batch of 1"),
-    (lambda: CONFIDENCE(*batch(), progress=0.0, alpha=1.5), r"\[0, 1\]"),
-    (lambda: CONFIDENCE(*batch(), progress=0.0, warmup=0), "above 0"),
-    (lambda: loss_args("confidence", {"alhpa": 1}), "takes alpha, warmup; given alhpa"),
-    (lambda: loss_args("logconf"), "confidence")])
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda: CONFIDENCE(*batch(1), progress=0.0), "batch of 1"),
+        (lambda: CONFIDENCE(*batch(), progress=0.0, alpha=1.5), r"\[0, 1\]"),
+        (lambda: CONFIDENCE(*batch(), progress=0.0, warmup=0), "above 0"),
+        (lambda: loss_args("confidence", {"alhpa": 1}), "takes alpha, warmup; given alhpa"),
+        (lambda: loss_args("logconf"), "confidence"),
+    ],
+)
 def test_errors_say_what_is_expected(call, says):
     with pytest.raises(ValueError, match=says):
         call()
@@ -135,6 +161,7 @@ def test_errors_say_what_is_expected(call, says):
 
 def test_a_memory_that_the_loss_does_not_take_is_refused():
     with pytest.raises(ValueError, match="must take dcay and previous"):
+
         @w2s.register_loss(memory="dcay")
         def forgetful(logits, targets, *, progress, previous=None, decay=0.5):
             """Forgets."""
@@ -147,7 +174,9 @@ def test_a_loss_is_one_function(words, tiny):
         return scale * (logits.softmax(1) - targets).square().sum(1)
 
     try:
-        fit = w2s.fit(tiny, words.student, method="probe", loss="squared", loss_args={"scale": 2.0}, epochs=20)
+        fit = w2s.fit(
+            tiny, words.student, method="probe", loss="squared", loss_args={"scale": 2.0}, epochs=20
+        )
         assert fit.record["summary"]["loss_args"] == {"scale": 2.0}
     finally:
         LOSSES._entries.pop("squared")
@@ -170,16 +199,25 @@ def test_l2_confidence_at_weight_1_pushes_away_from_one_half():
 
 def test_generalized_cross_entropy_lies_between_cross_entropy_and_absolute_error():
     logits, targets = batch()
-    torch.testing.assert_close(LOSSES["generalized_xent"](logits, targets, progress=0.0, q=1e-4),
-                               XENT(logits, targets, progress=0.0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        LOSSES["generalized_xent"](logits, targets, progress=0.0, q=1e-4),
+        XENT(logits, targets, progress=0.0),
+        atol=1e-3,
+        rtol=1e-3,
+    )
     hard = torch.nn.functional.one_hot(targets.argmax(1), 2).float()
-    torch.testing.assert_close(LOSSES["generalized_xent"](logits, hard, progress=0.0, q=1.0),
-                               (logits.softmax(1) - hard).abs().sum(1) / 2)
+    torch.testing.assert_close(
+        LOSSES["generalized_xent"](logits, hard, progress=0.0, q=1.0),
+        (logits.softmax(1) - hard).abs().sum(1) / 2,
+    )
 
 
 def test_a_confidently_wrong_label_weighs_less_in_generalized_cross_entropy():
     logits, wrong = torch.tensor([[6.0, -6.0]]), torch.tensor([[0.0, 1.0]])
-    assert gradient("generalized_xent", logits, wrong).abs().max() < 0.01 * gradient("xent", logits, wrong).abs().max()
+    assert (
+        gradient("generalized_xent", logits, wrong).abs().max()
+        < 0.01 * gradient("xent", logits, wrong).abs().max()
+    )
 
 
 def test_label_smoothing_moves_the_best_prediction():
@@ -192,29 +230,44 @@ def test_label_smoothing_moves_the_best_prediction():
 def test_reverse_cross_entropy_is_the_formula_and_seeks_the_likelier_class():
     logits, targets = batch()
     f = logits.softmax(1)
-    torch.testing.assert_close(LOSSES["reverse_xent"](logits, targets, progress=0.0),
-                               -(f * targets.clamp(min=1e-4).log()).sum(1))
+    torch.testing.assert_close(
+        LOSSES["reverse_xent"](logits, targets, progress=0.0),
+        -(f * targets.clamp(min=1e-4).log()).sum(1),
+    )
     step = logits - gradient("reverse_xent", logits, targets)
     toward = (step - logits).diff(dim=1)[:, 0] > 0
     assert (toward == (targets[:, 1] > 0.5)).all()
     at_label = targets.log()
     assert gradient("xent", at_label, targets).abs().max() < 1e-6
-    assert gradient("reverse_xent", at_label, targets).abs().max() > 1e-3, "it goes on past the label"
+    assert gradient("reverse_xent", at_label, targets).abs().max() > 1e-3, (
+        "it goes on past the label"
+    )
 
 
 def test_temporal_ensembling_mixes_in_what_it_is_given():
     logits, targets = batch()
     previous = targets.flip(1)
-    value = LOSSES["temporal_ensembling"](logits, targets, progress=1.0, previous=previous, alpha=0.3)
+    value = LOSSES["temporal_ensembling"](
+        logits, targets, progress=1.0, previous=previous, alpha=0.3
+    )
     torch.testing.assert_close(value, XENT(logits, 0.7 * targets + 0.3 * previous, progress=1.0))
-    torch.testing.assert_close(LOSSES["temporal_ensembling"](logits, targets, progress=1.0),
-                               XENT(logits, targets, progress=1.0))
+    torch.testing.assert_close(
+        LOSSES["temporal_ensembling"](logits, targets, progress=1.0),
+        XENT(logits, targets, progress=1.0),
+    )
 
 
-@pytest.mark.parametrize("name, args, says", [
-    ("l2_confidence", {"alpha": -0.1}, "alpha"), ("generalized_xent", {"q": 0}, "q 0"),
-    ("label_smoothing", {"smoothing": 1.1}, "smoothing"), ("reverse_xent", {"floor": 0.0}, "floor"),
-    ("temporal_ensembling", {"decay": 1.0}, "decay"), ("temporal_ensembling", {"alpha": 2}, "alpha")])
+@pytest.mark.parametrize(
+    "name, args, says",
+    [
+        ("l2_confidence", {"alpha": -0.1}, "alpha"),
+        ("generalized_xent", {"q": 0}, "q 0"),
+        ("label_smoothing", {"smoothing": 1.1}, "smoothing"),
+        ("reverse_xent", {"floor": 0.0}, "floor"),
+        ("temporal_ensembling", {"decay": 1.0}, "decay"),
+        ("temporal_ensembling", {"alpha": 2}, "alpha"),
+    ],
+)
 def test_arguments_out_of_range_are_named(name, args, says):
     with pytest.raises(ValueError, match=says):
         LOSSES[name](*batch(), progress=0.5, **args)

@@ -1,14 +1,17 @@
 """Memory planned from shapes alone, against arithmetic and real tensors; blocks recomputed in the backward pass."""
+
 import functools
 
 import pytest
 import torch
 
-from w2s_nb import config, memory, models
-from w2s_nb.memory import simulation
-from w2s_nb.memory.planning import _architecture
+from w2s_nb import models
+from w2s_nb.common import device
+from w2s_nb.common.registry import MODELS, UnknownName
 from w2s_nb.models import classifier
-from w2s_nb.registry import MODELS, UnknownName
+from w2s_nb.training import device_memory
+from w2s_nb.training.device_memory import simulation
+from w2s_nb.training.device_memory.estimate import _architecture
 
 METHODS = ["full", "lora", "top"]
 GPT2 = 124_439_808  # parameters
@@ -17,22 +20,34 @@ GPT2 = 124_439_808  # parameters
 @pytest.fixture(autouse=True)
 def one_thread():
     """Two threads gain nothing on matrices so small, and wait for each other on a busy machine."""
-    with config.threads(1):
+    with device.threads(1):
         yield
 
 
 def built(path, method):
     torch.manual_seed(0)
-    return models.build(models.settle(models.resolve(path)), method, 1, head_init="unembedding", top_layers=4,
-                        device=torch.device("cpu")).train()
+    return models.build(
+        models.with_depth(models.resolve(path)),
+        method,
+        1,
+        head_init="unembedding",
+        top_layers=4,
+        device=torch.device("cpu"),
+    ).train()
 
 
 def batch(method, examples=3, tokens=10):
     """A batch with padding, made anew."""
-    mask, generator = torch.ones(examples, tokens, dtype=torch.long), torch.Generator().manual_seed(0)
+    mask, generator = (
+        torch.ones(examples, tokens, dtype=torch.long),
+        torch.Generator().manual_seed(0),
+    )
     mask[0, 6:] = 0
-    given = {"inputs_embeds": torch.randn(examples, tokens, 16, generator=generator)} if method == "top" else {
-        "input_ids": torch.randint(0, 60, (examples, tokens), generator=generator)}
+    given = (
+        {"inputs_embeds": torch.randn(examples, tokens, 16, generator=generator)}
+        if method == "top"
+        else {"input_ids": torch.randint(0, 60, (examples, tokens), generator=generator)}
+    )
     return given | {"attention_mask": mask}
 
 
@@ -58,17 +73,29 @@ def test_recomputing_blocks_runs_them_twice_and_changes_no_gradient(any_tiny, me
 def test_nothing_is_kept_or_recomputed_in_prediction(tiny, monkeypatch):
     monkeypatch.setattr(classifier, "CHECKPOINTED", 0)
     net, runs = built(tiny, "full").eval(), []
-    next(iter(models.blocks_of(net.body)[0].children())).register_forward_hook(lambda *args: runs.append(1))
+    next(iter(models.blocks_of(net.body)[0].children())).register_forward_hook(
+        lambda *args: runs.append(1)
+    )
     with torch.no_grad():
         net(**batch("full"))
     assert len(runs) == 1
 
 
 def simulate(path, method, layers=4, **options):
-    options = {"examples": 3, "tokens": 10, "passes": 1, "cuda": False, "sharded": False, "recompute": False,
-               "vocabulary": None, "lora_rank": 8} | options
+    options = {
+        "examples": 3,
+        "tokens": 10,
+        "passes": 1,
+        "cuda": False,
+        "sharded": False,
+        "recompute": False,
+        "vocabulary": None,
+        "lora_rank": 8,
+    } | options
     architecture = _architecture(models.resolve(path))
-    return simulation.deep(layers, functools.partial(simulation.simulated, architecture, method, **options))
+    return simulation.deep(
+        layers, functools.partial(simulation.simulated, architecture, method, **options)
+    )
 
 
 def counted_as_real(path, method, recompute=False):
@@ -97,8 +124,11 @@ def test_so_they_are_with_every_method_and_blocks_recomputed(tiny, method, monke
     counted_as_real(tiny, method, recompute=True)
 
 
-@pytest.mark.parametrize("method, options", [
-    ("full", {"passes": 2, "cuda": True, "recompute": True}), ("lora", {"sharded": True})], ids=str)
+@pytest.mark.parametrize(
+    "method, options",
+    [("full", {"passes": 2, "cuda": True, "recompute": True}), ("lora", {"sharded": True})],
+    ids=str,
+)
 def test_two_shallow_models_tell_of_a_deep_one(tiny, method, options, monkeypatch):
     extrapolated = simulate(tiny, method, **options)
     monkeypatch.setattr(simulation, "deep", lambda layers, shallow: shallow(layers=layers))
@@ -106,52 +136,67 @@ def test_two_shallow_models_tell_of_a_deep_one(tiny, method, options, monkeypatc
 
 
 def test_full_finetuning_takes_sixteen_bytes_a_parameter_and_its_activations():
-    plan = memory.plan("gpt2", device="cpu", tokens=128, micro_batch=1)
+    plan = device_memory.estimate("gpt2", device="cpu", tokens=128, micro_batch=1)
     trained = GPT2 + 2 * 768  # and the head
     assert (plan.n_params, plan.trainable) == (GPT2, trained)
     assert (plan.weights, plan.gradients, plan.optimiser) == (4 * trained, 4 * trained, 8 * trained)
-    assert plan.step > plan.gradients + plan.activations, "of several passes, the last begins with all gradients"
+    assert plan.step > plan.gradients + plan.activations, (
+        "of several passes, the last begins with all gradients"
+    )
     assert 16 * trained + plan.activations < plan.total < 18 * trained + plan.activations
-    alone = memory.plan("gpt2", device="cpu", tokens=128, batch=1)
-    assert plan.gradients < alone.step < alone.gradients + alone.activations, "of one pass, activations make room"
+    alone = device_memory.estimate("gpt2", device="cpu", tokens=128, batch=1)
+    assert plan.gradients < alone.step < alone.gradients + alone.activations, (
+        "of one pass, activations make room"
+    )
 
 
 def test_lora_trains_adapters_over_weights_in_bf16_on_cuda():
     adapters = 12 * 8 * ((768 + 2304) + (768 + 768) + (768 + 3072) + (3072 + 768)) + 2 * 768
-    plan = memory.plan("gpt2", "lora", tokens=128)
-    assert (plan.trainable, plan.gradients, plan.optimiser) == (adapters, 4 * adapters, 8 * adapters)
+    plan = device_memory.estimate("gpt2", "lora", tokens=128)
+    assert (plan.trainable, plan.gradients, plan.optimiser) == (
+        adapters,
+        4 * adapters,
+        8 * adapters,
+    )
     assert (plan.weights, plan.host) == (2 * GPT2 + 4 * adapters, 2 * GPT2)
-    on_cpu = memory.plan("gpt2", "lora", tokens=128, device="cpu")
+    on_cpu = device_memory.estimate("gpt2", "lora", tokens=128, device="cpu")
     assert (on_cpu.weights, on_cpu.host) == (4 * GPT2 + 4 * adapters, 4 * GPT2)
 
 
 def test_an_embedding_cut_to_the_data_takes_its_rows_alone():
-    whole, cut = (memory.plan("gpt2", tokens=128, vocabulary=rows) for rows in (None, 1000))
+    whole, cut = (
+        device_memory.estimate("gpt2", tokens=128, vocabulary=rows) for rows in (None, 1000)
+    )
     assert whole.weights - cut.weights == 4 * (50257 - 1000) * 768 and whole.host == cut.host
     assert cut.activations == whole.activations and cut.total < whole.total
 
 
 def test_the_top_blocks_alone_are_trained_but_the_whole_checkpoint_is_loaded():
     block = 12 * 768**2 + 13 * 768
-    plan = memory.plan("gpt2", "top", top_layers=4, tokens=128)
+    plan = device_memory.estimate("gpt2", "top", top_layers=4, tokens=128)
     assert plan.trainable == 4 * block + 2 * 768 + 2 * 768 and plan.host == 4 * GPT2
-    assert memory.plan("gpt2", "top", tokens=8, batch=1, device="cpu", top_layers=1).total == 4 * GPT2, "while loading"
+    assert (
+        device_memory.estimate("gpt2", "top", tokens=8, batch=1, device="cpu", top_layers=1).total
+        == 4 * GPT2
+    ), "while loading"
 
 
 def test_a_large_model_keeps_the_inputs_of_its_blocks():
     inputs = 32 * 1024 * 4096 * 4  # blocks, tokens, width, bytes
-    plan = memory.plan("Qwen-7B", micro_batch=1)
+    plan = device_memory.estimate("Qwen-7B", micro_batch=1)
     assert inputs < plan.activations < 1.15 * inputs
 
 
 def test_autocast_caches_a_copy_of_every_weight_until_the_forward_pass_ends():
     options = {"cuda": True, "recompute": True, "examples": 1, "tokens": 64}
-    cached, without = (simulate("gpt2", "full", 12, sharded=s, **options)["forward"] for s in (False, True))
+    cached, without = (
+        simulate("gpt2", "full", 12, sharded=s, **options)["forward"] for s in (False, True)
+    )
     copies = 2 * 12 * 12 * 768**2
     assert 0.85 * copies < cached - without < 1.01 * copies  # without, those of the block at work
 
 
-@pytest.mark.parametrize("name", memory.ARCHITECTURES)
+@pytest.mark.parametrize("name", device_memory.ARCHITECTURES)
 def test_parameters_are_those_published(name):
     architecture = _architecture(models.resolve(name))
     assert simulation.counted(architecture) == pytest.approx(MODELS[name].n_params, rel=0.01)
@@ -159,67 +204,108 @@ def test_parameters_are_those_published(name):
 
 
 def test_a_cut_in_depth_takes_as_many_blocks_less():
-    whole, cut = memory.plan("gpt2", tokens=128), memory.plan("gpt2@6", tokens=128)
+    whole, cut = (
+        device_memory.estimate("gpt2", tokens=128),
+        device_memory.estimate("gpt2@6", tokens=128),
+    )
     assert whole.n_params - cut.n_params == 6 * (12 * 768**2 + 13 * 768)
 
 
 def test_more_devices_hold_less_each():
-    totals = [memory.plan("gpt2", tokens=128, devices=n, micro_batch=1).total for n in (1, 2, 4, 8, 16)]
+    totals = [
+        device_memory.estimate("gpt2", tokens=128, devices=n, micro_batch=1).total
+        for n in (1, 2, 4, 8, 16)
+    ]
     assert totals == sorted(totals, reverse=True) and len(set(totals)) == 5
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_more_at_a_time_takes_more(method):
-    short, few, many = (memory.plan("gpt2", method, tokens=t, batch=b) for t, b in ((64, 8), (128, 8), (128, 32)))
-    assert short.total < few.total < many.total and short.activations < few.activations < many.activations
+    short, few, many = (
+        device_memory.estimate("gpt2", method, tokens=t, batch=b)
+        for t, b in ((64, 8), (128, 8), (128, 32))
+    )
+    assert (
+        short.total < few.total < many.total
+        and short.activations < few.activations < many.activations
+    )
 
 
 def test_passes_on_a_cpu_are_those_that_training_makes():
-    one, given = (memory.plan("gpt2", device="cpu", tokens=512, micro_batch=n) for n in (None, 16))
+    one, given = (
+        device_memory.estimate("gpt2", device="cpu", tokens=512, micro_batch=n) for n in (None, 16)
+    )
     assert one == given, "8192 tokens"
 
 
 def test_the_largest_model_needs_several_devices_of_80_gb():
-    assert 1 < memory.devices_needed("Qwen-72B", "lora") <= 8
-    assert 8 < memory.devices_needed("Qwen-72B", "full") <= 64
-    assert memory.devices_needed("gpt2", tokens=128) == 1 and memory.devices_needed("gpt2", gb=0.01, tokens=8) is None
+    assert 1 < device_memory.devices_needed("Qwen-72B", "lora") <= 8
+    assert 8 < device_memory.devices_needed("Qwen-72B", "full") <= 64
+    assert (
+        device_memory.devices_needed("gpt2", tokens=128) == 1
+        and device_memory.devices_needed("gpt2", gb=0.01, tokens=8) is None
+    )
 
 
 def test_the_table_says_what_the_plan_says():
-    table = memory.table(["gpt2"], gb=2, tokens=128)
+    table = device_memory.table(["gpt2"], gb=2, tokens=128)
     assert table.model.tolist() == ["gpt2", "gpt2"] and table.method.tolist() == ["full", "lora"]
-    plan = memory.plan("gpt2", tokens=128, micro_batch=1)
+    plan = device_memory.estimate("gpt2", tokens=128, micro_batch=1)
     assert table["GB total"][0] == plan.total / 1e9 and table["parameters (10^9)"][0] == GPT2 / 1e9
-    assert table.devices.tolist() == [memory.devices_needed("gpt2", gb=2, tokens=128), 1] and table.devices[0] > 1
+    assert (
+        table.devices.tolist() == [device_memory.devices_needed("gpt2", gb=2, tokens=128), 1]
+        and table.devices[0] > 1
+    )
 
 
-@pytest.mark.parametrize("args, given, error, says", [
-    (["gpt3"], {}, UnknownName, "gpt3.*gpt2"),
-    (["gpt2", "ful"], {}, UnknownName, "method 'ful'.*full"),
-    (["gpt2", "probe"], {}, ValueError, "'probe'.*expected full, lora or top"),
-    (["gpt2"], {"batch": 0}, ValueError, "batch = 0; expected a whole number from 1"),
-    (["gpt2"], {"devices": None}, ValueError, "devices = None; expected a whole number from 1"),
-    (["gpt2"], {"micro_batch": 1.5}, ValueError, "micro_batch = 1.5; expected a whole number from 1"),
-    (["gpt2", "lora"], {"lora_rank": 0}, ValueError, "lora_rank = 0; expected a whole number from 1"),
-    (["gpt2"], {"tokens": 1025}, ValueError, "1025 tokens; gpt2 takes 1024"),
-    (["gpt2"], {"device": "gpu"}, ValueError, "device 'gpu'; expected cuda or cpu"),
-    (["gpt2", "lora"], {"vocabulary": 100}, ValueError, "100 with method 'lora'; only full"),
-    (["gpt2"], {"vocabulary": 60000}, ValueError, "60000.*of the 50257 of gpt2"),
-    (["gpt2", "top"], {"devices": 2}, ValueError, "devices = 2 with method 'top'; full and lora"),
-    (["gpt2@13"], {}, ValueError, "1 to 12"),
-    (["Qwen2.5-7B"], {}, models.ModelUnavailable, "Qwen/Qwen2.5-7B.*Ways out")])
+@pytest.mark.parametrize(
+    "args, given, error, says",
+    [
+        (["gpt3"], {}, UnknownName, "gpt3.*gpt2"),
+        (["gpt2", "ful"], {}, UnknownName, "method 'ful'.*full"),
+        (["gpt2", "probe"], {}, ValueError, "'probe'.*expected full, lora or top"),
+        (["gpt2"], {"batch": 0}, ValueError, "batch = 0; expected a whole number from 1"),
+        (["gpt2"], {"devices": None}, ValueError, "devices = None; expected a whole number from 1"),
+        (
+            ["gpt2"],
+            {"micro_batch": 1.5},
+            ValueError,
+            "micro_batch = 1.5; expected a whole number from 1",
+        ),
+        (
+            ["gpt2", "lora"],
+            {"lora_rank": 0},
+            ValueError,
+            "lora_rank = 0; expected a whole number from 1",
+        ),
+        (["gpt2"], {"tokens": 1025}, ValueError, "1025 tokens; gpt2 takes 1024"),
+        (["gpt2"], {"device": "gpu"}, ValueError, "device 'gpu'; expected cuda or cpu"),
+        (["gpt2", "lora"], {"vocabulary": 100}, ValueError, "100 with method 'lora'; only full"),
+        (["gpt2"], {"vocabulary": 60000}, ValueError, "60000.*of the 50257 of gpt2"),
+        (
+            ["gpt2", "top"],
+            {"devices": 2},
+            ValueError,
+            "devices = 2 with method 'top'; full and lora",
+        ),
+        (["gpt2@13"], {}, ValueError, "1 to 12"),
+        (["Qwen2.5-7B"], {}, models.ModelUnavailable, "Qwen/Qwen2.5-7B.*Ways out"),
+    ],
+)
 def test_wrong_requests_say_what_was_given_and_what_exists(args, given, error, says):
     with pytest.raises(error, match=says):
-        memory.plan(*args, **given)
+        device_memory.estimate(*args, **given)
 
 
 @pytest.mark.parametrize("gb", [0, -1, "80", True])
 def test_a_device_has_some_memory(gb):
     with pytest.raises(ValueError, match="gb = .*expected a number above 0"):
-        memory.devices_needed("gpt2", gb=gb)
+        device_memory.devices_needed("gpt2", gb=gb)
 
 
 def test_a_folder_is_planned_for_from_its_configuration(tiny):
-    plan = memory.plan(tiny)
-    assert plan.n_params == sum(p.numel() for p in models.load_lm(models.resolve(tiny)).parameters())
-    assert plan == memory.plan(tiny, tokens=64), "its context"
+    plan = device_memory.estimate(tiny)
+    assert plan.n_params == sum(
+        p.numel() for p in models.load_lm(models.resolve(tiny)).parameters()
+    )
+    assert plan == device_memory.estimate(tiny, tokens=64), "its context"

@@ -1,11 +1,13 @@
 """Known values, agreement with scikit-learn, and intervals that cover."""
+
 import warnings
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from w2s_nb import imitation, metrics
+from w2s_nb import metrics
+from w2s_nb.metrics import imitation
 
 
 def probs(p1):
@@ -40,16 +42,27 @@ def test_intervals_cover_the_truth():
 def test_seeds_widen_the_interval():
     rng = np.random.default_rng(0)
     alike = np.stack([answers(0.8)] * 5)
-    apart = np.stack([probs(rng.permutation(np.arange(1000) < 1000 * a)) for a in (0.7, 0.75, 0.8, 0.85, 0.9)])
+    apart = np.stack(
+        [probs(rng.permutation(np.arange(1000) < 1000 * a)) for a in (0.7, 0.75, 0.8, 0.85, 0.9)]
+    )
     narrow, wide = metrics.accuracy(alike, ONES), metrics.accuracy(apart, ONES)
-    assert narrow.value == pytest.approx(wide.value) and wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    assert narrow.value == pytest.approx(wide.value) and wide.high - wide.low > 1.5 * (
+        narrow.high - narrow.low
+    )
 
 
 def test_examples_of_a_group_are_drawn_together():
-    right = np.repeat(np.random.default_rng(0).random(100) < 0.7, 10)  # a hundred reviews, ten alike snippets each
-    alone, together = (metrics.accuracy(probs(right), np.ones(1000), group=g) for g in (None, np.arange(1000) // 10))
+    right = np.repeat(
+        np.random.default_rng(0).random(100) < 0.7, 10
+    )  # a hundred reviews, ten alike snippets each
+    alone, together = (
+        metrics.accuracy(probs(right), np.ones(1000), group=g)
+        for g in (None, np.arange(1000) // 10)
+    )
     assert together.value == alone.value
-    assert (together.high - together.low) / (alone.high - alone.low) == pytest.approx(10 ** 0.5, rel=0.15)
+    assert (together.high - together.low) / (alone.high - alone.low) == pytest.approx(
+        10**0.5, rel=0.15
+    )
     singles = metrics.accuracy(probs(right), np.ones(1000), group=np.arange(1000))
     assert (singles.low, singles.high) == (alone.low, alone.high)
 
@@ -58,7 +71,9 @@ def test_examples_of_a_group_are_drawn_together():
 def test_auroc_is_sklearns(decimals):
     rng = np.random.default_rng(decimals)
     label, score = rng.integers(2, size=300), rng.random(300).round(decimals)
-    assert metrics.auroc(probs(score), label, resamples=0).value == pytest.approx(roc_auc_score(label, score))
+    assert metrics.auroc(probs(score), label, resamples=0).value == pytest.approx(
+        roc_auc_score(label, score)
+    )
 
 
 def test_auroc_of_one_class_is_not_defined():
@@ -67,13 +82,23 @@ def test_auroc_of_one_class_is_not_defined():
 
 def test_calibration_error_of_known_cases():
     label = np.array([1] * 6 + [0] * 4)
-    assert metrics.calibration_error(probs([0.6] * 10), label, resamples=0).value == pytest.approx(0.0)
-    assert metrics.calibration_error(probs([1.0] * 10), label, resamples=0).value == pytest.approx(0.4)
-    assert metrics.calibration_error(probs([0.2] * 10), label, resamples=0).value == pytest.approx(0.4)
+    assert metrics.calibration_error(probs([0.6] * 10), label, resamples=0).value == pytest.approx(
+        0.0
+    )
+    assert metrics.calibration_error(probs([1.0] * 10), label, resamples=0).value == pytest.approx(
+        0.4
+    )
+    assert metrics.calibration_error(probs([0.2] * 10), label, resamples=0).value == pytest.approx(
+        0.4
+    )
 
 
 def test_pgr_of_known_cases():
-    for weak, student, ceiling, expected in ((0.6, 0.7, 0.8, 0.5), (0.6, 0.85, 0.8, 1.25), (0.6, 0.55, 0.8, -0.25)):
+    for weak, student, ceiling, expected in (
+        (0.6, 0.7, 0.8, 0.5),
+        (0.6, 0.85, 0.8, 1.25),
+        (0.6, 0.55, 0.8, -0.25),
+    ):
         e = metrics.pgr(answers(weak), answers(student), answers(ceiling), ONES)
         assert e.value == pytest.approx(expected) and e.low < e.value < e.high
 
@@ -109,15 +134,23 @@ def test_order_of_examples_plays_no_part():
     p, label, order = rng.random(300), rng.integers(2, size=300), rng.permutation(300)
     for metric in (metrics.accuracy, metrics.auroc, metrics.calibration_error):
         assert metric(probs(p), label, resamples=0).value == pytest.approx(
-            metric(probs(p[order]), label[order], resamples=0).value)
+            metric(probs(p[order]), label[order], resamples=0).value
+        )
 
 
-@pytest.mark.parametrize("call, says", [
-    (lambda: metrics.accuracy(np.zeros((3, 3)), np.zeros(3)), r"expected \(n, 2\)"),
-    (lambda: metrics.accuracy(probs([1.0] * 3), np.zeros(4)), "4 labels for 3"),
-    (lambda: imitation.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
-    (lambda: metrics.pgr(answers(0.5), answers(0.5)[None].repeat(2, 0), answers(0.6), ONES), "expected one"),
-    (lambda: metrics.accuracy(np.zeros((0, 2)), np.zeros(0)), "not")])
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda: metrics.accuracy(np.zeros((3, 3)), np.zeros(3)), r"expected \(n, 2\)"),
+        (lambda: metrics.accuracy(probs([1.0] * 3), np.zeros(4)), "4 labels for 3"),
+        (lambda: imitation.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
+        (
+            lambda: metrics.pgr(answers(0.5), answers(0.5)[None].repeat(2, 0), answers(0.6), ONES),
+            "expected one",
+        ),
+        (lambda: metrics.accuracy(np.zeros((0, 2)), np.zeros(0)), "not"),
+    ],
+)
 def test_wrong_input_is_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()

@@ -1,4 +1,5 @@
 """Names, loading, and predictions that no padding, batch or embedding trick changes."""
+
 import hashlib
 import json
 
@@ -8,10 +9,10 @@ import torch
 
 import w2s_nb as w2s
 from w2s_nb import models
-from w2s_nb.inputs import TokenInputs, TrunkInputs
+from w2s_nb.common.registry import MODELS, UnknownName
+from w2s_nb.inputs.batches import TokenInputs, TrunkInputs
+from w2s_nb.inputs.tokens import Tokens, tokenize
 from w2s_nb.models import names
-from w2s_nb.registry import MODELS, UnknownName
-from w2s_nb.tokens import Tokens, tokenize
 
 CPU = torch.device("cpu")
 # id 0 is padding, end of text, and a word
@@ -20,8 +21,14 @@ TEXTS = [[5, 9, 0, 7], [0, 0, 12], [8], [20, 21, 22, 23, 24, 25, 26, 0], [30, 31
 
 def classifier(path, method="full", arity=1, **options):
     torch.manual_seed(0)
-    return models.build(models.settle(models.resolve(path)), method, arity, head_init="unembedding", device=CPU,
-                        **options).eval()
+    return models.build(
+        models.with_depth(models.resolve(path)),
+        method,
+        arity,
+        head_init="unembedding",
+        device=CPU,
+        **options,
+    ).eval()
 
 
 def tokens(texts, arity=1):
@@ -32,9 +39,15 @@ def tokens(texts, arity=1):
 
 def padded(texts, side, extra):
     width = max(map(len, texts)) + extra
-    rows = [[0] * (width - len(t)) + t if side == "left" else t + [0] * (width - len(t)) for t in texts]
-    mask = [[0] * (width - len(t)) + [1] * len(t) if side == "left" else [1] * len(t) + [0] * (width - len(t))
-            for t in texts]
+    rows = [
+        [0] * (width - len(t)) + t if side == "left" else t + [0] * (width - len(t)) for t in texts
+    ]
+    mask = [
+        [0] * (width - len(t)) + [1] * len(t)
+        if side == "left"
+        else [1] * len(t) + [0] * (width - len(t))
+        for t in texts
+    ]
     return {"input_ids": torch.tensor(rows), "attention_mask": torch.tensor(mask)}
 
 
@@ -81,39 +94,55 @@ def test_head_starts_as_the_unembedding_rows_of_0_and_1(any_tiny):
 
 @torch.no_grad()
 def test_cut_in_depth_is_the_first_layers(any_tiny):
-    from w2s_nb.models import blocks_name, final_norm
+    from w2s_nb.models.anatomy import blocks_name, final_norm
 
-    whole, cut = models.load_lm(models.resolve(any_tiny)), models.load_lm(models.resolve(any_tiny + "@2"))
+    whole, cut = (
+        models.load_lm(models.resolve(any_tiny)),
+        models.load_lm(models.resolve(any_tiny + "@2")),
+    )
     batch, seen = padded([[5, 9, 7, 8]], "right", 0), []
     block = getattr(whole.base_model, blocks_name(whole.base_model))[1]
-    block.register_forward_hook(lambda m, a, out: seen.append(out[0] if isinstance(out, tuple) else out))
+    block.register_forward_hook(
+        lambda m, a, out: seen.append(out[0] if isinstance(out, tuple) else out)
+    )
     whole.base_model(**batch)
-    torch.testing.assert_close(cut.base_model(**batch).last_hidden_state, final_norm(whole.base_model)(seen[0]))
+    torch.testing.assert_close(
+        cut.base_model(**batch).last_hidden_state, final_norm(whole.base_model)(seen[0])
+    )
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("top_layers", [1, 3, 4])
 def test_top_layers_over_the_trunk_equal_the_whole_model(any_tiny, top_layers):
-    from w2s_nb.activations import trunk
+    from w2s_nb.inputs.activations import trunk
 
-    checkpoint = models.settle(models.resolve(any_tiny))
+    checkpoint = models.with_depth(models.resolve(any_tiny))
     inputs = TrunkInputs(trunk(checkpoint, 4 - top_layers, tokens(TEXTS)), tokens(TEXTS))
     top = classifier(any_tiny, "top", top_layers=top_layers)
-    torch.testing.assert_close(top(**inputs.batch(range(5))), classifier(any_tiny)(**padded(TEXTS, "right", 0)),
-                               atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        top(**inputs.batch(range(5))),
+        classifier(any_tiny)(**padded(TEXTS, "right", 0)),
+        atol=2e-5,
+        rtol=1e-4,
+    )
     frozen = {n for n, p in top.named_parameters() if not p.requires_grad}
-    assert frozen <= {"body.embed_tokens.weight", "body.wte.weight", "body.wpe.weight", "body.embed_in.weight"}
+    assert frozen <= {
+        "body.embed_tokens.weight",
+        "body.wte.weight",
+        "body.wpe.weight",
+        "body.embed_in.weight",
+    }
 
 
 @torch.no_grad()
 def test_features_are_those_of_the_cut_model(any_tiny):
-    from w2s_nb.activations import pooled
+    from w2s_nb.inputs.activations import pooled
 
     for depth in (4, 2):  # the deeper pass stores the shallower
-        checkpoint = models.settle(models.resolve(f"{any_tiny}@{depth}"))
+        checkpoint = models.with_depth(models.resolve(f"{any_tiny}@{depth}"))
         body = models.load_lm(checkpoint).base_model
         expected = torch.stack([body(torch.tensor([t])).last_hidden_state[0, -1] for t in TEXTS])
-        got = torch.from_numpy(pooled(checkpoint, tokens(TEXTS)).at(depth))
+        got = torch.from_numpy(pooled(checkpoint, tokens(TEXTS)).layer(depth))
         torch.testing.assert_close(got, expected, atol=2e-3, rtol=2e-3)  # stored as float16
 
 
@@ -140,28 +169,36 @@ def test_lora_trains_adapters_and_head_only(any_tiny):
     trained = {n for n, p in net.named_parameters() if p.requires_grad}
     assert "head.weight" in trained and all("lora_" in n or n == "head.weight" for n in trained)
     with torch.no_grad():  # adapters start at zero: the model is unchanged
-        torch.testing.assert_close(net(**padded(TEXTS, "right", 0)),
-                                   classifier(any_tiny)(**padded(TEXTS, "right", 0)))
+        torch.testing.assert_close(
+            net(**padded(TEXTS, "right", 0)), classifier(any_tiny)(**padded(TEXTS, "right", 0))
+        )
 
 
 @torch.no_grad()
 def test_swapping_a_pair_gives_the_complement(any_tiny):
     net = classifier(any_tiny, arity=2)
-    forth, back = (net(**TokenInputs(tokens(pair, arity=2)).batch([0])).softmax(1) for pair in
-                   (TEXTS[:2], TEXTS[1::-1]))
+    forth, back = (
+        net(**TokenInputs(tokens(pair, arity=2)).batch([0])).softmax(1)
+        for pair in (TEXTS[:2], TEXTS[1::-1])
+    )
     torch.testing.assert_close(forth, back.flip(1))
 
 
 def test_names_resolve_to_what_they_say(tiny):
     assert models.resolve("gpt2-xl").hub_id == "openai-community/gpt2-xl"
     assert models.resolve("Qwen/Qwen2.5-7B").layers == 28
-    assert (models.resolve("SmolLM2-135M@16").layers, models.resolve("SmolLM2-135M").layers) == (16, 30)
+    assert (models.resolve("SmolLM2-135M@16").layers, models.resolve("SmolLM2-135M").layers) == (
+        16,
+        30,
+    )
     assert models.resolve(tiny + "@2").layers == 2
     other = models.resolve("someone/model:abc@3")
     assert (other.hub_id, other.revision, other.layers) == ("someone/model", "abc", 3)
 
 
-@pytest.mark.parametrize("name, says", [("gpt3", "gpt2"), ("Qwen-7b", "Qwen-7B"), ("", "Known"), ("/nowhere", "Known")])
+@pytest.mark.parametrize(
+    "name, says", [("gpt3", "gpt2"), ("Qwen-7b", "Qwen-7B"), ("", "Known"), ("/nowhere", "Known")]
+)
 def test_unknown_names_list_near_and_known_ones(name, says):
     with pytest.raises(UnknownName, match=says):
         models.resolve(name)
@@ -173,17 +210,31 @@ def test_depth_out_of_range(name):
         models.resolve(name)
 
 
-@pytest.mark.parametrize("name, hub_id", [("gpt2", "openai-community/gpt2"), ("someone/model", "someone/model")])
+@pytest.mark.parametrize(
+    "name, hub_id", [("gpt2", "openai-community/gpt2"), ("someone/model", "someone/model")]
+)
 def test_a_hub_model_out_of_reach_names_the_ways_out(name, hub_id):
-    with pytest.raises(models.ModelUnavailable, match=f"{hub_id}.*Ways out.*HF_HOME.*local folder.*SmolLM2-135M"):
+    with pytest.raises(
+        models.ModelUnavailable, match=f"{hub_id}.*Ways out.*HF_HOME.*local folder.*SmolLM2-135M"
+    ):
         models.ensure(models.resolve(name))
 
 
-@pytest.mark.parametrize("name, size", [("gpt2", "0.5"), ("Qwen2.5-7B", "15.2"), ("Qwen-7B", "15.4"),
-                                        ("Qwen/Qwen-72B", "144.6"), ("Qwen-1_8B@2", "3.7")])
+@pytest.mark.parametrize(
+    "name, size",
+    [
+        ("gpt2", "0.5"),
+        ("Qwen2.5-7B", "15.2"),
+        ("Qwen-7B", "15.4"),
+        ("Qwen/Qwen-72B", "144.6"),
+        ("Qwen-1_8B@2", "3.7"),
+    ],
+)
 def test_a_known_model_out_of_reach_says_how_much_there_is_to_download(name, size):
     checkpoint = models.resolve(name)
-    with pytest.raises(models.ModelUnavailable, match=f"`hf download {checkpoint.hub_id}`.* about {size} GB"):
+    with pytest.raises(
+        models.ModelUnavailable, match=f"`hf download {checkpoint.hub_id}`.* about {size} GB"
+    ):
         models.ensure(checkpoint)
 
 
@@ -233,19 +284,31 @@ def test_the_embedded_model_knows_its_language():
 
 
 def test_long_texts_keep_their_end_and_are_counted(words, tiny):
-    checkpoint = models.settle(models.resolve(tiny))
+    checkpoint = models.with_depth(models.resolve(tiny))
     full, cut = tokenize(words.student, checkpoint, 64), tokenize(words.student, checkpoint, 4)
-    assert not full.truncated.any() and (cut.truncated == (full.lengths > 4)).all() and cut.truncated.any()
+    assert (
+        not full.truncated.any()
+        and (cut.truncated == (full.lengths > 4)).all()
+        and cut.truncated.any()
+    )
     assert all(list(c) == list(f[-4:]) for c, f in zip(cut.ids, full.ids))
     report = w2s.split_report(words, checkpoint, max_len=4)
     assert report.loc["student", "share cut to 4 tokens"] == cut.truncated.mean()
 
 
-@pytest.mark.parametrize("weak, strong, between", [
-    ("chess-0.1M", "chess-3M", ["chess-0.4M", "chess-1M"]), ("chess-0.1M@1", "chess-3M", ["chess-0.1M", "chess-1M"]),
-    ("chess-0.1M", "chess-0.4M", []),
-    ("SmolLM2-135M@4", "SmolLM2-135M@16", ["SmolLM2-135M@8", "SmolLM2-135M@12"]),
-    ("SmolLM2-135M@4", "SmolLM2-135M@6", ["SmolLM2-135M@5"]), ("SmolLM2-135M@28", "SmolLM2-135M", ["SmolLM2-135M@29"]),
-    ("gpt2", "gpt2-xl", []), ("chess-0.1M", "SmolLM2-135M", []), ("chess-3M", "chess-0.1M", [])])
+@pytest.mark.parametrize(
+    "weak, strong, between",
+    [
+        ("chess-0.1M", "chess-3M", ["chess-0.4M", "chess-1M"]),
+        ("chess-0.1M@1", "chess-3M", ["chess-0.1M", "chess-1M"]),
+        ("chess-0.1M", "chess-0.4M", []),
+        ("SmolLM2-135M@4", "SmolLM2-135M@16", ["SmolLM2-135M@8", "SmolLM2-135M@12"]),
+        ("SmolLM2-135M@4", "SmolLM2-135M@6", ["SmolLM2-135M@5"]),
+        ("SmolLM2-135M@28", "SmolLM2-135M", ["SmolLM2-135M@29"]),
+        ("gpt2", "gpt2-xl", []),
+        ("chess-0.1M", "SmolLM2-135M", []),
+        ("chess-3M", "chess-0.1M", []),
+    ],
+)
 def test_rungs_lie_evenly_between_two_models_of_a_ladder(weak, strong, between):
     assert models.rungs(weak, strong) == between

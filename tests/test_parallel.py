@@ -1,4 +1,5 @@
 """Training on two devices is training on one: curves, predictions, weights. Two processes, gloo, no Ray."""
+
 import functools
 import os
 from pathlib import Path
@@ -9,8 +10,11 @@ import safetensors.torch
 import torch
 
 import w2s_nb as w2s
-from w2s_nb import models, parallel, tokens, training
-from w2s_nb.inputs import TokenInputs
+from w2s_nb import models
+from w2s_nb.common import distributed
+from w2s_nb.inputs import tokens
+from w2s_nb.inputs.batches import TokenInputs
+from w2s_nb.training import loop
 
 from . import conftest
 
@@ -39,7 +43,10 @@ dist.destroy_process_group()
 
 def one_fit(model, task, **given):
     """A student on its supervisor's labels, which are made up: a third of them is wrong."""
-    p1 = np.where(np.arange(96) % 3, task.student.hard_label, 1 - task.student.hard_label) * 0.8 + 0.1
+    p1 = (
+        np.where(np.arange(96) % 3, task.student.hard_label, 1 - task.student.hard_label) * 0.8
+        + 0.1
+    )
     ids = np.concatenate([task.student.ids, task.validation.ids])
     p1 = np.concatenate([p1, task.validation.hard_label])
     labels = w2s.SoftLabels(ids, np.stack([1 - p1, p1], axis=1), "made up", "")
@@ -50,9 +57,16 @@ def one_fit(model, task, **given):
 def all_fits(folder):
     """{case: fit} of every case, and of pairs."""
     conftest.register_words()
-    tasks = {name: w2s.load_task(name, n_train=96, n_val=32, n_test=64) for name in ("words", "word_pairs")}
-    fits = {f"{model}, {case}": one_fit(f"{folder}/{model}", tasks["words"], **given)
-            for model in MODELS for case, given in CASES.items() if model == "llama" or case in ("full", "lora")}
+    tasks = {
+        name: w2s.load_task(name, n_train=96, n_val=32, n_test=64)
+        for name in ("words", "word_pairs")
+    }
+    fits = {
+        f"{model}, {case}": one_fit(f"{folder}/{model}", tasks["words"], **given)
+        for model in MODELS
+        for case, given in CASES.items()
+        if model == "llama" or case in ("full", "lora")
+    }
     return fits | {"pairs": one_fit(f"{folder}/llama", tasks["word_pairs"], loss="confidence")}
 
 
@@ -65,12 +79,14 @@ def gradients(folder, path):
     for loss in ("xent", "confidence"):
         for micro in (13, 2):
             net = models.build(checkpoint, "full", 1, head_init="unembedding", device=cpu)
-            parallel.shard(net, models.blocks_of(net.body))
+            distributed.shard(net, models.blocks_of(net.body))
             of = functools.partial(w2s.LOSSES[loss], progress=1.0)
             of.batchwise = w2s.LOSSES[loss].batchwise
-            training.backward(net, inputs, np.arange(3, 16), torch.stack([1 - targets, targets], dim=1), of, micro)
+            loop.backward(
+                net, inputs, np.arange(3, 16), torch.stack([1 - targets, targets], dim=1), of, micro
+            )
             for name, p in net.named_parameters():
-                found[f"{loss} {micro} {name}"] = parallel.full(p.grad).contiguous()
+                found[f"{loss} {micro} {name}"] = distributed.full(p.grad).contiguous()
     safetensors.torch.save_file(found, path)
 
 
@@ -81,9 +97,15 @@ def both(tmp_path_factory):
     for model in MODELS:
         conftest.save_tiny(root / model, model)
     code = SCRIPT.format(root=str(Path(__file__).resolve().parents[1]))
-    workers = [conftest.Script(code, str(rank), "2", str(root), str(root / "meet"), W2S_HOME=str(root / f"home{rank}"))
-               for rank in range(2)]
-    assert [worker.wait(300) for worker in workers] == [0, 0], "\n".join(w.said()[1] for w in workers)[-4000:]
+    workers = [
+        conftest.Script(
+            code, str(rank), "2", str(root), str(root / "meet"), W2S_HOME=str(root / f"home{rank}")
+        )
+        for rank in range(2)
+    ]
+    assert [worker.wait(300) for worker in workers] == [0, 0], "\n".join(
+        w.said()[1] for w in workers
+    )[-4000:]
     before = os.environ.get("W2S_HOME")
     found = []
     for home in ("alone", "home0", "home1"):
@@ -97,10 +119,14 @@ def both(tmp_path_factory):
 def test_two_devices_train_as_one(both):
     alone, first, second = both
     for case, (fit, _) in alone.items():
-        assert first[case][0].address == fit.address, "the number of devices is no part of what decides a result"
+        assert first[case][0].address == fit.address, (
+            "the number of devices is no part of what decides a result"
+        )
         for other in (first[case][0], second[case][0]):
             for column in fit.curve:
-                assert np.allclose(fit.curve[column], other.curve[column], rtol=1e-4, atol=1e-5, equal_nan=True), case
+                assert np.allclose(
+                    fit.curve[column], other.curve[column], rtol=1e-4, atol=1e-5, equal_nan=True
+                ), case
             for stop in ("last", "validation"):
                 assert np.abs(fit.predictions[stop] - other.predictions[stop]).max() < 1e-4, case
         assert len(fit.curve) > 1 and fit.curve.train_loss.iloc[-1] != fit.curve.train_loss.iloc[0]
@@ -113,7 +139,9 @@ def test_weights_are_kept_whole(both):
         for name in weights:
             far = (weights[name] - other[name]).abs()
             if case.startswith("gpt2") and name.endswith("c_attn.bias"):
-                far[16:32] = 0  # the keys' bias cancels in attention: its gradient is rounding, which Adam enlarges
+                far[16:32] = (
+                    0  # the keys' bias cancels in attention: its gradient is rounding, which Adam enlarges
+                )
             assert far.max() < 1e-4, f"{case}: {name}"
 
 
@@ -136,17 +164,23 @@ def test_a_batch_is_cut_evenly_and_put_together_in_order(monkeypatch):
     for n in (1, 2, 7, 32):
         parts = []
         for rank in range(3):
-            monkeypatch.setattr(parallel, "size", lambda: 3)
-            monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
-            positions, counts = parallel.mine(n)
+            monkeypatch.setattr(distributed, "size", lambda: 3)
+            monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+            positions, counts = distributed.mine(n)
             assert len(positions) == -(-n // 3) and (positions < n).all()
             parts += positions[counts].tolist()
         assert parts == list(range(n))
 
 
-@pytest.mark.parametrize("given, says", [
-    ({"devices": 0}, "devices = 0"), ({"devices": 2, "method": "probe"}, "method 'probe'.*full and lora"),
-    ({"devices": 2, "method": "top"}, "method 'top'"), ({"devices": True}, "devices = True")])
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ({"devices": 0}, "devices = 0"),
+        ({"devices": 2, "method": "probe"}, "method 'probe'.*full and lora"),
+        ({"devices": 2, "method": "top"}, "method 'top'"),
+        ({"devices": True}, "devices = True"),
+    ],
+)
 def test_devices_are_refused_where_they_cannot_share(words, given, says):
     with pytest.raises(ValueError, match=says):
         w2s.fit("gpt2", words.student, **given)

@@ -1,13 +1,15 @@
 """Prompts: what is asked word for word, and scores that no cache, batch or padding changes."""
+
 import numpy as np
 import pytest
 import torch
 
 import w2s_nb as w2s
-from w2s_nb import models, prompting
-from w2s_nb.prompting import CONTENT_FREE, render, scores
-from w2s_nb.registry import TASKS, UnknownName
-from w2s_nb.tasks import Prompt
+from w2s_nb import models
+from w2s_nb.common.registry import TASKS, UnknownName
+from w2s_nb.data.tasks.spec import Prompt
+from w2s_nb.prompting import prompt
+from w2s_nb.prompting.prompt import CONTENT_FREE, render, scores
 
 HEAD, QUESTIONS = [3, 7, 8, 9, 10], [[5, 9, 0], [12], [20, 21, 22, 23, 24, 25, 26], [30, 31]]
 WORDING = Prompt("Text: {0}\nGood:", ("no", "yes"), "Judge.")
@@ -18,7 +20,7 @@ EMBEDDED = "SmolLM2-135M"
 @torch.no_grad()
 def by_hand(path, head, questions, answers):
     """Log-probabilities of the answers, one unpadded sequence at a time, by the chain rule."""
-    lm = models.load_lm(models.settle(models.resolve(path)))
+    lm = models.load_lm(models.with_depth(models.resolve(path)))
     found = np.zeros((len(questions), len(answers)))
     for i, question in enumerate(questions):
         for c, answer in enumerate(answers):
@@ -28,46 +30,59 @@ def by_hand(path, head, questions, answers):
     return found
 
 
-@pytest.mark.parametrize("answers", [[[41], [42]], [[41, 7], [42, 8, 9]], [[41, 7], [41, 8]], [[5], [5, 6]]])
+@pytest.mark.parametrize(
+    "answers", [[[41], [42]], [[41, 7], [42, 8, 9]], [[41, 7], [41, 8]], [[5], [5, 6]]]
+)
 @pytest.mark.parametrize("head", [HEAD, []])
 def test_scores_are_the_chain_rule_with_and_without_reuse(head, answers, any_tiny):
-    checkpoint = models.settle(models.resolve(any_tiny))
+    checkpoint = models.with_depth(models.resolve(any_tiny))
     expected = by_hand(any_tiny, head, QUESTIONS, answers)
     for reuse in (True, False):
-        np.testing.assert_allclose(scores(checkpoint, head, QUESTIONS, answers, reuse=reuse), expected, atol=2e-4,
-                                   rtol=1e-4)
+        np.testing.assert_allclose(
+            scores(checkpoint, head, QUESTIONS, answers, reuse=reuse),
+            expected,
+            atol=2e-4,
+            rtol=1e-4,
+        )
     assert np.ptp(expected) > 0.1
 
 
 def test_scores_do_not_depend_on_batch_or_order(any_tiny, monkeypatch):
-    checkpoint, answers = models.settle(models.resolve(any_tiny)), [[41], [42, 7]]
+    checkpoint, answers = models.with_depth(models.resolve(any_tiny)), [[41], [42, 7]]
     together = scores(checkpoint, HEAD, QUESTIONS, answers)
-    np.testing.assert_allclose(scores(checkpoint, HEAD, QUESTIONS[::-1], answers)[::-1], together, atol=1e-4)
-    monkeypatch.setattr(prompting, "MAX_TOKENS", 1)  # one prompt a batch
+    np.testing.assert_allclose(
+        scores(checkpoint, HEAD, QUESTIONS[::-1], answers)[::-1], together, atol=1e-4
+    )
+    monkeypatch.setattr(prompt, "MAX_TOKENS", 1)  # one prompt a batch
     np.testing.assert_allclose(scores(checkpoint, HEAD, QUESTIONS, answers), together, atol=1e-4)
 
 
 def test_the_head_is_run_once(tiny, monkeypatch):
-    lengths, real = [], prompting._hidden
-    monkeypatch.setattr(prompting, "_hidden", lambda lm, batch, kept: lengths.append(
-        batch["input_ids"].shape[1]) or real(lm, batch, kept))
-    scores(models.settle(models.resolve(tiny)), HEAD, QUESTIONS, [[41], [42]])
+    lengths, real = [], prompt._hidden
+    monkeypatch.setattr(
+        prompt,
+        "_hidden",
+        lambda lm, batch, kept: (
+            lengths.append(batch["input_ids"].shape[1]) or real(lm, batch, kept)
+        ),
+    )
+    scores(models.with_depth(models.resolve(tiny)), HEAD, QUESTIONS, [[41], [42]])
     assert max(lengths) == max(map(len, QUESTIONS))
 
 
 def test_a_model_is_loaded_once_for_a_block_of_prompts_and_let_go(words, tiny, monkeypatch):
-    loaded, real = [], prompting.load_lm
-    monkeypatch.setattr(prompting, "load_lm", lambda *a: loaded.append(1) or real(*a))
-    prompting._code()
-    with prompting.one_model():
+    loaded, real = [], prompt.load_lm
+    monkeypatch.setattr(prompt, "load_lm", lambda *a: loaded.append(1) or real(*a))
+    prompt._code()
+    with prompt.one_model():
         for k in range(3):
             w2s.prompt(tiny, words.test, shots=k, wording=PLAIN)
-        with prompting.one_model():  # as with_prompts inside of by_shots
+        with prompt.one_model():  # as with_prompts inside of by_shots
             w2s.prompt(tiny, words.test, shots=3, wording=PLAIN)
         assert len(loaded) == 1
         w2s.prompt(f"{tiny}@2", words.test, wording=PLAIN)
-        assert len(loaded) == 2 and len(prompting._held) == 1
-    assert prompting._held is None
+        assert len(loaded) == 2 and len(prompt._held) == 1
+    assert prompt._held is None
 
 
 def test_a_plain_prompt_word_for_word():
@@ -80,8 +95,10 @@ def test_a_plain_prompt_word_for_word():
 def test_a_conversation_word_for_word():
     tok = models.tokenizer(models.folder(models.resolve(EMBEDDED)))
     whole = render(WORDING, [(("a film",), 1)], tok)
-    assert whole.head.endswith("<|im_start|>user\nJudge.\n\nText: a film\nGood:<|im_end|>\n"
-                               "<|im_start|>assistant\nyes<|im_end|>\n<|im_start|>user\n")
+    assert whole.head.endswith(
+        "<|im_start|>user\nJudge.\n\nText: a film\nGood:<|im_end|>\n"
+        "<|im_start|>assistant\nyes<|im_end|>\n<|im_start|>user\n"
+    )
     assert whole.tail == "<|im_end|>\n<|im_start|>assistant\n" and whole.answers == ("no", "yes")
     alone = render(WORDING, (), tok)
     assert alone.head.endswith("<|im_start|>user\nJudge.\n\n") and alone.tail == whole.tail
@@ -94,7 +111,10 @@ class Trimming:
         self.form = form
 
     def apply_chat_template(self, messages, **options):
-        return "".join(self.form.format(said=m["content"].strip(), role=m["role"]) for m in messages) + "<assistant>"
+        return (
+            "".join(self.form.format(said=m["content"].strip(), role=m["role"]) for m in messages)
+            + "<assistant>"
+        )
 
 
 def test_templates_that_trim_keep_the_question_and_those_that_lose_it_are_refused():
@@ -111,7 +131,10 @@ def test_templates_that_trim_keep_the_question_and_those_that_lose_it_are_refuse
 def test_the_parts_are_the_tokens_of_the_whole(chat, shots):
     tok = models.tokenizer(models.folder(models.resolve(EMBEDDED)))
     solved = [((f"snippet {i}, it's\tfine.",), i % 2) for i in range(shots)]
-    whole, question = render(WORDING, solved, tok if chat else None), WORDING.ask(("  the last one",))
+    whole, question = (
+        render(WORDING, solved, tok if chat else None),
+        WORDING.ask(("  the last one",)),
+    )
     head, (asked,), answers = whole.encode(tok, [question])
     for text, answer in zip(whole.answers, answers):
         assert head + asked + answer == tok(whole.head + question + whole.tail + text)["input_ids"]
@@ -122,7 +145,9 @@ def test_the_tokenizer_begins_plain_prompts_and_the_template_conversations(tiny)
     tok = type(tok)(tokenizer_object=tok.backend_tokenizer, bos_token="w59", eos_token="<eos>")
     from tokenizers.processors import TemplateProcessing
 
-    tok.backend_tokenizer.post_processor = TemplateProcessing(single="w59 $A", special_tokens=[("w59", 63)])
+    tok.backend_tokenizer.post_processor = TemplateProcessing(
+        single="w59 $A", special_tokens=[("w59", 63)]
+    )
     assert render(PLAIN).encode(tok, ["w1"])[0][0] == 63
     assert render(Prompt("{0}", ("w41", "w42"))).encode(tok, ["w1"])[:2] == ([63], [[5]])
     assert 63 not in render(PLAIN, (), Trimming("w5 {said}")).encode(tok, ["w1"])[0]
@@ -136,8 +161,8 @@ def heads(monkeypatch):
         seen.append((head, questions, answers))
         return np.array([[-1.0, -1.0 - 0.1 * len(q)] for q in questions])
 
-    prompting._code()  # before what it reads is replaced
-    monkeypatch.setattr(prompting, "scores", fake)
+    prompt._code()  # before what it reads is replaced
+    monkeypatch.setattr(prompt, "scores", fake)
     return seen
 
 
@@ -145,18 +170,32 @@ def test_shots_are_nested_drawn_by_seed_and_labelled_by_whoever_is_asked(words, 
     seen = heads(monkeypatch)
     for k in (2, 3):
         w2s.prompt(tiny, words.test, shots=k, wording=PLAIN)
-    assert seen[1][0][:len(seen[0][0])] == seen[0][0] and len(seen[1][0]) > len(seen[0][0])
+    assert seen[1][0][: len(seen[0][0])] == seen[0][0] and len(seen[1][0]) > len(seen[0][0])
     other = w2s.prompt(tiny, words.test, shots=3, wording=PLAIN, seed=1)
     assert other.record["trained_on"] and seen[2][0] != seen[1][0]
     truth = w2s.SoftLabels.truth(words.student)
     wrong = w2s.SoftLabels(truth.ids, 0.6 * truth.probs[:, ::-1] + 0.2, "a liar")
     lied = w2s.prompt(tiny, words.test, shots=3, wording=PLAIN, labels=wrong)
-    assert lied.record["trained_on"] == w2s.prompt(tiny, words.test, shots=3, wording=PLAIN).record["trained_on"]
-    same = w2s.prompt(tiny, words.test, shots=3, wording=PLAIN, labels=w2s.SoftLabels(truth.ids, truth.probs, "a sage"))
+    assert (
+        lied.record["trained_on"]
+        == w2s.prompt(tiny, words.test, shots=3, wording=PLAIN).record["trained_on"]
+    )
+    same = w2s.prompt(
+        tiny,
+        words.test,
+        shots=3,
+        wording=PLAIN,
+        labels=w2s.SoftLabels(truth.ids, truth.probs, "a sage"),
+    )
     assert same.record["summary"]["labels"] == "a sage", "another's labels were recorded"
     differ = [{a, b} for a, b in zip(seen[3][0], seen[1][0]) if a != b]
-    assert len(differ) == 3 and all(pair == {45, 46} for pair in differ), "only the answers of the shots change"
-    assert lied.record["summary"]["label_accuracy"] == 0 and lied.record["summary"]["labels"] == "a liar"
+    assert len(differ) == 3 and all(pair == {45, 46} for pair in differ), (
+        "only the answers of the shots change"
+    )
+    assert (
+        lied.record["summary"]["label_accuracy"] == 0
+        and lied.record["summary"]["labels"] == "a liar"
+    )
 
 
 def test_answers_are_found_again_and_calibration_costs_nothing(words, tiny, monkeypatch):
@@ -166,10 +205,12 @@ def test_answers_are_found_again_and_calibration_costs_nothing(words, tiny, monk
     assert len(seen) == 1 and raw.address == calibrated.address
     questions = seen[0][1]
     p1 = 1 / (1 + np.exp(0.1 * np.array([len(q) for q in questions])))
-    np.testing.assert_allclose(raw.predict(words.test)[:, 1], p1[:len(words.test)])
-    free = p1[-len(CONTENT_FREE):].mean()
+    np.testing.assert_allclose(raw.predict(words.test)[:, 1], p1[: len(words.test)])
+    free = p1[-len(CONTENT_FREE) :].mean()
     ratio = np.stack([(1 - p1) / (1 - free), p1 / free], axis=1)
-    np.testing.assert_allclose(calibrated.predict(words.test), (ratio / ratio.sum(1, keepdims=True))[:len(words.test)])
+    np.testing.assert_allclose(
+        calibrated.predict(words.test), (ratio / ratio.sum(1, keepdims=True))[: len(words.test)]
+    )
     assert w2s.results().method.tolist() == ["prompt"]
 
 
@@ -185,7 +226,10 @@ def test_a_prompted_model_can_supervise(words, tiny):
     weak = w2s.prompt(tiny, [words.student, words.validation, words.test], shots=0, wording=PLAIN)
     labels = weak.label(words.student)
     assert labels.covers(words.student) and labels.covers(words.validation)
-    assert w2s.fit(tiny, words.student, labels, method="logistic").record["summary"]["labels_address"] == weak.address
+    assert (
+        w2s.fit(tiny, words.student, labels, method="logistic").record["summary"]["labels_address"]
+        == weak.address
+    )
     some = w2s.prompt(tiny, words.student, shots=2, source=words.validation, wording=PLAIN)
     assert set(some.record["trained_on"]) <= set(words.validation.ids)
 
@@ -198,20 +242,33 @@ def test_long_texts_keep_their_end(words, tiny, monkeypatch):
         assert tok.decode(question).split() == [*text.split()[-2:], "w40"]
 
 
-@pytest.mark.parametrize("change, says", [
-    (dict(shots=-1), "from 0 to the 96"), (dict(shots=97), "from 0 to the 96"), (dict(shots=1.0), "whole number"),
-    (dict(chat=True), "no chat template"), (dict(shots=20), "takes 64.*than 20, or a max_len below 16"), (dict(model="gpt3"), "gpt2"),
-    (dict(split=[]), "split")])
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (dict(shots=-1), "from 0 to the 96"),
+        (dict(shots=97), "from 0 to the 96"),
+        (dict(shots=1.0), "whole number"),
+        (dict(chat=True), "no chat template"),
+        (dict(shots=20), "takes 64.*than 20, or a max_len below 16"),
+        (dict(model="gpt3"), "gpt2"),
+        (dict(split=[]), "split"),
+    ],
+)
 def test_wrong_prompts_are_refused_before_a_model_is_loaded(change, says, words, tiny, monkeypatch):
-    monkeypatch.setattr(prompting, "load_lm", lambda *a: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(prompt, "load_lm", lambda *a: pytest.fail("a model was loaded"))
     with pytest.raises((ValueError, UnknownName), match=says):
         w2s.prompt(**dict(model=tiny, split=words.test, wording=PLAIN) | change)
 
 
 def test_an_empty_label_set_is_not_ground_truth(words, tiny):
     with pytest.raises(ValueError, match="lack 2 of 2"):
-        w2s.prompt(tiny, words.test, shots=2, wording=PLAIN,
-                   labels=w2s.SoftLabels(words.student.ids[:0], np.zeros((0, 2)), "nobody"))
+        w2s.prompt(
+            tiny,
+            words.test,
+            shots=2,
+            wording=PLAIN,
+            labels=w2s.SoftLabels(words.student.ids[:0], np.zeros((0, 2)), "nobody"),
+        )
 
 
 def test_nobody_is_asked_about_a_shot(words, tiny):
@@ -242,7 +299,7 @@ def test_a_text_that_spells_a_special_token_is_text(words, monkeypatch):
     special = tok.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
     tail = tok("<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
     question = seen[0][1][0]
-    assert question[-len(tail):] == tail and not set(special) & set(question[:-len(tail)])
+    assert question[-len(tail) :] == tail and not set(special) & set(question[: -len(tail)])
     shown = render(WORDING, [(spelled.texts[0], 1)], tok).encode(tok, ["x"])[0]
     fine = render(WORDING, [(("fine",), 1)], tok).encode(tok, ["x"])[0]
     assert sum(token in special for token in shown) == sum(token in special for token in fine)

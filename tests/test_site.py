@@ -1,4 +1,5 @@
 """The static site: every page, every link, one plotly.js, nothing of this machine or from another."""
+
 import functools
 import json
 import posixpath
@@ -9,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from w2s_nb import site
 from w2s_nb.__main__ import main
+from w2s_nb.notebook import site
 
 NOTEBOOKS = Path(site.ROOT, "notebooks")
 FIGURE = {"data": [{"type": "bar", "x": ["weak"], "y": [0.71828]}], "layout": {"width": 300}}
@@ -19,11 +20,23 @@ FIGURE = {"data": [{"type": "bar", "x": ["weak"], "y": [0.71828]}], "layout": {"
 def notebook(title, *outputs, source="", ids=True):
     """A notebook with a heading, a cell of text and one code cell that left outputs, each {media type: content}."""
     v4 = nbformat.v4
-    made = v4.new_notebook(cells=[
-        v4.new_markdown_cell(f"# {title}\n\n{source}"),
-        v4.new_code_cell("1 + 1", outputs=[v4.new_output("display_data", data=data) for data in outputs])])
-    return made if ids else {**made, "cells": [{k: v for k, v in cell.items() if k != "id"} for cell in made.cells],
-                             "nbformat_minor": 4}
+    made = v4.new_notebook(
+        cells=[
+            v4.new_markdown_cell(f"# {title}\n\n{source}"),
+            v4.new_code_cell(
+                "1 + 1", outputs=[v4.new_output("display_data", data=data) for data in outputs]
+            ),
+        ]
+    )
+    return (
+        made
+        if ids
+        else {
+            **made,
+            "cells": [{k: v for k, v in cell.items() if k != "id"} for cell in made.cells],
+            "nbformat_minor": 4,
+        }
+    )
 
 
 @pytest.fixture
@@ -32,18 +45,32 @@ def checkout(tmp_path):
     root = tmp_path / "checkout"
     (root / "notebooks" / "solutions").mkdir(parents=True)
     (root / "more").mkdir()
-    figure = {site.FIGURE: FIGURE, "image/png": "iVBORw0KGgo=", "text/html": "<script src='https://cdn.plot.ly/a.js'>"}
+    figure = {
+        site.FIGURE: FIGURE,
+        "image/png": "iVBORw0KGgo=",
+        "text/html": "<script src='https://cdn.plot.ly/a.js'>",
+    }
     controls = {site.WIDGET: {"model_id": "abc", "version_major": 2}, "text/plain": "Dropdown(...)"}
     links = "[next](01_second.ipynb#part-two), [paper](https://arxiv.org/abs/2312.09390), [gone](02.ipynb)"
     two = {"text/plain": "2"}
-    made = {"00_first": notebook("The *first* of `two`", figure, controls, ids=False, source=f"$x$ {links}"),
-            "01_second": notebook("Second", two, source="## Part, two\n[c](../more/a.csv)"),
-            "solutions/00_first": notebook("Answers", two, source="[back](../00_first.ipynb)")}
+    made = {
+        "00_first": notebook(
+            "The *first* of `two`", figure, controls, ids=False, source=f"$x$ {links}"
+        ),
+        "01_second": notebook("Second", two, source="## Part, two\n[c](../more/a.csv)"),
+        "solutions/00_first": notebook("Answers", two, source="[back](../00_first.ipynb)"),
+    }
     for name, content in made.items():
         (root / "notebooks" / f"{name}.ipynb").write_text(json.dumps(content))
-    (root / "notebooks" / "README.md").write_text("# Index\n\n[first](00_first.ipynb) [more](../more/README.md)\n")
-    (root / "README.fa.md").write_text('<div dir="rtl">\n\n# درآمد\n\n[۱](notebooks/00_first.ipynb)\n\n</div>\n')
-    (root / "more" / "README.md").write_text("# More\n\n![curves](b.png) [index](../notebooks/README.md) [dir](.)\n")
+    (root / "notebooks" / "README.md").write_text(
+        "# Index\n\n[first](00_first.ipynb) [more](../more/README.md)\n"
+    )
+    (root / "README.fa.md").write_text(
+        '<div dir="rtl">\n\n# درآمد\n\n[۱](notebooks/00_first.ipynb)\n\n</div>\n'
+    )
+    (root / "more" / "README.md").write_text(
+        "# More\n\n![curves](b.png) [index](../notebooks/README.md) [dir](.)\n"
+    )
     (root / "more" / "a.csv").write_text("a,b\n")
     (root / "more" / "b.png").write_bytes(b"png")
     return root
@@ -71,10 +98,18 @@ def real():
 
 
 def test_every_notebook_and_document_has_a_page(real):
-    names = {p.relative_to(NOTEBOOKS).with_suffix(".html").as_posix() for p in NOTEBOOKS.rglob("*.ipynb")
-             if ".ipynb_checkpoints" not in p.parts}
-    assert names | {"index.html", "fa.html", "readme.html", "w2s_nb/ladder/README.html"} <= set(real)
-    assert "<title>A tour: can a weak model teach a strong one?</title>" in real["00_tour.html"].decode()
+    names = {
+        p.relative_to(NOTEBOOKS).with_suffix(".html").as_posix()
+        for p in NOTEBOOKS.rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in p.parts
+    }
+    assert names | {"index.html", "fa.html", "readme.html", "w2s_nb/ladder/README.html"} <= set(
+        real
+    )
+    assert (
+        "<title>A tour: can a weak model teach a strong one?</title>"
+        in real["00_tour.html"].decode()
+    )
     assert re.search(r'<html lang="fa">.*<body[^>]* dir="rtl"', real["fa.html"].decode(), re.S)
 
 
@@ -83,7 +118,12 @@ def test_every_link_leads_somewhere(real):
     for name, content in real.items():
         for href in Links(content.decode()).hrefs if name.endswith(".html") else ():
             if not re.match(r"[a-z]+:|#", href):
-                assert posixpath.normpath(posixpath.join(posixpath.dirname(name), href.partition("#")[0])) in real, href
+                assert (
+                    posixpath.normpath(
+                        posixpath.join(posixpath.dirname(name), href.partition("#")[0])
+                    )
+                    in real
+                ), href
 
 
 def test_figures_are_interactive_from_one_copy_of_plotly(real):
@@ -96,7 +136,10 @@ def test_figures_are_interactive_from_one_copy_of_plotly(real):
         assert page.count("Plotly.newPlot(") == len(figures) and "data:image/png" not in page
         for figure in figures:
             title = json.dumps(figure["layout"]["title"]["text"], ensure_ascii=False)
-            assert title.replace("<", "\\u003c").replace(">", "\\u003e").replace("/", "\\u002f") in page
+            assert (
+                title.replace("<", "\\u003c").replace(">", "\\u003e").replace("/", "\\u002f")
+                in page
+            )
         assert page.count("plotly.min.js") == bool(figures)
 
 
@@ -114,30 +157,64 @@ def test_nothing_comes_from_elsewhere_but_mathjax_and_no_path_of_this_machine(re
 def test_a_small_site(checkout):
     files, missing = site.build(checkout)
     pages = {name: content.decode() for name, content in files.items() if name.endswith(".html")}
-    assert set(pages) == {"index.html", "fa.html", "00_first.html", "01_second.html", "solutions/00_first.html",
-                          "more/README.html"}
+    assert set(pages) == {
+        "index.html",
+        "fa.html",
+        "00_first.html",
+        "01_second.html",
+        "solutions/00_first.html",
+        "more/README.html",
+    }
     assert set(files) - set(pages) == {"style.css", "plotly.min.js", "more/a.csv", "more/b.png"}
     assert missing == ["notebooks/00_first.ipynb: no file 02.ipynb"] and site.faults(files) == []
     first = pages["00_first.html"]
-    assert "<title>The first of two</title>" in first and "0.71828" in first and "image/png" not in first
-    assert "cdn.plot.ly" not in first and "make lab" in first and "Dropdown" not in first and "model_id" not in first
+    assert (
+        "<title>The first of two</title>" in first
+        and "0.71828" in first
+        and "image/png" not in first
+    )
+    assert (
+        "cdn.plot.ly" not in first
+        and "make lab" in first
+        and "Dropdown" not in first
+        and "model_id" not in first
+    )
     assert 'href="01_second.html#part-two"' in first and 'id="part-two"' in pages["01_second.html"]
-    assert "gone" in first and "02.ipynb" not in first and 'href="https://arxiv.org/abs/2312.09390"' in first
-    assert 'src="b.png"' in pages["more/README.html"] and 'href="../index.html"' in pages["more/README.html"]
+    assert (
+        "gone" in first
+        and "02.ipynb" not in first
+        and 'href="https://arxiv.org/abs/2312.09390"' in first
+    )
+    assert (
+        'src="b.png"' in pages["more/README.html"]
+        and 'href="../index.html"' in pages["more/README.html"]
+    )
     assert "mathjax" in first and "mathjax" not in pages["01_second.html"]
 
 
 def test_each_page_leads_on_and_back(checkout):
-    pages = {name: content.decode() for name, content in site.build(checkout)[0].items() if name.endswith(".html")}
+    pages = {
+        name: content.decode()
+        for name, content in site.build(checkout)[0].items()
+        if name.endswith(".html")
+    }
 
     def line(name):
-        return re.findall(r'<a href="([^"]*)">([^<]*)</a>', re.search(r"<nav>(.*?)</nav>", pages[name], re.S)[1])
+        return re.findall(
+            r'<a href="([^"]*)">([^<]*)</a>', re.search(r"<nav>(.*?)</nav>", pages[name], re.S)[1]
+        )
 
     front = [("index.html", "Contents"), ("fa.html", "فارسی")]
-    assert line("00_first.html") == front + [("solutions/00_first.html", "Solutions"), ("01_second.html", "Second →")]
+    assert line("00_first.html") == front + [
+        ("solutions/00_first.html", "Solutions"),
+        ("01_second.html", "Second →"),
+    ]
     assert line("01_second.html") == front + [("00_first.html", "← The first of two")]
-    assert line("solutions/00_first.html") == [("../index.html", "Contents"), ("../fa.html", "فارسی"),
-                                               ("../00_first.html", "Notebook")]
+    assert line("solutions/00_first.html") == [
+        ("../index.html", "Contents"),
+        ("../fa.html", "فارسی"),
+        ("../00_first.html", "Notebook"),
+    ]
     assert line("more/README.html") == [("../index.html", "Contents"), ("../fa.html", "فارسی")]
 
 
@@ -145,15 +222,26 @@ def test_the_same_files_give_the_same_bytes(checkout):
     assert site.build(checkout) == site.build(str(checkout))
 
 
-@pytest.mark.parametrize("planted, bad", [
-    ('<a href="nowhere.html">x</a>', True), ('<a href="more/">x</a>', True), ('<a href="#nothing">x</a>', True),
-    ('<a href="01_second.html#nothing">x</a>', True), ('<img src="https://example.org/a.png">', True),
-    ('<script src="//cdn.example.org/a.js"></script>', True), ('<link href="https://example.org/a.css">', True),
-    ('<a href="https://example.org">x</a>', False), ('<a href="01_second.html#part-two">x</a>', False),
-    ('<img src="data:image/png;base64,AA">', False)])
+@pytest.mark.parametrize(
+    "planted, bad",
+    [
+        ('<a href="nowhere.html">x</a>', True),
+        ('<a href="more/">x</a>', True),
+        ('<a href="#nothing">x</a>', True),
+        ('<a href="01_second.html#nothing">x</a>', True),
+        ('<img src="https://example.org/a.png">', True),
+        ('<script src="//cdn.example.org/a.js"></script>', True),
+        ('<link href="https://example.org/a.css">', True),
+        ('<a href="https://example.org">x</a>', False),
+        ('<a href="01_second.html#part-two">x</a>', False),
+        ('<img src="data:image/png;base64,AA">', False),
+    ],
+)
 def test_a_planted_fault_is_found_and_not_written(checkout, tmp_path, planted, bad):
     files = site.build(checkout)[0]
-    files["00_first.html"] = files["00_first.html"].replace(b"</main>", planted.encode() + b"</main>")
+    files["00_first.html"] = files["00_first.html"].replace(
+        b"</main>", planted.encode() + b"</main>"
+    )
     assert len(site.faults(files)) == bad
     if bad:
         with pytest.raises(ValueError, match="00_first.html: "):
@@ -185,13 +273,19 @@ def test_only_a_site_is_overwritten(checkout, tmp_path):
     (out / "CNAME").write_text("example.org")
     (checkout / "notebooks" / "01_second.ipynb").unlink()
     site.write(site.build(checkout)[0], out)  # an earlier site: its files go, what was added stays
-    assert not (out / "01_second.html").exists() and (out / "CNAME").exists() and (out / "style.css").exists()
+    assert (
+        not (out / "01_second.html").exists()
+        and (out / "CNAME").exists()
+        and (out / "style.css").exists()
+    )
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "index.html").write_text("my own")
     with pytest.raises(ValueError, match="something else than a site: index.html"):
         site.write(files, other)
-    assert [p.name for p in other.iterdir()] == ["index.html"] and (other / "index.html").read_text() == "my own"
+    assert [p.name for p in other.iterdir()] == ["index.html"] and (
+        other / "index.html"
+    ).read_text() == "my own"
     (out / "01_second.html").write_text("my own")
     with pytest.raises(ValueError, match="01_second.html"):
         site.write(files, out)
@@ -212,10 +306,13 @@ def test_the_persian_introduction_keeps_its_directions():
     """Blocks begin with a Persian letter, so that `dir="auto"` finds them; code and intervals stand apart."""
     text = Path(site.ROOT, "README.fa.md").read_text()
     turns = re.findall(r"<div dir=\"rtl\">|</div>|^```", text, re.M)
-    assert "```" in turns and "".join(turns).replace('</div>``````<div dir="rtl">', "") == '<div dir="rtl"></div>'
+    assert (
+        "```" in turns
+        and "".join(turns).replace('</div>``````<div dir="rtl">', "") == '<div dir="rtl"></div>'
+    )
     prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
     for interval in re.finditer(r"-?\d\.\d+ \[[^\]]*\]", prose):
-        assert prose[:interval.start()].endswith('<span dir="ltr">'), interval[0]
+        assert prose[: interval.start()].endswith('<span dir="ltr">'), interval[0]
     for block in re.split(r"\n\s*\n|\n(?=- )", prose):
         block = re.sub(r"^(#+ |- |\| |\*\*|\s|«)*", "", block)
         if block and not block.startswith("<"):

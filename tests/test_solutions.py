@@ -1,4 +1,5 @@
 """Exercises and their solutions belong together: the same checks, in the same order, and nothing left unanswered."""
+
 import json
 import re
 from pathlib import Path
@@ -7,19 +8,28 @@ import pytest
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOLUTIONS = NOTEBOOKS / "solutions"
-STATEMENT = re.compile(r"(?:## Exercises\n\n)?(\d)\. \*\*(easy|medium|hard), (\d+) minutes\.\*\* \S")
+STATEMENT = re.compile(
+    r"(?:## Exercises\n\n)?(\d)\. \*\*(easy|medium|hard), (\d+) minutes\.\*\* \S"
+)
 HINT = re.compile(r"<details><summary>Hint</summary>\n\n(.+)\n\n</details>", re.S)
 
 
 def cells_of(path: Path) -> list[tuple[str, str, dict]]:
     """Of each cell its type, source and the whole of it."""
-    return [(c["cell_type"], "".join(c["source"]), c) for c in json.loads(path.read_text())["cells"]]
+    return [
+        (c["cell_type"], "".join(c["source"]), c) for c in json.loads(path.read_text())["cells"]
+    ]
 
 
 def exercises_of(path: Path) -> list[tuple[str, str, dict]]:
     """The cells from the exercises on; none where a notebook has no exercises."""
     cells = cells_of(path)
-    return cells[next((i for i, (_, source, _) in enumerate(cells) if source.startswith("## Exercises")), len(cells)):]
+    return cells[
+        next(
+            (i for i, (_, source, _) in enumerate(cells) if source.startswith("## Exercises")),
+            len(cells),
+        ) :
+    ]
 
 
 WITH_EXERCISES = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if exercises_of(path)]
@@ -27,7 +37,9 @@ WITH_EXERCISES = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if exercise
 
 def test_the_notebooks_of_the_paper_have_exercises():
     assert [path.stem[:2] for path in WITH_EXERCISES][:11] == [f"{n:02d}" for n in range(11)]
-    assert {path.name for path in WITH_EXERCISES} == {path.name for path in SOLUTIONS.glob("*.ipynb")}
+    assert {path.name for path in WITH_EXERCISES} == {
+        path.name for path in SOLUTIONS.glob("*.ipynb")
+    }
 
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
@@ -37,15 +49,21 @@ def test_an_exercise_is_a_statement_a_stub_and_a_hint(path):
         if kind == "code":
             kinds += "c"
             said = "".join(text for o in cell["outputs"] for text in o.get("text", []))
-            assert "return None" in source and said.startswith("not yet: "), f"no stub, or one not run:\n{source}"
+            assert "return None" in source and said.startswith("not yet: "), (
+                f"no stub, or one not run:\n{source}"
+            )
         elif "hint" in cell["metadata"].get("tags", []):
             kinds += "h"
-            assert 1 <= len(HINT.fullmatch(source)[1].splitlines()) <= 4, f"a folded hint of up to 4 lines:\n{source}"
+            assert 1 <= len(HINT.fullmatch(source)[1].splitlines()) <= 4, (
+                f"a folded hint of up to 4 lines:\n{source}"
+            )
         elif cell is not cells[-1][2]:
             kinds += "s"
             assert STATEMENT.match(source), f"no number, difficulty and minutes:\n{source}"
             numbers.append(int(STATEMENT.match(source)[1]))
-    assert re.fullmatch("(sc?h){2,3}", kinds) and kinds.count("c") >= 2, f"cells of the exercises: {kinds}"
+    assert re.fullmatch("(sc?h){2,3}", kinds) and kinds.count("c") >= 2, (
+        f"cells of the exercises: {kinds}"
+    )
     assert numbers == list(range(1, len(numbers) + 1))
     last = cells[-1][1]
     assert last.startswith(f"[Solutions](solutions/{path.name})\n\n## References\n")
@@ -59,15 +77,33 @@ def checks(source: str, asserted: str = "") -> list[str]:
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
 def test_every_exercise_has_its_solution_and_every_solution_its_exercise(path):
-    asked = [check for kind, source, _ in exercises_of(path) if kind == "code" for check in checks(source)]
+    asked = [
+        check
+        for kind, source, _ in exercises_of(path)
+        if kind == "code"
+        for check in checks(source)
+    ]
     solution = cells_of(SOLUTIONS / path.name)
-    answered = [check for kind, source, _ in solution if kind == "code" for check in checks(source, "assert ")]
+    answered = [
+        check
+        for kind, source, _ in solution
+        if kind == "code"
+        for check in checks(source, "assert ")
+    ]
     assert asked == answered and len(set(asked)) == len(asked)
     statements = [m[1] for _, source, _ in exercises_of(path) if (m := STATEMENT.match(source))]
-    assert [m[1] for _, source, _ in solution if (m := re.match(r"## (\d)\. ", source))] == statements
-    stubs, solved = ({name for kind, source, _ in cells if kind == "code"
-                      for name in re.findall(r"^def (my_\w+\(.*\)):", source, re.M)}
-                     for cells in (exercises_of(path), solution))
+    assert [
+        m[1] for _, source, _ in solution if (m := re.match(r"## (\d)\. ", source))
+    ] == statements
+    stubs, solved = (
+        {
+            name
+            for kind, source, _ in cells
+            if kind == "code"
+            for name in re.findall(r"^def (my_\w+\(.*\)):", source, re.M)
+        }
+        for cells in (exercises_of(path), solution)
+    )
     assert stubs <= solved, "the solution has the stub's own name and arguments"
     assert f"](../{path.name})" in solution[0][1] and solution[0][1].startswith("# Solutions: ")
 
@@ -78,10 +114,17 @@ def test_a_solution_has_been_run_and_says_what_was_seen(path):
 
     given, cells = papermill.inspect_notebook(str(path)), cells_of(path)
     assert {"task", "weak", "strong", "method", "seeds", "n_train"} <= set(given)
-    assert all(p["inferred_type_name"] in ("str", "int", "float") and p["help"] for p in given.values())
-    code = "\n".join(source for kind, source, cell in cells
-                     if kind == "code" and "parameters" not in cell["metadata"].get("tags", []))
+    assert all(
+        p["inferred_type_name"] in ("str", "int", "float") and p["help"] for p in given.values()
+    )
+    code = "\n".join(
+        source
+        for kind, source, cell in cells
+        if kind == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    )
     assert all(re.search(rf"\b{name}\b", code) for name in given), "a parameter that nothing uses"
     assert all(cell["execution_count"] for kind, _, cell in cells if kind == "code")
-    assert cells[-1][1].startswith("**What we saw.** ") and re.search(r"\[-?\.?\d", cells[-1][1]), "no interval"
+    assert cells[-1][1].startswith("**What we saw.** ") and re.search(r"\[-?\.?\d", cells[-1][1]), (
+        "no interval"
+    )
     assert any(cell["outputs"] for kind, _, cell in cells[-4:] if kind == "code")

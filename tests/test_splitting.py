@@ -1,10 +1,11 @@
 """Groups never cross, classes are balanced, and what is used does not depend on the seed."""
+
 import numpy as np
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb.splitting import at_least, deal, group_ids, hash_order, shuffle_groups
-from w2s_nb.tasks import Example
+from w2s_nb.data.splitting import at_least, deal, group_ids, hash_order, shuffle_groups
+from w2s_nb.data.tasks.spec import Example
 
 
 def test_groups_join_through_chains():
@@ -13,7 +14,7 @@ def test_groups_join_through_chains():
 
 
 def test_hash_order_is_stable_when_examples_are_added():
-    ids = [f"{hash((i, 1)) & 0xffffffffffff:016x}" for i in range(50)]
+    ids = [f"{hash((i, 1)) & 0xFFFFFFFFFFFF:016x}" for i in range(50)]
     group = np.arange(50) // 2
     full = [ids[r] for r in hash_order(group, ids)]
     part = [ids[:40][r] for r in hash_order(group[:40], ids[:40])]
@@ -39,7 +40,10 @@ def test_a_question_keeps_its_right_and_its_wrong_answer():
     label, unit = np.tile([1, 0], 30), np.arange(60) // 2
     parts = deal(np.arange(60), label, group, unit, {"a": 10, "b": 13})
     for part, n in (("a", 10), ("b", 13)):
-        assert len(parts[part]) == 2 * n and (np.unique(unit[parts[part]], return_counts=True)[1] == 2).all()
+        assert (
+            len(parts[part]) == 2 * n
+            and (np.unique(unit[parts[part]], return_counts=True)[1] == 2).all()
+        )
 
 
 def test_shuffle_keeps_groups_contiguous_and_every_row():
@@ -57,9 +61,13 @@ def test_at_least_does_not_cut_a_group():
 
 def test_seeds_deal_the_same_examples_differently(words):
     other = w2s.load_task("words", seed=1, n_train=96, n_val=32, n_test=64)
+
     def used(t):
         return set(t.supervisor.ids) | set(t.student.ids) | set(t.validation.ids)
-    assert len(used(words) & used(other)) > 0.9 * len(used(words))  # all, but for groups that do not divide evenly
+
+    assert len(used(words) & used(other)) > 0.9 * len(
+        used(words)
+    )  # all, but for groups that do not divide evenly
     assert words.test.ids.tolist() == other.test.ids.tolist()
     assert set(words.student.ids) != set(other.student.ids)
 
@@ -82,8 +90,17 @@ def test_ids_do_not_change():
     assert w2s.data.example_id("words", Example(("w5 w1",), 1)) == "a1f7f6d5806bad51"
 
 
-@pytest.mark.parametrize("sizes", [dict(n_train=97), dict(n_train=0), dict(n_test=True), dict(n_val=3.0),
-                                   dict(n_train=10_000), dict(n_test=5_000)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        dict(n_train=97),
+        dict(n_train=0),
+        dict(n_test=True),
+        dict(n_val=3.0),
+        dict(n_train=10_000),
+        dict(n_test=5_000),
+    ],
+)
 def test_impossible_sizes_are_refused_with_what_exists(words, sizes):
     with pytest.raises(ValueError, match="expected an even whole number|balanced examples"):
         w2s.load_task("words", **sizes)
@@ -96,9 +113,18 @@ def test_everything_is_used_when_no_size_is_given(words):
 
 
 def test_repeats_and_test_ties_are_dropped_and_counted():
-    rows = {"train": [dict(q="a", t="x", y=0), dict(q="a", t="x", y=0), dict(q="z", t="tied", y=1),
-                      *[dict(q=f"q{i}", t=f"t{i}", y=i % 2) for i in range(40)]],
-            "test": [dict(q="z", t="u", y=1), *[dict(q=f"v{i}", t=f"s{i}", y=i % 2) for i in range(21)]]}
+    rows = {
+        "train": [
+            dict(q="a", t="x", y=0),
+            dict(q="a", t="x", y=0),
+            dict(q="z", t="tied", y=1),
+            *[dict(q=f"q{i}", t=f"t{i}", y=i % 2) for i in range(40)],
+        ],
+        "test": [
+            dict(q="z", t="u", y=1),
+            *[dict(q=f"v{i}", t=f"s{i}", y=i % 2) for i in range(21)],
+        ],
+    }
 
     @w2s.register_task("tied", lambda: rows, max_len=8)
     def tied(row):

@@ -1,4 +1,5 @@
 """Sweeps: the grid, what is refused, resuming, faults, the two engines, the report."""
+
 import json
 import os
 import signal
@@ -11,9 +12,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from w2s_nb import config, sweeps
+from w2s_nb import sweeps
 from w2s_nb.__main__ import main
-from w2s_nb.registry import UnknownName
+from w2s_nb.common import paths
+from w2s_nb.common.registry import UnknownName
 from w2s_nb.sweeps import engines, grid, running, state
 from w2s_nb.sweeps.report import students
 
@@ -42,18 +44,28 @@ def quick(tmp_path, monkeypatch):
     """(what a sweep's file says of a notebook of no second, the log that it writes to); runs go below tmp_path."""
     kernel = {"name": "python3", "display_name": "p", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-    notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-                      nbformat.v4.new_code_cell(CODE)]
+    notebook.cells = [
+        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(CODE),
+    ]
     nbformat.write(notebook, tmp_path / "quick.ipynb")
-    for module in (config, grid, state):
+    for module in (paths, grid, state):
         monkeypatch.setattr(module, "runs_folder", lambda: tmp_path / "runs")
     log = tmp_path / "log"
-    return {"name": "some", "notebook": str(tmp_path / "quick.ipynb"), "parameters": {"log": str(log)},
-            "axes": {"n": [0, 1, 2, 3]}}, log
+    return {
+        "name": "some",
+        "notebook": str(tmp_path / "quick.ipynb"),
+        "parameters": {"log": str(log)},
+        "axes": {"n": [0, 1, 2, 3]},
+    }, log
 
 
 def starts(log) -> list[int]:
-    return sorted(int(line.split()[0]) for line in log.read_text().splitlines()) if log.exists() else []
+    return (
+        sorted(int(line.split()[0]) for line in log.read_text().splitlines())
+        if log.exists()
+        else []
+    )
 
 
 def states(runs) -> dict:
@@ -86,11 +98,13 @@ def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, 
     assert states(runs) == {0: "done", 1: "failed", 2: "failed", 3: "kernel died", 4: "done"}
     assert starts(log) == [0, 1, 2, 3, 3, 4, 4]
     index = pd.read_parquet(runs.sweep.folder / "index.parquet").set_index("n")
-    assert index.error[1] == "ValueError: no 1 here" and "without writing its table" in index.error[2]
+    assert (
+        index.error[1] == "ValueError: no 1 here" and "without writing its table" in index.error[2]
+    )
     assert dict(index.attempts) == {0: 1, 1: 1, 2: 1, 3: 2, 4: 2} and (index.seconds > 0).all()
     assert all((runs.sweep.folder / path).is_file() for path in index.output)
     results = pd.read_parquet(runs.sweep.folder / "results.parquet")
-    assert sorted(results.n) == [0, 4] and set(results.pgr) == {.5}
+    assert sorted(results.n) == [0, 4] and set(results.pgr) == {0.5}
     page = sweeps.report(runs).read_text()
     assert "ValueError: no 1 here" in page and "raise ValueError(f" in page and "\x1b" not in page
     assert "out of everything" in page, "what a killed kernel said"
@@ -104,15 +118,21 @@ def test_two_of_24_that_raise_leave_22_results_and_a_report_that_shows_the_two(q
     (tmp_path / "some.yaml").write_text(json.dumps(given))
     assert main(["sweep", str(tmp_path / "some.yaml"), "--jobs", "2"]) == 1
     folder = tmp_path / "runs" / "some"
-    assert sorted(pd.read_parquet(folder / "results.parquet").n) == [n for n in range(24) if n not in (5, 17)]
+    assert sorted(pd.read_parquet(folder / "results.parquet").n) == [
+        n for n in range(24) if n not in (5, 17)
+    ]
     page = (folder / "report.html").read_text()
-    assert page.count("<h3>") == 2 and all(f"<p>failed after 1 attempt(s): ValueError: no {n} here" in page
-                                           for n in (5, 17))
+    assert page.count("<h3>") == 2 and all(
+        f"<p>failed after 1 attempt(s): ValueError: no {n} here" in page for n in (5, 17)
+    )
 
 
 def test_a_run_out_of_time_is_stopped_and_tried_again(quick):
     given, log = quick
-    given |= {"axes": {"n, mode": [[0, "sleep 60"], [1, "sleep 60 once"]]}, "resources": {"minutes": 8 / 60}}
+    given |= {
+        "axes": {"n, mode": [[0, "sleep 60"], [1, "sleep 60 once"]]},
+        "resources": {"minutes": 8 / 60},
+    }
     runs = sweeps.run_sweep(given, jobs=2, retries=1)
     assert states(runs) == {0: "timed out", 1: "done"} and list(runs.index().attempts) == [2, 2]
     assert runs.index().error[0] == "stopped after 8 s"
@@ -136,14 +156,17 @@ def test_a_killed_worker_is_replaced(quick):
 
 
 def pid_of(log, n) -> int:
-    return int(next(line.split()[1] for line in log.read_text().splitlines() if line.startswith(f"{n} ")))
+    return int(
+        next(line.split()[1] for line in log.read_text().splitlines() if line.startswith(f"{n} "))
+    )
 
 
 SCRIPT = """import pathlib, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background has it ignored
-from w2s_nb import config, sweeps
+from w2s_nb import sweeps
+from w2s_nb.common import paths
 from w2s_nb.sweeps import grid, state
-config.runs_folder = grid.runs_folder = state.runs_folder = lambda: pathlib.Path(sys.argv[2])
+paths.runs_folder = grid.runs_folder = state.runs_folder = lambda: pathlib.Path(sys.argv[2])
 sweeps.run_sweep(sys.argv[1], jobs=2)"""
 
 
@@ -151,7 +174,7 @@ CELL = """import pathlib
 import w2s_nb as w2s
 from w2s_nb.sweeps import grid, state
 grid.runs_folder = state.runs_folder = lambda: pathlib.Path(folder)
-runs = w2s.sweep(given)"""
+runs = w2s.run_sweep(given)"""
 
 
 def test_in_a_notebook_a_table_follows_the_runs(quick, tmp_path):
@@ -160,11 +183,25 @@ def test_in_a_notebook_a_table_follows_the_runs(quick, tmp_path):
     given, log = quick
     given["axes"] = {"n, mode": [[0, "ok"], [1, "raise"]]}
     notebook = nbformat.v4.new_notebook(metadata=nbformat.read(given["notebook"], 4).metadata)
-    notebook.cells = [nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(CELL)]
-    made = papermill.execute_notebook(notebook, None, kernel_name="python3", progress_bar=False, cwd=tmp_path,
-                                      parameters={"given": given, "folder": str(tmp_path / "runs")})
-    table, = [o for o in made.cells[-1].outputs if o.output_type == "display_data"]  # one, redrawn
-    assert "1 done, 1 failed" in table.data["text/html"] and "ValueError: no 1 here" in table.data["text/html"]
+    notebook.cells = [
+        nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(CELL),
+    ]
+    made = papermill.execute_notebook(
+        notebook,
+        None,
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=tmp_path,
+        parameters={"given": given, "folder": str(tmp_path / "runs")},
+    )
+    (table,) = [
+        o for o in made.cells[-1].outputs if o.output_type == "display_data"
+    ]  # one, redrawn
+    assert (
+        "1 done, 1 failed" in table.data["text/html"]
+        and "ValueError: no 1 here" in table.data["text/html"]
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -172,8 +209,15 @@ def test_a_killed_driver_leaves_no_run_behind_and_loses_none_that_ended(quick, t
     given, log = quick
     given["axes"] = {"n, mode": [[2, "sleep 30 once"], [0, "ok"], [1, "ok"]]}
     (tmp_path / "some.yaml").write_text(json.dumps(given))
-    driver, until = Script(SCRIPT, str(tmp_path / "some.yaml"), str(tmp_path / "runs")), time.time() + 120
-    while not ("\n[2/3" in driver.said()[0] and 2 in starts(log)) and driver.poll() is None and time.time() < until:
+    driver, until = (
+        Script(SCRIPT, str(tmp_path / "some.yaml"), str(tmp_path / "runs")),
+        time.time() + 120,
+    )
+    while (
+        not ("\n[2/3" in driver.said()[0] and 2 in starts(log))
+        and driver.poll() is None
+        and time.time() < until
+    ):
         time.sleep(0.05)
     kernel = psutil.Process(pid_of(log, 2))
     driver.send_signal(how)
@@ -185,7 +229,9 @@ def test_a_killed_driver_leaves_no_run_behind_and_loses_none_that_ended(quick, t
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
     assert len(before) == 2
     assert states(sweeps.run_sweep(given)) == dict.fromkeys(range(3), "done")
-    assert starts(log) == [0, 1, 2, 2] and all(p.stat().st_mtime_ns == at for p, at in before.items())
+    assert starts(log) == [0, 1, 2, 2] and all(
+        p.stat().st_mtime_ns == at for p, at in before.items()
+    )
 
 
 def test_two_drivers_at_once_run_each_run_once(quick, tmp_path):
@@ -198,23 +244,35 @@ def test_two_drivers_at_once_run_each_run_once(quick, tmp_path):
     assert starts(log) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("change, error, says", [
-    ({"axes": {"m": [1]}}, UnknownName, "unknown parameter of quick 'm'. Near: mode. Known: log, mode, n, results"),
-    ({"axes": {"n": ["1"]}}, TypeError, "n = '1' is a str; quick expects a int, such as 0"),
-    ({"axes": {"n": [True]}}, TypeError, "n = True is a bool"),
-    ({"axes": {"n": 3}}, TypeError, "axis 'n' has 3; expected a list"),
-    ({"axes": {"n, mode": [[1, "ok"], [2]]}}, ValueError, r"axis 'n, mode' has \[2\]; expected 2 values"),
-    ({"axes": {"n": [1], "n, mode": [[1, "ok"]]}}, ValueError, "n given twice"),
-    ({"parameters": {"results": "x"}}, ValueError, "parameter 'results' is the sweep's own"),
-    ({"exclude": ["weak over strong"]}, ValueError, "exclude has 'weak over strong'; expected"),
-    ({"exclude": [{"m": 1}]}, UnknownName, "unknown parameter in exclude 'm'"),
-    ({"exclude": [{"n": [0, 1, 2, 3]}]}, ValueError, "no run left"),
-    ({"notebook": "03_conf_los"}, UnknownName, "Near: 03_conf_loss"),
-    ({"name": "store"}, ValueError, "name 'store'; expected"),
-    ({"resources": {"gpu": 1}}, UnknownName, "unknown resource 'gpu'. Near: gpus"),
-    ({"resources": {"gpus": 1.5}}, ValueError, "gpus = 1.5; expected"),
-    ({"remote": "s4://bucket"}, ValueError, "s4"),
-    ({"axis": {}}, UnknownName, "unknown key of a sweep 'axis'. Near: axes")])
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        (
+            {"axes": {"m": [1]}},
+            UnknownName,
+            "unknown parameter of quick 'm'. Near: mode. Known: log, mode, n, results",
+        ),
+        ({"axes": {"n": ["1"]}}, TypeError, "n = '1' is a str; quick expects a int, such as 0"),
+        ({"axes": {"n": [True]}}, TypeError, "n = True is a bool"),
+        ({"axes": {"n": 3}}, TypeError, "axis 'n' has 3; expected a list"),
+        (
+            {"axes": {"n, mode": [[1, "ok"], [2]]}},
+            ValueError,
+            r"axis 'n, mode' has \[2\]; expected 2 values",
+        ),
+        ({"axes": {"n": [1], "n, mode": [[1, "ok"]]}}, ValueError, "n given twice"),
+        ({"parameters": {"results": "x"}}, ValueError, "parameter 'results' is the sweep's own"),
+        ({"exclude": ["weak over strong"]}, ValueError, "exclude has 'weak over strong'; expected"),
+        ({"exclude": [{"m": 1}]}, UnknownName, "unknown parameter in exclude 'm'"),
+        ({"exclude": [{"n": [0, 1, 2, 3]}]}, ValueError, "no run left"),
+        ({"notebook": "03_conf_los"}, UnknownName, "Near: 03_conf_loss"),
+        ({"name": "store"}, ValueError, "name 'store'; expected"),
+        ({"resources": {"gpu": 1}}, UnknownName, "unknown resource 'gpu'. Near: gpus"),
+        ({"resources": {"gpus": 1.5}}, ValueError, "gpus = 1.5; expected"),
+        ({"remote": "s4://bucket"}, ValueError, "s4"),
+        ({"axis": {}}, UnknownName, "unknown key of a sweep 'axis'. Near: axes"),
+    ],
+)
 def test_what_is_wrong_is_said_before_anything_starts(quick, change, error, says):
     given, log = quick
     with pytest.raises(error, match=says):
@@ -222,43 +280,94 @@ def test_what_is_wrong_is_said_before_anything_starts(quick, change, error, says
     assert not log.exists()
 
 
-@pytest.mark.parametrize("parameters, error, says", [
-    ({"task": "movie_snippet"}, UnknownName, "Near: movie_snippets"),
-    ({"strong": "SmolLM3-135M"}, UnknownName, "unknown model"),
-    ({"losses": "xent, confidense"}, UnknownName, "Near: confidence"),
-    ({"n_train": 7}, ValueError, "n_train = 7; expected an even number"),
-    ({"devices": 2, "method": "full"}, ValueError, "devices = 2 with resources: gpus = None; a run trains on"),
-    ({"strong": "EleutherAI/pythia-12b"}, OSError, "Ways out")])
+@pytest.mark.parametrize(
+    "parameters, error, says",
+    [
+        ({"task": "movie_snippet"}, UnknownName, "Near: movie_snippets"),
+        ({"strong": "SmolLM3-135M"}, UnknownName, "unknown model"),
+        ({"losses": "xent, confidense"}, UnknownName, "Near: confidence"),
+        ({"n_train": 7}, ValueError, "n_train = 7; expected an even number"),
+        (
+            {"devices": 2, "method": "full"},
+            ValueError,
+            "devices = 2 with resources: gpus = None; a run trains on",
+        ),
+        ({"strong": "EleutherAI/pythia-12b"}, OSError, "Ways out"),
+    ],
+)
 def test_values_that_a_notebook_refuses_are_refused_here(parameters, error, says):
     with pytest.raises(error, match=says):
-        sweeps.read({"name": "some", "notebook": "03_conf_loss", "axes": {k: [v] for k, v in parameters.items()}})
+        sweeps.read(
+            {
+                "name": "some",
+                "notebook": "03_conf_loss",
+                "axes": {k: [v] for k, v in parameters.items()},
+            }
+        )
 
 
 def test_grid_is_the_product_without_exclusions():
     ladder = [f"SmolLM2-135M@{depth}" for depth in (2, 4, 8)]
-    given = {"name": "some", "notebook": "03_conf_loss", "parameters": {"seeds": 2},
-             "axes": {"weak": ladder, "strong": ladder, "task, n_train": [["movie_snippets", 60], ["boolq", 40]]}}
+    given = {
+        "name": "some",
+        "notebook": "03_conf_loss",
+        "parameters": {"seeds": 2},
+        "axes": {
+            "weak": ladder,
+            "strong": ladder,
+            "task, n_train": [["movie_snippets", 60], ["boolq", 40]],
+        },
+    }
     assert len(sweeps.read(given).runs) == 18
-    below = sweeps.read(given | {"exclude": ["weak not below strong", {"task": "boolq", "weak": ladder[1:]}]}).runs
+    below = sweeps.read(
+        given | {"exclude": ["weak not below strong", {"task": "boolq", "weak": ladder[1:]}]}
+    ).runs
     assert [tuple(r.parameters[k][-1] for k in ("weak", "strong", "task")) for r in below] == [
-        ("2", "4", "s"), ("2", "4", "q"), ("2", "8", "s"), ("2", "8", "q"), ("4", "8", "s")]
-    assert all(r.parameters["seeds"] == 2 and r.parameters["n_train"] == {"s": 60, "q": 40}[r.parameters["task"][-1]]
-               for r in below)
+        ("2", "4", "s"),
+        ("2", "4", "q"),
+        ("2", "8", "s"),
+        ("2", "8", "q"),
+        ("4", "8", "s"),
+    ]
+    assert all(
+        r.parameters["seeds"] == 2
+        and r.parameters["n_train"] == {"s": 60, "q": 40}[r.parameters["task"][-1]]
+        for r in below
+    )
     assert len(sweeps.read(given | {"exclude": ["weak above strong"]}).runs) == 12
     with pytest.raises(ValueError, match="pythia-12b and SmolLM2-135M@2 cannot be compared"):
-        sweeps.read(given | {"axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ladder},
-                             "exclude": ["weak above strong"]})
+        sweeps.read(
+            given
+            | {
+                "axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ladder},
+                "exclude": ["weak above strong"],
+            }
+        )
     with pytest.raises(ValueError, match="cannot be compared"):  # nor can two of unknown size
-        sweeps.read(given | {"axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ["EleutherAI/gpt-j-6b"]},
-                             "exclude": ["weak not below strong"]})
-    several = {"name": "some", "axes": {"notebook": ["02_naive_finetuning", "03_conf_loss"], "seeds": [1, 2]}}
+        sweeps.read(
+            given
+            | {
+                "axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ["EleutherAI/gpt-j-6b"]},
+                "exclude": ["weak not below strong"],
+            }
+        )
+    several = {
+        "name": "some",
+        "axes": {"notebook": ["02_naive_finetuning", "03_conf_loss"], "seeds": [1, 2]},
+    }
     assert [(r.notebook.stem, r.parameters) for r in sweeps.read(several).runs] == [
-        (name, {"seeds": n}) for name in ("02_naive_finetuning", "03_conf_loss") for n in (1, 2)]
+        (name, {"seeds": n}) for name in ("02_naive_finetuning", "03_conf_loss") for n in (1, 2)
+    ]
 
 
 def test_a_run_starts_rather_where_nobody_makes_what_it_needs():
-    models = {"weak": ["SmolLM2-135M@2", "SmolLM2-135M@4"], "strong": ["SmolLM2-135M@8", "SmolLM2-135M@12"]}
-    runs = sweeps.SweepRuns(sweeps.read({"name": "some", "notebook": "03_conf_loss", "axes": models}))
+    models = {
+        "weak": ["SmolLM2-135M@2", "SmolLM2-135M@4"],
+        "strong": ["SmolLM2-135M@8", "SmolLM2-135M@12"],
+    }
+    runs = sweeps.SweepRuns(
+        sweeps.read({"name": "some", "notebook": "03_conf_loss", "axes": models})
+    )
     first, second, third, fourth = runs.sweep.runs  # 2 -> 8, 2 -> 12, 4 -> 8, 4 -> 12
     assert runs.next_of([second, third, fourth], [first]) is fourth
     assert runs.next_of([second, third], [first, fourth]) is second
@@ -272,7 +381,9 @@ def test_devices_are_shared_out(monkeypatch):
     assert engines.visible_gpus() == ["3", "5"]
     assert engines.shares_of(["3", "5"], 1 / 3) == [["3"]] * 3 + [["5"]] * 3
     assert engines.shares_of(["3", "5"], 0.4) == [["3"]] * 2 + [["5"]] * 2
-    assert engines.shares_of(["3", "5"], 2) == [["3", "5"]] and engines.shares_of(["3", "5"], 3) == []
+    assert (
+        engines.shares_of(["3", "5"], 2) == [["3", "5"]] and engines.shares_of(["3", "5"], 3) == []
+    )
     assert engines.jobs_here(grid.Resources(cpus=0.1, gpus=0.5)) == 4
     with pytest.raises(ValueError, match="gpus = 3; this machine has 2"):
         engines.Local(grid.Resources(gpus=3))
@@ -295,16 +406,23 @@ def test_a_dry_run_starts_nothing_and_says_what_earlier_runs_cost(quick, tmp_pat
     given, log = quick
     (tmp_path / "some.yaml").write_text(json.dumps(given))
     assert main(["sweep", str(tmp_path / "some.yaml"), "--dry-run"]) == 0
-    assert "4 planned; 4 to run: no earlier run says" in capsys.readouterr().out and not log.exists()
+    assert (
+        "4 planned; 4 to run: no earlier run says" in capsys.readouterr().out and not log.exists()
+    )
     sweeps.run_sweep(given | {"axes": {"n": [0, 1]}})
     assert main(["sweep", str(tmp_path / "some.yaml"), "--dry-run", "--jobs", "1"]) == 0
     said = capsys.readouterr().out
-    assert "2 done, 2 planned; 2 to run: about 0 min with 1 at once, by 2 earlier runs" in said and "n=3" in said
+    assert (
+        "2 done, 2 planned; 2 to run: about 0 min with 1 at once, by 2 earlier runs" in said
+        and "n=3" in said
+    )
 
 
 def test_the_command_says_what_failed_by_its_exit_code(quick, tmp_path, capsys):
     given, log = quick
-    (tmp_path / "some.yaml").write_text(json.dumps(given | {"axes": {"n, mode": [[0, "ok"], [1, "raise"]]}}))
+    (tmp_path / "some.yaml").write_text(
+        json.dumps(given | {"axes": {"n, mode": [[0, "ok"], [1, "raise"]]}})
+    )
     assert main(["sweep", str(tmp_path / "some.yaml")]) == 1
     assert "1 done, 1 failed" in capsys.readouterr().out
     assert main(["report", str(tmp_path / "some.yaml")]) == 0
@@ -331,11 +449,15 @@ def test_fits_and_runs_travel_between_machines_that_share_no_folder(quick, tmp_p
     monkeypatch.setattr(grid, "runs_folder", lambda: tmp_path / "elsewhere")
     fit("other", "b")
     runs = sweeps.run_sweep(given | {"axes": {"n": [0, 1, 2]}}, jobs=2)
-    assert set(states(runs).values()) == {"done"} and starts(log) == [0, 1, 2], "found at the address, not run"
+    assert set(states(runs).values()) == {"done"} and starts(log) == [0, 1, 2], (
+        "found at the address, not run"
+    )
     assert runs.index().set_index("n").seconds.gt(0).all() and len(runs.results()) == 3
     assert sorted(p.name for p in (tmp_path / "far" / "fits").iterdir()) == ["a.zip", "b.zip"]
     assert {p.name: p.read_text() for p in (tmp_path / "other" / "fits" / "a").iterdir()} == {
-        "record.json": "a", "curve.parquet": "curve"}
+        "record.json": "a",
+        "curve.parquet": "curve",
+    }
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -349,14 +471,22 @@ def test_many_at_once_may_exchange_the_same_fits(tmp_path):
     def once(i):
         folder = tmp_path / f"run{i}"
         folder.mkdir(exist_ok=True)
-        with running.exchange({"remote": far, "store": str(tmp_path / ("one" if i % 2 else "two")), "address": str(i),
-                               "folder": str(folder)}):
+        with running.exchange(
+            {
+                "remote": far,
+                "store": str(tmp_path / ("one" if i % 2 else "two")),
+                "address": str(i),
+                "folder": str(folder),
+            }
+        ):
             pass
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(once, range(16)))
     once(0)
-    assert len(list((tmp_path / "two" / "fits").glob("*/record.json"))) == 20 and not list(tmp_path.rglob("*.part"))
+    assert len(list((tmp_path / "two" / "fits").glob("*/record.json"))) == 20 and not list(
+        tmp_path.rglob("*.part")
+    )
 
 
 def test_what_befalls_a_run_outside_of_its_notebook_is_said(quick, tmp_path):
@@ -371,7 +501,9 @@ def test_what_befalls_a_run_outside_of_its_notebook_is_said(quick, tmp_path):
     assert "FileExistsError" in runs.index().error[0]
 
 
-@pytest.mark.parametrize("path", sorted((config.checkout() / "papermill_runs" / "recipes").glob("*.yaml")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted((paths.checkout() / "papermill_runs" / "recipes").glob("*.yaml")), ids=str
+)
 def test_the_sweeps_of_the_recipes_are_whole(path):
     if path.stem != "rayjob":
         assert len(sweeps.read(path).runs) in (9, 24)
@@ -390,7 +522,7 @@ def test_one_run_of_a_sweep_can_be_asked_for(quick, tmp_path, capsys):
     assert "unknown run of some 'f00'" in capsys.readouterr().err
 
 
-REFERENCE = sorted((config.checkout() / "papermill_runs" / "reference").glob("[01]*.json"))
+REFERENCE = sorted((paths.checkout() / "papermill_runs" / "reference").glob("[01]*.json"))
 
 
 @pytest.mark.parametrize("path", REFERENCE, ids=lambda path: path.stem)
@@ -403,11 +535,20 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
     run = runs.sweep.runs[0]
     runs.folder_of(run).mkdir(parents=True)
     (runs.folder_of(run) / "result.json").write_text(path.read_text())
-    of = {"address": run.address, "notebook": run.notebook.stem, "attempt": 1, "parameters": run.parameters}
+    of = {
+        "address": run.address,
+        "notebook": run.notebook.stem,
+        "attempt": 1,
+        "parameters": run.parameters,
+    }
     running.write(runs.folder_of(run), running.ended(of, "done", seconds=1))
     runs = sweeps.SweepRuns(runs.sweep)
     runs.write()
     rows, page = students(runs), sweeps.report(runs).read_text()
-    assert len(rows) == sum(row.get("pgr") is not None or row["arm"].startswith("student") for row in made["table"])
-    assert rows.groupby(["arm", "pair", "task"]).size().max() == 1, "every row can be told from the others"
+    assert len(rows) == sum(
+        row.get("pgr") is not None or row["arm"].startswith("student") for row in made["table"]
+    )
+    assert rows.groupby(["arm", "pair", "task"]).size().max() == 1, (
+        "every row can be told from the others"
+    )
     assert all(f"{value:.3f} [" in page for value in rows.pgr.dropna()) and "plotly" in page

@@ -1,4 +1,5 @@
 """Formatters, sources and their fallbacks, on made rows and, where `W2S_DATA` is set, on real files."""
+
 import os
 
 import datasets
@@ -6,11 +7,17 @@ import numpy as np
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb import sources
-from w2s_nb.registry import TASKS
+from w2s_nb.common.registry import TASKS
+from w2s_nb.data import sources
 
-SCIQ = dict(question="What do plants breathe?", distractor1="iron", distractor2="salt", distractor3="oil",
-            correct_answer="carbon dioxide", support="Plants take in carbon dioxide.")
+SCIQ = dict(
+    question="What do plants breathe?",
+    distractor1="iron",
+    distractor2="salt",
+    distractor3="oil",
+    correct_answer="carbon dioxide",
+    support="Plants take in carbon dioxide.",
+)
 
 
 def made(name, row):
@@ -31,18 +38,32 @@ def test_the_form_of_the_answer_does_not_give_the_label_away():
 
 
 def test_cosmos_never_uses_none_of_the_above():
-    row = dict(context="c", question="q", answer0="None of the above choices .", answer1="a", answer2="b",
-               answer3="d", label=0)
+    row = dict(
+        context="c",
+        question="q",
+        answer0="None of the above choices .",
+        answer1="a",
+        answer2="b",
+        answer3="d",
+        label=0,
+    )
     assert made("cosmos_qa", row) == []
     for answer in range(1, 4):
         assert all("None" not in e.texts[0] for e in made("cosmos_qa", row | {"label": answer}))
 
 
 def test_hh_is_a_pair_and_its_order_is_drawn():
-    rows = [dict(chosen=f"\n\nHuman: q{i}\n\nAssistant: good", rejected=f"\n\nHuman: q{i}\n\nAssistant: bad")
-            for i in range(200)]
+    rows = [
+        dict(
+            chosen=f"\n\nHuman: q{i}\n\nAssistant: good",
+            rejected=f"\n\nHuman: q{i}\n\nAssistant: bad",
+        )
+        for i in range(200)
+    ]
     examples = [made("anthropic_hh", row)[0] for row in rows]
-    assert all(e.texts[e.label].endswith("good") and e.texts[1 - e.label].endswith("bad") for e in examples)
+    assert all(
+        e.texts[e.label].endswith("good") and e.texts[1 - e.label].endswith("bad") for e in examples
+    )
     assert 70 < sum(e.label for e in examples) < 130
     assert examples[0].keys == ("Human: q0",)
 
@@ -60,13 +81,24 @@ def test_without_a_pinned_commit_nothing_is_downloaded_that_is_not_named(monkeyp
 
     def load_dataset(id, *, split, streaming, revision, data_dir):
         loaded.append(revision)
-        return [dict(post_id=f"{split}{data_dir}", history="h", human_ref_A="a", human_ref_B="b", labels=1)]
+        return [
+            dict(
+                post_id=f"{split}{data_dir}",
+                history="h",
+                human_ref_A="a",
+                human_ref_B="b",
+                labels=1,
+            )
+        ]
 
     monkeypatch.delenv("W2S_DATA", raising=False)
     monkeypatch.setattr(sources, "HfApi", Hub)
     monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
-    for answer, revisions in (("c0ffee", {"c0ffee"}), (sources.OfflineModeIsEnabled(), {None}),
-                              (OSError("503"), set())):
+    for answer, revisions in (
+        ("c0ffee", {"c0ffee"}),
+        (sources.OfflineModeIsEnabled(), {None}),
+        (OSError("503"), set()),
+    ):
         sources._newest.cache_clear()
         asked.clear()
         loaded.clear()
@@ -81,29 +113,49 @@ def test_without_a_pinned_commit_nothing_is_downloaded_that_is_not_named(monkeyp
 
 def better_of(name, row):
     """The text that an example calls the better, and the other."""
-    example, = made(name, row)
+    (example,) = made(name, row)
     return example.texts[example.label], example.texts[1 - example.label]
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_summaries_follow_their_post_and_the_choice_is_the_better(as_dict):
-    info = dict(id="t3", post="I lost my keys.", title="Keys", subreddit="advice", site=None, article=None)
-    summaries = [dict(text=" first", policy="a", note=""), dict(text=" second", policy="b", note="")]
+    info = dict(
+        id="t3", post="I lost my keys.", title="Keys", subreddit="advice", site=None, article=None
+    )
+    summaries = [
+        dict(text=" first", policy="a", note=""),
+        dict(text=" second", policy="b", note=""),
+    ]
     if as_dict:
         summaries = {key: [s[key] for s in summaries] for key in summaries[0]}
     for choice, word in ((0, "first"), (1, "second")):
         row = dict(info=info, summaries=summaries, choice=choice)
         better, worse = better_of("summarize_from_feedback", row)
-        assert better == f"SUBREDDIT: r/advice\nTITLE: Keys\nPOST: I lost my keys.\n\nTL;DR: {word}" != worse
+        assert (
+            better
+            == f"SUBREDDIT: r/advice\nTITLE: Keys\nPOST: I lost my keys.\n\nTL;DR: {word}"
+            != worse
+        )
         assert made("summarize_from_feedback", row)[0].keys == ("I lost my keys.",)
     news = info | dict(post=None, title=None, subreddit=None, article="Rain fell.")
-    assert better_of("summarize_from_feedback", dict(info=news, summaries=summaries, choice=0))[0].startswith(
-        "POST: Rain fell.\n\nTL;DR")
+    assert better_of("summarize_from_feedback", dict(info=news, summaries=summaries, choice=0))[
+        0
+    ].startswith("POST: Rain fell.\n\nTL;DR")
 
 
 def test_shp_label_1_says_that_a_was_voted_higher():
-    row = dict(post_id="p", history="Why?", human_ref_A="since", human_ref_B="because", score_A=9, score_B=2)
-    assert better_of("shp", row | {"labels": 1}) == ("POST: Why?\n\nCOMMENT: since", "POST: Why?\n\nCOMMENT: because")
+    row = dict(
+        post_id="p",
+        history="Why?",
+        human_ref_A="since",
+        human_ref_B="because",
+        score_A=9,
+        score_B=2,
+    )
+    assert better_of("shp", row | {"labels": 1}) == (
+        "POST: Why?\n\nCOMMENT: since",
+        "POST: Why?\n\nCOMMENT: because",
+    )
     assert better_of("shp", row | {"labels": 0})[0].endswith("because")
 
 
@@ -111,27 +163,43 @@ def test_ultrafeedback_takes_the_last_message_and_leaves_out_ties():
     def messages(reply):
         return [{"role": "user", "content": "q"}, {"role": "assistant", "content": reply}]
 
-    row = dict(prompt="q", chosen=messages("good"), rejected=messages("bad"), score_chosen=8.0, score_rejected=3.5)
-    assert better_of("ultrafeedback", row) == ("Human: q\n\nAssistant: good", "Human: q\n\nAssistant: bad")
+    row = dict(
+        prompt="q",
+        chosen=messages("good"),
+        rejected=messages("bad"),
+        score_chosen=8.0,
+        score_rejected=3.5,
+    )
+    assert better_of("ultrafeedback", row) == (
+        "Human: q\n\nAssistant: good",
+        "Human: q\n\nAssistant: bad",
+    )
     assert made("ultrafeedback", row | {"score_chosen": 3.5}) == []
 
 
 def test_a_pair_judged_twice_both_ways_stands_once():
-    there, back = (made("snippet_preferences", dict(better=b, worse=w)) for b, w in (("x", "y"), ("y", "x")))
+    there, back = (
+        made("snippet_preferences", dict(better=b, worse=w)) for b, w in (("x", "y"), ("y", "x"))
+    )
     assert there[0].texts == back[0].texts and there[0].label == 1 - back[0].label
 
 
 def test_dialogues_that_begin_alike_stay_together():
     start = "\n\nHuman: q\n\nAssistant: a"
-    one, = made("anthropic_hh", dict(chosen=f"{start}1", rejected=f"{start}2"))
-    other, = made("anthropic_hh", dict(chosen=f"{start}1\n\nHuman: more\n\nAssistant: x",
-                                       rejected=f"{start}1\n\nHuman: more\n\nAssistant: y"))
+    (one,) = made("anthropic_hh", dict(chosen=f"{start}1", rejected=f"{start}2"))
+    (other,) = made(
+        "anthropic_hh",
+        dict(
+            chosen=f"{start}1\n\nHuman: more\n\nAssistant: x",
+            rejected=f"{start}1\n\nHuman: more\n\nAssistant: y",
+        ),
+    )
     assert one.keys == other.keys == ("Human: q",)
 
 
 def test_the_cut_leaves_two_responses_the_same_prompt(tiny):
     from w2s_nb import models
-    from w2s_nb.tokens import _encode, alike
+    from w2s_nb.inputs.tokens import _encode, alike
 
     tok = models.tokenizer(models.folder(models.resolve(tiny)))
     prompt = " ".join(f"w{i}" for i in range(20))
@@ -146,7 +214,7 @@ def test_the_cut_leaves_two_responses_the_same_prompt(tiny):
 
 
 def test_boolq_reads_question_and_passage():
-    example, = made("boolq", dict(question="is it so", answer=True, passage="It is."))
+    (example,) = made("boolq", dict(question="is it so", answer=True, passage="It is."))
     assert example.texts == ("Passage: It is.\nQuestion: is it so?",) and example.label == 1
 
 
@@ -161,7 +229,9 @@ def test_a_local_folder_comes_before_the_hub(tmp_path, monkeypatch):
 
 def test_the_hub_out_of_reach_says_what_to_put_where(monkeypatch):
     monkeypatch.delenv("W2S_DATA", raising=False)
-    with pytest.raises(sources.DataUnavailable, match=r"google/boolq .*W2S_DATA/boolq/.*movie_snippets"):
+    with pytest.raises(
+        sources.DataUnavailable, match=r"google/boolq .*W2S_DATA/boolq/.*movie_snippets"
+    ):
         w2s.load_task("boolq")
 
 
@@ -172,8 +242,18 @@ def test_a_script_on_the_hub_is_read_from_its_parquet_branch(monkeypatch):
         asked.append((id, split, revision))
         if revision != "refs/convert/parquet":
             raise RuntimeError("Dataset scripts are no longer supported, but found cosmos_qa.py")
-        return [dict(context=f"{split}{i}", question="q", answer0="a", answer1="b", answer2="c", answer3="d", label=1)
-                for i in range(30)]
+        return [
+            dict(
+                context=f"{split}{i}",
+                question="q",
+                answer0="a",
+                answer1="b",
+                answer2="c",
+                answer3="d",
+                label=1,
+            )
+            for i in range(30)
+        ]
 
     monkeypatch.delenv("W2S_DATA", raising=False)
     monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
@@ -208,8 +288,14 @@ def test_real_files_load_balanced_and_disjoint(name, real_data, tmp_path, monkey
     task = w2s.load_task(name, n_train=200, n_val=50, n_test=200)
     assert all(s.hard_label.mean() == 0.5 for s in task.splits)
     groups = [set(s.group) for s in task.splits]
-    assert sum(map(len, groups)) == len(set.union(*groups)), "a question or passage stands in two splits"
-    first = [x[0].rpartition("\nAnswer:")[0] if "Answer:" in x[0] else x[0] for s in task.splits for x in s.texts]
+    assert sum(map(len, groups)) == len(set.union(*groups)), (
+        "a question or passage stands in two splits"
+    )
+    first = [
+        x[0].rpartition("\nAnswer:")[0] if "Answer:" in x[0] else x[0]
+        for s in task.splits
+        for x in s.texts
+    ]
     owner = {}
     for text, part in zip(first, [s.name for s in task.splits for _ in s.texts]):
         assert owner.setdefault(text, part) == part, "one question in two splits"
@@ -229,13 +315,20 @@ def test_hh_label_is_not_visible_in_position(real_data):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_further_splits_of_large_groups_leave_the_halves_alone(seed):
-    @w2s.register_task("threes", lambda: {"all": [{"i": i} for i in range(900)]}, max_len=8, max_answer=2)
+    @w2s.register_task(
+        "threes", lambda: {"all": [{"i": i} for i in range(900)]}, max_len=8, max_answer=2
+    )
     def threes(row):
         """Three questions a group."""
         yield w2s.Example((f"w{row['i']}",), 0, (f"group {row['i'] // 3}",), " w1")
 
     sizes = dict(n_train=100, n_val=10, n_test=60, seed=seed)
-    without, task = w2s.load_task("threes", **sizes), w2s.load_task("threes", **sizes, further=2)
+    without, task = (
+        w2s.load_task("threes", **sizes),
+        w2s.load_task("threes", **sizes, extra_halves=2),
+    )
     assert [s.fingerprint for s in without.splits] == [s.fingerprint for s in task.splits]
-    groups = [set(s.group) for s in (*task.splits, *task.further)]
-    assert sum(map(len, groups)) == len(set.union(*groups)) and [len(s) for s in task.further] == [100, 100]
+    groups = [set(s.group) for s in (*task.splits, *task.extra_halves)]
+    assert sum(map(len, groups)) == len(set.union(*groups)) and [
+        len(s) for s in task.extra_halves
+    ] == [100, 100]

@@ -1,4 +1,5 @@
 """Widgets without a browser, and the static functions that they are shells over."""
+
 import base64
 import itertools
 import shlex
@@ -13,12 +14,14 @@ from papermill.inspection import inspect_notebook
 
 import w2s_nb as w2s
 from tests.conftest import register_words, word_rows
-from w2s_nb import config, metrics, plots, store, widgets
-from w2s_nb.exploring import epochs
-from w2s_nb.fits import AnswerFit
-from w2s_nb.registry import LOSSES, UnknownName
-from w2s_nb.tasks import Example
-from w2s_nb.widgets import base, settings
+from w2s_nb import metrics, plots
+from w2s_nb.common import paths, progress, store
+from w2s_nb.common.registry import LOSSES, UnknownName
+from w2s_nb.data.tasks.spec import Example
+from w2s_nb.experiments.one_setting import epochs
+from w2s_nb.notebook import widgets
+from w2s_nb.notebook.widgets import base, settings
+from w2s_nb.training.result import AnswerFit
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
 
@@ -59,59 +62,105 @@ def bars_of(output):
 
 # explore
 
+
 def test_explore_is_three_fits_on_the_first_labels(setting, words, tiny):
-    arms = w2s.explore(**setting, n_labels=40, seeds=[3], loss="confidence", loss_args={"alpha": 0.25}, epochs=5)
+    arms = w2s.one_setting(
+        **setting, n_labels=40, seeds=[3], loss="confidence", loss_args={"alpha": 0.25}, epochs=5
+    )
     task = w2s.load_task("words", seed=3, **SIZES)
     supervisor = w2s.fit(f"{tiny}@1", task.supervisor, method="probe", seed=3, epochs=5)
     some = task.student.take(slice(40))
-    student = w2s.fit(tiny, some, supervisor.label(task.student), method="probe", seed=3, loss="confidence",
-                      loss_args={"alpha": 0.25}, epochs=5)
+    student = w2s.fit(
+        tiny,
+        some,
+        supervisor.label(task.student),
+        method="probe",
+        seed=3,
+        loss="confidence",
+        loss_args={"alpha": 0.25},
+        epochs=5,
+    )
     ceiling = w2s.fit(tiny, some, method="probe", seed=3, epochs=5)
-    assert [fits[0].address for fits in arms.fits.values()] == [f.address for f in (supervisor, student, ceiling)]
+    assert [fits[0].address for fits in arms.fits.values()] == [
+        f.address for f in (supervisor, student, ceiling)
+    ]
     assert arms.pgr("student, confidence") == w2s.pgr(supervisor, student, ceiling, task.test)
 
 
-@pytest.mark.parametrize("n, passes", [(20, 200), (600, 200), (640, 200), (641, 166), (3000, 41), (200_000, 1)])
+@pytest.mark.parametrize(
+    "n, passes", [(20, 200), (600, 200), (640, 200), (641, 166), (3000, 41), (200_000, 1)]
+)
 def test_a_probe_makes_no_more_than_a_thousand_steps(n, passes):
     assert epochs(n) == passes and (passes == 1 or passes * -(-n // 128) <= 1000)
 
 
-@pytest.mark.parametrize("change, error, says", [
-    (dict(n_labels=97), ValueError, "n_labels = 97; expected a whole number from 2 to n_train, 96"),
-    (dict(n_labels=True), ValueError, "n_labels = True"),
-    (dict(task="word"), UnknownName, "Near: word"),
-    (dict(loss="confidense"), UnknownName, "Near: confidence"),
-    (dict(strong="SmolLM-135M"), UnknownName, "SmolLM2-135M"),
-    (dict(loss_args={"alfa": 1}), ValueError, "alfa")])
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        (
+            dict(n_labels=97),
+            ValueError,
+            "n_labels = 97; expected a whole number from 2 to n_train, 96",
+        ),
+        (dict(n_labels=True), ValueError, "n_labels = True"),
+        (dict(task="word"), UnknownName, "Near: word"),
+        (dict(loss="confidense"), UnknownName, "Near: confidence"),
+        (dict(strong="SmolLM-135M"), UnknownName, "SmolLM2-135M"),
+        (dict(loss_args={"alfa": 1}), ValueError, "alfa"),
+    ],
+)
 def test_explore_refuses_what_is_wrong(setting, change, error, says):
     with pytest.raises(error, match=says):
-        w2s.explore(**setting | change)
+        w2s.one_setting(**setting | change)
 
 
 # the explorer
 
+
 def test_the_explorer_shows_what_explore_gives_and_follows_every_control(explorer, setting):
     def expected(**change):
         asked = setting | dict(loss="confidence", loss_args={"alpha": 0.5}, seeds=[0]) | change
-        return w2s.explore(**asked)
+        return w2s.one_setting(**asked)
 
     def check(arms):
         assert bars_of(explorer.accuracy) == pytest.approx(arms.table().accuracy.to_dict())
-        assert format(arms.pgr(arms.students[0]), ".2f").replace("[", "").split()[0] in explorer.numbers.value
-        reliability = explorer.calibration.outputs[0]["data"]["application/vnd.plotly.v1+json"]["data"]
+        assert (
+            format(arms.pgr(arms.students[0]), ".2f").replace("[", "").split()[0]
+            in explorer.numbers.value
+        )
+        reliability = explorer.calibration.outputs[0]["data"]["application/vnd.plotly.v1+json"][
+            "data"
+        ]
         assert [t.get("name") for t in reliability][1:] == ["weak supervisor", arms.students[0]]
 
     check(expected())
-    for name, value, change in [("alpha", 0.0, dict(loss_args={"alpha": 0.0})), ("n_labels", 40, dict(n_labels=40)),
-                                ("seed", 2, dict(seeds=[2])), ("loss", "xent", dict(loss="xent", loss_args={})),
-                                ("weak", setting["strong"] + "@2", dict(weak=setting["strong"] + "@2"))]:
+    for name, value, change in [
+        ("alpha", 0.0, dict(loss_args={"alpha": 0.0})),
+        ("n_labels", 40, dict(n_labels=40)),
+        ("seed", 2, dict(seeds=[2])),
+        ("loss", "xent", dict(loss="xent", loss_args={})),
+        ("weak", setting["strong"] + "@2", dict(weak=setting["strong"] + "@2")),
+    ]:
         before = setting.copy()
         getattr(explorer, name).value = value
         explorer.latest.wait()
         setting |= change
-        check(w2s.explore(**setting | {k: v for k, v in dict(
-            loss=explorer.loss.value, seeds=[explorer.seed.value], n_labels=explorer.n_labels.value,
-            loss_args={"alpha": explorer.alpha.value} if explorer.loss.value == "confidence" else {}).items()}))
+        check(
+            w2s.one_setting(
+                **setting
+                | {
+                    k: v
+                    for k, v in dict(
+                        loss=explorer.loss.value,
+                        seeds=[explorer.seed.value],
+                        n_labels=explorer.n_labels.value,
+                        loss_args={"alpha": explorer.alpha.value}
+                        if explorer.loss.value == "confidence"
+                        else {},
+                    ).items()
+                }
+            )
+        )
         assert before != setting
     assert explorer.alpha.disabled, "xent has no alpha"
 
@@ -121,14 +170,20 @@ def test_the_lines_to_copy_make_what_is_shown(explorer):
     explorer.latest.wait()
     lines, table = explorer.copy.value.splitlines(), {}
     exec("\n".join(lines[:-1]) + f"\ntable = {lines[-1]}", table)
-    assert table["table"].equals(explorer.arms.table()) and len(store.addresses()) == 5  # none of them trained again
+    assert (
+        table["table"].equals(explorer.arms.table()) and len(store.addresses()) == 5
+    )  # none of them trained again
     explorer.form.value = "papermill"
     words = shlex.split(explorer.copy.value)
-    notebook = config.checkout() / words[1]
+    notebook = paths.checkout() / words[1]
     known = inspect_notebook(str(notebook))
     given = dict(zip(words[4::3], words[5::3]))
     assert words[:1] + words[2:4] == ["papermill", "out.ipynb", "-p"] and set(given) <= set(known)
-    assert given["alpha"] == "0.75" and given["n_labels"] == "50" and set(given) >= set(known) - {"seeds", "results"}
+    assert (
+        given["alpha"] == "0.75"
+        and given["n_labels"] == "50"
+        and set(given) >= set(known) - {"seeds", "results"}
+    )
 
 
 def test_a_newer_setting_ends_the_older_and_cancel_ends_all(slow, explorer):
@@ -146,7 +201,10 @@ def test_a_newer_setting_ends_the_older_and_cancel_ends_all(slow, explorer):
         time.sleep(0.01)
     explorer.status.cancel.click()
     explorer.latest.wait(10)
-    assert explorer.status.text.startswith("cancelled") and explorer.status.cancel.layout.display == "none"
+    assert (
+        explorer.status.text.startswith("cancelled")
+        and explorer.status.cancel.layout.display == "none"
+    )
     assert "student, naive" in bars_of(explorer.accuracy), "what was shown stays"
     slow.set()
     explorer.seed.value = 1
@@ -163,18 +221,30 @@ def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer)
     explorer.task.options = [*explorer.task.options, "few"]
     explorer.task.value = "few"
     explorer.latest.wait()
-    assert "ValueError" in explorer.status.text and "asked for 2 * n_train 96" in explorer.status.text
-    assert "words" in explorer.accuracy.outputs[0]["data"]["text/plain"], "the figure is still that of the last setting"
+    assert (
+        "ValueError" in explorer.status.text and "asked for 2 * n_train 96" in explorer.status.text
+    )
+    assert "words" in explorer.accuracy.outputs[0]["data"]["text/plain"], (
+        "the figure is still that of the last setting"
+    )
     explorer.task.value = "words"
     explorer.latest.wait()
     assert "Error" not in explorer.status.text
 
 
-@pytest.mark.parametrize("change, error, says", [
-    (dict(task="word"), UnknownName, "Near: word"), (dict(loss="x"), UnknownName, "xent"),
-    (dict(weak="SmolLM-135M@4"), UnknownName, "SmolLM2-135M"), (dict(n_labels=1), ValueError, "from 2 to n_train, 96"),
-    (dict(alpha=1.5), ValueError, "alpha 1.5"), (dict(seed=-1), ValueError, "seed = -1"),
-    (dict(models=["nothing"]), UnknownName, "nothing"), (dict(tasks=["nothing"]), UnknownName, "nothing")])
+@pytest.mark.parametrize(
+    "change, error, says",
+    [
+        (dict(task="word"), UnknownName, "Near: word"),
+        (dict(loss="x"), UnknownName, "xent"),
+        (dict(weak="SmolLM-135M@4"), UnknownName, "SmolLM2-135M"),
+        (dict(n_labels=1), ValueError, "from 2 to n_train, 96"),
+        (dict(alpha=1.5), ValueError, "alpha 1.5"),
+        (dict(seed=-1), ValueError, "seed = -1"),
+        (dict(models=["nothing"]), UnknownName, "nothing"),
+        (dict(tasks=["nothing"]), UnknownName, "nothing"),
+    ],
+)
 def test_the_explorer_refuses_what_does_not_exist(setting, change, error, says):
     with pytest.raises(error, match=says):
         widgets.explorer(**setting | change)
@@ -187,10 +257,15 @@ def test_the_explorer_offers_what_can_be_had_here(monkeypatch, tmp_path):
     (tmp_path / "boolq").mkdir()
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
     assert "boolq" in settings._tasks_here()
-    assert settings._rungs("SmolLM2-135M@16")[-3:] == ["SmolLM2-135M@20", "SmolLM2-135M@24", "SmolLM2-135M"]
+    assert settings._rungs("SmolLM2-135M@16")[-3:] == [
+        "SmolLM2-135M@20",
+        "SmolLM2-135M@24",
+        "SmolLM2-135M",
+    ]
 
 
 # work in the background
+
 
 def test_work_that_is_told_ends_where_its_listener_raises(words, tiny):
     seen = []
@@ -200,19 +275,23 @@ def test_work_that_is_told_ends_where_its_listener_raises(words, tiny):
         if what.startswith("activations") and n >= total or n == 7:
             raise base.Cancelled
 
-    with config.told(tell), pytest.raises(base.Cancelled):
+    with progress.report_progress_to(tell), pytest.raises(base.Cancelled):
         w2s.fit(tiny, words.student, method="probe", epochs=50)
     assert seen[-1][1] in (7, seen[-1][2]) and not any(store.record(a) for a in store.addresses())
-    with config.told(lambda *where: None):
-        assert w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(words.test).value > 0.5
-    assert not isinstance(config.progress([1]), config.Told), "outside of the block bars are bars again"
+    with progress.report_progress_to(lambda *where: None):
+        assert (
+            w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(words.test).value > 0.5
+        )
+    assert not isinstance(progress.progress([1]), progress.ReportedProgress), (
+        "outside of the block bars are bars again"
+    )
 
 
 def test_a_note_goes_to_its_own_work_and_other_warnings_stay_warnings():
     status, inside = base.Status(), threading.Event()
 
     def work(request):
-        config.note("of the work")
+        progress.note("of the work")
         inside.set()
         time.sleep(0.2)
 
@@ -220,7 +299,7 @@ def test_a_note_goes_to_its_own_work_and_other_warnings_stay_warnings():
     latest.ask(1)
     inside.wait(5)
     with pytest.warns(UserWarning, match="of a cell"):
-        config.note("of a cell")
+        progress.note("of a cell")
     latest.wait(5)
     assert status.text.endswith("s. of the work")
     with pytest.warns(UserWarning, match="later"):
@@ -248,7 +327,7 @@ def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
     done, status = [], base.Status()
 
     def work(request):
-        for _ in config.progress(range(20), desc="work"):
+        for _ in progress.progress(range(20), desc="work"):
             time.sleep(0.005)
         return request
 
@@ -263,18 +342,44 @@ def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
 
 # differences, and their browser
 
+
 def test_differences_count_as_the_metrics_do(words, tiny):
-    arms = w2s.run_arms("words", f"{tiny}@1", tiny, losses=("xent", "confidence"), method="probe", epochs=30, seeds=2,
-                        **SIZES)
+    arms = w2s.run_arms(
+        "words",
+        f"{tiny}@1",
+        tiny,
+        losses=("xent", "confidence"),
+        method="probe",
+        epochs=30,
+        seeds=2,
+        **SIZES,
+    )
     rows = w2s.differences(arms, "student, confidence")
-    weak, student = (arms.fits[arm][0].predict(words.test) for arm in ("weak supervisor", "student, confidence"))
-    right = {who: metrics.correct(p, words.test.hard_label)[0] for who, p in (("w", weak), ("s", student))}
-    assert rows.right.value_counts().to_dict() == {k: v for k, v in dict(
-        both=(right["w"] & right["s"]).sum(), student=(~right["w"] & right["s"]).sum(),
-        supervisor=(right["w"] & ~right["s"]).sum(), neither=(~right["w"] & ~right["s"]).sum()).items() if v}
-    assert rows.text.tolist() == [text for text, in words.test.texts] and (rows.student == student[:, 1]).all()
+    weak, student = (
+        arms.fits[arm][0].predict(words.test) for arm in ("weak supervisor", "student, confidence")
+    )
+    right = {
+        who: metrics.correct(p, words.test.hard_label)[0]
+        for who, p in (("w", weak), ("s", student))
+    }
+    assert rows.right.value_counts().to_dict() == {
+        k: v
+        for k, v in dict(
+            both=(right["w"] & right["s"]).sum(),
+            student=(~right["w"] & right["s"]).sum(),
+            supervisor=(right["w"] & ~right["s"]).sum(),
+            neither=(~right["w"] & ~right["s"]).sum(),
+        ).items()
+        if v
+    }
+    assert (
+        rows.text.tolist() == [text for (text,) in words.test.texts]
+        and (rows.student == student[:, 1]).all()
+    )
     figure = plots.differences(rows, "t", student="student, confidence", chosen=rows.id[5])
-    assert sum(len(t.x) for t in figure.data[:4]) == len(rows) and figure.data[4].x == (rows.supervisor[5],)
+    assert sum(len(t.x) for t in figure.data[:4]) == len(rows) and figure.data[4].x == (
+        rows.supervisor[5],
+    )
     with pytest.raises(ValueError, match="expected one of student, naive, student, confidence"):
         w2s.differences(arms, "student, x")
 
@@ -291,67 +396,124 @@ def test_the_browser_pages_through_what_its_filters_let_through(words, tiny):
     browser.onward.click()
     browser.onward.click()
     row = browser.shown.iloc[1]
-    assert browser.at == 1 and row.text in browser.example.value and f"{row.student:.2f}" in browser.example.value
+    assert (
+        browser.at == 1
+        and row.text in browser.example.value
+        and f"{row.student:.2f}" in browser.example.value
+    )
     figure = browser.figure.outputs[0]["data"]["application/vnd.plotly.v1+json"]
     ringed = figure["data"][4]["x"]
-    assert np.frombuffer(base64.b64decode(ringed["bdata"]), ringed["dtype"]) == pytest.approx([row.supervisor])
+    assert np.frombuffer(base64.b64decode(ringed["bdata"]), ringed["dtype"]) == pytest.approx(
+        [row.supervisor]
+    )
     browser.right.value = "student"
     assert set(browser.shown.id) == set(apart.id[apart.right == "student"]) and browser.at == 0
     browser.confidence.value = (0.999999, 1.0)
-    assert len(browser.shown) == 0 and browser.onward.disabled and "no test example" in browser.where.value
+    assert (
+        len(browser.shown) == 0
+        and browser.onward.disabled
+        and "no test example" in browser.where.value
+    )
 
 
 def test_a_pair_is_shown_with_both_of_its_texts(words, tiny):
-    arms = w2s.run_arms("word_pairs", f"{tiny}@1", tiny, method="probe", epochs=2, n_train=64, n_val=32, n_test=64)
+    arms = w2s.run_arms(
+        "word_pairs", f"{tiny}@1", tiny, method="probe", epochs=2, n_train=64, n_val=32, n_test=64
+    )
     rows = w2s.differences(arms)
     assert [(a, b) for a, b in zip(rows["first"], rows.second)] == list(arms.tasks[0].test.texts)
     card = plots.card(rows.iloc[0])
     better, worse = ("second", "first") if rows.truth[0] else ("first", "second")
-    assert f"<b>{better}, better</b>" in card and f"<b>{worse}, worse</b>" in card and rows.second[0] in card
+    assert (
+        f"<b>{better}, better</b>" in card
+        and f"<b>{worse}, worse</b>" in card
+        and rows.second[0] in card
+    )
 
 
 def test_a_text_is_shown_and_not_run():
-    row = pd.Series(dict(id="a", text="<script>alert(1)</script>", truth=1, supervisor=0.2, student=0.9,
-                         right="student"))
+    row = pd.Series(
+        dict(
+            id="a",
+            text="<script>alert(1)</script>",
+            truth=1,
+            supervisor=0.2,
+            student=0.9,
+            right="student",
+        )
+    )
     card = plots.card(row)
-    assert "<script>" not in card and "&lt;script&gt;" in card and "class 1" in card and "width: 90.0%" in card
+    assert (
+        "<script>" not in card
+        and "&lt;script&gt;" in card
+        and "class 1" in card
+        and "width: 90.0%" in card
+    )
 
 
 def test_answers_are_browsed_with_the_board(monkeypatch):
-    first = itertools.product(("a3", "a4", "b3", "b4", "c3"), ("a6", "a5", "b6", "b5", "c6", "c5", "h6", "h5"))
+    first = itertools.product(
+        ("a3", "a4", "b3", "b4", "c3"), ("a6", "a5", "b6", "b5", "c6", "c5", "h6", "h5")
+    )
     games = [f"1. {white} 1... {black} 2. f3 2... e5 3. g4 3..." for white, black in first]
 
-    @w2s.register_task("fool", lambda: {"all": [{"game": game} for game in games]}, max_len=80, max_answer=4)
+    @w2s.register_task(
+        "fool", lambda: {"all": [{"game": game} for game in games]}, max_len=80, max_answer=4
+    )
     def fool(row):
         """Mate the fool."""
         yield Example((row["game"],), 0, (), " Qh4#", 6)
 
     task = w2s.load_task("fool", n_train=8, n_val=2, n_test=8)
-    said = {"weak supervisor": [" Qh4#"] * 2 + [" d6"] * 6,
-            "student, naive": [" d6"] + [" Qh4#"] * 4 + [" Nc6"] + [" d6"] * 2}
+    said = {
+        "weak supervisor": [" Qh4#"] * 2 + [" d6"] * 6,
+        "student, naive": [" d6"] + [" Qh4#"] * 4 + [" Nc6"] + [" d6"] * 2,
+    }
     fits = {}
     for arm, answers in said.items():
         right = [answer == " Qh4#" for answer in answers]
-        frame = pd.DataFrame({"split": "test", "id": task.test.ids, "answer": answers, "right": right,
-                              "p_right": np.linspace(0.1, 0.8, 8)})
+        frame = pd.DataFrame(
+            {
+                "split": "test",
+                "id": task.test.ids,
+                "answer": answers,
+                "right": right,
+                "p_right": np.linspace(0.1, 0.8, 8),
+            }
+        )
         fits[arm] = [AnswerFit("a", {"summary": {}}, frame, pd.DataFrame(), "last")]
-    browser = widgets.disagreements(w2s.Arms("a", "b", [task], fits | {"strong ceiling": fits["student, naive"]}))
+    browser = widgets.disagreements(
+        w2s.Arms("a", "b", [task], fits | {"strong ceiling": fits["student, naive"]})
+    )
     assert len(browser.shown) == 4 and browser.shown.p_right.is_monotonic_decreasing
     assert "<svg" in browser.example.value and "answer <b>Qh4#</b>" in browser.example.value
     browser.right.value = "neither"
-    assert len(browser.shown) == 1 and "student <b>Nc6</b>, supervisor <b>d6</b>" in browser.example.value
+    assert (
+        len(browser.shown) == 1
+        and "student <b>Nc6</b>, supervisor <b>d6</b>" in browser.example.value
+    )
     figure = plots.differences(browser.rows, "t")
     assert [bar.y[0] for bar in figure.data] == [1, 3, 1, 3]
 
 
 # what is stored, and its table
 
+
 def test_recovered_has_every_student_with_the_intervals_of_its_arms(words, tiny):
     # of these random models the shallow one is the better
-    arms = w2s.run_arms("words", tiny, f"{tiny}@1", losses=("xent", "confidence"), loss_args={"confidence": {
-        "alpha": 0.75}}, method="probe", epochs=30, seeds=2, **SIZES)
+    arms = w2s.run_arms(
+        "words",
+        tiny,
+        f"{tiny}@1",
+        losses=("xent", "confidence"),
+        loss_args={"confidence": {"alpha": 0.75}},
+        method="probe",
+        epochs=30,
+        seeds=2,
+        **SIZES,
+    )
     w2s.run_arms("words", f"{tiny}@2", f"{tiny}@1", method="probe", epochs=30, **SIZES)
-    rows = w2s.recovered()
+    rows = w2s.all_students()
     assert len(rows) == 3 and rows.weak.tolist().count(tiny) == 2
     row = rows[(rows.weak == tiny) & (rows.arm == "student, confidence")].iloc[0]
     assert row.setting == "epochs = 30, alpha = 0.75" and row.seeds == 2 and row.n_train == 96
@@ -363,71 +525,108 @@ def test_recovered_has_every_student_with_the_intervals_of_its_arms(words, tiny)
 
 
 def test_recovered_pools_nothing_but_seeds(words, tiny):
-    def explore(**change):
-        return w2s.explore("words", tiny, f"{tiny}@1", **dict(n_labels=48, **SIZES) | dict(epochs=5) | change)
+    def one_setting(**change):
+        return w2s.one_setting(
+            "words", tiny, f"{tiny}@1", **dict(n_labels=48, **SIZES) | dict(epochs=5) | change
+        )
 
-    explore(seeds=[2, 0])
-    explore(seeds=[1], n_val=20)
-    explore(seeds=[1], n_train=48)
-    rows = w2s.recovered()
-    assert sorted(rows.seeds) == [1, 1, 2] and (rows.setting.str.contains("supervisor's n_train = 96").sum()) == 2
+    one_setting(seeds=[2, 0])
+    one_setting(seeds=[1], n_val=20)
+    one_setting(seeds=[1], n_train=48)
+    rows = w2s.all_students()
+    assert (
+        sorted(rows.seeds) == [1, 1, 2]
+        and (rows.setting.str.contains("supervisor's n_train = 96").sum()) == 2
+    )
     two = rows[rows.seeds == 2].iloc[0]
-    ordered = explore(seeds=[0, 2]).table()
+    ordered = one_setting(seeds=[0, 2]).table()
     assert [two[f"accuracy{end}"] for end in ("_low", "_high")] == [
-        ordered[f"accuracy{end}"]["student, naive"] for end in ("_low", "_high")], "seeds in their own order"
+        ordered[f"accuracy{end}"]["student, naive"] for end in ("_low", "_high")
+    ], "seeds in their own order"
 
 
 def test_recovered_never_shows_what_test_labels_chose(words, tiny):
     supervisor = w2s.fit(tiny, words.supervisor, method="probe", epochs=40)
-    student = w2s.fit(f"{tiny}@1", words.student, supervisor.label(words.student), method="probe", epochs=40,
-                      stop="oracle")
+    student = w2s.fit(
+        f"{tiny}@1",
+        words.student,
+        supervisor.label(words.student),
+        method="probe",
+        epochs=40,
+        stop="oracle",
+    )
     by = {stop: student.accuracy(words.test, stop=stop).value for stop in ("oracle", "validation")}
-    assert w2s.recovered().accuracy[0] == by["validation"] <= by["oracle"]
+    assert w2s.all_students().accuracy[0] == by["validation"] <= by["oracle"]
 
 
 def test_a_damaged_seed_costs_itself_only_and_an_older_version_is_left_out(words, tiny):
     arms = w2s.run_arms("words", tiny, f"{tiny}@1", method="probe", epochs=5, seeds=3, **SIZES)
     broken = store.folder(arms.fits["student, naive"][1].address) / "predictions.parquet"
     broken.write_bytes(b"broken")
-    assert w2s.recovered().seeds.tolist() == [2]
+    assert w2s.all_students().seeds.tolist() == [2]
     first = arms.fits["student, naive"][0].address
     record, predictions, curve = store.read(first)
-    older = record | {"config": record["config"] | {"code": ["older", "older"]}, "created": "2020-01-01"}
+    older = record | {
+        "config": record["config"] | {"code": ["older", "older"]},
+        "created": "2020-01-01",
+    }
     store.write(first, {k: v for k, v in older.items() if k != "checksum"}, predictions, curve)
-    assert w2s.recovered().seeds.tolist() == [1]
+    assert w2s.all_students().seeds.tolist() == [1]
 
 
-def test_recovered_leaves_out_what_has_no_supervisor_or_is_damaged_and_keeps_what_has_no_ceiling(words, tiny):
-    assert w2s.recovered().empty
+def test_recovered_leaves_out_what_has_no_supervisor_or_is_damaged_and_keeps_what_has_no_ceiling(
+    words, tiny
+):
+    assert w2s.all_students().empty
     supervisor = w2s.fit(f"{tiny}@1", words.supervisor, method="probe", epochs=5)
     nobody = w2s.SoftLabels(words.student.ids, np.full((96, 2), 0.5), "nobody")
     w2s.fit(tiny, words.student, nobody, method="probe", epochs=5)
-    assert w2s.recovered().empty, "labels of nobody"
-    student = w2s.fit(tiny, words.student, supervisor.label(words.student), method="probe", epochs=5)
-    assert len(rows := w2s.recovered()) == 1 and np.isnan(rows.pgr[0]) and rows.accuracy[0] > 0
+    assert w2s.all_students().empty, "labels of nobody"
+    student = w2s.fit(
+        tiny, words.student, supervisor.label(words.student), method="probe", epochs=5
+    )
+    assert len(rows := w2s.all_students()) == 1 and np.isnan(rows.pgr[0]) and rows.accuracy[0] > 0
     few = words.student.take(slice(50))
     w2s.fit(tiny, few, method="probe", epochs=5)
     w2s.fit(tiny, words.student, method="probe", epochs=5)
-    assert w2s.recovered().ceiling_accuracy[0] == w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(
-        words.test).value, "of two ceilings that on the student's own examples"
+    assert (
+        w2s.all_students().ceiling_accuracy[0]
+        == w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(words.test).value
+    ), "of two ceilings that on the student's own examples"
     (store.folder(student.address) / "predictions.parquet").write_bytes(b"broken")
-    assert w2s.recovered().empty
+    assert w2s.all_students().empty
 
 
 def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
-    w2s.run_arms("words", tiny, f"{tiny}@1", losses=("confidence", "xent"), method="probe", epochs=30, **SIZES)
+    w2s.run_arms(
+        "words",
+        tiny,
+        f"{tiny}@1",
+        losses=("confidence", "xent"),
+        method="probe",
+        epochs=30,
+        **SIZES,
+    )
     table = widgets.runs()
     table.latest.wait()
-    assert len(table.shown) == 2 and table.filters["arm"].options == ("all", "student, naive", "student, confidence")
+    assert len(table.shown) == 2 and table.filters["arm"].options == (
+        "all",
+        "student, naive",
+        "student, confidence",
+    )
     table.filters["arm"].value = "student, naive"
     assert len(table.shown) == 1 and "student, confidence" not in table.table.value
-    names = [t["name"] for t in table.figure.outputs[0]["data"]["application/vnd.plotly.v1+json"]["data"]]
+    names = [
+        t["name"] for t in table.figure.outputs[0]["data"]["application/vnd.plotly.v1+json"]["data"]
+    ]
     assert names == ["student, naive"]
     w2s.run_arms("words", f"{tiny}@2", f"{tiny}@1", method="probe", epochs=30, **SIZES)
     table.refresh.click()
     table.latest.wait()
-    assert table.filters["arm"].value == "student, naive" and len(table.shown) == 2, "filters outlive a second look"
-    monkeypatch.setattr("w2s_nb.widgets.students.PAGE", 1)
+    assert table.filters["arm"].value == "student, naive" and len(table.shown) == 2, (
+        "filters outlive a second look"
+    )
+    monkeypatch.setattr("w2s_nb.notebook.widgets.students.PAGE", 1)
     table.onward.click()
     assert "page 2 of 2" in table.where.value
     table.onward.click()
@@ -437,10 +636,28 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
 
 
 def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
-    row = dict(arm="student, naive", task="a", weak="m@1", weak_method="probe", method="probe", n_train=10, setting="",
-               n_test=20, seeds=1, pgr=0.5, pgr_low=0.4, pgr_high=0.6)
-    rows = pd.DataFrame([row | dict(strong="m@2"), row | dict(strong="m@3"), row | dict(strong="m@3", weak="m@2"),
-                         row | dict(strong="m@3", pgr=np.nan)])
+    row = dict(
+        arm="student, naive",
+        task="a",
+        weak="m@1",
+        weak_method="probe",
+        method="probe",
+        n_train=10,
+        setting="",
+        n_test=20,
+        seeds=1,
+        pgr=0.5,
+        pgr_low=0.4,
+        pgr_high=0.6,
+    )
+    rows = pd.DataFrame(
+        [
+            row | dict(strong="m@2"),
+            row | dict(strong="m@3"),
+            row | dict(strong="m@3", weak="m@2"),
+            row | dict(strong="m@3", pgr=np.nan),
+        ]
+    )
     figure = plots.pgr_by_size(rows, "t")
     assert [t.name for t in figure.data] == ["student, naive, weak m@1", "student, naive, weak m@2"]
     assert list(figure.data[0].x) == ["2 layers", "3 layers"]

@@ -1,4 +1,5 @@
 """Who has read the README alone gets a result of a csv of their own: in Python, and in 12_your_own."""
+
 import csv
 import json
 import re
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb.registry import TASKS
-from w2s_nb.tasks.snippets import rated
+from w2s_nb.common.registry import TASKS
+from w2s_nb.data.tasks.snippets import rated
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"SmolLM2-135M@4": "SmolLM2-135M@2", "SmolLM2-135M@16": "SmolLM2-135M@4"}
@@ -19,7 +20,9 @@ SMALL = {"SmolLM2-135M@4": "SmolLM2-135M@2", "SmolLM2-135M@16": "SmolLM2-135M@4"
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A csv of 300 texts and labels, in the current folder."""
-    rows = [r for r in rated("amazonReviewSnippets_GroundTruth.txt")["all"] if abs(r["rating"]) >= 1][:300]
+    rows = [
+        r for r in rated("amazonReviewSnippets_GroundTruth.txt")["all"] if abs(r["rating"]) >= 1
+    ][:300]
     with open(tmp_path / "mine.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
@@ -38,20 +41,42 @@ def test_the_readmes_lines_on_ones_own_texts(mine, capsys):
         lines = lines.replace(large, small)
     exec(compile(lines, "README.md", "exec"), {})
     assert "student, naive" in capsys.readouterr().out
-    rows = w2s.recovered()
+    rows = w2s.all_students()
     assert rows.task.tolist() == ["mine"] and rows.seeds[0] == 3 and 0 < rows.accuracy[0] <= 1
-    assert set(text for text, in w2s.load_task("mine").test.texts) <= mine
+    assert set(text for (text,) in w2s.load_task("mine").test.texts) <= mine
 
 
 def test_the_readmes_command_on_ones_own_texts(mine, tmp_path):
-    command = re.search(r"`(papermill notebooks/12_your_own.ipynb [^`]*)`", (ROOT / "README.md").read_text())[1].split()
+    command = re.search(
+        r"`(papermill notebooks/12_your_own.ipynb [^`]*)`", (ROOT / "README.md").read_text()
+    )[1].split()
     given = dict(zip(command[4::3], command[5::3]))
     assert given == {"texts": "mine.csv", "n_train": "300", "n_val": "100", "n_test": "200"}
-    given |= {"n_train": "40", "n_val": "20", "n_test": "40", "weak": "SmolLM2-135M@2", "between": "SmolLM2-135M@3",
-              "strong": "SmolLM2-135M@4", "seeds": "1", "results": "out.json"}
+    given |= {
+        "n_train": "40",
+        "n_val": "20",
+        "n_test": "40",
+        "weak": "SmolLM2-135M@2",
+        "between": "SmolLM2-135M@3",
+        "strong": "SmolLM2-135M@4",
+        "seeds": "1",
+        "results": "out.json",
+    }
     words = [part for name, value in given.items() for part in ("-p", name, value)]
-    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT / command[1]), command[2],
-                           *words], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            "--no-progress-bar",
+            str(ROOT / command[1]),
+            command[2],
+            *words,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "out.json").read_text())
     assert [row["arm"] for row in found["table"]][1:3] == ["student, naive", "student, focal"]

@@ -1,6 +1,7 @@
 """Labels: what everything is trained on, whoever gave them."""
+
 from .answers import Answers
-from .made import COMBINE, ERRORS, PAIR_ERRORS, combine, simulate
+from .simulated import COMBINE, ERRORS, PAIR_ERRORS, combine, simulate
 from .soft import SoftLabels
 
 __all__ = ["COMBINE", "ERRORS", "PAIR_ERRORS", "Answers", "SoftLabels", "combine", "simulate"]

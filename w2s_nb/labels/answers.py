@@ -1,4 +1,5 @@
 """Labels of a task that is answered by generating: texts, always hard."""
+
 from __future__ import annotations
 
 import hashlib
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import Split
+from ..data.splits import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +28,10 @@ class Answers:
 
     def __post_init__(self):
         if len(self.ids) != len(self.texts) or len(set(self.ids)) != len(self.ids):
-            raise ValueError(f"answers of {self.source}: {len(self.texts)} texts for {len(self.ids)} ids, of which "
-                             f"{len(set(self.ids))} are different; expected one text an id")
+            raise ValueError(
+                f"answers of {self.source}: {len(self.texts)} texts for {len(self.ids)} ids, of which "
+                f"{len(set(self.ids))} are different; expected one text an id"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,7 +56,7 @@ class Answers:
         """(n,) bool, the examples of the split that have an answer here."""
         return split.among(self.ids)
 
-    def of(self, split: Split) -> tuple[str, ...]:
+    def for_split(self, split: Split) -> tuple[str, ...]:
         """n answers in the split's order.
 
         Raises:
@@ -61,6 +64,8 @@ class Answers:
         """
         missing = split.ids[~self.knows(split)]
         if len(missing):
-            raise ValueError(f"answers of {self.source} lack {len(missing)} of {len(split)} examples of the split "
-                             f"{split.name!r}, the first {missing[0]}; they hold {len(self)}")
+            raise ValueError(
+                f"answers of {self.source} lack {len(missing)} of {len(split)} examples of the split "
+                f"{split.name!r}, the first {missing[0]}; they hold {len(self)}"
+            )
         return tuple(map(dict(zip(self.ids, self.texts)).get, split.ids))

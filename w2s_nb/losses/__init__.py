@@ -1,6 +1,19 @@
 """Losses: pure functions of one contract."""
-from . import paper, noisy_labels  # isort: skip, the order in which tables list them
-from ..registry import LOSSES
+
+# Importing a file registers its losses; tables list them in this order.
+from . import paper  # isort: split
+
+from ..common.registry import LOSSES
+from . import noisy_labels
 from .contract import code, cross_entropy, loss_args, ramp, register_loss
 
-__all__ = ["LOSSES", "code", "cross_entropy", "loss_args", "noisy_labels", "paper", "ramp", "register_loss"]
+__all__ = [
+    "LOSSES",
+    "code",
+    "cross_entropy",
+    "loss_args",
+    "noisy_labels",
+    "paper",
+    "ramp",
+    "register_loss",
+]

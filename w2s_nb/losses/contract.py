@@ -6,6 +6,7 @@ on the other examples of the batch, it is registered with `batchwise=True`; `b` 
 loss registered with `memory="decay"` also gets `previous` (b, 2): the running average, at the rate its argument `decay`
 names, of the student's own predictions for these examples in earlier epochs, and the targets in the first.
 """
+
 from __future__ import annotations
 
 import inspect
@@ -13,8 +14,8 @@ import inspect
 import torch
 import torch.nn.functional as F
 
-from ..registry import LOSSES
-from ..store import code_version
+from ..common.registry import LOSSES
+from ..common.store import code_version
 
 _FIXED = ("logits", "targets", "progress", "previous")
 
@@ -29,12 +30,16 @@ def register_loss(function=None, *, batchwise: bool = False, memory: str = ""):
     Raises:
         ValueError: the name is taken, or a loss with memory lacks one of the two arguments.
     """
+
     def decorate(loss):
         if memory and not {memory, "previous"} <= set(inspect.signature(loss).parameters):
-            raise ValueError(f"loss {loss.__name__!r} with memory={memory!r} must take {memory} and previous; it takes "
-                             f"{', '.join(inspect.signature(loss).parameters)}")
+            raise ValueError(
+                f"loss {loss.__name__!r} with memory={memory!r} must take {memory} and previous; it takes "
+                f"{', '.join(inspect.signature(loss).parameters)}"
+            )
         loss.batchwise, loss.memory = batchwise, memory
         return LOSSES.register(loss.__name__, loss)
+
     return decorate(function) if function else decorate
 
 
@@ -49,7 +54,9 @@ def loss_args(name: str, given: dict | None = None) -> dict:
     defaults = {k: p.default for k, p in parameters.items() if k not in _FIXED}
     unknown = sorted(set(given or {}) - set(defaults))
     if unknown:
-        raise ValueError(f"loss {name!r} takes {', '.join(defaults) or 'no arguments'}; given {', '.join(unknown)}")
+        raise ValueError(
+            f"loss {name!r} takes {', '.join(defaults) or 'no arguments'}; given {', '.join(unknown)}"
+        )
     return defaults | (given or {})
 
 
@@ -67,7 +74,9 @@ def ramp(progress: float, warmup: float) -> float:
 def check(logits: torch.Tensor, targets: torch.Tensor) -> None:
     """Refuses scores and labels that are not (b, 2) both."""
     if logits.shape != targets.shape or logits.shape[1:] != (2,):
-        raise ValueError(f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}; expected (b, 2) for both")
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}; expected (b, 2) for both"
+        )
 
 
 def check_share(name: str, value: float) -> None:

@@ -1,4 +1,5 @@
 """Losses made for wrong labels elsewhere: tried in appendix B of Burns et al. 2023, or since."""
+
 import torch
 import torch.nn.functional as F
 
@@ -72,7 +73,9 @@ def reverse_xent(logits, targets, *, progress, floor=1e-4):
 
 
 @register_loss(memory="decay")
-def temporal_ensembling(logits, targets, *, progress, previous=None, alpha=0.5, decay=0.6, warmup=0.2):
+def temporal_ensembling(
+    logits, targets, *, progress, previous=None, alpha=0.5, decay=0.6, warmup=0.2
+):
     """Cross-entropy towards a mix of the weak label and the average of the student's own earlier epochs.
 
     L = CE(f, (1 - a) f_w + a g), with g the running average over epochs of the student's predictions for the example,
@@ -97,5 +100,7 @@ def temporal_ensembling(logits, targets, *, progress, previous=None, alpha=0.5, 
     if not 0 <= decay < 1:
         raise ValueError(f"decay {decay!r}; expected a number in [0, 1)")
     a = alpha * ramp(progress, warmup)
-    return cross_entropy(logits, (1 - a) * targets.to(logits) + a * (targets if previous is None else previous)
-                          .to(logits))
+    return cross_entropy(
+        logits,
+        (1 - a) * targets.to(logits) + a * (targets if previous is None else previous).to(logits),
+    )

@@ -1,4 +1,5 @@
 """The losses of Burns et al. 2023: naive, confidence, and the variants of appendix B."""
+
 import torch
 import torch.nn.functional as F
 
@@ -49,12 +50,16 @@ def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2):
     """
     check(logits, targets)
     if len(logits) < 2:
-        raise ValueError("confidence loss on a batch of 1; its threshold is a median over the batch")
+        raise ValueError(
+            "confidence loss on a batch of 1; its threshold is a median over the batch"
+        )
     check_share("alpha", alpha)
     a = alpha * ramp(progress, warmup)
     # P(y = 1) is monotone in the difference of the scores, which does not saturate
     score = (logits[:, 1] - logits[:, 0]).detach()
-    above = score > score.median()  # of an even batch the lower of the middle two, above which half of the batch is
+    above = (
+        score > score.median()
+    )  # of an even batch the lower of the middle two, above which half of the batch is
     guess = torch.stack([~above, above], dim=1)
     return cross_entropy(logits, (1 - a) * targets.to(logits) + a * guess)
 

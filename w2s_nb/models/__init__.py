@@ -1,11 +1,24 @@
-"""Models: names, loading, and the classifier that every method trains."""
-from .anatomy import attention_of, blocks_name, blocks_of, final_norm, keep_top
-from .classifier import HEADS, Classifier, build, compact_embedding, probe, trainable
-from .language import LanguageModel
-from .loading import ModelUnavailable, digest, ensure, folder, load_lm, n_params, settle, tokenizer
-from .names import EMBEDDED, Checkpoint, ModelSpec, resolve, rungs, size_order
+"""From a name to a module: names, loading, and the classifier that every method trains."""
 
-__all__ = ["Checkpoint", "Classifier", "EMBEDDED", "HEADS", "LanguageModel", "ModelSpec", "ModelUnavailable",
-           "attention_of", "blocks_name", "blocks_of", "build", "compact_embedding", "digest", "ensure",
-           "final_norm", "folder", "keep_top", "load_lm", "n_params", "probe", "resolve", "rungs", "settle",
-           "size_order", "tokenizer", "trainable"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["anatomy", "classifier", "decoding", "language", "loading", "names", "qwen"],
+    submod_attrs={
+        "anatomy": ["attention_of", "blocks_name", "blocks_of", "final_norm", "keep_top"],
+        "classifier": ["Classifier", "HEADS", "build", "compact_embedding", "probe", "trainable"],
+        "language": ["LanguageModel"],
+        "loading": [
+            "ModelUnavailable",
+            "digest",
+            "ensure",
+            "folder",
+            "load_lm",
+            "n_params",
+            "settle",
+            "tokenizer",
+        ],
+        "names": ["Checkpoint", "EMBEDDED", "ModelSpec", "resolve", "rungs", "size_order"],
+    },
+)

@@ -1,4 +1,5 @@
 """Where a language model of any supported architecture keeps its blocks and final norm, and how parts are put in."""
+
 from __future__ import annotations
 
 import torch
@@ -28,8 +29,10 @@ def _attribute(body: nn.Module, names: tuple[str, ...], what: str) -> str:
     for name in names:
         if hasattr(body, name):
             return name
-    raise NotImplementedError(f"{type(body).__name__}: no {what} under any of {', '.join(names)}; supported are the "
-                              f"GPT-2, Llama, Qwen2, Qwen3, GPT-NeoX and OLMo architectures")
+    raise NotImplementedError(
+        f"{type(body).__name__}: no {what} under any of {', '.join(names)}; supported are the "
+        f"GPT-2, Llama, Qwen2, Qwen3, GPT-NeoX and OLMo architectures"
+    )
 
 
 def attention_of(body: nn.Module, mask: torch.Tensor, longest: int) -> torch.Tensor:
@@ -44,12 +47,16 @@ def attention_of(body: nn.Module, mask: torch.Tensor, longest: int) -> torch.Ten
         return mask
     window = getattr(body.config, "sliding_window", None)
     if window and longest > window:
-        raise ValueError(f"texts of {longest} tokens beside each other in one sequence; {type(body).__name__} has a "
-                         f"sliding window of {window}. Give a max_len of at most that")
+        raise ValueError(
+            f"texts of {longest} tokens beside each other in one sequence; {type(body).__name__} has a "
+            f"sliding window of {window}. Give a max_len of at most that"
+        )
     if body.config._attn_implementation == "sdpa":
         return mask
     dtype = next(body.parameters()).dtype  # eager attention adds the mask to its scores
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
+        ~mask, torch.finfo(dtype).min
+    )
 
 
 def keep_blocks(body: nn.Module, kept: slice) -> None:
@@ -62,9 +69,13 @@ def keep_blocks(body: nn.Module, kept: slice) -> None:
 def keep_top(body: nn.Module, n: int) -> None:
     """Cuts a body to its last n blocks and final norm; it is then fed with `inputs_embeds` from the trunk below."""
     keep_blocks(body, slice(-n, None))
-    body.set_input_embeddings(nn.Embedding(1, body.config.hidden_size))  # the trunk's output comes in its place
+    body.set_input_embeddings(
+        nn.Embedding(1, body.config.hidden_size)
+    )  # the trunk's output comes in its place
     body.get_input_embeddings().requires_grad_(False)
-    if hasattr(body, "wpe"):  # GPT-2 adds positions to what it is given; the trunk has added them already
+    if hasattr(
+        body, "wpe"
+    ):  # GPT-2 adds positions to what it is given; the trunk has added them already
         nn.init.zeros_(body.wpe.weight)
         body.wpe.requires_grad_(False)
 
@@ -73,7 +84,9 @@ def with_adapters(body: nn.Module, rank: int) -> nn.Module:
     """The body with LoRA adapters on all linear layers, put in place."""
     from peft import LoraConfig, get_peft_model  # seconds to import, and only needed here
 
-    return get_peft_model(body, LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear"))
+    return get_peft_model(
+        body, LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
+    )
 
 
 @torch.no_grad()

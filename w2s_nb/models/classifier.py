@@ -1,4 +1,5 @@
 """A language model's body with a linear head on its last token, and which of its parts a method trains."""
+
 from __future__ import annotations
 
 import contextlib
@@ -7,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .. import parallel
+from ..common import distributed
 from .anatomy import attention_of, keep_top, with_adapters
 from .loading import folder, hollow_lm, load_lm, tokenizer
 from .names import Checkpoint
@@ -28,7 +29,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.body, self.head = body, head
 
-    def forward(self, attention_mask=None, *, features=None, position_ids=None, ends=None, **inputs) -> torch.Tensor:
+    def forward(
+        self, attention_mask=None, *, features=None, position_ids=None, ends=None, **inputs
+    ) -> torch.Tensor:
         """Scores examples.
 
         Args:
@@ -46,11 +49,18 @@ class Classifier(nn.Module):
                 position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
                 ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
             if attention_mask.ndim == 4:  # reading a maximum waits for a GPU
-                attention_mask = attention_of(self.body, attention_mask, int(position_ids.max()) + 1)
-            hidden = self.body(attention_mask=attention_mask, position_ids=position_ids, use_cache=False,
-                               **inputs).last_hidden_state
-            features = hidden[torch.arange(len(hidden), device=hidden.device)[:, None], ends].flatten(0, 1)
-        with torch.autocast(features.device.type, enabled=False):  # bf16 would merge scores of neighbouring examples
+                attention_mask = attention_of(
+                    self.body, attention_mask, int(position_ids.max()) + 1
+                )
+            hidden = self.body(
+                attention_mask=attention_mask, position_ids=position_ids, use_cache=False, **inputs
+            ).last_hidden_state
+            features = hidden[
+                torch.arange(len(hidden), device=hidden.device)[:, None], ends
+            ].flatten(0, 1)
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # bf16 would merge scores of neighbouring examples
             return self.head(features.float()).view(-1, 2)
 
 
@@ -58,7 +68,9 @@ def probe(width: int, arity: int) -> Classifier:
     """A linear head alone, at zero, for features (b * k, width) pooled already."""
     head = nn.Linear(width, 2 // arity, bias=True)
     nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias).requires_grad_(arity == 1)  # it cancels between the two texts of a pair
+    nn.init.zeros_(head.bias).requires_grad_(
+        arity == 1
+    )  # it cancels between the two texts of a pair
     return Classifier(None, head)
 
 
@@ -73,14 +85,23 @@ def head_for(lm: nn.Module, arity: int, init: str, label_tokens: list[int]) -> n
     head = nn.Linear(lm.config.hidden_size, 2 // arity, bias=False)
     nn.init.zeros_(head.weight)
     if init == "unembedding":
-        head.weight.data.copy_(lm.get_output_embeddings().weight[label_tokens[-(2 // arity):]].detach())
+        head.weight.data.copy_(
+            lm.get_output_embeddings().weight[label_tokens[-(2 // arity) :]].detach()
+        )
     elif init != "zero":
         raise ValueError(f"head_init {init!r}; expected one of {', '.join(HEADS)}")
     return head
 
 
-def trainable(checkpoint: Checkpoint, method: str, *, top_layers: int, lora_rank: int, device: torch.device,
-              load: Callable = load_lm) -> tuple[nn.Module, nn.Module]:
+def trainable(
+    checkpoint: Checkpoint,
+    method: str,
+    *,
+    top_layers: int,
+    lora_rank: int,
+    device: torch.device,
+    load: Callable = load_lm,
+) -> tuple[nn.Module, nn.Module]:
     """A checkpoint's language model, on the CPU, and its body as a method trains it.
 
     A body of more than `CHECKPOINTED` parameters recomputes its activations, see `recompute_blocks`.
@@ -113,19 +134,33 @@ def recompute_blocks(body: nn.Module) -> None:
     body.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
 
-def build(checkpoint: Checkpoint, method: str, arity: int, *, head_init: str, top_layers: int = 4,
-          lora_rank: int = 8, device: torch.device) -> Classifier:
+def build(
+    checkpoint: Checkpoint,
+    method: str,
+    arity: int,
+    *,
+    head_init: str,
+    top_layers: int = 4,
+    lora_rank: int = 8,
+    device: torch.device,
+) -> Classifier:
     """The module that a method trains, on its device: the body of `trainable`, and a head.
 
     Where several devices train it, it is on the CPU in worker 0, without weights in the others: for `parallel.shard`.
     """
-    hollow = parallel.rank() > 0
+    hollow = distributed.rank() > 0
     label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
     with torch.device("meta") if hollow else contextlib.nullcontext():
-        lm, body = trainable(checkpoint, method, top_layers=top_layers, lora_rank=lora_rank, device=device,
-                             load=hollow_lm if hollow else load_lm)
+        lm, body = trainable(
+            checkpoint,
+            method,
+            top_layers=top_layers,
+            lora_rank=lora_rank,
+            device=device,
+            load=hollow_lm if hollow else load_lm,
+        )
         model = Classifier(body, head_for(lm, arity, head_init, label_tokens))
-    return model if parallel.size() > 1 else model.to(device)
+    return model if distributed.size() > 1 else model.to(device)
 
 
 def compact_embedding(model: Classifier, used: torch.Tensor) -> None:

@@ -1,4 +1,5 @@
 """A language model as generative finetuning trains it."""
+
 from __future__ import annotations
 
 import torch
@@ -24,8 +25,14 @@ class LanguageModel(nn.Module):
         Returns:
             (b, 2) float32: the sum over the tokens predicted, nats, and how many they are.
         """
-        hidden = self.body(attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
+        hidden = self.body(
+            attention_mask=attention_mask, use_cache=False, **inputs
+        ).last_hidden_state
         real = targets >= 0
-        nats = F.cross_entropy(self.unembedding(hidden[real]).float(), targets[real], reduction="none")
-        total = torch.zeros(len(targets), device=nats.device).index_add(0, real.nonzero()[:, 0], nats)
+        nats = F.cross_entropy(
+            self.unembedding(hidden[real]).float(), targets[real], reduction="none"
+        )
+        total = torch.zeros(len(targets), device=nats.device).index_add(
+            0, real.nonzero()[:, 0], nats
+        )
         return torch.stack([total, real.sum(dim=1)], dim=1)

@@ -1,4 +1,5 @@
 """Checkpoints to modules: where the weights are, their digest, tokenizer and body, without remote code or pickle."""
+
 from __future__ import annotations
 
 import contextlib
@@ -12,8 +13,8 @@ import torch
 import transformers
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from .. import store
-from ..assets import ASSETS, fetch, made_once
+from ..common import store
+from ..common.assets import ASSETS, fetch, made_once
 from .anatomy import keep_blocks, put_trained
 from .names import EMBEDDED, Checkpoint, ways_out
 
@@ -28,7 +29,10 @@ class ModelUnavailable(OSError):
 @contextlib.contextmanager
 def quiet():
     """Silences transformers' load reports: cutting in depth leaves weights unused on purpose."""
-    level, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    level, bar = (
+        transformers.logging.get_verbosity(),
+        transformers.logging.is_progress_bar_enabled(),
+    )
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
@@ -60,8 +64,10 @@ def folder(checkpoint: Checkpoint) -> Path:
         return _embedded()
     path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
     if not any(path.glob("*.safetensors")):
-        raise ModelUnavailable(f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are not "
-                               f"read. {ways_out(checkpoint.hub_id or checkpoint.base)}")
+        raise ModelUnavailable(
+            f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are not "
+            f"read. {ways_out(checkpoint.hub_id or checkpoint.base)}"
+        )
     return path
 
 
@@ -70,14 +76,21 @@ def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> P
     """Snapshot of a hub repository at one commit; what the cache holds is used without asking the hub."""
     try:
         if not (revision and try_to_load_from_cache(hub_id, "config.json", revision=revision)):
-            revision = _commit(hub_id, revision)  # asked once: out of reach, this fails at once, a download retries
+            revision = _commit(
+                hub_id, revision
+            )  # asked once: out of reach, this fails at once, a download retries
         if only_config:
-            return Path(hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)).parent
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED, etag_timeout=10))
+            return Path(
+                hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)
+            ).parent
+        return Path(
+            snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED, etag_timeout=10)
+        )
     except Exception as error:  # the hub's errors share no base class; each one ends here
         raise ModelUnavailable(
             f"model {hub_id} (revision {revision or 'main'}) is not in the local hub cache and could not be fetched: "
-            f"{type(error).__name__}. {ways_out(hub_id)}") from error
+            f"{type(error).__name__}. {ways_out(hub_id)}"
+        ) from error
 
 
 def _commit(hub_id: str, revision: str | None) -> str:
@@ -91,34 +104,44 @@ def _commit(hub_id: str, revision: str | None) -> str:
             raise error from None
 
 
-def settle(checkpoint: Checkpoint) -> Checkpoint:
+def with_depth(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with its depth, read from the model's config where the name did not say it.
 
     Raises:
         ValueError: cut deeper than the model is.
     """
     if checkpoint.parent:
-        parent = settle(checkpoint.parent)
+        parent = with_depth(checkpoint.parent)
         return replace(checkpoint, parent=parent, full_layers=parent.full_layers)
     depth = config_of(replace(checkpoint, layers=None)).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
-        raise ValueError(f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}")
+        raise ValueError(
+            f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}"
+        )
     return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
 
 
 def _embedded() -> Path:
     """The embedded GGUF, dequantised once into an ordinary safetensors folder in the cache."""
+
     def dequantise(target: Path) -> None:
         gguf = fetch(_GGUF)
         with quiet():
             lm = transformers.AutoModelForCausalLM.from_pretrained(
-                gguf.parent, gguf_file=gguf.name, dtype=torch.float32,
-                quantization_config=transformers.GgufConfig(dequantize=True))
+                gguf.parent,
+                gguf_file=gguf.name,
+                dtype=torch.float32,
+                quantization_config=transformers.GgufConfig(dequantize=True),
+            )
             lm.save_pretrained(target)
-            transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
+            transformers.AutoTokenizer.from_pretrained(
+                gguf.parent, gguf_file=gguf.name
+            ).save_pretrained(target)
 
     sha256 = ASSETS[_GGUF].sha256
-    return made_once(f"models/{EMBEDDED}-Instruct-{sha256[:12]}", dequantise, {"source": _GGUF, "sha256": sha256})
+    return made_once(
+        f"models/{EMBEDDED}-Instruct-{sha256[:12]}", dequantise, {"source": _GGUF, "sha256": sha256}
+    )
 
 
 def digest(checkpoint: Checkpoint) -> str:
@@ -137,8 +160,12 @@ def digest(checkpoint: Checkpoint) -> str:
 
 
 def _content(checkpoint: Checkpoint) -> str:
-    files = [p for p in sorted(checkpoint.folder.iterdir()) if p.name != "pretraining.json" and p.suffix in (
-        ".json", ".safetensors", ".txt", ".model", ".tiktoken")]
+    files = [
+        p
+        for p in sorted(checkpoint.folder.iterdir())
+        if p.name != "pretraining.json"
+        and p.suffix in (".json", ".safetensors", ".txt", ".model", ".tiktoken")
+    ]
     return _hash_files(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
 
@@ -177,7 +204,7 @@ def config_of(checkpoint: Checkpoint):
     config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:config.num_hidden_layers]
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
     return config
 
 
@@ -189,7 +216,9 @@ def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
     """
     limit = getattr(config_of(checkpoint), "max_position_embeddings", None)
     if limit and tokens > limit:
-        raise ValueError(f"a sequence of {tokens} tokens; {checkpoint.name} takes {limit}. {advice}")
+        raise ValueError(
+            f"a sequence of {tokens} tokens; {checkpoint.name} takes {limit}. {advice}"
+        )
 
 
 def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
@@ -197,23 +226,38 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     if checkpoint.parent:
         lm, record = load_lm(checkpoint.parent, dtype), store.record(checkpoint.fit)
         if digest(checkpoint.parent) != record["config"]["model"]:
-            raise ModelUnavailable(f"{checkpoint.name} was finetuned from {checkpoint.parent.name}, whose weights are "
-                                   f"not the same any more; its own cannot be put into them. Fit it again")
-        put_trained(lm, store.weights(checkpoint.fit), record["config"]["method"], record["config"]["recipe"])
+            raise ModelUnavailable(
+                f"{checkpoint.name} was finetuned from {checkpoint.parent.name}, whose weights are "
+                f"not the same any more; its own cannot be put into them. Fit it again"
+            )
+        put_trained(
+            lm,
+            store.weights(checkpoint.fit),
+            record["config"]["method"],
+            record["config"]["recipe"],
+        )
         keep_blocks(lm.base_model, slice(checkpoint.layers))
         return lm
     with quiet():
         lm = transformers.AutoModelForCausalLM.from_pretrained(
-            folder(checkpoint), config=_without_dropout(checkpoint), dtype=dtype, use_safetensors=True,
-            trust_remote_code=False).eval()
-    lm.get_input_embeddings().padding_idx = None  # padding is masked; the same id inside a text is a word and trains
+            folder(checkpoint),
+            config=_without_dropout(checkpoint),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+        ).eval()
+    lm.get_input_embeddings().padding_idx = (
+        None  # padding is masked; the same id inside a text is a word and trains
+    )
     return lm
 
 
 def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     """The language model of `load_lm` in shape alone, on the meta device: no weights are read or held."""
     with torch.device("meta"):
-        lm = transformers.AutoModelForCausalLM.from_config(_without_dropout(checkpoint), dtype=dtype).eval()
+        lm = transformers.AutoModelForCausalLM.from_config(
+            _without_dropout(checkpoint), dtype=dtype
+        ).eval()
     lm.get_input_embeddings().padding_idx = None
     return lm
 

@@ -4,6 +4,7 @@ It is published with remote code. What that code computes, on texts within the l
 without grouped queries; so its configuration is translated, its weights are renamed as their shards are read, and its
 vocabulary is put into a fast tokenizer. Importing this module takes as long as importing Qwen2, over a second.
 """
+
 from __future__ import annotations
 
 import base64
@@ -18,20 +19,34 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
 
-from ..assets import made_once
-from ..store import code_version
+from ..common.assets import made_once
+from ..common.store import code_version
 
 _FIELDS = {  # of Qwen2: of the original
-    "vocab_size": "vocab_size", "hidden_size": "hidden_size", "num_hidden_layers": "num_hidden_layers",
-    "num_attention_heads": "num_attention_heads", "num_key_value_heads": "num_attention_heads",
-    "rms_norm_eps": "layer_norm_epsilon", "max_position_embeddings": "seq_length",
-    "initializer_range": "initializer_range"}
-_NAMES = [("transformer.wte.", "model.embed_tokens."), ("transformer.h.", "model.layers."),
-          ("transformer.ln_f.", "model.norm."), (".ln_1.", ".input_layernorm."),
-          (".ln_2.", ".post_attention_layernorm."), (".attn.c_proj.", ".self_attn.o_proj."),
-          (".mlp.w1.", ".mlp.up_proj."), (".mlp.w2.", ".mlp.gate_proj."), (".mlp.c_proj.", ".mlp.down_proj.")]
-_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
-          r"\s+(?!\S)|\s+")
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "num_hidden_layers": "num_hidden_layers",
+    "num_attention_heads": "num_attention_heads",
+    "num_key_value_heads": "num_attention_heads",
+    "rms_norm_eps": "layer_norm_epsilon",
+    "max_position_embeddings": "seq_length",
+    "initializer_range": "initializer_range",
+}
+_NAMES = [
+    ("transformer.wte.", "model.embed_tokens."),
+    ("transformer.h.", "model.layers."),
+    ("transformer.ln_f.", "model.norm."),
+    (".ln_1.", ".input_layernorm."),
+    (".ln_2.", ".post_attention_layernorm."),
+    (".attn.c_proj.", ".self_attn.o_proj."),
+    (".mlp.w1.", ".mlp.up_proj."),
+    (".mlp.w2.", ".mlp.gate_proj."),
+    (".mlp.c_proj.", ".mlp.down_proj."),
+]
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+    r"\s+(?!\S)|\s+"
+)
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *[f"<|extra_{i}|>" for i in range(205)]]
 
 
@@ -47,15 +62,30 @@ def translated(original: dict) -> dict:
     missing = sorted({"intermediate_size", "rotary_emb_base", *_FIELDS.values()} - set(original))
     if missing:
         raise ValueError(f"config.json of an original Qwen without {', '.join(missing)}")
-    needed = {"kv_channels": original["hidden_size"] / original["num_attention_heads"], "rotary_pct": 1.0,
-              "no_bias": True, "tie_word_embeddings": False, "quantization_config": None}
-    strange = [f"{name} {original[name]!r}, not {value!r}" for name, value in needed.items()
-               if original.get(name, value) != value]
+    needed = {
+        "kv_channels": original["hidden_size"] / original["num_attention_heads"],
+        "rotary_pct": 1.0,
+        "no_bias": True,
+        "tie_word_embeddings": False,
+        "quantization_config": None,
+    }
+    strange = [
+        f"{name} {original[name]!r}, not {value!r}"
+        for name, value in needed.items()
+        if original.get(name, value) != value
+    ]
     if strange:
-        raise ValueError(f"config.json of an original Qwen that cannot be loaded: {'; '.join(strange)}")
+        raise ValueError(
+            f"config.json of an original Qwen that cannot be loaded: {'; '.join(strange)}"
+        )
     return {name: original[field] for name, field in _FIELDS.items()} | {
-        "intermediate_size": original["intermediate_size"] // 2,  # the original counts gate and up projection as one
-        "rope_parameters": {"rope_type": "default", "rope_theta": float(original["rotary_emb_base"])}}
+        "intermediate_size": original["intermediate_size"]
+        // 2,  # the original counts gate and up projection as one
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": float(original["rotary_emb_base"]),
+        },
+    }
 
 
 class OriginalQwenConfig(transformers.Qwen2Config):
@@ -66,7 +96,9 @@ class OriginalQwenConfig(transformers.Qwen2Config):
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
         """The configuration in a `config.json`, see `translated`."""
-        return super().from_dict(config_dict if "rms_norm_eps" in config_dict else translated(config_dict), **kwargs)
+        return super().from_dict(
+            config_dict if "rms_norm_eps" in config_dict else translated(config_dict), **kwargs
+        )
 
 
 class OriginalQwenModel(transformers.Qwen2Model):
@@ -89,7 +121,9 @@ class OriginalQwenForCausalLM(transformers.Qwen2ForCausalLM):
         """
         lm, found = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         if found["missing_keys"]:
-            raise ValueError(f"original Qwen checkpoint without weights for {', '.join(sorted(found['missing_keys']))}")
+            raise ValueError(
+                f"original Qwen checkpoint without weights for {', '.join(sorted(found['missing_keys']))}"
+            )
         return lm
 
 
@@ -99,10 +133,16 @@ def register() -> None:
     transformers.AutoConfig.register("qwen", OriginalQwenConfig)
     transformers.AutoModel.register(OriginalQwenConfig, OriginalQwenModel)
     transformers.AutoModelForCausalLM.register(OriginalQwenConfig, OriginalQwenForCausalLM)
-    attention = [f".self_attn.{part}_proj." for part in "qkv"]  # one matrix (3 d, d) in the original
-    register_checkpoint_conversion_mapping("qwen", [
-        *[WeightRenaming(theirs, ours) for theirs, ours in _NAMES],
-        WeightConverter(".attn.c_attn.", attention, [Chunk(dim=0)])])
+    attention = [
+        f".self_attn.{part}_proj." for part in "qkv"
+    ]  # one matrix (3 d, d) in the original
+    register_checkpoint_conversion_mapping(
+        "qwen",
+        [
+            *[WeightRenaming(theirs, ours) for theirs, ours in _NAMES],
+            WeightConverter(".attn.c_attn.", attention, [Chunk(dim=0)]),
+        ],
+    )
 
 
 class _Converter(TikTokenConverter):
@@ -113,8 +153,12 @@ class _Converter(TikTokenConverter):
         """Ranks of byte sequences, a line `base64 rank` each."""
         lines = [line.split() for line in path.read_bytes().splitlines() if line]
         ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
-        if sorted(ranks.values()) != list(range(len(lines))):  # the special tokens' ids follow the last rank
-            raise ValueError(f"{path}: the ranks of its {len(lines)} tokens are not 0 to {len(lines) - 1}")
+        if sorted(ranks.values()) != list(
+            range(len(lines))
+        ):  # the special tokens' ids follow the last rank
+            raise ValueError(
+                f"{path}: the ranks of its {len(lines)} tokens are not 0 to {len(lines) - 1}"
+            )
         return ranks
 
 
@@ -128,6 +172,7 @@ def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
         FileNotFoundError: the folder has neither.
         ValueError: `qwen.tiktoken` is not a list of tokens and ranks.
     """
+
     def convert(target: Path) -> None:
         made = _Converter(vocabulary, _SPLIT, extra_special_tokens=_SPECIAL).converted()
         made.normalizer = normalizers.NFC()
@@ -137,6 +182,11 @@ def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
     if not (folder / "tokenizer.json").is_file():
         sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
         version = code_version(sys.modules[__name__])
-        folder = made_once(f"tokenizers/{sha256[:16]}-{version[:8]}", convert, {"source": vocabulary.name,
-                                                                               "sha256": sha256})
-    return transformers.PreTrainedTokenizerFast.from_pretrained(folder, eos_token=_SPECIAL[0], pad_token=_SPECIAL[0])
+        folder = made_once(
+            f"tokenizers/{sha256[:16]}-{version[:8]}",
+            convert,
+            {"source": vocabulary.name, "sha256": sha256},
+        )
+    return transformers.PreTrainedTokenizerFast.from_pretrained(
+        folder, eos_token=_SPECIAL[0], pad_token=_SPECIAL[0]
+    )

@@ -1,4 +1,5 @@
 """Runs a sweep: what is missing, failed or changed, on an engine; keeps the index; says how it goes."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
-from ..config import home, shown
-from ..registry import UnknownName
+from ..common.paths import home, shown
+from ..common.registry import UnknownName
 from . import running
 from .engines import ENGINES, Engine, engine_of
 from .grid import RunSpec
@@ -19,9 +20,17 @@ from .running import DONE, RETRIED, outcome_of
 from .state import PLANNED, RUNNING, SweepRuns
 
 
-def run_sweep(given: str | Path | dict, *, engine: str = "local", jobs: int | None = None, address: str | None = None,
-              retries: int = 2, only: str | None = None, dry_run: bool = False,
-              show: Callable[[SweepRuns, float], None] | None = None) -> SweepRuns:
+def run_sweep(
+    given: str | Path | dict,
+    *,
+    engine: str = "local",
+    jobs: int | None = None,
+    address: str | None = None,
+    retries: int = 2,
+    only: str | None = None,
+    dry_run: bool = False,
+    show: Callable[[SweepRuns, float], None] | None = None,
+) -> SweepRuns:
     """Runs what a sweep has left, by papermill, each run in its folder of `papermill_runs/<name>`.
 
     A second call runs only what is missing, failed or changed. Whatever befalls one run, the others go on, and the
@@ -71,7 +80,13 @@ def _shown(show, runs, started) -> None:
     show(runs, time.perf_counter() - started)
 
 
-def _loop(runs: SweepRuns, waiting: list[RunSpec], engine: Engine, retries: int, changed: Callable[[], None]) -> None:
+def _loop(
+    runs: SweepRuns,
+    waiting: list[RunSpec],
+    engine: Engine,
+    retries: int,
+    changed: Callable[[], None],
+) -> None:
     going, limit = {}, runs.sweep.resources.minutes
     for run in waiting:
         runs.state[run.address] = PLANNED
@@ -83,12 +98,25 @@ def _loop(runs: SweepRuns, waiting: list[RunSpec], engine: Engine, retries: int,
             waiting.remove(run)
             runs.state[run.address] = RUNNING
             runs.attempts[run.address] += 1
-            going[engine.submit({
-                "folder": str(runs.folder_of(run)), "address": run.address, "notebook": run.notebook.stem,
-                "source": run.source, "parameters": run.parameters, "attempt": runs.attempts[run.address],
-                "seconds": limit and limit * 60,
-                "cwd": str(Path.cwd()), "remote": runs.sweep.remote, "store": str(home())})] = run
-        ended, _ = wait(going, timeout=5, return_when=FIRST_COMPLETED)  # a cluster may have grown meanwhile
+            going[
+                engine.submit(
+                    {
+                        "folder": str(runs.folder_of(run)),
+                        "address": run.address,
+                        "notebook": run.notebook.stem,
+                        "source": run.source,
+                        "parameters": run.parameters,
+                        "attempt": runs.attempts[run.address],
+                        "seconds": limit and limit * 60,
+                        "cwd": str(Path.cwd()),
+                        "remote": runs.sweep.remote,
+                        "store": str(home()),
+                    }
+                )
+            ] = run
+        ended, _ = wait(
+            going, timeout=5, return_when=FIRST_COMPLETED
+        )  # a cluster may have grown meanwhile
         for future in ended:
             run = going.pop(future)
             outcome = _outcome(future, run, runs)
@@ -107,8 +135,12 @@ def _outcome(future: Future, run: RunSpec, runs: SweepRuns) -> dict:
         if runs.sweep.remote:
             running.fetch(runs.sweep.remote, [run.address], runs.sweep.folder / "runs")
     except Exception as error:  # one run's; the others go on
-        of = {"address": run.address, "notebook": run.notebook.stem, "parameters": run.parameters,
-              "attempt": runs.attempts[run.address]}
+        of = {
+            "address": run.address,
+            "notebook": run.notebook.stem,
+            "parameters": run.parameters,
+            "attempt": runs.attempts[run.address],
+        }
         outcome = running.ended(of, running.LOST, f"{type(error).__name__}: {error}")
     if outcome_of(runs.folder_of(run), run.address) is None:  # who ran it could not say so
         with contextlib.suppress(OSError):  # nor can this process: then the index alone does
@@ -133,8 +165,11 @@ class _Lines:
                 self.said.add(run.address)
                 found = runs.outcomes[run.address]
                 took = f"{found['seconds']:.0f} s" if found["seconds"] else ""
-                print(f"[{len(ended)}/{len(runs.state)}, {seconds:.0f} s] {found['state']} {took} "
-                      f"{runs.sweep.short(run)} {found['error']}".rstrip(), flush=True)
+                print(
+                    f"[{len(ended)}/{len(runs.state)}, {seconds:.0f} s] {found['state']} {took} "
+                    f"{runs.sweep.short(run)} {found['error']}".rstrip(),
+                    flush=True,
+                )
 
 
 class _Table:
@@ -148,7 +183,9 @@ class _Table:
         from IPython.display import display
 
         index = runs.index()
-        rows = index[~index.state.isin((PLANNED, DONE))][["state", *runs.sweep.varied, "attempts", "error"]].head(20)
+        rows = index[~index.state.isin((PLANNED, DONE))][
+            ["state", *runs.sweep.varied, "attempts", "error"]
+        ].head(20)
         caption = f"{runs.summary()}; {seconds:.0f} s ({shown(runs.sweep.folder)})"
         view = rows.style.hide(axis="index").set_caption(caption)
         if self.handle is None:

@@ -1,4 +1,5 @@
 """Where runs execute: a pool of processes on this machine, or Ray on many. One contract for both."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,8 +17,8 @@ from typing import Protocol
 import psutil
 import torch
 
-from ..parallel import carried, connect, need_ray
-from ..registry import UnknownName
+from ..common.distributed import carried, connect, need_ray
+from ..common.registry import UnknownName
 from . import running
 from .grid import Resources
 
@@ -37,7 +38,9 @@ class Engine(Protocol):
         """Ends the engine; with `now`, what runs is stopped."""
 
 
-def engine_of(name: str, resources: Resources, *, jobs: int | None = None, address: str | None = None) -> Engine:
+def engine_of(
+    name: str, resources: Resources, *, jobs: int | None = None, address: str | None = None
+) -> Engine:
     """An engine by name.
 
     Args:
@@ -49,8 +52,12 @@ def engine_of(name: str, resources: Resources, *, jobs: int | None = None, addre
     """
     if name not in ENGINES:
         raise UnknownName("engine", str(name), ENGINES)
-    if jobs is not None and (name != "local" or isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise ValueError(f"jobs = {jobs!r} with engine {name!r}; expected a whole number from 1, with local")
+    if jobs is not None and (
+        name != "local" or isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1
+    ):
+        raise ValueError(
+            f"jobs = {jobs!r} with engine {name!r}; expected a whole number from 1, with local"
+        )
     if address is not None and name != "ray":
         raise ValueError(f"address {address!r} with engine {name!r}; only ray has one")
     return Ray(resources, address) if name == "ray" else Local(resources, jobs)
@@ -63,8 +70,12 @@ def visible_gpus() -> list[str]:
         return []
     if given is None:
         return list(map(str, range(torch.cuda.device_count())))
-    named = [name.strip() for name in given.split(",")]  # as CUDA reads it: up to the first that is no device
-    return list(itertools.takewhile(lambda name: name.isdigit() or name.startswith(("GPU-", "MIG-")), named))
+    named = [
+        name.strip() for name in given.split(",")
+    ]  # as CUDA reads it: up to the first that is no device
+    return list(
+        itertools.takewhile(lambda name: name.isdigit() or name.startswith(("GPU-", "MIG-")), named)
+    )
 
 
 def shares_of(gpus: list[str], each: float) -> list[list[str]]:
@@ -75,7 +86,11 @@ def shares_of(gpus: list[str], each: float) -> list[list[str]]:
     """
     if 0 < each < 1:
         return [[gpu] for gpu in gpus for _ in range(int(1 / each + 1e-9))]
-    return [gpus[i:i + int(each)] for i in range(0, len(gpus) - int(each) + 1, int(each))] if each else []
+    return (
+        [gpus[i : i + int(each)] for i in range(0, len(gpus) - int(each) + 1, int(each))]
+        if each
+        else []
+    )
 
 
 def jobs_here(resources: Resources) -> int:
@@ -86,7 +101,9 @@ def jobs_here(resources: Resources) -> int:
     """
     gpus, cores = visible_gpus(), cores_here()
     each = gpus_each(resources, gpus)
-    by_core = max(1, int(cores / resources.cpus)) if resources.cpus else cores if each else min(4, cores)
+    by_core = (
+        max(1, int(cores / resources.cpus)) if resources.cpus else cores if each else min(4, cores)
+    )
     shares = shares_of(gpus, each)
     if each and not shares:
         raise ValueError(f"resources: gpus = {each:g}; this machine has {len(gpus)}")
@@ -114,7 +131,9 @@ class Local:
         each = gpus_each(resources, gpus)
         shares = shares_of(gpus, each)
         if each and self.jobs > len(shares):
-            raise ValueError(f"{self.jobs} jobs of {each:g} GPUs each; this machine has {len(gpus)}")
+            raise ValueError(
+                f"{self.jobs} jobs of {each:g} GPUs each; this machine has {len(gpus)}"
+            )
         threads = max(1, int(resources.cpus or cores_here() / self.jobs))
         self._free, self._workers, self._closing = queue.SimpleQueue(), {}, threading.Event()
         for i in range(self.jobs):
@@ -138,8 +157,13 @@ class Local:
                 return running.ended(run, running.LOST, "the sweep was stopped")
             if i not in self._workers or self._workers[i].poll() is not None:
                 self._workers[i] = subprocess.Popen(
-                    [sys.executable, "-P", running.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                    env=self._environment | environment, start_new_session=True)  # Ctrl-C is for the driver alone
+                    [sys.executable, "-P", running.__file__],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=self._environment | environment,
+                    start_new_session=True,
+                )  # Ctrl-C is for the driver alone
             worker = self._workers[i]
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps(run), file=worker.stdin, flush=True)
@@ -172,14 +196,28 @@ class Ray:
         ray = need_ray()
         self._ray, self._mine, self._references = ray, connect(address), []
         self.cpus = resources.cpus or 1
-        self.gpus = min(1, ray.cluster_resources().get("GPU", 0)) if resources.gpus is None else resources.gpus
+        self.gpus = (
+            min(1, ray.cluster_resources().get("GPU", 0))
+            if resources.gpus is None
+            else resources.gpus
+        )
         if resources.gpus is None and not self.gpus:
-            print("the Ray cluster has no GPU at this moment, so runs use cores; resources: {gpus: 1} waits for one")
-        environment = carried() | ({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""})  # Ray alone would not hide them
-        ray.cloudpickle.register_pickle_by_value(running)  # a worker then imports papermill, not the kit
+            print(
+                "the Ray cluster has no GPU at this moment, so runs use cores; resources: {gpus: 1} waits for one"
+            )
+        environment = carried() | (
+            {} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""}
+        )  # Ray alone would not hide them
+        ray.cloudpickle.register_pickle_by_value(
+            running
+        )  # a worker then imports papermill, not the kit
         # the driver retries, the same for both engines; a fresh process a run on a GPU gives its memory back
         self._task = ray.remote(running.execute).options(
-            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, runtime_env={"env_vars": environment})
+            num_cpus=self.cpus,
+            num_gpus=self.gpus,
+            max_retries=0,
+            runtime_env={"env_vars": environment},
+        )
 
     def slots(self) -> int:
         """As many runs as the cluster's nodes have room for at this moment, and one that waits: it makes a cluster that
@@ -188,7 +226,12 @@ class Ray:
         for node in self._ray.nodes():
             if node["Alive"]:
                 of = node["Resources"]
-                room += int(min(of.get("CPU", 0) / self.cpus, of.get("GPU", 0) / self.gpus if self.gpus else math.inf))
+                room += int(
+                    min(
+                        of.get("CPU", 0) / self.cpus,
+                        of.get("GPU", 0) / self.gpus if self.gpus else math.inf,
+                    )
+                )
         return room + 1
 
     def submit(self, run: dict) -> Future:
@@ -198,8 +241,11 @@ class Ray:
 
         def answer(future):
             error = future.exception()
-            outcome.set_result(running.ended(run, running.LOST, f"{type(error).__name__}: {error}") if error else
-                               future.result())
+            outcome.set_result(
+                running.ended(run, running.LOST, f"{type(error).__name__}: {error}")
+                if error
+                else future.result()
+            )
 
         reference.future().add_done_callback(answer)
         return outcome

@@ -1,4 +1,5 @@
 """A sweep: axes over notebooks' parameters, crossed, with exclusions."""
+
 from __future__ import annotations
 
 import functools
@@ -8,10 +9,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config import checkout, runs_folder, versions
-from ..models import resolve, size_order
-from ..registry import UnknownName
-from ..store import address, source_version
+from ..common.device import versions
+from ..common.paths import checkout, runs_folder
+from ..common.registry import UnknownName
+from ..common.store import address, source_version
+from ..models.names import resolve, size_order
 
 RULE = re.compile(r"(\w+) (above|not below) (\w+)")
 
@@ -32,11 +34,18 @@ class Resources:
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0
-                                      or not value and name != "gpus"):
+            if value is not None and (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or value < 0
+                or not value
+                and name != "gpus"
+            ):
                 raise ValueError(f"resources: {name} = {value!r}; expected a number above 0")
         if self.gpus and self.gpus > 1 and self.gpus != int(self.gpus):
-            raise ValueError(f"resources: gpus = {self.gpus:g}; expected a fraction of one, or a whole number")
+            raise ValueError(
+                f"resources: gpus = {self.gpus:g}; expected a fraction of one, or a whole number"
+            )
 
 
 @dataclass(frozen=True)
@@ -90,13 +99,21 @@ class Sweep:
     def runs(self) -> list[RunSpec]:
         """The grid's points that are not excluded, each once, in the order of the axes, the last varying fastest."""
         names = [[name.strip() for name in axis.split(",")] for axis in self.axes]
-        values = [[(v,) if len(n) == 1 else tuple(v) for v in axis] for n, axis in zip(names, self.axes.values())]
+        values = [
+            [(v,) if len(n) == 1 else tuple(v) for v in axis]
+            for n, axis in zip(names, self.axes.values())
+        ]
         found, source, kit = {}, functools.cache(source_of), kit_version()
         for point in itertools.product(*values):
             given = self.parameters | dict(zip(itertools.chain(*names), itertools.chain(*point)))
             if not any(_excluded(given, rule) for rule in self.exclude):
                 path = notebook_path(given.pop("notebook", self.notebook))
-                of = {"notebook": path.name, "code": code_of(source(path)), "kit": kit, "parameters": given}
+                of = {
+                    "notebook": path.name,
+                    "code": code_of(source(path)),
+                    "kit": kit,
+                    "parameters": given,
+                }
                 found.setdefault(address(of), RunSpec(path, given, address(of), source(path)))
         return list(found.values())
 
@@ -108,7 +125,12 @@ class Sweep:
 
     def short(self, run: RunSpec) -> str:
         """What tells a run from the others, one line."""
-        return ", ".join([run.notebook.stem, *(f"{n}={run.parameters[n]}" for n in self.varied if n in run.parameters)])
+        return ", ".join(
+            [
+                run.notebook.stem,
+                *(f"{n}={run.parameters[n]}" for n in self.varied if n in run.parameters),
+            ]
+        )
 
 
 def _excluded(point: dict, rule: dict | str) -> bool:
@@ -118,8 +140,10 @@ def _excluded(point: dict, rule: dict | str) -> bool:
     sizes = size_order(point[first]), size_order(point[second])
     bases = {resolve(point[name]).base for name in (first, second)}
     if len(bases) > 1 and not all(size for size, _ in sizes):
-        raise ValueError(f"{rule!r}: {point[first]} and {point[second]} cannot be compared, for the size of one is not "
-                         f"in w2s.MODELS; list the points to leave out instead")
+        raise ValueError(
+            f"{rule!r}: {point[first]} and {point[second]} cannot be compared, for the size of one is not "
+            f"in w2s.MODELS; list the points to leave out instead"
+        )
     return sizes[0] > sizes[1] if how == "above" else sizes[0] >= sizes[1]
 
 
@@ -150,10 +174,14 @@ def source_of(path: Path) -> str:
 def code_of(source: str) -> str:
     """Version of a notebook's text: the source of its code cells."""
     cells = json.loads(source)["cells"]
-    return address({"cells": ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]})
+    return address(
+        {"cells": ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]}
+    )
 
 
 def kit_version() -> str:
     """Version of everything behind the notebooks: the kit's code and the packages that decide a result."""
     sources = sorted(Path(__file__).resolve().parents[1].rglob("*.py"))
-    return address({"versions": versions(), "code": [source_version(path.read_text()) for path in sources]})
+    return address(
+        {"versions": versions(), "code": [source_version(path.read_text()) for path in sources]}
+    )

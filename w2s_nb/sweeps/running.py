@@ -2,6 +2,7 @@
 
 A worker reads one run a line on its standard input and answers with one outcome a line: `python -P running.py`.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -23,7 +24,13 @@ import psutil
 from filelock import FileLock
 
 DONE, FAILED, DIED, TIMED_OUT, NO_KERNEL, LOST = (
-    "done", "failed", "kernel died", "timed out", "kernel did not start", "worker lost")
+    "done",
+    "failed",
+    "kernel died",
+    "timed out",
+    "kernel did not start",
+    "worker lost",
+)
 RETRIED = (DIED, TIMED_OUT, NO_KERNEL, LOST)  # a notebook that raises will raise again
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -32,7 +39,9 @@ def outcome_of(folder: str | Path, address: str) -> dict | None:
     """The outcome written in a run's folder, if it is of this address and, where it says done, its result is whole."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads((Path(folder) / "run.json").read_text())
-        if found["address"] == address and (found["state"] != DONE or result_of(folder) is not None):
+        if found["address"] == address and (
+            found["state"] != DONE or result_of(folder) is not None
+        ):
             return found
     return None
 
@@ -58,7 +67,9 @@ def execute(run: dict) -> dict:
         address, notebook, parameters, state, attempts, seconds, error (one line), traceback, machine and finished, as
         `run.json` in the folder has them.
     """
-    os.environ.pop("RAY_ADDRESS", None)  # a model on several devices takes those of its run, not others of the cluster
+    os.environ.pop(
+        "RAY_ADDRESS", None
+    )  # a model on several devices takes those of its run, not others of the cluster
     try:
         folder = Path(run["folder"])
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,16 +80,28 @@ def execute(run: dict) -> dict:
             outcome = _fresh(run, folder)
             write(folder, outcome)
         return outcome
-    except Exception as error:  # a disk, an address of `remote`: whatever stops one run, the others go on
+    except (
+        Exception
+    ) as error:  # a disk, an address of `remote`: whatever stops one run, the others go on
         return ended(run, FAILED, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-def ended(run: dict, state: str, error: str = "", trace: str = "", seconds: float | None = None) -> dict:
+def ended(
+    run: dict, state: str, error: str = "", trace: str = "", seconds: float | None = None
+) -> dict:
     """The outcome of a run that ended now."""
-    return {"address": run["address"], "notebook": run["notebook"], "parameters": run["parameters"], "state": state,
-            "attempts": run["attempt"], "seconds": seconds, "error": next(iter(error.strip().split("\n"))),
-            "traceback": trace, "machine": socket.gethostname(),
-            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+    return {
+        "address": run["address"],
+        "notebook": run["notebook"],
+        "parameters": run["parameters"],
+        "state": state,
+        "attempts": run["attempt"],
+        "seconds": seconds,
+        "error": next(iter(error.strip().split("\n"))),
+        "traceback": trace,
+        "machine": socket.gethostname(),
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 def _fresh(run: dict, folder: Path) -> dict:
@@ -90,7 +113,10 @@ def _fresh(run: dict, folder: Path) -> dict:
     if state == DIED:  # nobody else knows why
         trace = (folder / "kernel.log").read_text(errors="replace")[-4000:]
     if state == DONE and result_of(folder) is None:
-        state, error = FAILED, "the notebook ended without writing its table; its last cell calls run.save(...)"
+        state, error = (
+            FAILED,
+            "the notebook ended without writing its table; its last cell calls run.save(...)",
+        )
     if state != DONE:
         (folder / "result.json").unlink(missing_ok=True)  # of a notebook that raised after it wrote
     return ended(run, state, error, trace, round(time.perf_counter() - started, 2))
@@ -124,7 +150,9 @@ def exchange(run: dict):
     far, root = fsspec.url_to_fs(run["remote"])
     fits, locks = Path(run["store"]) / "fits", Path(run["store"]) / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    for address in _there(far, f"{root}/fits") - {path.parent.name for path in fits.glob("*/record.json")}:
+    for address in _there(far, f"{root}/fits") - {
+        path.parent.name for path in fits.glob("*/record.json")
+    }:
         with FileLock(locks / f"{address}.lock"):  # the store's own
             if not (fits / address / "record.json").is_file():
                 _unpack(far.cat_file(f"{root}/fits/{address}.zip"), fits / address)
@@ -196,19 +224,37 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
     if run["seconds"]:
         timer.start()
     try:
-        output = str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}")  # papermill takes it for a template
+        output = (
+            str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}")
+        )  # papermill takes it for a template
         papermill.execute_notebook(
-            nbformat.reads(run["source"], as_version=4), output,
-            parameters=run["parameters"] | {"results": str(folder / "result.json")}, kernel_name="python3",
-            cwd=run["cwd"] if os.path.isdir(run["cwd"]) else str(folder), progress_bar=False, start_timeout=120)
+            nbformat.reads(run["source"], as_version=4),
+            output,
+            parameters=run["parameters"] | {"results": str(folder / "result.json")},
+            kernel_name="python3",
+            cwd=run["cwd"] if os.path.isdir(run["cwd"]) else str(folder),
+            progress_bar=False,
+            start_timeout=120,
+        )
         return DONE, "", ""
     except PapermillExecutionError as error:
         lines = _COLOURS.sub("", "\n".join(error.traceback))
         return FAILED, f"{error.ename}: {error.evalue}".split("\n")[0], lines
     except Exception as error:  # whatever stops one run, the others go on
-        state = TIMED_OUT if over.is_set() else DIED if isinstance(error, DeadKernelError) else \
-            NO_KERNEL if _before_the_first_cell(folder) else FAILED
-        what = f"stopped after {run['seconds']:g} s" if over.is_set() else f"{type(error).__name__}: {error}"
+        state = (
+            TIMED_OUT
+            if over.is_set()
+            else DIED
+            if isinstance(error, DeadKernelError)
+            else NO_KERNEL
+            if _before_the_first_cell(folder)
+            else FAILED
+        )
+        what = (
+            f"stopped after {run['seconds']:g} s"
+            if over.is_set()
+            else f"{type(error).__name__}: {error}"
+        )
         return state, what.split("\n")[0], traceback.format_exc()
     finally:
         timer.cancel()

@@ -1,4 +1,5 @@
 """What became of a sweep's runs: states, index, results, and what is left and what that will cost."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config import runs_folder, write_atomic
+from ..common.files import write_atomic
+from ..common.paths import runs_folder
 from .grid import RunSpec, Sweep
 from .running import DONE, outcome_of, result_of
 
@@ -48,12 +50,24 @@ class SweepRuns:
         """A row a run: run, state, attempts, seconds, error, output (its executed notebook) and its parameters."""
         rows = []
         for run in self.sweep.runs:
-            found, output = self.outcomes.get(run.address, {}), self.folder_of(run) / "notebook.ipynb"
-            rows.append({"run": run.address, "state": self.state[run.address],
-                         "attempts": found.get("attempts", 0), "seconds": found.get("seconds"),
-                         "error": found.get("error", ""),
-                         "output": str(output.relative_to(self.sweep.folder)) if output.is_file() else "",
-                         "notebook": run.notebook.stem, **run.parameters})
+            found, output = (
+                self.outcomes.get(run.address, {}),
+                self.folder_of(run) / "notebook.ipynb",
+            )
+            rows.append(
+                {
+                    "run": run.address,
+                    "state": self.state[run.address],
+                    "attempts": found.get("attempts", 0),
+                    "seconds": found.get("seconds"),
+                    "error": found.get("error", ""),
+                    "output": str(output.relative_to(self.sweep.folder))
+                    if output.is_file()
+                    else "",
+                    "notebook": run.notebook.stem,
+                    **run.parameters,
+                }
+            )
         return pd.DataFrame(rows)
 
     def results(self) -> pd.DataFrame:
@@ -64,8 +78,15 @@ class SweepRuns:
             if self.state[run.address] == DONE:
                 if run.address not in self._tables:
                     result = result_of(self.folder_of(run))
-                    self._tables[run.address] = [{"run": run.address, "notebook": run.notebook.stem,
-                                                  **result["parameters"], **row} for row in result["table"]]
+                    self._tables[run.address] = [
+                        {
+                            "run": run.address,
+                            "notebook": run.notebook.stem,
+                            **result["parameters"],
+                            **row,
+                        }
+                        for row in result["table"]
+                    ]
                 rows += self._tables[run.address]
         return pd.DataFrame(rows).drop(columns="results", errors="ignore")
 
@@ -73,7 +94,9 @@ class SweepRuns:
         """Writes `index.parquet` and `results.parquet` in the sweep's folder."""
         for name, frame in (("index", self.index()), ("results", self.results())):
             for column in frame.columns[frame.dtypes == object]:
-                if frame[column].dropna().map(type).nunique() > 1:  # another notebook's parameter of the same name
+                if (
+                    frame[column].dropna().map(type).nunique() > 1
+                ):  # another notebook's parameter of the same name
                     frame[column] = frame[column].map(json.dumps)
             write_atomic(self.sweep.folder / f"{name}.parquet", frame.to_parquet(index=False))
 
@@ -84,7 +107,9 @@ class SweepRuns:
         return next((run for run in waiting if not shared(run) & busy), waiting[0])
 
     def _made(self) -> set:
-        return set().union(*(shared(run) for run in self.sweep.runs if self.state[run.address] == DONE))
+        return set().union(
+            *(shared(run) for run in self.sweep.runs if self.state[run.address] == DONE)
+        )
 
     def estimate(self, jobs: int) -> tuple[float | None, int]:
         """(seconds that the runs left will take, how many of them earlier runs say something about).
@@ -101,13 +126,19 @@ class SweepRuns:
     def summary(self) -> str:
         """How many runs are in which state, one line."""
         counts = Counter(self.state.values())
-        return f"{self.sweep.name}: {len(self.state)} runs, " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
+        return f"{self.sweep.name}: {len(self.state)} runs, " + ", ".join(
+            f"{n} {s}" for s, n in sorted(counts.items())
+        )
 
 
 def shared(run: RunSpec) -> set:
     """What a run may share with others: its task with its supervisor, and with its student."""
     given = run.parameters
-    return {(run.notebook, given.get("task"), name, given.get(name)) for name in ("weak", "strong") if name in given}
+    return {
+        (run.notebook, given.get("task"), name, given.get(name))
+        for name in ("weak", "strong")
+        if name in given
+    }
 
 
 def _earlier_runs() -> list[dict]:

@@ -1,0 +1,19 @@
+"""Chess puzzles: rules, tasks, small pretrained models, boards. A wing that nothing below it knows."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["models", "pretraining", "puzzles", "rules"],
+    submod_attrs={
+        "boards": ["accuracy_by_part", "show_boards"],
+        "difficulty": [
+            "answer_table",
+            "by_difficulty",
+            "by_theme",
+            "disagreements",
+            "easy_to_hard",
+            "with_zero_shot",
+        ],
+    },
+)

@@ -1,0 +1,179 @@
+"""Chess puzzles, answered by generating the first move (section 4.1, appendix A.2)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterable
+
+import chess
+from filelock import FileLock
+from tqdm import tqdm
+
+from ..common.files import write_atomic
+from ..common.paths import cache
+from ..common.store import address, code_version
+from ..data.tasks.spec import Example, Hub, register_task
+from . import rules
+
+N_MATES = 2400  # puzzles of mate_in_one
+GAME = 24  # half-moves from the start by which two puzzles are held to be of one game
+CHESS = {
+    "max_answer": 12,
+    "options": rules.bare_answers,
+    "bare": rules.bare,
+    "stop": "last",
+    "recipe": {"epochs": 5, "batch_size": 32},
+}
+
+
+@functools.cache
+def rated(option: str):
+    """Which puzzles lie in a range of difficulty, both ends included: '1000-1500', '-1000', '2000-'.
+
+    Raises:
+        ValueError: no such range.
+    """
+    low, dash, high = option.partition("-")
+    if not dash or not (low or high) or not all(end.isdigit() for end in (low, high) if end):
+        raise ValueError(
+            f"difficulty {option!r}; expected a range such as 1000-1500, -1000 or 2000-"
+        )
+    at_least, at_most = float(low or -math.inf), float(high or math.inf)
+
+    def keep(example: Example) -> bool:
+        return at_least <= example.difficulty <= at_most  # never where that is not known
+
+    return keep
+
+
+def puzzle(row: dict):
+    """Which move solves the puzzle? The first move of the solution, in SAN.
+
+    Takes the rows of either hub set: {ctx, target}, the game's moves in figure 14's form and the answer; or {FEN,
+    Moves}, the position before the opponent's last move, and that move and the solution's in UCI. Puzzles of one game
+    stay together: by its address, or by the first `GAME` half-moves where both have as many. A row that is not legal
+    chess gives none.
+    """
+    if "ctx" in row:
+        prompt, answer = row["ctx"].strip(), row["target"].strip()
+        key = " ".join(prompt.split()[: 2 * GAME])
+    elif "FEN" in row:
+        prompt, answer = _from_fen(row["FEN"], _words(row["Moves"]))
+        game = row.get("GameUrl") if isinstance(row.get("GameUrl"), str) else row["FEN"]
+        key = game.partition("#")[0].removesuffix("/black")
+    else:
+        raise ValueError(
+            f"a chess puzzle has columns ctx and target, or FEN and Moves; got {', '.join(row)}"
+        )
+    rating = row.get("Rating")
+    try:
+        board = rules.board_of(prompt)
+        if board.san(board.parse_san(answer)) == answer:
+            yield Example(
+                (prompt,),
+                0,
+                (key,),
+                f" {answer}",
+                math.nan if rating is None else float(rating),
+                _words(row.get("Themes")),
+            )
+    except ValueError:
+        return
+
+
+def _words(given) -> tuple[str, ...]:
+    """Words of a text, or of a list of them; of what is neither, such as a missing value, none."""
+    if isinstance(given, str):
+        return tuple(given.split())
+    return tuple(map(str, given)) if isinstance(given, Iterable) else ()
+
+
+def _from_fen(fen: str, moves: tuple[str, ...]) -> tuple[str, str]:
+    """The question after the opponent's move, and the answer to it; empty where one of the two is not legal."""
+    try:
+        board = chess.Board(fen)
+        board.push(board.parse_uci(moves[0]))
+        return rules.fen_prompt(board), board.san(board.parse_uci(moves[1]))
+    except (ValueError, IndexError):
+        return "", ""
+
+
+# with one labelled split, a quarter of the games is put aside for the test
+register_task(
+    "chess_puzzles",
+    Hub(
+        "EleutherAI/lichess-puzzles",
+        "787a704697824359fceb7aca8be2ea23dce2f463",
+        test="train",
+        limit=400_000,
+    ),
+    max_len=1024,
+    folders=("chess_puzzles", "lichess_puzzles"),
+    narrow=rated,
+    measure="Elo rating",
+    **CHESS,
+)(puzzle)
+register_task(
+    "lichess_puzzles",
+    Hub("Lichess/chess-puzzles", None, test="train", limit=400_000),
+    max_len=128,
+    narrow=rated,
+    folders=("lichess_puzzles",),
+    measure="Elo rating",
+    **CHESS,
+)(puzzle)
+
+
+def mates() -> dict[str, list[dict]]:
+    """`games.mate_in_one`, `N_MATES` of them at seed 0: generated once in about a minute, then read from the cache."""
+    players = [rules.CAPTURES, rules.CHECKS, rules.SEES_MATE]
+    version = address(
+        {
+            "n": N_MATES,
+            "chess": chess.__version__,
+            "players": players,
+            "code": code_version(
+                rules.mate_in_one, rules.self_play, rules.checks_and_mates, rules._puzzle
+            ),
+        }
+    )
+    path = cache() / "puzzles" / f"mate_in_one-{version}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        try:
+            return {"all": json.loads(path.read_text())}
+        except (OSError, ValueError):  # not there yet, or damaged
+            rows = _generated()
+            write_atomic(path, json.dumps(rows).encode())
+            return {"all": rows}
+
+
+def _generated() -> list[dict]:
+    """The puzzles, from a process of its own: its children import its main module, not the caller's."""
+    tqdm.write("generating the puzzles of mate_in_one, once, in about a minute", file=sys.stderr)
+    done = subprocess.run(
+        [sys.executable, "-m", "w2s_nb", "mates", str(N_MATES)], stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@register_task(
+    "mate_in_one", mates, max_len=512, narrow=rated, measure="half-moves before the mate", **CHESS
+)
+def mate_in_one(row):
+    """Which move mates? Positions of careless games with exactly one mating move; themes: what moves, and how."""
+    san, moves = row["answer"], row["moves"].split()
+    piece = {
+        "K": "king",
+        "Q": "queen",
+        "R": "rook",
+        "B": "bishop",
+        "N": "knight",
+        "O": "castling",
+    }.get(san[0], "pawn")
+    themes = (piece, *(["capture"] * ("x" in san)), *(["promotion"] * ("=" in san)))
+    yield Example((rules.prompt_of(moves),), 0, (), f" {san}", len(moves), themes)

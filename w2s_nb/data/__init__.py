@@ -1,0 +1,1 @@
+"""From a raw row to disjoint splits of a task."""

@@ -1,0 +1,99 @@
+"""Grouping, ordering and dealing of examples: pure functions on arrays of labels and groups."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+
+def group_ids(keys: list[tuple[str, ...]]) -> np.ndarray:
+    """(n,) int64 group of each example: the components of the graph in which examples that share a key are joined.
+
+    >>> group_ids([("question a", "passage"), ("question b", "passage"), ("question c", "other")]).tolist()
+    [0, 0, 1]
+    """
+    column: dict[str, int] = {}
+    edges = np.array(
+        [
+            (i, column.setdefault(key, len(column)))
+            for i, example in enumerate(keys)
+            for key in example
+        ]
+    )
+    n, size = len(keys), len(keys) + len(column)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1] + n)), shape=(size, size))
+    return connected_components(graph, directed=False)[1][:n].astype(np.int64)
+
+
+def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:
+    """(n,) rows, groups in an order that no seed, no other group and no group's size changes, then by id.
+
+    The order is that of a hash of each group's smallest id; the smallest ids themselves would put large groups first.
+    """
+    smallest: dict[int, str] = {}
+    for g, i in zip(group.tolist(), ids):
+        smallest[g] = min(smallest.get(g, i), i)
+    rank = {g: hashlib.sha256(i.encode()).hexdigest() for g, i in smallest.items()}
+    return np.array(
+        sorted(range(len(ids)), key=lambda row: (rank[int(group[row])], ids[row])), dtype=np.int64
+    )
+
+
+def at_least(
+    rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: int, classes: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts `rows` after the first group at which every class numbers `per_class`; (head, tail)."""
+    counts = np.cumsum(np.stack([label[rows] == c for c in range(classes)]), axis=1)
+    end = int(np.searchsorted(counts.min(axis=0), per_class)) + 1
+    while end < len(rows) and group[rows[end]] == group[rows[end - 1]]:
+        end += 1
+    return rows[:end], rows[end:]
+
+
+def shuffle_groups(rows: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`rows` with their groups in random order, each group whole."""
+    rank = {g: r for r, g in enumerate(rng.permutation(np.unique(group[rows])).tolist())}
+    return rows[np.argsort([rank[g] for g in group[rows].tolist()], kind="stable")]
+
+
+def deal(
+    rows: np.ndarray,
+    label: np.ndarray,
+    group: np.ndarray,
+    unit: np.ndarray,
+    per_class: dict[str, int],
+    classes: int = 2,
+) -> dict[str, np.ndarray]:
+    """Deals whole groups, in the order given, to parts that each want so many examples of every class.
+
+    A group goes to the first part that can take all of it; failing that, to the first that can take some of its units
+    (the right and the wrong answer of one question), and the rest of it is left out. No group ever stands in two
+    parts, no unit is cut, no part exceeds its number.
+
+    Args:
+        rows: positions of examples, groups contiguous.
+        label, group, unit: (n,) of all examples.
+        per_class: examples of every class that each part wants.
+    """
+    need = {part: np.full(classes, n) for part, n in per_class.items()}
+    dealt: dict[str, list[int]] = {part: [] for part in per_class}
+
+    def take(part: str, members: np.ndarray) -> bool:
+        counts = np.bincount(label[members], minlength=classes)
+        if (need[part] < counts).any():
+            return False
+        need[part] -= counts
+        dealt[part] += members.tolist()
+        return True
+
+    starts = np.flatnonzero(np.diff(group[rows])) + 1
+    for members in np.split(rows, starts):
+        if not any(take(part, members) for part in need):
+            units = [members[unit[members] == u] for u in dict.fromkeys(unit[members].tolist())]
+            any(
+                any([take(part, u) for u in units]) for part in need
+            )  # the first part that takes any keeps them
+    return {part: np.array(chosen, dtype=np.int64) for part, chosen in dealt.items()}

@@ -1,0 +1,6 @@
+"""Tasks: one short file a family, raw row -> examples. Importing this package registers them."""
+
+from . import amazon_polarity, boolq, multiple_choice, preferences, snippets  # noqa: F401
+from .spec import Example, Hub, Prompt, TaskSpec, comparison, draw, register_task
+
+__all__ = ["Example", "Hub", "Prompt", "TaskSpec", "comparison", "draw", "register_task"]

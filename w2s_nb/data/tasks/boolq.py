@@ -1,0 +1,21 @@
+"""BoolQ: yes or no questions about a passage."""
+
+from .spec import Example, Hub, Prompt, register_task
+
+
+@register_task(
+    "boolq",
+    max_len=512,
+    source=Hub("google/boolq", "35b264d03638db9f4ce671b711558bf7ff0f80d5", test="validation"),
+    prompt=Prompt(
+        "{0}\nAnswer:", ("no", "yes"), "Answer each question about its passage with yes or no."
+    ),
+)
+def boolq(row):
+    """Is the answer to the question about the passage yes?"""
+    question = row["question"].strip().rstrip("?")
+    yield Example(
+        (f"Passage: {row['passage']}\nQuestion: {question}?",),
+        int(row["answer"]),
+        (row["passage"], question),
+    )

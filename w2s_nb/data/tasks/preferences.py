@@ -1,0 +1,123 @@
+"""Comparisons of two responses to one prompt, for reward models; both are always shown, never one alone."""
+
+from .spec import Hub, Prompt, comparison, register_task
+
+# Burns et al. 2023, appendix A.3: one epoch, batches of 220, no early stopping
+REWARD_MODEL = {"recipe": {"epochs": 1, "batch_size": 220}, "stop": "last"}
+
+
+@register_task(
+    "anthropic_hh",
+    max_len=512,
+    arity=2,
+    **REWARD_MODEL,
+    source=Hub(
+        "Anthropic/hh-rlhf",
+        "09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa",
+        parts=("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"),
+    ),
+    prompt=Prompt(
+        "Dialogue A:\n{0}\n\nDialogue B:\n{1}\n\nBetter:",
+        ("A", "B"),
+        "Of two dialogues that differ in the assistant's last reply, name the one with the reply "
+        "that is more helpful and less harmful: A or B.",
+    ),
+)
+def anthropic_hh(row):
+    """Is the second dialogue the one that people preferred? Dialogues that begin alike stay together."""
+    chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
+    yield from comparison(chosen, rejected, chosen.partition("\n\nAssistant:")[0])
+
+
+# the hub's main holds a loading script, whose rows stand on its parquet branch
+@register_task(
+    "summarize_from_feedback",
+    max_len=512,
+    arity=2,
+    **REWARD_MODEL,
+    source=Hub(
+        "openai/summarize_from_feedback",
+        "b8f7d168b6f4e95b2a92e84768bd6c955bed2f29",
+        test="validation",
+        parts=("comparisons",),
+    ),
+    prompt=Prompt(
+        "A:\n{0}\n\nB:\n{1}\n\nBetter summary:",
+        ("A", "B"),
+        "Of two summaries of the same post, each after the post, name the better one: A or B.",
+    ),
+)
+def summarize_from_feedback(row):
+    """Is the second summary the one that people preferred?"""
+    info, summaries = row["info"], row["summaries"]
+    texts = (
+        summaries["text"]
+        if isinstance(summaries, dict)
+        else [summary["text"] for summary in summaries]
+    )
+    head = [f"SUBREDDIT: r/{info['subreddit']}"] if info.get("subreddit") else []
+    head += [f"TITLE: {info['title'].strip()}"] if info.get("title") else []
+    post = (
+        info.get("post") or info.get("article") or ""
+    ).strip()  # news articles stand beside the posts
+    chosen, rejected = (
+        f"{chr(10).join([*head, f'POST: {post}'])}\n\nTL;DR: {texts[i].strip()}"
+        for i in (row["choice"], 1 - row["choice"])
+    )
+    yield from comparison(chosen, rejected, post)
+
+
+SUBREDDITS = tuple(
+    """
+    askacademia askanthropology askbaking askcarguys askculinary askdocs askengineers askhistorians askhr askphilosophy
+    askphysics askscience asksciencefiction asksocialscience askvet changemyview explainlikeimfive legaladvice
+""".split()
+)
+
+
+@register_task(
+    "shp",
+    max_len=512,
+    arity=2,
+    **REWARD_MODEL,
+    source=Hub("stanfordnlp/SHP", None, parts=SUBREDDITS),
+    prompt=Prompt(
+        "A:\n{0}\n\nB:\n{1}\n\nBetter comment:",
+        ("A", "B"),
+        "Of two comments on the same post, each after the post, name the more helpful: A or B.",
+    ),
+)
+def shp(row):
+    """Is the second comment the one that readers voted higher?"""
+    texts = [
+        f"POST: {row['history'].strip()}\n\nCOMMENT: {row[ref].strip()}"
+        for ref in ("human_ref_B", "human_ref_A")
+    ]
+    yield from comparison(texts[row["labels"]], texts[1 - row["labels"]], row["post_id"])
+
+
+@register_task(
+    "ultrafeedback",
+    max_len=1024,
+    arity=2,
+    **REWARD_MODEL,
+    source=Hub(
+        "HuggingFaceH4/ultrafeedback_binarized",
+        "3949bf5f8c17c394422ccfab0c31ea9c20bdeb85",
+        train="train_prefs",
+        test="test_prefs",
+    ),
+    prompt=Prompt(
+        "Dialogue A:\n{0}\n\nDialogue B:\n{1}\n\nBetter:",
+        ("A", "B"),
+        "Of two replies to the same request, name the better one: A or B.",
+    ),
+)
+def ultrafeedback(row):
+    """Is the second reply the one that the judge scored higher? Ties are left out."""
+    if row["score_chosen"] > row["score_rejected"]:
+        texts = [
+            f"Human: {row['prompt'].strip()}\n\nAssistant: {row[side][-1]['content'].strip()}"
+            for side in ("chosen", "rejected")
+        ]
+        yield from comparison(*texts, row["prompt"])

@@ -1,0 +1,1 @@
+"""What models read: tokens, batches, activations stored once, features."""

@@ -1,0 +1,33 @@
+"""Values with their 95 % intervals."""
+
+from . import imitation, preference_bias
+from .classification import (
+    accuracy,
+    auroc,
+    calibration_error,
+    correct,
+    difference,
+    labels_of,
+    p1_of,
+    share,
+)
+from .estimate import Estimate, bootstrap, of_means
+from .gap import pgr, pgr_difference
+
+__all__ = [
+    "Estimate",
+    "accuracy",
+    "auroc",
+    "bootstrap",
+    "calibration_error",
+    "correct",
+    "difference",
+    "imitation",
+    "labels_of",
+    "of_means",
+    "p1_of",
+    "pgr",
+    "pgr_difference",
+    "preference_bias",
+    "share",
+]

@@ -1,0 +1,7 @@
+"""What notebooks call first and last, widgets, exercises and the static site."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submodules=["exercises", "setup", "site", "widgets"]
+)

@@ -1,0 +1,1 @@
+"""Asks a language model about an example, zero-shot or with examples."""

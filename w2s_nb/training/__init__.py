@@ -1,0 +1,1 @@
+"""Everything that ends in stored predictions."""
