@@ -68,9 +68,9 @@ ARCHITECTURES = {
 LONGEST = [
     "test_cluster",
     "test_sweeps",
-    "test_studies",
+    "test_bootstrapping",
     "test_notebooks",
-    "test_parallel",
+    "test_distributed",
     "test_chess",
     "test_qwen",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SOLUTIONS = NOTEBOOKS / "solutions"
 STATEMENT = re.compile(
     r"(?:## Exercises\n\n)?(\d)\. \*\*(easy|medium|hard), (\d+) minutes\.\*\* \S"

@@ -9,7 +9,7 @@ import torch
 
 import w2s_nb as w2s
 from tests.conftest import save_tiny
-from tests.test_models import TEXTS, tokens
+from tests.models.test_models import TEXTS, tokens
 from w2s_nb import metrics, models, plots
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.experiments import generative_finetuning

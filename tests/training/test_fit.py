@@ -298,7 +298,7 @@ print(fit.accuracy(task.test).value)
 
 
 def script(tiny, tmp_path, more="", epochs=30):
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = SCRIPT.format(root=root, log=str(tmp_path / "log"), tiny=tiny, more=more, epochs=epochs)
     return Script(code)
 

@@ -381,7 +381,7 @@ def test_a_notebook_runs_with_an_original_checkpoint(tmp_path, monkeypatch):
     monkeypatch.delenv("W2S_CACHE")  # of the embedded texts
     path = save_original_qwen(tmp_path / "tiny", seq_length=512)
     papermill.execute_notebook(
-        Path(__file__).resolve().parents[1] / "notebooks" / "03_conf_loss.ipynb",
+        Path(__file__).resolve().parents[2] / "notebooks" / "03_conf_loss.ipynb",
         tmp_path / "out.ipynb",
         kernel_name="python3",
         progress_bar=False,

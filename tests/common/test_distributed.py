@@ -32,11 +32,12 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
 import torch.distributed as dist
-from tests import conftest, test_parallel
+from tests import conftest
+from tests.common import test_distributed
 rank, size, folder, at = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 dist.init_process_group("gloo", init_method=f"file://{{at}}", rank=rank, world_size=size)
-test_parallel.all_fits(folder)
-test_parallel.gradients(folder, f"{{folder}}/gradients{{rank}}.safetensors")
+test_distributed.all_fits(folder)
+test_distributed.gradients(folder, f"{{folder}}/gradients{{rank}}.safetensors")
 dist.destroy_process_group()
 """
 
@@ -96,7 +97,7 @@ def both(tmp_path_factory):
     root = tmp_path_factory.mktemp("parallel")
     for model in MODELS:
         conftest.save_tiny(root / model, model)
-    code = SCRIPT.format(root=str(Path(__file__).resolve().parents[1]))
+    code = SCRIPT.format(root=str(Path(__file__).resolve().parents[2]))
     workers = [
         conftest.Script(
             code, str(rank), "2", str(root), str(root / "meet"), W2S_HOME=str(root / f"home{rank}")

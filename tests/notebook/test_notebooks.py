@@ -16,7 +16,7 @@ from w2s_nb.common.registry import UnknownName
 from w2s_nb.models.loading import ModelUnavailable
 from w2s_nb.notebook import exercises, setup
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 GOOD = dict(
     task="movie_snippets",
     weak="SmolLM2-135M@4",

@@ -17,7 +17,7 @@ from w2s_nb.training import logistic, loop
 
 from .conftest import Script
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEXTS = [
     "w5 w9 <eos> w7",
     "<eos> <eos> w12",

@@ -13,7 +13,7 @@ import w2s_nb as w2s
 from w2s_nb.common.registry import TASKS
 from w2s_nb.data.tasks.snippets import rated
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"SmolLM2-135M@4": "SmolLM2-135M@2", "SmolLM2-135M@16": "SmolLM2-135M@4"}
 
 

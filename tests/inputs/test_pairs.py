@@ -10,7 +10,7 @@ import transformers
 from scipy.stats import spearmanr
 
 import w2s_nb as w2s
-from tests.test_models import classifier
+from tests.models.test_models import classifier
 from w2s_nb import losses, models, plots
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.data.tasks.spec import Example
