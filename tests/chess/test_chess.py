@@ -17,8 +17,8 @@ import safetensors.torch
 import w2s_nb as w2s
 from w2s_nb import models
 from w2s_nb.chess import pretraining, puzzles, rules
+from w2s_nb.chess.models import WEIGHTS
 from w2s_nb.common.registry import MODELS, TASKS
-from w2s_nb.models.names import LADDER
 
 GAME = ["e4", "e5", "Qh5", "Nc6", "Bc4", "Nf6"]  # and Qxf7 mates
 
@@ -429,7 +429,7 @@ def test_an_engine_plays_the_same_games_twice():
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("chess-")])
 def test_the_ladder_is_what_its_table_says(name):
     checkpoint, spec = models.resolve(name), MODELS[name]
-    record = json.loads((LADDER / name / "pretraining.json").read_text())
+    record = json.loads((WEIGHTS / name / "pretraining.json").read_text())
     assert (
         models.n_params(checkpoint) == spec.n_params
         and checkpoint.layers == spec.n_layers == record["layers"]
@@ -441,12 +441,12 @@ def test_the_ladder_is_what_its_table_says(name):
     assert record["curve"][-1]["held_out_nats"] == min(
         row["held_out_nats"] for row in record["curve"]
     )
-    assert models.tokenizer(LADDER / name).get_vocab() == pretraining.tokenizer().get_vocab()
+    assert models.tokenizer(WEIGHTS / name).get_vocab() == pretraining.tokenizer().get_vocab()
 
 
 def test_the_ladder_is_small_enough_for_the_repository_and_grows():
-    found = [json.loads(path.read_text()) for path in sorted(LADDER.glob("*/pretraining.json"))]
-    assert sum(path.stat().st_size for path in LADDER.rglob("*") if path.is_file()) < 12e6
+    found = [json.loads(path.read_text()) for path in sorted(WEIGHTS.glob("*/pretraining.json"))]
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < 12e6
     by_size = sorted(found, key=lambda record: record["parameters"])
     nats = [record["curve"][-1]["held_out_nats"] for record in by_size]
     assert nats == sorted(nats, reverse=True)

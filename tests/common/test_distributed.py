@@ -10,13 +10,12 @@ import safetensors.torch
 import torch
 
 import w2s_nb as w2s
+from tests import conftest
 from w2s_nb import models
 from w2s_nb.common import distributed
 from w2s_nb.inputs import tokens
 from w2s_nb.inputs.batches import TokenInputs
 from w2s_nb.training import loop
-
-from . import conftest
 
 CASES = {
     "full": {},

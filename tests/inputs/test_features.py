@@ -8,14 +8,13 @@ import pytest
 import torch
 
 import w2s_nb as w2s
+from tests.conftest import Script
 from w2s_nb import models
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.inputs import activations, features
 from w2s_nb.inputs.batches import FeatureInputs
 from w2s_nb.training import fit as fitting
 from w2s_nb.training import logistic, loop
-
-from .conftest import Script
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEXTS = [

@@ -13,11 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import w2s_nb as w2s
+from tests.inputs import test_features
+from tests.models import test_models
+from tests.training import test_fit
 from w2s_nb import models
 from w2s_nb.common.registry import MODELS
 from w2s_nb.models import loading
 
-from . import test_features, test_fit, test_models
 from .original_qwen import SPLIT, save_original_qwen
 
 IDS = [39, 68, 507, 78, 0, 16, 17, 831, 555, 0, 294, 220]

@@ -12,14 +12,13 @@ import pandas as pd
 import psutil
 import pytest
 
+from tests.conftest import Script
 from w2s_nb import sweeps
 from w2s_nb.__main__ import main
 from w2s_nb.common import paths
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.sweeps import engines, grid, running, state
 from w2s_nb.sweeps.report import students
-
-from .conftest import Script
 
 PARAMETERS = 'n: int = 0\nmode: str = "ok"  # what happens\nlog: str = ""  # file of starts\nresults: str = ""'
 CODE = """import json, os, pathlib, sys, time

@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 
 import w2s_nb as w2s
+from tests.conftest import Script
 from w2s_nb.common import store
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.training import classifier
-
-from .conftest import Script
 
 QUICK = dict(method="probe", epochs=30)
 
