@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "folder",
             "load_lm",
             "n_params",
-            "settle",
+            "with_depth",
             "tokenizer",
         ],
         "names": ["Checkpoint", "EMBEDDED", "ModelSpec", "resolve", "rungs", "size_order"],
