@@ -7,12 +7,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
-TWO := -n 2 --dist loadfile --no-loadscope-reorder  # a file's tests, a notebook's cells, stay with one process
+TWO := -n 2 --dist loadfile --no-loadscope-reorder  # tests of one file, cells of one notebook, share a process
 export JUPYTER_PREFER_ENV_PATH = 1
 
-.PHONY: help setup cluster browser demo test bench notebooks site chess-ladder lab clean
+.PHONY: help setup cluster browser demo check test bench notebooks site chess-models lab clean
 
-help:  ## this list
+help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1	/'
 
 setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded model and texts
@@ -52,6 +52,12 @@ browser: .venv/browser  ## Playwright and, where there is none, a Chromium: for 
 demo: setup  ## the main result on the embedded default: accuracy table, PGR, executed notebooks
 	@$(BIN)/python -m w2s_nb demo
 
+check: setup  ## style, types, and the tests that load no model
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not model"
+
 test: cluster  ## unit tests, doctests, and every notebook under nbval
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
 	@$(BIN)/python -m tests.small_notebooks .cache/notebooks
@@ -69,8 +75,8 @@ notebooks: setup  ## executes every notebook in place: the copies in git, with t
 site: setup  ## web pages of the notebooks as they are stored, with their figures, into papermill_runs/site
 	@$(BIN)/python -m w2s_nb site
 
-chess-ladder: setup  ## pretrains the chess models again, in about an hour on 2 cores, into papermill_runs/ladder
-	@$(BIN)/python -m w2s_nb.chess.pretraining --out papermill_runs/ladder
+chess-models: setup  ## pretrains the chess models again, in about an hour on 2 cores, into papermill_runs/chess_models
+	@$(BIN)/python -m w2s_nb.chess.pretraining --out papermill_runs/chess_models
 
 lab: setup  ## JupyterLab at the tour
 	@$(BIN)/jupyter lab notebooks/00_tour.ipynb

@@ -1,17 +1,17 @@
-"""The shape of the project: direction of imports, sizes, documentation, one list of packages, clean notebooks."""
+"""The shape of the library: rooms, direction of imports, size of functions, documentation, face."""
 
 import ast
 import importlib
 import inspect
-import json
+import pkgutil
 import re
-import tomllib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-import w2s_nb
+import w2s_nb as w2s
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOW = [
@@ -31,50 +31,99 @@ FLOW = [
     "sweeps",
     "__main__",
 ]
-MODULES = sorted((ROOT / "w2s_nb").rglob("*.py"))
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
+MOST_LINES = 45  # of code in a function: "about 40"
+HEAVY = ("torch", "transformers", "datasets", "plotly", "chess", "pandas", "kaleido", "peft")
+FILES = sorted((ROOT / "w2s_nb").rglob("*.py"))
+MODULES = ["w2s_nb", *(m.name for m in pkgutil.walk_packages(w2s.__path__, "w2s_nb."))]
 
 
-def part_of(path: Path) -> str:
+def room_of(path: Path) -> str:
     return path.relative_to(ROOT / "w2s_nb").parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> set[str]:
-    """Parts of the package that a module imports."""
-    depth = len(path.relative_to(ROOT / "w2s_nb").parts)
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            found |= {node.module.split(".")[0]} if node.module else {a.name for a in node.names}
-    return found - {part_of(path)}
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_imports_go_one_way(path):
+def imports_of(path: Path, *, top_level: bool = False) -> set[str]:
+    """Dotted names of the kit's modules that a file imports, at its top level or anywhere."""
+    tree = ast.parse(path.read_text())
+    package = module_of(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    names = set()
+    for node in tree.body if top_level else ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            base += node.module.split(".") if node.module else []
+            for alias in node.names:
+                full = ".".join([*base, alias.name])
+                names.add(full if full in MODULES else ".".join(base))
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_go_down_the_list_of_rooms(path):
     if path == ROOT / "w2s_nb" / "__init__.py":
         return
-    assert part_of(path) in FLOW, f"{path.name} has no place in the flow"
-    below = [m for m in imported(path) if FLOW.index(m) >= FLOW.index(part_of(path))]
-    assert not below, f"{path.name} imports {below}, which come after it"
+    rooms = {name.split(".")[1] for name in imports_of(path) if "." in name} - {room_of(path)}
+    above = [room for room in rooms if FLOW.index(room) >= FLOW.index(room_of(path))]
+    assert not above, f"{path.name} imports {above}, which come after its room"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_no_module_is_two_things(path):
-    assert len(path.read_text().splitlines()) <= 250
+def test_every_room_has_its_place_and_there_are_few():
+    rooms = {room_of(path) for path in FILES} - {"__init__"}
+    assert rooms == set(FLOW) and len(rooms) <= 17
+    folders = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and p.name[0] not in "_."}
+    assert folders <= rooms, "tests mirror the rooms"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_no_modules_import_each_other_in_a_circle():
+    arrows = {module_of(path): imports_of(path, top_level=True) for path in FILES}
+    left = {name: targets & set(arrows) - {name} for name, targets in arrows.items()}
+    while free := [name for name, targets in left.items() if not targets]:
+        for name in free:
+            del left[name]
+        left = {name: targets - set(free) for name, targets in left.items()}
+    assert not left, f"modules in a circle, or above one: {sorted(left)}"
+
+
+def functions_of(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_functions_are_short(path):
+    for function in functions_of(path):
+        first = function.body[0]
+        documented = ast.get_docstring(function) is not None
+        doc = first.end_lineno - first.lineno + 1 if documented else 0
+        lines = function.end_lineno - function.lineno + 1 - doc
+        assert lines <= MOST_LINES, f"{function.name} has {lines} lines of code"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_docstrings_begin_with_a_verb(path):
+    for function in functions_of(path):
+        word = (ast.get_docstring(function) or "").split(" ")[0]
+        assert word not in ("What", "How", "Where", "Whether", "Which", "When", "A", "An"), (
+            f"{function.name}: {ast.get_docstring(function)!r}"
+        )
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_no_pickle_no_remote_code_no_assert(path):
     text = path.read_text()
-    assert not re.search(
-        r"import pickle|torch\.load\(|trust_remote_code=True|^\s*assert ", text, re.M
-    )
+    forbidden = r"import pickle|torch\.load\(|trust_remote_code=True|^\s*assert "
+    assert not re.search(forbidden, text, re.M)
 
 
 def public():
-    for name in FLOW:
-        module = importlib.import_module(f"w2s_nb.{name}")
+    for name in MODULES:
+        module = importlib.import_module(name)
         for key, value in vars(module).items():
             if (
                 not key.startswith("_")
@@ -93,120 +142,44 @@ def test_everything_public_is_documented(name, thing):
                 assert inspect.getdoc(member), f"{name}.{key} has no docstring"
 
 
-def test_what_is_exported_exists():
-    assert all(hasattr(w2s_nb, name) for name in w2s_nb.__all__)
+def test_the_face_shows_its_names_and_nothing_else():
+    assert sorted(dir(w2s)) == sorted(w2s.__all__)
+    assert all(getattr(w2s, name) is not None for name in w2s.__all__)
+    assert w2s.__version__ and (ROOT / "w2s_nb" / "py.typed").is_file()
 
 
-def test_environment_and_lock_cover_pyproject():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {
-        re.split(r"[<>=\[]", d)[0]
-        for d in project["dependencies"] + project["optional-dependencies"]["test"]
-    }
-    lock = (ROOT / "requirements.txt").read_text()
-    locked = dict(re.findall(r"^([\w.-]+)==([\w.+]+)", lock, re.M))
-    assert wanted <= set(locked), f"not locked: {wanted - set(locked)}"
-    assert not re.search(r"^(nvidia|triton|cuda)", lock, re.M), (
-        "CPU users must not get CUDA packages"
-    )
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    python = next(
-        d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python=")
-    )
-    assert (
-        python.partition("=")[2] in ("3.11", "3.12")
-        and project["requires-python"] == ">=3.11,<3.13"
-    )
-    pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-r requirements.txt", "-e .[test]"], (
-        "environment.yml installs the lock and the package"
-    )
+def test_every_name_of_the_face_is_used_by_a_notebook_or_the_readme():
+    texts = [p.read_text() for p in [*(ROOT / "notebooks").rglob("*.ipynb"), ROOT / "README.md"]]
+    everything = "\n".join(texts)
+    imported = " ".join(re.findall(r"from w2s_nb import ([\w, ]+)", everything))
+    shown = set(re.findall(r"\bw2s\.(\w+)", everything)) | set(re.findall(r"\w+", imported))
+    assert set(w2s.__all__) <= shown, f"used by nobody: {sorted(set(w2s.__all__) - shown)}"
 
 
-def test_the_browser_lock_adds_playwright_and_nothing_that_is_locked():
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
-        "optional-dependencies"
-    ]["browser"]
-    added, lock = (
-        set(re.findall(r"^([\w.-]+)==", (ROOT / name).read_text(), re.M))
-        for name in ("requirements-browser.txt", "requirements.txt")
-    )
-    assert (
-        [re.split(r"[<>=]", d)[0] for d in extra] == ["playwright"]
-        and "playwright" in added
-        and not added & lock
-    )
+def loaded_by(*arguments: str) -> set[str]:
+    """The heavy packages that a Python process has loaded at its end."""
+    code = f"import sys; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    script = f"{arguments[0]}\n{code}"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split("\n")[-2].split())
 
 
-def test_the_cluster_lock_adds_ray_and_nothing_that_is_locked():
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
-        "optional-dependencies"
-    ]["cluster"]
-    added, lock = (
-        (ROOT / name).read_text() for name in ("requirements-cluster.txt", "requirements.txt")
-    )
-    names = re.findall(r"^([\w.-]+)==", added, re.M)
-    assert [re.split(r"[<>=\[]", d)[0] for d in extra] == ["ray"] and "ray" in names
-    assert not set(names) & set(re.findall(r"^([\w.-]+)==", lock, re.M))
-    manifest = yaml.safe_load((ROOT / "papermill_runs" / "recipes" / "rayjob.yaml").read_text())
-    assert f"ray=={manifest['spec']['rayClusterSpec']['rayVersion']}" in added
+def test_importing_the_kit_loads_nothing_heavy():
+    assert loaded_by("import w2s_nb") == set()
 
 
-def test_fixed_packages_are_there():
-    lock = (ROOT / "requirements.txt").read_text()
-    for name in "jupyterlab papermill torch transformers datasets peft plotly ipywidgets nbval pytest".split():
-        assert re.search(rf"^{name}==", lock, re.M), name
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda p: "/".join(p.parts[-2:]))
-def test_notebooks_keep_to_the_template(path):
-    notebook = json.loads(path.read_text())
-    assert (
-        notebook["metadata"]["kernelspec"]["name"] == "python3" and path.stat().st_size < 1_000_000
-    )
-    assert "widgets" not in notebook["metadata"] and "papermill" not in notebook["metadata"]
-    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
-    tags = [t for c in code for t in c["metadata"].get("tags", [])]
-    assert tags.count("parameters") == 1 and "raises-exception" not in tags
-    assert tags.count("checks") >= 1 or path in SOLUTIONS  # whose checks are those of the exercises
-    for cell in code:
-        source = "".join(cell["source"])
-        most = 16 if "parameters" in cell["metadata"].get("tags", []) else 12
-        assert len(source.splitlines()) <= most, f"a cell of more than {most} lines:\n{source}"
-        assert not re.search(r"^\s*(class |%cd|!|%pip)|sys\.path|['\"](/|\.\./)", source, re.M), (
-            source
+def test_help_and_the_refusal_of_a_wrong_sweep_load_no_torch(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("notebok: 03_conf_loss\n")
+    for arguments in (["--help"], ["sweep", str(tmp_path / "sweep.yaml")]):
+        script = (
+            "from w2s_nb.__main__ import main\n"
+            f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass"
         )
-        assert not any(o["output_type"] == "error" for o in cell["outputs"])
-        for output in cell["outputs"]:
-            text = json.dumps(output)
-            assert not re.search(r'"[^"]*(/root/|/home/|/work/|/tmp/)', text), (
-                f"a path of one machine: {text[:300]}"
-            )
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_papermill_understands_every_parameter(path):
-    import papermill
-
-    given = papermill.inspect_notebook(str(path))
-    assert {"task", "weak", "strong", "method", "seeds", "n_train", "n_test", "results"} <= set(
-        given
-    )
-    assert all(
-        p["inferred_type_name"] in ("str", "int", "float") and p["help"] for p in given.values()
-    )
-    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
-    setup = next(c for c in cells if "w2s.setup(" in "".join(c["source"]))
-    assert cells.index(setup) == 1, "set-up comes right after the parameters"
-    for name in given:
-        assert re.search(rf"\b{name}={name}\b", "".join(setup["source"])), (
-            f"{name} is not passed to setup"
-        )
+        assert not loaded_by(script) & {"torch", "transformers", "datasets", "plotly", "chess"}
 
 
 def test_no_path_of_a_machine_is_in_the_project():
-    import subprocess
-
     files = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True
     ).stdout.split()

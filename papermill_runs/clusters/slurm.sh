@@ -1,5 +1,5 @@
 #!/bin/bash
-# One Slurm allocation, a Ray cluster over its nodes, one sweep: sbatch papermill_runs/recipes/slurm.sh FILE
+# One Slurm allocation, a Ray cluster over its nodes, one sweep: sbatch papermill_runs/clusters/slurm.sh FILE
 # Submit it in the checkout, on a disk that the nodes share; fill HF_HOME on a machine with network before.
 #SBATCH --job-name=w2s_sweep
 #SBATCH --nodes=2
