@@ -28,6 +28,7 @@ from w2s_nb.notebook import widgets
 from w2s_nb.prompting import prompt
 from w2s_nb.training import device_memory as memory_plan
 from w2s_nb.training import loop
+from w2s_nb.training.hyperparameters import Hyperparameters
 
 STRONG, SIZES = "SmolLM2-135M@16", dict(n_train=600, n_val=200, n_test=800)
 
@@ -37,7 +38,7 @@ def looks() -> None:
     task, seconds, train = w2s.load_task("movie_snippets", **SIZES), {}, loop.train
     labels = w2s.fit("SmolLM2-135M@4", task.supervisor, method="probe").label(task.student)
 
-    def timed(*args, evaluate, **options):
+    def timed(net, inputs, targets, loss, hyperparameters, *, evaluate, **options):
         ended = []
 
         def look(step, progress, loss):
@@ -47,9 +48,10 @@ def looks() -> None:
 
         started = time.perf_counter()
         try:
-            train(*args, evaluate=look, **options)
+            train(net, inputs, targets, loss, hyperparameters, evaluate=look, **options)
         finally:
-            seconds[options["evals"]] = min(seconds.get(options["evals"], 1e9), ended[-1] - started)
+            evals = hyperparameters.evals
+            seconds[evals] = min(seconds.get(evals, 1e9), ended[-1] - started)
         evaluate(1, 1.0, 0.0)
 
     loop.train = timed
@@ -181,20 +183,13 @@ def finetuned(model: str, method: str, tokens: int, micro_batch: int, steps: int
         Tokens(ids, np.zeros(len(ids), bool), tuple(map(str, range(len(ids)))), 1), used
     )
     loss, targets = functools.partial(LOSSES["xent"]), np.eye(2)[np.arange(len(ids)) % 2]
-    loss.batchwise = loss.decay = None
     loop.train(
         net,
         inputs,
         targets,
         loss,
-        epochs=1,
-        batch_size=32,
-        lr=1e-5,
-        head_lr=1e-3,
-        weight_decay=0.0,
-        warmup=0.1,
+        Hyperparameters(epochs=1, lr=1e-5, evals=1),
         seed=0,
-        evals=1,
         evaluate=lambda *a: None,
         micro_batch=micro_batch,
     )

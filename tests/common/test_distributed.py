@@ -81,9 +81,14 @@ def gradients(folder, path):
             net = models.build(checkpoint, "full", 1, head_init="unembedding", device=cpu)
             distributed.shard(net, models.blocks_of(net.body))
             of = functools.partial(w2s.LOSSES[loss], progress=1.0)
-            of.batchwise = w2s.LOSSES[loss].batchwise
             loop.backward(
-                net, inputs, np.arange(3, 16), torch.stack([1 - targets, targets], dim=1), of, micro
+                net,
+                inputs,
+                np.arange(3, 16),
+                torch.stack([1 - targets, targets], dim=1),
+                of,
+                micro,
+                batchwise=w2s.LOSSES[loss].batchwise,
             )
             for name, p in net.named_parameters():
                 found[f"{loss} {micro} {name}"] = distributed.full(p.grad).contiguous()

@@ -13,8 +13,8 @@ from w2s_nb import models
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.inputs import activations, features
 from w2s_nb.inputs.batches import FeatureInputs
-from w2s_nb.training import fit as fitting
 from w2s_nb.training import logistic, loop
+from w2s_nb.training.hyperparameters import Hyperparameters, choose_hyperparameters
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEXTS = [
@@ -356,20 +356,13 @@ def test_training_as_in_the_paper_and_solving_agree_where_there_is_one_optimum()
     loss = lambda logits, t, progress: torch.nn.functional.cross_entropy(
         logits, t, reduction="none"
     )  # noqa: E731
-    loss.batchwise, loss.decay = False, None
     loop.train(
         net,
         inputs,
         np.stack([1 - targets, targets], axis=1),
         loss,
-        epochs=200,
-        batch_size=128,
-        lr=0,
-        head_lr=1e-3,
-        weight_decay=0,
-        warmup=0.01,
+        Hyperparameters(epochs=200, batch_size=128, lr=0, warmup=0.01, evals=1),
         seed=0,
-        evals=1,
         evaluate=lambda *a: None,
     )
     np.testing.assert_allclose(
@@ -419,7 +412,7 @@ def test_the_penalty_is_chosen_as_a_stopping_epoch_is(words, tiny):
         path.predict(words.test, stop="last"), alone[1.0].predict(words.test), atol=1e-6
     )
     assert len(set(on_labels)) > 1, "every penalty is as good; the test could not fail"
-    assert fitting.settings_of("logistic", {}).l2 == (1e4, 1e3, 1e2, 10.0, 1.0)
+    assert choose_hyperparameters("logistic", {}).l2 == (1e4, 1e3, 1e2, 10.0, 1.0)
 
 
 def test_weak_labels_of_one_class_are_survived_by_the_logistic_probe(words, tiny):

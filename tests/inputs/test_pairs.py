@@ -325,8 +325,8 @@ def test_micro_batches_of_pairs_change_nothing(loss, tiny, utilities):
             more = {"previous": both[:, 2:]} if losses.LOSSES[loss].memory else {}
             return losses.LOSSES[loss](logits, both[:, :2], progress=progress, **more)
 
-        at_step.batchwise = losses.LOSSES[loss].batchwise
-        loop.backward(net, inputs, np.arange(5), targets, at_step, micro)
+        batchwise = losses.LOSSES[loss].batchwise
+        loop.backward(net, inputs, np.arange(5), targets, at_step, micro, batchwise=batchwise)
         found.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
     torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(found[0], found[2], atol=1e-4, rtol=1e-3)
@@ -384,7 +384,7 @@ def test_a_task_sets_the_recipe_of_finetuning_and_not_of_probes(utilities, tiny)
         lambda: {"all": list(utility_rows(900, seed=1))},
         max_len=16,
         arity=2,
-        **{"recipe": TASKS["anthropic_hh"].recipe, "stop": TASKS["anthropic_hh"].stop},
+        **{"hyperparameters": TASKS["anthropic_hh"].hyperparameters, "stop": TASKS["anthropic_hh"].stop},
     )
     def rm(row):
         """Is the second better?"""
@@ -393,15 +393,15 @@ def test_a_task_sets_the_recipe_of_finetuning_and_not_of_probes(utilities, tiny)
     task = w2s.load_task("rm", n_train=256, n_val=32, n_test=64)
     labels = w2s.fit(f"{tiny}@1", task.supervisor, method="probe").label(task.student)
     tuned = w2s.fit(tiny, task.student, labels, method="top")
-    recipe = tuned.record["config"]["recipe"]
-    assert (recipe["epochs"], recipe["batch_size"], tuned.stop) == (1, 220, "last")
+    hyperparameters = tuned.record["config"]["hyperparameters"]
+    assert (hyperparameters["epochs"], hyperparameters["batch_size"], tuned.stop) == (1, 220, "last")
     assert tuned.curve.step.max() == 2  # 256 examples in batches of at most 220
     probe = w2s.fit(tiny, task.student, labels, method="probe")
-    assert (probe.record["config"]["recipe"]["epochs"], probe.stop) == (200, "validation")
+    assert (probe.record["config"]["hyperparameters"]["epochs"], probe.stop) == (200, "validation")
     own = w2s.fit(tiny, task.student, labels, method="top", batch_size=32, stop="oracle")
     assert (
-        own.record["config"]["recipe"]["batch_size"],
-        own.record["config"]["recipe"]["epochs"],
+        own.record["config"]["hyperparameters"]["batch_size"],
+        own.record["config"]["hyperparameters"]["epochs"],
         own.stop,
     ) == (32, 1, "oracle")
 
@@ -410,7 +410,7 @@ def test_a_task_sets_the_recipe_of_finetuning_and_not_of_probes(utilities, tiny)
     "name", ["anthropic_hh", "summarize_from_feedback", "shp", "ultrafeedback"]
 )
 def test_the_papers_reward_model_settings_are_the_tasks_own(name):
-    assert TASKS[name].recipe == {"epochs": 1, "batch_size": 220} and TASKS[name].stop == "last"
+    assert TASKS[name].hyperparameters == {"epochs": 1, "batch_size": 220} and TASKS[name].stop == "last"
 
 
 def test_the_gap_between_ratings_is_a_tasks_option():

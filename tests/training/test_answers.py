@@ -34,7 +34,7 @@ def register_last_word():
         max_answer=3,
         options=lambda text: OPTIONS,
         stop="last",
-        recipe={"epochs": 20, "batch_size": 32},
+        hyperparameters={"epochs": 20, "batch_size": 32},
     )
     def last_word(row):
         """Which word stands last?"""

@@ -389,14 +389,14 @@ def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
     from w2s_nb.inputs.activations import Pooled
 
     few = w2s.fit(tiny, words.student, features=3, **QUICK)
-    real = Pooled.at
+    real = Pooled.layer
 
     def scrambled(self, layer):
         states = real(self, layer).copy()
         states[:, 3:] = np.random.default_rng(0).normal(size=states[:, 3:].shape)
         return states
 
-    monkeypatch.setattr(Pooled, "at", scrambled)
+    monkeypatch.setattr(Pooled, "layer", scrambled)
     monkeypatch.setattr(classifier, "code", lambda: "trained again")
     again = w2s.fit(tiny, words.student, features=3, **QUICK)
     assert again.address != few.address
@@ -430,12 +430,16 @@ def test_chosen_looks_are_in_the_curve(words, tiny):
     ],
 )
 def test_looks_cost_a_fixed_share_of_training(settings, n_train, expected):
-    from w2s_nb.training.hyperparameters import LOOKS, Recipe, affordable
+    from w2s_nb.training.hyperparameters import (
+        EVALUATION_SHARE,
+        Hyperparameters,
+        examples_per_evaluation,
+    )
 
-    found = affordable(Recipe(**settings), n_train, 200, 800)
+    found = examples_per_evaluation(Hyperparameters(**settings), n_train, 200, 800)
     assert found == expected
     if expected and expected > 32 and settings["evals"] == 4:
-        assert 3 * (found + 200) <= LOOKS * 3 * 2 * n_train
+        assert 3 * (found + 200) <= EVALUATION_SHARE * 3 * 2 * n_train
 
 
 def test_labels_that_know_a_part_of_validation_stop_on_that_part(words, tiny):

@@ -1,6 +1,5 @@
 """What differs on a CUDA device: bf16, memory. Skipped without one; `pytest -m gpu` runs these alone."""
 
-import functools
 import gc
 
 import numpy as np
@@ -13,6 +12,7 @@ from w2s_nb.common import device
 from w2s_nb.inputs.batches import TokenInputs
 from w2s_nb.inputs.tokens import tokenize
 from w2s_nb.training import loop
+from w2s_nb.training.hyperparameters import Hyperparameters
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,21 +38,13 @@ def net_of(task):
 
 def steps(net, tokens, n, **more):
     """Trains for one epoch on the first n examples."""
-    loss = functools.partial(w2s.LOSSES["xent"])
-    loss.batchwise, loss.decay = False, None
     loop.train(
         net,
         TokenInputs(tokens.take(range(n))),
         np.eye(2)[np.arange(n) % 2],
-        loss,
-        epochs=1,
-        batch_size=32,
-        lr=1e-4,
-        head_lr=1e-3,
-        weight_decay=0.0,
-        warmup=0.1,
+        w2s.LOSSES["xent"],
+        Hyperparameters(epochs=1, lr=1e-4, evals=1),
         seed=0,
-        evals=1,
         evaluate=lambda *a: None,
         **more,
     )

@@ -12,6 +12,7 @@ from w2s_nb.common.registry import LOSSES
 from w2s_nb.inputs.batches import FeatureInputs, TokenInputs
 from w2s_nb.inputs.tokens import tokenize
 from w2s_nb.training import loop
+from w2s_nb.training.hyperparameters import Hyperparameters
 
 
 def prepared(tiny, split, method="full"):
@@ -24,9 +25,7 @@ def prepared(tiny, split, method="full"):
 
 
 def partial(name, **args):
-    loss = functools.partial(LOSSES[name], **args)
-    loss.batchwise, loss.decay = LOSSES[name].batchwise, args.get(LOSSES[name].memory)
-    return loss
+    return functools.partial(LOSSES[name], **args)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -38,7 +37,13 @@ def test_micro_batches_give_the_same_loss_and_gradient(name, task, words, tiny):
     for micro in (32, 8, 5, 1):
         net, inputs = prepared(tiny, split)
         value, logits = loop.backward(
-            net, inputs, np.arange(32), targets, partial(name, progress=0.7), micro
+            net,
+            inputs,
+            np.arange(32),
+            targets,
+            partial(name, progress=0.7),
+            micro,
+            batchwise=LOSSES[name].batchwise,
         )
         assert logits.shape == (32, 2) and not logits.requires_grad
         found.append(
@@ -107,15 +112,15 @@ def hungry(limit, error, **options):
     torch.manual_seed(0)
     net, x = Hungry(limit, error), torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     targets = np.eye(2)[(x[:, 0] > 0).long()]
-    settings = dict(
-        epochs=2, batch_size=32, lr=0.1, head_lr=0.1, weight_decay=0.0, warmup=0.1, seed=0, evals=1
-    )
+    fields = {"lr": 0.1, "head_lr": 0.1, "evals": 1}
+    fields |= {k: options.pop(k) for k in list(options) if k in Hyperparameters.__annotations__}
     loop.train(
         net,
         FeatureInputs(x, 1),
         targets,
-        partial("confidence"),
-        **settings | {"evaluate": lambda *a: None} | options,
+        LOSSES["confidence"],
+        Hyperparameters(**fields),
+        **{"seed": 0, "evaluate": lambda *a: None, "batchwise": True} | options,
     )
     return net
 
@@ -182,7 +187,6 @@ def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro
             seen[round(float(one) * 100)].append((before.clone(), now))
         return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
 
-    loss.batchwise, loss.decay = False, 0.25
     net, x = Hungry(64, None), torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     p1 = np.arange(64) / 100
     targets = np.stack([1 - p1, p1], axis=1)
@@ -191,15 +195,10 @@ def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro
         FeatureInputs(x, 1),
         targets,
         loss,
-        epochs=4,
-        batch_size=32,
-        lr=0.3,
-        head_lr=0.3,
-        weight_decay=0.0,
-        warmup=0.1,
+        Hyperparameters(epochs=4, lr=0.3, head_lr=0.3, evals=1),
         seed=0,
-        evals=1,
         evaluate=lambda *a: None,
+        decay=0.25,
         micro_batch=micro,
     )
     changed = 0.0

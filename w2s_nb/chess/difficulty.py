@@ -26,7 +26,7 @@ def with_zero_shot(arms: Arms) -> Arms:
 
     Source: Burns et al. 2023, appendix A.2.
     """
-    max_len = [f.record["config"]["recipe"]["max_len"] for f in arms.fits[CEILING]]
+    max_len = [f.record["config"]["hyperparameters"]["max_len"] for f in arms.fits[CEILING]]
     return arms.with_students(
         {ZERO_SHOT: [zero_shot(arms.strong, t, max_len=n) for t, n in zip(arms.tasks, max_len)]}
     )

@@ -27,6 +27,7 @@ from ..inputs.batches import NextTokens, TokenInputs
 from ..inputs.tokens import Tokens
 from ..models.language import LanguageModel
 from ..training import loop
+from ..training.hyperparameters import Hyperparameters
 from . import puzzles, rules
 
 # name: width, layers, width of a head, learning rate
@@ -221,20 +222,15 @@ def pretrain(
         )
         print(f"{name} {curve[-1]}", flush=True)
 
-    loss.batchwise, loss.decay = False, None
     loop.train(
         net,
         own,
         np.zeros((len(own), 1)),
         loss,
-        epochs=epochs,
-        batch_size=BATCH,
-        lr=lr,
-        head_lr=0.0,
-        weight_decay=0.01,
-        warmup=0.03,
+        Hyperparameters(
+            epochs=epochs, batch_size=BATCH, lr=lr, weight_decay=0.01, warmup=0.03, evals=10
+        ),
         seed=seed,
-        evals=10,
         evaluate=look,
         label=name,
     )

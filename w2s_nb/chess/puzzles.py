@@ -26,7 +26,7 @@ CHESS = {
     "options": rules.bare_answers,
     "bare": rules.bare,
     "stop": "last",
-    "recipe": {"epochs": 5, "batch_size": 32},
+    "hyperparameters": {"epochs": 5, "batch_size": 32},
 }
 
 

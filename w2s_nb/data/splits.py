@@ -124,9 +124,9 @@ class Task:
         return self.supervisor, self.student, self.validation, self.test
 
     @property
-    def recipe(self) -> dict:
-        """Fields of a finetuning recipe that the task sets."""
-        return self.spec.recipe
+    def hyperparameters(self) -> dict:
+        """Hyper-parameters of finetuning that the task sets."""
+        return self.spec.hyperparameters
 
     @property
     def stop(self) -> str:

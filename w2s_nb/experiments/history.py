@@ -38,7 +38,7 @@ def all_students() -> pd.DataFrame:
     """A row a stored student and setting, its seeds together: accuracies and PGR with intervals, by the student's size.
 
     Students are those whose supervisor learned from ground truth; of a chain, its first. The ceiling of a student is
-    the same model with the same method, recipe and seed on ground truth of the same examples, or where there is none of
+    the same model with the same method, hyperparameters and seed on ground truth of the same examples, or where there is none of
     the most examples of that half. A student without a ceiling has no PGR. Each stands at the checkpoint that it was
     trained for, but never at 'oracle', which looks at the test labels: there at 'validation'. Of fits by several
     versions of the code the newest version's count, and of several at a seed the newest. Labels are told apart by their
@@ -46,7 +46,7 @@ def all_students() -> pd.DataFrame:
 
     Returns:
         Columns task, weak, strong, arm, weak_method, method, n_train, setting (what differs from the defaults of
-        labels, loss and recipe), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement, each with the ends
+        labels, loss and hyperparameters), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement, each with the ends
         of its interval, `_low` and `_high`; seconds that the students took, and when the newest was created.
     """
     records = {a: r for a in store.addresses() if (r := store.record(a)) and _trained(r)}
@@ -104,9 +104,9 @@ def _on_truth(r: dict) -> bool:
 
 def _shared(r: dict) -> tuple:
     """What a student and its ceiling have in common."""
-    config, recipe = (
+    config, hyperparameters = (
         r["config"],
-        {k: v for k, v in r["config"]["recipe"].items() if k not in _LOOKS},
+        {k: v for k, v in r["config"]["hyperparameters"].items() if k not in _LOOKS},
     )
     return (
         config["model"],
@@ -114,7 +114,7 @@ def _shared(r: dict) -> tuple:
         config["seed"],
         config["precision"],
         *config["splits"][1:3],
-        json.dumps(recipe, sort_keys=True),
+        json.dumps(hyperparameters, sort_keys=True),
     )
 
 
@@ -125,14 +125,14 @@ def _setting(r: dict, weak: dict) -> str:
         [
             _names(r, weak),
             config["model"],
-            config["recipe"],
+            config["hyperparameters"],
             config["splits"][1],
             s["loss_args"],
             config["precision"],
             s.get("n_val"),
             r["stop"],
             weak["config"]["model"],
-            weak["config"]["recipe"],
+            weak["config"]["hyperparameters"],
             weak["summary"]["n_train"],
             weak["stop"],
         ],
@@ -167,9 +167,9 @@ def _names(r: dict, weak: dict) -> dict:
 
 
 def _changed(r: dict) -> dict:
-    """What differs in a fit's recipe from its method's."""
+    """What differs in a fit's hyper-parameters from its method's."""
     usual = json.loads(json.dumps(asdict(METHODS[r["summary"]["method"]])))
-    return {k: v for k, v in r["config"]["recipe"].items() if k in _SHOWN and v != usual[k]}
+    return {k: v for k, v in r["config"]["hyperparameters"].items() if k in _SHOWN and v != usual[k]}
 
 
 def _row(seeds: list[tuple[dict, dict, dict | None]]) -> dict | None:

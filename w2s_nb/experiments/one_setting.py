@@ -39,7 +39,7 @@ def one_setting(
     n_val: int = 200,
     n_test: int = 800,
     method: str = "probe",
-    **recipe,
+    **hyperparameters,
 ) -> Arms:
     """One setting of a weak-to-strong experiment, by probe in about a second once features are stored.
 
@@ -52,7 +52,7 @@ def one_setting(
         n_labels: how many; None takes the half.
         seeds: how many (0, 1, ...), or which.
         n_train, n_val, n_test: as in `load_task`.
-        method, recipe: of `fit`.
+        method, hyperparameters: of `fit`.
     Raises:
         UnknownName, ValueError: a name or number that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
@@ -75,10 +75,10 @@ def one_setting(
     for t in tasks:
         labelled, options = (
             t.student.take(slice(n_labels)),
-            dict(method=method, seed=t.seed, **recipe),
+            dict(method=method, seed=t.seed, **hyperparameters),
         )
         few, many = (
-            {"epochs": epochs(n)} if method == "probe" and "epochs" not in recipe else {}
+            {"epochs": epochs(n)} if method == "probe" and "epochs" not in hyperparameters else {}
             for n in (n_labels, n_train)
         )
         fits[CEILING].append(
@@ -101,7 +101,7 @@ def _dealt(
 
 
 def epochs(n: int) -> int:
-    """Passes over n examples that a probe makes in `STEPS` steps; never more than its recipe has.
+    """Passes over n examples that a probe makes in `STEPS` steps; never more than its default epochs.
 
     >>> epochs(600), epochs(3000)
     (200, 41)

@@ -15,7 +15,7 @@ from ..metrics.estimate import Estimate
 from ..models.loading import ensure
 from ..models.names import resolve
 from ..training.fit import fit
-from ..training.hyperparameters import PROBES, settings_of
+from ..training.hyperparameters import PROBES, choose_hyperparameters
 from .arms import CEILING, WEAK, Arms
 
 LP_WEAK, LP_GT, FT_WEAK, FT_WEAK_LP_GT, FT_GT = (
@@ -63,8 +63,8 @@ def run_saliency(
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
     if solver not in PROBES:
         raise UnknownName("solver of probes", str(solver), PROBES)
-    settings_of(method, ft_args)
-    settings_of(weak_method, {})
+    choose_hyperparameters(method, ft_args)
+    choose_hyperparameters(weak_method, {})
     for model in (weak, strong):
         ensure(resolve(model))
     check_loss_args(loss, loss_args)

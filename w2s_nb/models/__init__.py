@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["anatomy", "classifier", "decoding", "language", "loading", "names", "qwen"],
     submod_attrs={
         "anatomy": ["attention_of", "blocks_name", "blocks_of", "final_norm", "keep_top"],
-        "classifier": ["Classifier", "HEADS", "build", "compact_embedding", "probe", "trainable"],
+        "classifier": ["Classifier", "build", "compact_embedding", "probe", "trainable"],
         "language": ["LanguageModel"],
         "loading": [
             "ModelUnavailable",
@@ -19,6 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "with_depth",
             "tokenizer",
         ],
-        "names": ["Checkpoint", "EMBEDDED", "ModelSpec", "resolve", "rungs", "size_order"],
+        "names": ["Checkpoint", "EMBEDDED", "HEADS", "ModelSpec", "resolve", "rungs", "size_order"],
     },
 )

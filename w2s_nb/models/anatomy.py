@@ -90,18 +90,18 @@ def with_adapters(body: nn.Module, rank: int) -> nn.Module:
 
 
 @torch.no_grad()
-def put_trained(lm: nn.Module, tensors: dict[str, torch.Tensor], method: str, recipe: dict) -> None:
+def put_trained(lm: nn.Module, tensors: dict[str, torch.Tensor], method: str, hyperparameters: dict) -> None:
     """Puts a fit's trained tensors into the language model that it started from; the head is left out.
 
     Args:
         tensors: as `Fit.weights()` has them: those of the body, and of an unembedding that was trained untied; with
             `vocabulary` (u,), embedding rows are those of these ids alone.
-        method, recipe: of the fit, as its record has them. Adapters are merged into the weights.
+        method, hyperparameters: of the fit, as its record has them. Adapters are merged into the weights.
     """
     body = lm.base_model
     blocks = getattr(body, blocks_name(body))
-    below = len(blocks) - min(recipe["top_layers"], len(blocks)) if method == "top" else 0
-    adapted = with_adapters(body, recipe["lora_rank"]) if method == "lora" else body
+    below = len(blocks) - min(hyperparameters["top_layers"], len(blocks)) if method == "top" else 0
+    adapted = with_adapters(body, hyperparameters["lora_rank"]) if method == "lora" else body
     table, named = body.get_input_embeddings().weight, dict(adapted.named_parameters())
     for name, tensor in tensors.items():
         part, _, name = name.partition(".")

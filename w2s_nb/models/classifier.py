@@ -11,9 +11,8 @@ from torch import nn
 from ..common import distributed
 from .anatomy import attention_of, keep_top, with_adapters
 from .loading import folder, hollow_lm, load_lm, tokenizer
-from .names import Checkpoint
+from .names import HEADS, Checkpoint
 
-HEADS = ("unembedding", "zero")
 CHECKPOINTED = 1_000_000_000  # parameters of a body above which training recomputes activations
 
 

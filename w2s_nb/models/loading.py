@@ -234,7 +234,7 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
             lm,
             store.weights(checkpoint.fit),
             record["config"]["method"],
-            record["config"]["recipe"],
+            record["config"]["hyperparameters"],
         )
         keep_blocks(lm.base_model, slice(checkpoint.layers))
         return lm

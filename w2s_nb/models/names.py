@@ -39,6 +39,7 @@ class ModelSpec:
 
 
 EMBEDDED = "SmolLM2-135M"
+HEADS = ("unembedding", "zero")  # how the head of a finetuned model begins
 _M, _B = 10**6, 10**9
 _TABLE = [
     (EMBEDDED, None, None, 135 * _M, 30, 3e-4),
@@ -440,7 +441,7 @@ def _finetuned(name: str, base: str) -> Checkpoint:
         )
     parent = replace(resolve(summary["model"]), layers=config["layers"])
     trunk = (
-        max(0, config["layers"] - config["recipe"]["top_layers"])
+        max(0, config["layers"] - config["hyperparameters"]["top_layers"])
         if config["method"] == "top"
         else 0
     )

@@ -25,7 +25,7 @@ from ..models.language import LanguageModel
 from ..models.loading import digest, folder, load_lm, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from . import loop
-from .hyperparameters import ON_TEXT, PROBES, settings_of
+from .hyperparameters import ON_TEXT, PROBES, choose_hyperparameters
 from .result import AnswerFit, labelable_splits
 
 LONGEST = 40  # tokens left to an answer in a model's context, whatever its tokenizer
@@ -41,7 +41,7 @@ def fit_answers(
     micro_batch: int | None = None,
     keep_weights: bool = False,
     label_own: bool = False,
-    **recipe,
+    **hyperparameters,
 ) -> AnswerFit:
     """`fit` on a task that is answered by generating.
 
@@ -56,10 +56,10 @@ def fit_answers(
             f"method {method!r} has two classes; {spec.name} is answered by generating: expected full, "
             f"lora or top"
         )
-    settings = settings_of(method, split.task.recipe | recipe)
-    if not set(recipe) <= set(ON_TEXT):
+    settings = choose_hyperparameters(method, split.task.hyperparameters | hyperparameters)
+    if not set(hyperparameters) <= set(ON_TEXT):
         raise TypeError(
-            f"{', '.join(sorted(set(recipe) - set(ON_TEXT)))} play no part where answers are generated; "
+            f"{', '.join(sorted(set(hyperparameters) - set(ON_TEXT)))} play no part where answers are generated; "
             f"what does is {', '.join(ON_TEXT)}"
         )
     if labels is not None and not isinstance(labels, Answers):
@@ -87,7 +87,7 @@ def fit_answers(
         "model": digest(checkpoint),
         "layers": checkpoint.layers,
         "method": method,
-        "recipe": asdict(settings),
+        "hyperparameters": asdict(settings),
         "objective": "answers",
         "seed": seed,
         "precision": precision(),
@@ -328,20 +328,13 @@ def _train(
     def look(step: int, progress: float, train_loss: float) -> None:
         curve.append({"step": step, "progress": progress, "train_loss": train_loss})
 
-    loss.batchwise, loss.decay = False, None
     loop.train(
         net,
         own,
         np.zeros((len(own), 1)),
         loss,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
-        head_lr=0.0,
-        weight_decay=settings.weight_decay,
-        warmup=settings.warmup,
+        settings,
         seed=seed,
-        evals=settings.evals,
         evaluate=look,
         micro_batch=micro_batch,
         label=f"{checkpoint.name} on answers, seed {seed}",

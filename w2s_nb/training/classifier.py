@@ -28,7 +28,7 @@ from ..models.anatomy import blocks_of
 from ..models.classifier import build, compact_embedding, probe
 from ..models.names import Checkpoint
 from . import logistic, loop
-from .hyperparameters import PROBES, Recipe
+from .hyperparameters import PROBES, Hyperparameters
 from .result import STOPS, labelable_splits
 
 _ALONE = threading.Lock()  # the seed is torch's own, which all threads share
@@ -50,7 +50,7 @@ class TrainingJob:
     validation: np.ndarray | None
     known: np.ndarray
     method: str
-    settings: Recipe
+    settings: Hyperparameters
     loss: str
     loss_args: dict
     seed: int
@@ -251,10 +251,6 @@ def _train(
         functools.partial(LOSSES[plan.loss], **plan.loss_args),
         _Checkpoints(net, plan, others, inputs),
     )
-    loss.batchwise, loss.decay = (
-        LOSSES[plan.loss].batchwise,
-        plan.loss_args.get(LOSSES[plan.loss].memory),
-    )
     with threads(1 if plan.method in PROBES else None):
         if plan.method == "logistic":
             for step, l2 in enumerate(settings.l2, start=1):
@@ -266,15 +262,11 @@ def _train(
                 own,
                 plan.targets,
                 loss,
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                lr=settings.lr,
-                head_lr=settings.head_lr,
-                weight_decay=settings.weight_decay,
-                warmup=settings.warmup,
+                settings,
                 seed=plan.seed,
-                evals=settings.evals,
                 evaluate=checkpoints.look,
+                batchwise=LOSSES[plan.loss].batchwise,
+                decay=plan.loss_args.get(LOSSES[plan.loss].memory),
                 micro_batch=micro_batch,
                 label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}",
             )

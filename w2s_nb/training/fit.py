@@ -17,7 +17,7 @@ from ..models.names import resolve
 from . import classifier
 from .answers import fit_answers
 from .classifier import TrainingJob
-from .hyperparameters import PROBES, SHARDED, affordable, settings_of
+from .hyperparameters import PROBES, SHARDED, choose_hyperparameters, examples_per_evaluation
 from .result import STOPS, Fit, labelable_splits
 
 LEAST_VALIDATION = 20  # labelled validation examples, or all there are, for stopping on them
@@ -37,7 +37,7 @@ def fit(
     devices: int = 1,
     keep_weights: bool = False,
     label_own: bool = False,
-    **recipe,
+    **hyperparameters,
 ) -> Fit:
     """Finetunes a model on labels of a split, or finds that fit in the store; where it answers, see `fit_answers`.
 
@@ -55,7 +55,7 @@ def fit(
         micro_batch: examples in one pass on a device; devices: how many train the model together, by Ray and FSDP, for
             'full' and 'lora'. These change memory and speed, not the result beyond rounding.
         keep_weights: store the trained tensors too; label_own: predict the examples trained on too, for labels of own.
-        recipe: fields of `Recipe` that differ from `METHODS[method]` and from what the task sets for finetuning.
+        hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]` and from what the task sets for finetuning.
     Raises:
         UnknownName, ValueError: a name or value that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
@@ -68,8 +68,7 @@ def fit(
         isinstance(devices, bool)
         or not isinstance(devices, int)
         or devices < 1
-        or devices > 1
-        and (split.answers or method not in SHARDED)
+        or (devices > 1 and (split.answers or method not in SHARDED))
     ):
         raise ValueError(
             f"devices = {devices!r} with method {method!r} on {split.task.name}; expected a whole number "
@@ -89,11 +88,12 @@ def fit(
             micro_batch=micro_batch,
             keep_weights=keep_weights,
             label_own=label_own,
-            **recipe,
+            **hyperparameters,
         )
     if method not in PROBES:
-        recipe, stop = split.task.recipe | recipe, stop or split.task.stop
-    checkpoint, settings = resolve(model), settings_of(method, recipe)
+        hyperparameters = split.task.hyperparameters | hyperparameters
+        stop = stop or split.task.stop
+    checkpoint, settings = resolve(model), choose_hyperparameters(method, hyperparameters)
     args = losses.loss_args(loss, loss_args)
     if method == "logistic" and loss != "xent":
         raise ValueError(
@@ -131,7 +131,9 @@ def fit(
     if settings.curve_test is None and method != "logistic":  # looking costs nothing there
         settings = replace(
             settings,
-            curve_test=affordable(settings, len(split), len(task.validation), len(task.test)),
+            curve_test=examples_per_evaluation(
+                settings, len(split), len(task.validation), len(task.test)
+            ),
         )
     plan = TrainingJob(
         checkpoint,
@@ -151,7 +153,7 @@ def fit(
         "model": digest(checkpoint),
         "layers": checkpoint.layers,
         "method": method,
-        "recipe": asdict(settings),
+        "hyperparameters": asdict(settings),
         "loss": loss,
         "loss_args": args,
         "seed": seed,

@@ -1,41 +1,50 @@
-"""Hyper-parameters: a default recipe a method, and what may be changed in it."""
+"""Hyper-parameters: the defaults of every training method, and the check of what is changed in them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 from ..common.registry import UnknownName
-from ..models.classifier import HEADS
+from ..models.names import HEADS
 
-LOOKS = 0.22  # of the cost of training, for looking at it before its end
+# What all evaluations before the end of training may cost together, as a share of training's cost.
+EVALUATION_SHARE = 0.22
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Hyper-parameters of a fit. The paper states 2 epochs and batch 32, and for probes (appendix D.2) Adam at 1e-3,
-    batch 128, 200 epochs and no weight decay; where it is silent the values are ours.
+class Hyperparameters:
+    """Hyper-parameters of one training.
+
+    The paper states 2 epochs and batch 32, and for probes (appendix D.2) Adam at 1e-3, batch 128,
+    200 epochs and no weight decay. Where it is silent the values are ours.
 
     Attributes:
         epochs: passes over the training split.
-        batch_size: examples an optimiser step; thresholds over a batch see all of it.
+        batch_size: examples per optimiser step; thresholds over a batch see all of it.
         lr: learning rate of the body; None takes the model's own (ten times that for LoRA).
         head_lr: learning rate of the head.
         weight_decay: of AdamW.
-        warmup: fraction of the steps over which the learning rate rises from 0; it then falls linearly to 0.
-        evals: checkpoints looked at for stopping: how many, evenly spaced, or after which fractions of training; the
-            end is always one. None takes 4 with weak labels, 1 with ground truth.
-        curve_test: test examples looked at before the end, for the curve and the oracle; at the end the test split is
-            predicted whole. None takes as many as `affordable` says.
-        max_len: tokens kept of a text, from its end; None takes the task's.
-        head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'; None takes the paper's at full depth and
-            zero for a model cut in depth, whose last layer the unembedding was not trained on: with it, embedded
-            students spent half of their steps getting from 1.7 nats back to chance.
+        warmup: fraction of the steps over which the learning rate rises from 0; it then falls
+            linearly to 0.
+        evals: number of evaluations during training, evenly spaced, or the fractions of training
+            after which they happen; the last one is always at the end. None takes 4 with weak
+            labels and 1 with ground truth.
+        curve_test: test examples per evaluation before the end, for the curve and the oracle; at
+            the end the whole test split is predicted. None takes `examples_per_evaluation`.
+        max_len: tokens kept of a text, from its end; None takes the task's number.
+        head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'. None takes the
+            paper's choice at full depth, and zero for a model cut in depth: the unembedding was not
+            trained on its last layer, and with it students of the embedded model spent half of
+            their steps on the way from 1.7 nats back to chance.
         top_layers: blocks that method 'top' trains.
         lora_rank: rank of the adapters of method 'lora'.
-        features: how many of the features, from the first, a probe sees (appendix E.1); None takes all.
-        l2: penalties on the weights that method 'logistic' solves for, on standardised features, from strong to weak;
-            each is the inverse of scikit-learn's C. They are its checkpoints: `stop` chooses among them as it does
-            among epochs. The other fields of training play no part there.
+        features: number of features that a probe sees, from the first (appendix E.1); None takes
+            all.
+        l2: penalties on the weights that method 'logistic' solves for, on standardised features,
+            from strong to weak; each is the inverse of scikit-learn's C. They are its checkpoints:
+            `stop` chooses among them as it does among evaluations. Method 'logistic' uses no other
+            field of training.
     """
 
     epochs: int = 2
@@ -66,83 +75,110 @@ ON_TEXT = (
     "top_layers",
     "lora_rank",
 )
-PROBES = (
-    "probe",
-    "logistic",
-)  # linear classifiers on frozen features: trained as in D.2; solved to the optimum
-SHARDED = ("full", "lora")  # methods whose model several devices can share
+# linear classifiers on frozen features: trained as in appendix D.2, or solved to the optimum
+PROBES = ("probe", "logistic")
+# methods whose model several devices can share
+SHARDED = ("full", "lora")
 METHODS = {
-    "full": Recipe(),
-    "lora": Recipe(),
-    "top": Recipe(),
-    "probe": Recipe(
+    "full": Hyperparameters(),
+    "lora": Hyperparameters(),
+    "top": Hyperparameters(),
+    "probe": Hyperparameters(
         epochs=200, batch_size=128, head_lr=1e-3, warmup=0.01, evals=20, head_init="zero"
     ),
-    "logistic": Recipe(epochs=1, evals=1, head_init="zero"),
+    "logistic": Hyperparameters(epochs=1, evals=1, head_init="zero"),
 }
+_WHOLE_NUMBERS = (
+    "batch_size",
+    "curve_test",
+    "epochs",
+    "evals",
+    "features",
+    "lora_rank",
+    "max_len",
+    "top_layers",
+)
+_NUMBERS = ("lr", "head_lr", "weight_decay", "warmup")
 
 
-def settings_of(method: str, recipe: dict) -> Recipe:
-    """The recipe of a method with some fields changed.
+def choose_hyperparameters(method: str, changes: dict) -> Hyperparameters:
+    """Returns the default hyper-parameters of a method with some fields changed.
 
     Raises:
         UnknownName: no such method; lists what exists.
-        TypeError, ValueError: a field that a recipe does not have, or a value out of range.
+        TypeError: no such field; lists what exists.
+        ValueError: a value out of range.
     """
     if method not in METHODS:
         raise UnknownName("method", str(method), METHODS)
-    unknown = sorted(set(recipe) - set(asdict(METHODS[method])))
+    known = [field.name for field in fields(Hyperparameters)]
+    unknown = sorted(set(changes) - set(known))
     if unknown:
         raise TypeError(
-            f"fit got {', '.join(unknown)}; a recipe has {', '.join(asdict(METHODS[method]))}"
+            f"unknown hyper-parameter {', '.join(unknown)}; expected some of {', '.join(known)}"
         )
-    settings = replace(METHODS[method], **recipe)
-    if settings.head_init not in (None, *HEADS):
-        raise ValueError(f"head_init {settings.head_init!r}; expected one of {', '.join(HEADS)}")
-    if isinstance(settings.evals, (list, tuple)):
-        if not settings.evals or not all(0 < at <= 1 for at in settings.evals):
-            raise ValueError(
-                f"evals = {settings.evals!r}; expected a number, or fractions of training in (0, 1]"
-            )
-        settings = replace(settings, evals=tuple(map(float, settings.evals)))
-    counts = {
-        "epochs",
-        "batch_size",
-        "evals",
-        "curve_test",
-        "max_len",
-        "top_layers",
-        "lora_rank",
-        "features",
-    }
-    for name in sorted(counts - ({"evals"} if isinstance(settings.evals, tuple) else set())):
-        value = getattr(settings, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
-    if settings.features is not None and method not in PROBES:
+    chosen = replace(METHODS[method], **changes)
+    if chosen.head_init not in (None, *HEADS):
+        raise ValueError(f"head_init {chosen.head_init!r}; expected one of {', '.join(HEADS)}")
+    if isinstance(chosen.evals, (list, tuple)):
+        chosen = replace(chosen, evals=_fractions(chosen.evals))
+    _check_whole_numbers(chosen)
+    if chosen.features is not None and method not in PROBES:
         raise ValueError(
-            f"features = {settings.features} with method {method!r}; only a probe has them"
+            f"features = {chosen.features} with method {method!r}; only a probe has them"
         )
-    penalties = settings.l2 if isinstance(settings.l2, (list, tuple)) else [settings.l2]
-    if not penalties or not all(isinstance(p, (int, float)) and p >= 0 for p in penalties):
-        raise ValueError(
-            f"l2 = {settings.l2!r}; expected a penalty from 0, or several from strong to weak"
-        )
-    settings = replace(settings, l2=tuple(sorted(map(float, penalties), reverse=True)))
-    for name in ("lr", "head_lr", "weight_decay", "warmup"):
-        value = getattr(settings, name)
+    chosen = replace(chosen, l2=_penalties(chosen.l2))
+    for name in _NUMBERS:
+        value = getattr(chosen, name)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
             raise ValueError(f"{name} = {value!r}; expected a number from 0")
-    return settings
+    return chosen
 
 
-def affordable(settings: Recipe, n_train: int, n_val: int, n_test: int) -> int | None:
-    """Test examples that each look in training can afford: with the validation examples, all looks before the end cost
-    `LOOKS` of what training computes, three forward passes an example and epoch. None is all; never fewer than 32."""
-    looks = (
-        settings.evals - 1
-        if isinstance(settings.evals, int)
-        else sum(at < 1 for at in settings.evals)
-    )
-    budget = LOOKS * 3 * settings.epochs * n_train / max(1, looks) - n_val
-    return None if budget >= n_test else max(32, int(budget))
+def _fractions(evals: Sequence[float]) -> tuple[float, ...]:
+    """Returns the fractions of training after which a model is evaluated, checked."""
+    if not evals or not all(0 < fraction <= 1 for fraction in evals):
+        raise ValueError(
+            f"evals = {evals!r}; expected a number, or fractions of training in (0, 1]"
+        )
+    return tuple(float(fraction) for fraction in evals)
+
+
+def _penalties(l2: float | Sequence[float]) -> tuple[float, ...]:
+    """Returns the penalties of method 'logistic', checked, from strong to weak."""
+    penalties = l2 if isinstance(l2, (list, tuple)) else [l2]
+    if not penalties or not all(isinstance(p, (int, float)) and p >= 0 for p in penalties):
+        raise ValueError(f"l2 = {l2!r}; expected a penalty from 0, or several from strong to weak")
+    return tuple(sorted(map(float, penalties), reverse=True))
+
+
+def _check_whole_numbers(chosen: Hyperparameters) -> None:
+    for name in _WHOLE_NUMBERS:
+        value = getattr(chosen, name)
+        if name == "evals" and isinstance(value, tuple):
+            continue
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+
+
+def examples_per_evaluation(
+    hyperparameters: Hyperparameters, n_train: int, n_val: int, n_test: int
+) -> int | None:
+    """Computes how many test examples each evaluation before the end of training can afford.
+
+    All such evaluations, of these test examples and all validation examples, cost together
+    `EVALUATION_SHARE` of what training computes: three forward passes per example and epoch.
+
+    Args:
+        n_train, n_val, n_test: examples in the training, validation and test splits.
+    Returns:
+        The number of test examples, at least 32; None for all of them.
+    """
+    evals = hyperparameters.evals
+    if isinstance(evals, int):
+        n_before_end = evals - 1
+    else:
+        n_before_end = sum(fraction < 1 for fraction in evals or ())
+    budget = EVALUATION_SHARE * 3 * hyperparameters.epochs * n_train
+    affordable = budget / max(1, n_before_end) - n_val
+    return None if affordable >= n_test else max(32, int(affordable))

@@ -26,7 +26,7 @@ from ..models.language import LanguageModel
 from ..models.loading import digest, with_depth
 from ..models.names import resolve
 from . import loop
-from .hyperparameters import METHODS, ON_TEXT, PROBES, settings_of
+from .hyperparameters import METHODS, ON_TEXT, PROBES, choose_hyperparameters
 
 HELD_OUT = 50  # test examples whose perplexity is measured
 
@@ -61,7 +61,7 @@ def finetune_lm(
     seed: int = 0,
     held_out: int = HELD_OUT,
     micro_batch: int | None = None,
-    **recipe,
+    **hyperparameters,
 ) -> LanguageFit:
     """Finetunes a language model on the texts of a split, or finds that model in the store. Labels play no part.
 
@@ -76,17 +76,17 @@ def finetune_lm(
         held_out: test examples whose perplexity is measured before and after, and stored with the fit.
         micro_batch: texts in one pass; None takes what `training.LM_TOKENS` allows. Changes memory and speed, not the
             result.
-        recipe: fields of `Recipe` that differ from `METHODS[method]`: of `recipes.ON_TEXT`. One epoch is the default:
+        hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]`: of `hyperparameters.ON_TEXT`. One epoch is the default:
             the paper states none.
     Raises:
         UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 5.2.2.
     """
-    checkpoint, settings = resolve(model), settings_of(method, {"epochs": 1} | recipe)
-    if not set(recipe) <= set(ON_TEXT):
+    checkpoint, settings = resolve(model), choose_hyperparameters(method, {"epochs": 1} | hyperparameters)
+    if not set(hyperparameters) <= set(ON_TEXT):
         raise TypeError(
-            f"finetune_lm got {', '.join(sorted(set(recipe) - set(ON_TEXT)))}; it takes "
+            f"finetune_lm got {', '.join(sorted(set(hyperparameters) - set(ON_TEXT)))}; it takes "
             f"{', '.join(ON_TEXT)}"
         )
     if method in PROBES:
@@ -126,7 +126,7 @@ def finetune_lm(
         "model": digest(checkpoint),
         "layers": checkpoint.layers,
         "method": method,
-        "recipe": asdict(settings),
+        "hyperparameters": asdict(settings),
         "objective": "language model",
         "seed": seed,
         "precision": precision(),
@@ -246,7 +246,6 @@ def _train(
         curve.append({"step": step, "progress": progress, "train_loss": seen[0] / max(seen[1], 1)})
         seen[:] = 0
 
-    loss.batchwise, loss.decay = False, None
     micro_batch = micro_batch or max(
         1, min(settings.batch_size, loop.LM_TOKENS // int(own.lengths.max()))
     )
@@ -255,14 +254,8 @@ def _train(
         own,
         np.zeros((len(own), 1)),
         loss,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
-        head_lr=0.0,
-        weight_decay=settings.weight_decay,
-        warmup=settings.warmup,
+        settings,
         seed=seed,
-        evals=settings.evals,
         evaluate=look,
         micro_batch=micro_batch,
         label=f"{checkpoint.name} on text, seed {seed}",
@@ -312,7 +305,7 @@ class Tuned:
         resolve(self.model)
         if self.half not in ("student", "supervisor"):
             raise ValueError(f"half {self.half!r}; expected student or supervisor")
-        settings_of(
+        choose_hyperparameters(
             self.args.get("method", "full"), {k: v for k, v in self.args.items() if k in ON_TEXT}
         )
 

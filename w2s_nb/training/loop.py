@@ -1,4 +1,4 @@
-"""The training loop of all arms, and prediction: explicit, one contract for every method and loss."""
+"""Trains a module and predicts with it: one explicit loop for every method and every loss."""
 
 from __future__ import annotations
 
@@ -16,22 +16,173 @@ from ..common import distributed
 from ..common.device import device, precision
 from ..common.progress import progress
 from ..inputs.batches import Inputs
+from .hyperparameters import Hyperparameters
 
-MAX_TOKENS = {
-    "cpu": 1024,
-    "cuda": 4096,
-}  # of a prediction batch, padding included; a CPU gains nothing from more
-TRAIN_TOKENS = {
-    "cpu": 8192
-}  # of a training pass: beyond main memory nothing says so, on a GPU an error does
-LM_TOKENS = 4096  # of a pass of a language model: each has a logit for every word of the vocabulary
-BUCKET = 16  # batches whose examples are sorted by length together
+# Tokens in one pass of prediction, padding included. A CPU gains nothing from more.
+MAX_TOKENS = {"cpu": 1024, "cuda": 4096}
+# Tokens in one pass of training. A CPU beyond its main memory does not say so; a GPU raises an error,
+# so it needs no limit.
+TRAIN_TOKENS = {"cpu": 8192}
+# Tokens in one pass of a language model, which has a logit per token and word of the vocabulary.
+LM_TOKENS = 4096
+# Batches whose examples are sorted by length together.
+BUCKET = 16
+
+
+def train(
+    net: nn.Module,
+    inputs: Inputs,
+    targets: np.ndarray,
+    loss: Callable,
+    hyperparameters: Hyperparameters,
+    *,
+    seed: int,
+    evaluate: Callable[[int, float, float], None],
+    batchwise: bool = False,
+    decay: float | None = None,
+    micro_batch: int | None = None,
+    label: str = "training",
+) -> None:
+    """Trains, in place, the parameters of a module that require a gradient.
+
+    The optimiser is AdamW. The learning rate rises linearly over the first `warmup` of the steps
+    and then falls linearly to 0.
+
+    Args:
+        targets: (n, 2), rows sum to 1.
+        loss: (logits (b, 2), targets (b, 2), progress=...) -> (b,) nats; with `decay` it also takes
+            `previous` (b, 2).
+        hyperparameters: epochs, batch_size, lr, head_lr, weight_decay, warmup and evals count here;
+            lr and evals must be set.
+        seed: of the order of batches.
+        evaluate: called as `evaluate(step, progress, train_loss)`, the loss being the mean since
+            the call before.
+        batchwise: an example's loss depends on the other examples of its batch.
+        decay: of the running average, over epochs, of the module's own predictions, which the loss
+            takes as `previous`; None for a loss that takes none.
+        micro_batch: examples in one pass on each device; None takes the batch, or what
+            `TRAIN_TOKENS` allows. When one device runs out of memory, it is halved.
+        label: of the progress bar and of errors.
+    Raises:
+        ValueError: lr or evals is None.
+        FloatingPointError: the loss is not finite.
+        MemoryError: out of memory with one example at a time.
+    """
+    if hyperparameters.lr is None or hyperparameters.evals is None:
+        raise ValueError("lr and evals are None; expected a learning rate and evaluations")
+    optimizer = _optimizer(net, hyperparameters)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    epochs = hyperparameters.epochs
+    batches = list(schedule(inputs.lengths, hyperparameters.batch_size, epochs, seed))
+    n_steps = len(batches)
+    steps_per_epoch = math.ceil(n_steps / epochs)
+    warmup_steps = max(1, round(hyperparameters.warmup * n_steps))
+    evaluation_steps = _evaluation_steps(hyperparameters.evals, n_steps)
+    micro_batch = micro_batch or _default_micro_batch(inputs, hyperparameters.batch_size)
+    targets = torch.as_tensor(targets, dtype=torch.float32)
+    previous = targets.clone() if decay is not None else None
+    recent_losses = []
+    net.train()
+    for step, rows in enumerate(progress(batches, desc=label, unit="step")):
+        batch_loss = functools.partial(loss, progress=step / n_steps)
+        batch_targets = targets[rows]
+        if previous is not None:
+            # the average travels beside the targets, so that micro-batches cut both alike
+            batch_loss = _with_previous(batch_loss)
+            batch_targets = torch.cat([batch_targets, previous[rows]], dim=1)
+        mean_loss, logits, micro_batch = _backward_in_memory(
+            net, inputs, rows, batch_targets, batch_loss, micro_batch, batchwise
+        )
+        if not math.isfinite(mean_loss):
+            raise FloatingPointError(
+                f"{label}: the loss is {mean_loss} at step {step + 1} of {n_steps}; lower lr (it is "
+                f"{hyperparameters.lr:g}, of the head {hyperparameters.head_lr:g}), or look at the "
+                f"labels"
+            )
+        factor = _learning_rate_factor(step, n_steps, warmup_steps)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
+        optimizer.step()
+        optimizer.zero_grad()
+        recent_losses.append(mean_loss)
+        if previous is not None:
+            probs = logits.softmax(dim=1).cpu()
+            if step >= steps_per_epoch:
+                probs = decay * previous[rows] + (1 - decay) * probs
+            previous[rows] = probs
+        if step + 1 in evaluation_steps:
+            evaluate(step + 1, (step + 1) / n_steps, float(np.mean(recent_losses)))
+            recent_losses = []
+            net.train()
+
+
+def _optimizer(net: nn.Module, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+    """Returns AdamW over the body's and the head's trained parameters, each with its own rate."""
+    head = {id(parameter) for parameter in net.head.parameters()}
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in head], "lr": hyperparameters.lr},
+        {"params": [p for p in trained if id(p) in head], "lr": hyperparameters.head_lr},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        weight_decay=hyperparameters.weight_decay,
+        fused=True,
+    )
+
+
+def _learning_rate_factor(step: int, n_steps: int, warmup_steps: int) -> float:
+    """Computes the share of its peak that the learning rate has at a step, counted from 0.
+
+    It rises linearly to 1 at the last warm-up step, stays there for one step, and falls linearly;
+    it would be 0 one step after the last. `transformers.get_linear_schedule_with_warmup` falls one
+    step earlier, so its last step would train nothing.
+    """
+    rising = (step + 1) / warmup_steps
+    falling = (n_steps - step) / max(1, n_steps - warmup_steps)
+    return min(rising, falling)
+
+
+def _evaluation_steps(evals: int | tuple[float, ...], n_steps: int) -> set[int]:
+    """Returns the steps, counted from 1, after which a module is evaluated; the last is among them."""
+    if isinstance(evals, int):
+        fractions = np.linspace(0, 1, evals + 1)[1:]
+    else:
+        fractions = np.array([*evals, 1.0])
+    return set((fractions * n_steps).round().astype(int).clip(1).tolist())
+
+
+def _default_micro_batch(inputs: Inputs, batch_size: int) -> int:
+    """Returns how many of the longest examples one pass of training takes, at most a batch."""
+    affordable = TRAIN_TOKENS.get(device().type, math.inf) / inputs.lengths.max()
+    return max(1, int(min(batch_size, affordable)))
+
+
+def schedule(lengths: np.ndarray, batch_size: int, epochs: int, seed: int) -> Iterator[np.ndarray]:
+    """Yields batches of row numbers: every epoch in a new order, similar lengths together.
+
+    Examples are shuffled, sorted by length within runs of `BUCKET` batches, cut into batches, and
+    the batches shuffled. No batch is short: n examples make ceil(n / batch_size) batches whose
+    sizes differ by at most one, so a median over a batch is never one of a single example.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(lengths)
+    for _ in range(epochs):
+        order = rng.permutation(n)
+        for start in range(0, n, BUCKET * batch_size):
+            span = slice(start, start + BUCKET * batch_size)
+            bucket = order[span]
+            order[span] = bucket[np.argsort(lengths[bucket], kind="stable")]
+        batches = np.array_split(order, math.ceil(n / batch_size))
+        for i in rng.permutation(len(batches)):
+            yield batches[i]
 
 
 def autocast():
-    """Mixed precision where `config.precision` says so: bf16 arithmetic over float32 weights.
+    """Returns a context of mixed precision where `device.precision` asks for it.
 
-    Its cache of weights in bf16 is for one device: it would keep what FSDP puts together for a moment.
+    Arithmetic is then in bf16, over float32 weights. The cache of weights in bf16 works on one
+    device only: it would keep what FSDP gathers for a moment.
     """
     if precision() != "bf16":
         return contextlib.nullcontext()
@@ -39,29 +190,13 @@ def autocast():
 
 
 def scores(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
-    """What a module makes of the examples at `rows`, such as logits (len(rows), 2), on the training device."""
+    """Runs a module on the examples at `rows`.
+
+    Returns:
+        Its output, such as logits (len(rows), 2), on the training device.
+    """
     with autocast():
         return net(**{name: tensor.to(device()) for name, tensor in inputs.batch(rows).items()})
-
-
-def schedule(lengths: np.ndarray, batch_size: int, epochs: int, seed: int) -> Iterator[np.ndarray]:
-    """Batches of row numbers: every epoch a new order, near-equal batch sizes, similar lengths together.
-
-    Examples are shuffled, sorted by length within runs of `BUCKET` batches, cut into batches, and the batches
-    shuffled. No batch is short: n examples make ceil(n / batch_size) batches whose sizes differ by one at most, so a
-    median over a batch always has company.
-    """
-    rng, n = np.random.default_rng(seed), len(lengths)
-    for _ in range(epochs):
-        order = rng.permutation(n)
-        for start in range(0, n, BUCKET * batch_size):
-            bucket = order[start : start + BUCKET * batch_size]
-            order[start : start + BUCKET * batch_size] = bucket[
-                np.argsort(lengths[bucket], kind="stable")
-            ]
-        batches = np.array_split(order, math.ceil(n / batch_size))
-        for i in rng.permutation(len(batches)):
-            yield batches[i]
 
 
 def backward(
@@ -71,217 +206,169 @@ def backward(
     targets: torch.Tensor,
     loss: Callable,
     micro_batch: int,
+    *,
+    batchwise: bool = False,
 ) -> tuple[float, torch.Tensor]:
-    """Adds the gradient of the batch's mean loss to the parameters, the same for any micro-batch and number of devices.
+    """Adds the gradient of a batch's mean loss to the parameters.
 
-    Where the loss looks at the whole batch and a device's part of it is no single pass, a first pass without gradient
-    finds all logits, the loss's gradient with respect to them is taken once, and a second pass carries it into the
-    parameters, a micro-batch at a time.
+    The gradient is the same for any micro-batch and number of devices.
 
     Args:
         targets: (b, ...) float32, in the order of `rows`.
-        loss: (logits (b, 2), targets (b, ...)) -> (b,), with an attribute `batchwise`.
+        loss: (logits (b, 2), targets (b, ...)) -> (b,).
         micro_batch: examples in one pass, on each device.
+        batchwise: an example's loss depends on the other examples of its batch.
     Returns:
         The mean loss, nats, and the logits (b, 2) before the step, without gradient.
     """
-    n, devices, targets = (
-        len(rows),
-        distributed.size(),
-        targets.to(device()),
-    )  # FSDP averages gradients over the devices
-    if devices == 1 and n <= micro_batch:  # the usual case, without what the others need
+    n = len(rows)
+    targets = targets.to(device())
+    # the usual case, without what the others need
+    if distributed.size() == 1 and n <= micro_batch:
         logits = scores(net, inputs, rows)
         value = loss(logits, targets).mean()
         value.backward()
         return value.item(), logits.detach()
     positions, counts = distributed.mine(n)
-    own = rows[positions.numpy()]
-    parts = [slice(i, i + micro_batch) for i in range(0, len(own), micro_batch)]
-    if len(parts) == 1:
-        logits = distributed.whole(scores(net, inputs, own), n)
+    own_rows = rows[positions.numpy()]
+    if len(own_rows) <= micro_batch:
+        logits = distributed.whole(scores(net, inputs, own_rows), n)
         value = loss(logits, targets).mean()
-        (value * devices).backward()
+        # FSDP averages gradients over the devices; their sum is wanted
+        (value * distributed.size()).backward()
         return value.item(), logits.detach()
-    if not loss.batchwise:
-        found, values, weight = [], [], counts.to(device()) * devices / n
-        for part in parts:
-            logits = scores(net, inputs, own[part])
-            value = loss(logits, targets[positions[part]])
-            (value * weight[part]).sum().backward()
-            found, values = [*found, logits.detach()], [*values, value.detach()]
-        return distributed.whole(torch.cat(values), n).mean().item(), distributed.whole(
-            torch.cat(found), n
-        )
+    starts = range(0, len(own_rows), micro_batch)
+    passes = [slice(start, start + micro_batch) for start in starts]
+    counts = counts.to(device())
+    if not batchwise:
+        weight = counts * distributed.size() / n
+        logits_of_passes = []
+        values = []
+        for span in passes:
+            logits = scores(net, inputs, own_rows[span])
+            value = loss(logits, targets[positions[span]])
+            (value * weight[span]).sum().backward()
+            logits_of_passes.append(logits.detach())
+            values.append(value.detach())
+        mean_loss = distributed.whole(torch.cat(values), n).mean().item()
+        return mean_loss, distributed.whole(torch.cat(logits_of_passes), n)
+    # find all logits, take the loss's gradient with respect to them once, and carry it into the
+    # parameters by a second run of the passes
     with torch.no_grad():
-        logits = distributed.whole(torch.cat([scores(net, inputs, own[part]) for part in parts]), n)
+        own_logits = torch.cat([scores(net, inputs, own_rows[span]) for span in passes])
+        logits = distributed.whole(own_logits, n)
     logits.requires_grad_()
     value = loss(logits, targets).mean()
     (gradient,) = torch.autograd.grad(value, logits)
-    gradient = gradient[positions] * counts.to(device())[:, None] * devices
-    for part in parts:
-        scores(net, inputs, own[part]).backward(gradient[part])
+    gradient = gradient[positions] * counts[:, None] * distributed.size()
+    for span in passes:
+        scores(net, inputs, own_rows[span]).backward(gradient[span])
     return value.item(), logits.detach()
 
 
-def train(
-    net: nn.Module,
-    inputs: Inputs,
-    targets: np.ndarray,
-    loss: Callable,
-    *,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    head_lr: float,
-    weight_decay: float,
-    warmup: float,
-    seed: int,
-    evals: int | tuple[float, ...],
-    evaluate: Callable[[int, float, float], None],
-    micro_batch: int | None = None,
-    label: str = "training",
-) -> None:
-    """Trains a module's parameters that require a gradient, in place.
-
-    AdamW, learning rate rising linearly over the first `warmup` of the steps and falling linearly to 0.
-
-    Args:
-        targets: (n, 2), rows sum to 1.
-        loss: (logits, targets, progress=...) -> (b,), with attributes `batchwise` and `decay`: the decay of the average
-            over epochs of its own predictions that it takes as `previous`, or None.
-        lr, head_lr: of the body's parameters and of the head's.
-        evals: how often `evaluate(step, progress, train_loss)` is called, evenly spaced, or after which fractions of
-            training; always after the last step.
-        micro_batch: examples in one pass, on each device; None takes the batch, or what `TRAIN_TOKENS` allows. Out of
-            memory halves it and goes on, on one device.
-    Raises:
-        FloatingPointError: the loss is not finite.
-        MemoryError: out of memory with one example at a time.
-    """
-    head = {id(p) for p in net.head.parameters()}
-    weights = [p for p in net.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if id(p) not in head], "lr": lr},
-        {"params": [p for p in weights if id(p) in head], "lr": head_lr},
-    ]
-    optimizer = torch.optim.AdamW(
-        [g for g in groups if g["params"]], weight_decay=weight_decay, fused=True
-    )
-    batches = list(schedule(inputs.lengths, batch_size, epochs, seed))
-    epoch = math.ceil(len(batches) / epochs)  # steps
-    rises = max(1, round(warmup * len(batches)))
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    at = np.linspace(0, 1, evals + 1)[1:] if isinstance(evals, int) else np.array([*evals, 1.0])
-    stops = set((at * len(batches)).round().astype(int).clip(1).tolist())
-    most = TRAIN_TOKENS.get(device().type, math.inf) / inputs.lengths.max()
-    micro, recent = micro_batch or max(1, int(min(batch_size, most))), []
-    targets = torch.as_tensor(targets, dtype=torch.float32)
-    memory = targets.clone() if loss.decay is not None else None
-    net.train()
-    for step, rows in enumerate(progress(batches, desc=label, unit="step")):
-        at_step, wanted = functools.partial(loss, progress=step / len(batches)), targets[rows]
-        if (
-            memory is not None
-        ):  # the average travels beside the targets, so that micro-batches cut both alike
-            at_step, wanted = _with_previous(at_step), torch.cat([wanted, memory[rows]], dim=1)
-        at_step.batchwise = loss.batchwise
-        while True:
-            try:
-                value, logits = backward(net, inputs, rows, wanted, at_step, micro)
-                break
-            except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if distributed.size() > 1:  # the other devices wait in the pass that this one left
-                    raise
-                micro = _halved(micro, error)
-                optimizer.zero_grad()
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"{label}: the loss is {value} at step {step + 1} of {len(batches)}; lower lr "
-                f"(it is {lr:g}, of the head {head_lr:g}), or look at the labels"
+def _backward_in_memory(
+    net, inputs, rows, targets, loss, micro_batch: int, batchwise: bool
+) -> tuple[float, torch.Tensor, int]:
+    """Runs `backward`, with a smaller micro-batch where memory runs out, and returns that too."""
+    while True:
+        try:
+            value, logits = backward(
+                net, inputs, rows, targets, loss, micro_batch, batchwise=batchwise
             )
-        slope = min((step + 1) / rises, (len(batches) - step) / max(1, len(batches) - rises))
-        for group, peak in zip(optimizer.param_groups, peaks):
-            group["lr"] = peak * slope
-        optimizer.step()
-        optimizer.zero_grad()
-        recent.append(value)
-        if memory is not None:
-            now = logits.softmax(dim=1).cpu()
-            memory[rows] = (
-                now if step < epoch else loss.decay * memory[rows] + (1 - loss.decay) * now
-            )
-        if step + 1 in stops:
-            evaluate(step + 1, (step + 1) / len(batches), float(np.mean(recent)))
-            recent = []
-            net.train()
+            return value, logits, micro_batch
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            if distributed.size() > 1:  # the other devices wait in the pass that this one left
+                raise
+            micro_batch = _halved(micro_batch, error)
+            net.zero_grad()
 
 
-def _with_previous(loss: Callable) -> Callable:
-    """The loss of (logits (b, 2), targets and previous side by side (b, 4))."""
-
-    def split(logits, both):
-        return loss(logits, both[:, :2], previous=both[:, 2:])
-
-    return split
-
-
-def _halved(micro: int, error: Exception) -> int:
-    """Half the micro-batch after running out of memory; any other error is raised again."""
+def _halved(micro_batch: int, error: Exception) -> int:
+    """Halves the micro-batch after running out of memory; raises any other error again."""
     if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
         raise error
-    if micro == 1:
+    if micro_batch == 1:
         raise MemoryError(
             "out of memory with one example at a time; lower max_len, use method='lora' or 'probe', or "
             "a smaller model"
         ) from error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    tqdm.write(f"out of memory; micro-batch {micro} -> {micro // 2}")
-    return micro // 2
+    tqdm.write(f"out of memory; micro-batch {micro_batch} -> {micro_batch // 2}")
+    return micro_batch // 2
+
+
+def _with_previous(loss: Callable) -> Callable:
+    """Returns the loss as a function of logits (b, 2), and targets beside previous (b, 4)."""
+
+    def of_both(logits, targets_and_previous):
+        targets = targets_and_previous[:, :2]
+        return loss(logits, targets, previous=targets_and_previous[:, 2:])
+
+    return of_both
 
 
 @torch.no_grad()
 def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) -> np.ndarray:
-    """(n, 2) float32 class probabilities of the examples at `chosen`, in that order; None takes all."""
+    """Predicts the class probabilities of examples.
+
+    Args:
+        chosen: (n,) rows; None takes all.
+    Returns:
+        (n, 2) float32, in the order of `chosen`.
+    Raises:
+        FloatingPointError: a prediction is not finite.
+    """
     net.eval()
     chosen = np.arange(len(inputs)) if chosen is None else chosen
     probs = np.empty((len(chosen), 2), dtype=np.float32)
-    for rows in inputs.by_length(MAX_TOKENS.get(device().type, 4096) * distributed.size(), chosen):
-        part = scores(net, inputs, chosen[rows[distributed.mine(len(rows))[0].numpy()]])
-        probs[rows] = distributed.whole(part, len(rows)).softmax(dim=1).cpu().numpy()
+    max_tokens = MAX_TOKENS.get(device().type, 4096) * distributed.size()
+    for batch in inputs.by_length(max_tokens, chosen):
+        positions, _ = distributed.mine(len(batch))
+        logits = scores(net, inputs, chosen[batch[positions.numpy()]])
+        probs[batch] = distributed.whole(logits, len(batch)).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
-        bad = (~np.isfinite(probs).all(axis=1)).sum()
-        raise FloatingPointError(f"{bad} of {len(probs)} predictions are not finite; lower lr")
+        n_bad = (~np.isfinite(probs).all(axis=1)).sum()
+        raise FloatingPointError(f"{n_bad} of {len(probs)} predictions are not finite; lower lr")
     return probs
 
 
 @torch.inference_mode()
 def lm_losses(net: nn.Module, inputs: Inputs) -> np.ndarray:
-    """(n, 2) float64: nats and tokens of each text, from a `models.LanguageModel`."""
+    """Computes the nats and the number of tokens of each text.
+
+    Args:
+        net: a `models.LanguageModel`.
+    Returns:
+        (n, 2) float64.
+    """
     net.eval()
-    found = np.empty((len(inputs), 2))
+    nats_and_tokens = np.empty((len(inputs), 2))
     for rows in inputs.by_length(LM_TOKENS):
-        found[rows] = scores(net, inputs, rows).cpu().numpy()
-    return found
+        nats_and_tokens[rows] = scores(net, inputs, rows).cpu().numpy()
+    return nats_and_tokens
 
 
 def trained(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
-    """Copies, in main memory, of the parameters that are trained: this worker's shards; or whole, in worker 0."""
-    kept = {}
-    for name, p in net.named_parameters():
-        if p.requires_grad:
-            tensor = (distributed.full if whole else distributed.local)(
-                p.detach()
-            )  # all workers take part
+    """Copies the trained parameters to main memory.
+
+    Args:
+        whole: gather the whole tensors in worker 0, and none in the others; else each worker copies
+            its own shards.
+    """
+    read = distributed.full if whole else distributed.local
+    copies = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            tensor = read(parameter.detach())  # all workers take part
             if not (whole and distributed.rank()):
-                kept[name] = tensor.to("cpu", copy=True)
-    return kept
+                copies[name] = tensor.to("cpu", copy=True)
+    return copies
 
 
 @torch.no_grad()
 def load_weights(net: nn.Module, weights: dict[str, torch.Tensor] | None) -> None:
-    """Puts back what `trained` copied, not whole; None leaves the module as it is."""
-    for name, p in net.named_parameters():
+    """Puts back what `trained` copied with `whole=False`; None leaves the module as it is."""
+    for name, parameter in net.named_parameters():
         if weights and name in weights:
-            distributed.local(p).copy_(weights[name])
+            distributed.local(parameter).copy_(weights[name])

@@ -38,7 +38,10 @@ def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
         resolve(fit.record["summary"]["model"] if config["method"] in PROBES else fit.name)
     )
     found = features(
-        checkpoint.name, dataset, layers=[checkpoint.layers], max_len=config["recipe"]["max_len"]
+        checkpoint.name,
+        dataset,
+        layers=[checkpoint.layers],
+        max_len=config["hyperparameters"]["max_len"],
     )
     states = found[checkpoint.layers].reshape(len(found) * found.arity, -1)
     if config["method"] in PROBES:

@@ -3,7 +3,7 @@
 from .spec import Hub, Prompt, comparison, register_task
 
 # Burns et al. 2023, appendix A.3: one epoch, batches of 220, no early stopping
-REWARD_MODEL = {"recipe": {"epochs": 1, "batch_size": 220}, "stop": "last"}
+REWARD_MODEL = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "last"}
 
 
 @register_task(

@@ -79,7 +79,7 @@ class TaskSpec:
         max_len: tokens kept of a text by default, counted from its end.
         about: first line of the formatter's docstring.
         prompt: how an example is put to a language model.
-        recipe: fields of a finetuning recipe that this task sets; probes keep their own.
+        hyperparameters: of finetuning, that this task sets; probes keep their own.
         stop: the checkpoint that finetuning on this task takes; "" leaves it to the labels.
         option: text -> the source that it narrows the task to, or None.
         narrow: text -> which examples it narrows the task to, or None.
@@ -98,7 +98,7 @@ class TaskSpec:
     max_len: int
     about: str
     prompt: Prompt
-    recipe: dict = field(default_factory=dict, hash=False)
+    hyperparameters: dict = field(default_factory=dict, hash=False)
     stop: str = ""
     option: Callable[[str], Callable] | None = None
     narrow: Callable[[str], Callable[[Example], bool]] | None = None
@@ -134,7 +134,7 @@ def register_task(
     Args:
         prompt: how an example is put to a language model; None asks the question that the formatter's docstring begins
             with, to be answered with yes or no, or for a pair with B or A.
-        more: further fields of `TaskSpec`: recipe, stop, option, narrow, folders, max_answer, options, bare,
+        more: further fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders, max_answer, options, bare,
             measure.
     """
 

@@ -14,7 +14,7 @@ from ...common.registry import MODELS
 from ...models import classifier, loading
 from ...models.loading import ensure
 from ...models.names import Checkpoint, resolve
-from ..hyperparameters import PROBES, Recipe, settings_of
+from ..hyperparameters import PROBES, Hyperparameters, choose_hyperparameters
 from ..loop import TRAIN_TOKENS
 from . import simulation
 
@@ -102,8 +102,8 @@ def estimate(
     vocabulary: int | None = None,
     devices: int = 1,
     device: str = "cuda",
-    top_layers: int = Recipe.top_layers,
-    lora_rank: int = Recipe.lora_rank,
+    top_layers: int = Hyperparameters.top_layers,
+    lora_rank: int = Hyperparameters.lora_rank,
 ) -> MemoryEstimate:
     """The memory that `fit` takes for a model and method. No weights are loaded; a hub model's configuration is.
 
@@ -131,7 +131,7 @@ def estimate(
         vocabulary: token ids that the data use, to which method 'full' cuts the embedding; None takes all.
         devices: over which it is sharded, with 'full' and 'lora'.
         device: 'cuda' or 'cpu'.
-        top_layers, lora_rank: as in `Recipe`.
+        top_layers, lora_rank: as in `Hyperparameters`.
     Raises:
         UnknownName, ValueError: a name or value that does not exist.
         ModelUnavailable: the configuration cannot be had here.
@@ -139,7 +139,7 @@ def estimate(
     checkpoint = resolve(model)
     if method in PROBES:
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
-    settings_of(method, {"top_layers": top_layers, "lora_rank": lora_rank})
+    choose_hyperparameters(method, {"top_layers": top_layers, "lora_rank": lora_rank})
     counts = {"batch": batch, "devices": devices}
     given = {"tokens": tokens, "micro_batch": micro_batch, "vocabulary": vocabulary}
     for name, value in (
