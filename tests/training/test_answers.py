@@ -132,7 +132,7 @@ def test_the_loss_is_that_of_the_answers_tokens_alone(any_tiny):
     inputs = NextTokens(
         TokenInputs(Tokens(ids, np.zeros(5, dtype=bool), ("",) * 5, 1)), ids, starts
     )
-    nats = loop.scores(net, inputs, np.arange(5))
+    nats = loop.forward(net, inputs, np.arange(5))
     for row, whole in enumerate(ids):
         log_p = lm(torch.tensor(whole).long()[None], use_cache=False).logits[0].log_softmax(dim=1)
         at = starts[row] - 1

@@ -217,7 +217,7 @@ def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro
 
 def test_weights_are_put_back(words, tiny):
     net, inputs = prepared(tiny, words.student)
-    kept, before = loop.trained(net), loop.predict(net, inputs)
+    kept, before = loop.copy_weights(net), loop.predict(net, inputs)
     with torch.no_grad():
         net.head.weight.add_(1.0).mul_(torch.randn(2, 1))
     assert np.abs(loop.predict(net, inputs) - before).max() > 1e-3

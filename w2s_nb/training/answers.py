@@ -339,7 +339,7 @@ def _train(
         micro_batch=micro_batch,
         label=f"{checkpoint.name} on answers, seed {seed}",
     )
-    return loop.trained(net), pd.DataFrame(curve)
+    return loop.copy_weights(net), pd.DataFrame(curve)
 
 
 def word_of(text: str) -> str:

@@ -175,7 +175,7 @@ class _Checkpoints:
         }
         better = [stop for stop in STOPS if scores[stop] > self.best[stop]]
         now = (
-            loop.trained(self.net) if progress < 1 and set(better) - {"last"} else None
+            loop.copy_weights(self.net) if progress < 1 and set(better) - {"last"} else None
         )  # the last needs no copy
         for stop in better:
             self.best[stop], self.at[stop] = scores[stop], step
@@ -270,7 +270,7 @@ def _train(
                 micro_batch=micro_batch,
                 label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}",
             )
-        last = loop.trained(net) if plan.keep_weights else None
+        last = loop.copy_weights(net) if plan.keep_weights else None
         predictions, test = checkpoints.predictions(), others[0]
     on_test = {stop: predictions[stop].to_numpy()[: len(test)] for stop in STOPS}
     on_test = {stop: np.stack([1 - p, p], axis=1) for stop, p in on_test.items()}
@@ -285,7 +285,7 @@ def _train(
     weights = None
     if plan.keep_weights:
         loop.load_weights(net, checkpoints.weights[plan.keep_weights] or last)
-        weights = loop.trained(net, whole=True) | {
+        weights = loop.copy_weights(net, whole=True) | {
             k: torch.from_numpy(v) for k, v in made_with.items()
         }
     return metrics, predictions, pd.DataFrame(checkpoints.curve), weights

@@ -1,4 +1,4 @@
-"""Hyper-parameters: the defaults of every training method, and the check of what is changed in them."""
+"""Hyper-parameters: the defaults of every training method, and the checks of changed values."""
 
 from __future__ import annotations
 

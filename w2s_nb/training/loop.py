@@ -16,12 +16,14 @@ from ..common import distributed
 from ..common.device import device, precision
 from ..common.progress import progress
 from ..inputs.batches import Inputs
+from ..models.classifier import Classifier
+from ..models.language import LanguageModel
 from .hyperparameters import Hyperparameters
 
 # Tokens in one pass of prediction, padding included. A CPU gains nothing from more.
 MAX_TOKENS = {"cpu": 1024, "cuda": 4096}
-# Tokens in one pass of training. A CPU beyond its main memory does not say so; a GPU raises an error,
-# so it needs no limit.
+# Tokens in one pass of training. A GPU that lacks memory raises an error, so it needs no limit; a
+# CPU just becomes slow.
 TRAIN_TOKENS = {"cpu": 8192}
 # Tokens in one pass of a language model, which has a logit per token and word of the vocabulary.
 LM_TOKENS = 4096
@@ -30,7 +32,7 @@ BUCKET = 16
 
 
 def train(
-    net: nn.Module,
+    net: Classifier | LanguageModel,
     inputs: Inputs,
     targets: np.ndarray,
     loss: Callable,
@@ -79,14 +81,14 @@ def train(
     warmup_steps = max(1, round(hyperparameters.warmup * n_steps))
     evaluation_steps = _evaluation_steps(hyperparameters.evals, n_steps)
     micro_batch = micro_batch or _default_micro_batch(inputs, hyperparameters.batch_size)
-    targets = torch.as_tensor(targets, dtype=torch.float32)
-    previous = targets.clone() if decay is not None else None
+    labels = torch.as_tensor(targets, dtype=torch.float32)
+    previous = labels.clone()
     recent_losses = []
     net.train()
     for step, rows in enumerate(progress(batches, desc=label, unit="step")):
-        batch_loss = functools.partial(loss, progress=step / n_steps)
-        batch_targets = targets[rows]
-        if previous is not None:
+        batch_loss: Callable = functools.partial(loss, progress=step / n_steps)
+        batch_targets = labels[rows]
+        if decay is not None:
             # the average travels beside the targets, so that micro-batches cut both alike
             batch_loss = _with_previous(batch_loss)
             batch_targets = torch.cat([batch_targets, previous[rows]], dim=1)
@@ -95,32 +97,30 @@ def train(
         )
         if not math.isfinite(mean_loss):
             raise FloatingPointError(
-                f"{label}: the loss is {mean_loss} at step {step + 1} of {n_steps}; lower lr (it is "
-                f"{hyperparameters.lr:g}, of the head {hyperparameters.head_lr:g}), or look at the "
-                f"labels"
+                f"{label}: the loss is {mean_loss} at step {step + 1} of {n_steps}; lower lr "
+                f"(it is {hyperparameters.lr:g}, of the head {hyperparameters.head_lr:g}), or look "
+                f"at the labels"
             )
-        factor = _learning_rate_factor(step, n_steps, warmup_steps)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
+        _set_learning_rates(optimizer, peaks, _learning_rate_factor(step, n_steps, warmup_steps))
         optimizer.step()
         optimizer.zero_grad()
         recent_losses.append(mean_loss)
-        if previous is not None:
-            probs = logits.softmax(dim=1).cpu()
-            if step >= steps_per_epoch:
-                probs = decay * previous[rows] + (1 - decay) * probs
-            previous[rows] = probs
+        if decay is not None:
+            # in the first epoch the predictions replace the targets
+            _update_average(previous, rows, logits, decay if step >= steps_per_epoch else 0.0)
         if step + 1 in evaluation_steps:
             evaluate(step + 1, (step + 1) / n_steps, float(np.mean(recent_losses)))
             recent_losses = []
             net.train()
 
 
-def _optimizer(net: nn.Module, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+def _optimizer(
+    net: Classifier | LanguageModel, hyperparameters: Hyperparameters
+) -> torch.optim.Optimizer:
     """Returns AdamW over the body's and the head's trained parameters, each with its own rate."""
     head = {id(parameter) for parameter in net.head.parameters()}
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    groups = [
+    groups: list[dict] = [
         {"params": [p for p in trained if id(p) not in head], "lr": hyperparameters.lr},
         {"params": [p for p in trained if id(p) in head], "lr": hyperparameters.head_lr},
     ]
@@ -143,8 +143,23 @@ def _learning_rate_factor(step: int, n_steps: int, warmup_steps: int) -> float:
     return min(rising, falling)
 
 
+def _set_learning_rates(
+    optimizer: torch.optim.Optimizer, peaks: list[float], factor: float
+) -> None:
+    for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+        group["lr"] = peak * factor
+
+
+def _update_average(
+    average: torch.Tensor, rows: np.ndarray, logits: torch.Tensor, decay: float
+) -> None:
+    """Moves the average of the module's predictions for `rows` towards those of `logits`."""
+    probs = logits.softmax(dim=1).cpu()
+    average[rows] = decay * average[rows] + (1 - decay) * probs
+
+
 def _evaluation_steps(evals: int | tuple[float, ...], n_steps: int) -> set[int]:
-    """Returns the steps, counted from 1, after which a module is evaluated; the last is among them."""
+    """Returns the steps, counted from 1, after which a module is evaluated, the last included."""
     if isinstance(evals, int):
         fractions = np.linspace(0, 1, evals + 1)[1:]
     else:
@@ -189,7 +204,7 @@ def autocast():
     return torch.autocast(device().type, torch.bfloat16, cache_enabled=distributed.size() == 1)
 
 
-def scores(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
+def forward(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
     """Runs a module on the examples at `rows`.
 
     Returns:
@@ -225,14 +240,14 @@ def backward(
     targets = targets.to(device())
     # the usual case, without what the others need
     if distributed.size() == 1 and n <= micro_batch:
-        logits = scores(net, inputs, rows)
+        logits = forward(net, inputs, rows)
         value = loss(logits, targets).mean()
         value.backward()
         return value.item(), logits.detach()
     positions, counts = distributed.mine(n)
     own_rows = rows[positions.numpy()]
     if len(own_rows) <= micro_batch:
-        logits = distributed.whole(scores(net, inputs, own_rows), n)
+        logits = distributed.whole(forward(net, inputs, own_rows), n)
         value = loss(logits, targets).mean()
         # FSDP averages gradients over the devices; their sum is wanted
         (value * distributed.size()).backward()
@@ -245,7 +260,7 @@ def backward(
         logits_of_passes = []
         values = []
         for span in passes:
-            logits = scores(net, inputs, own_rows[span])
+            logits = forward(net, inputs, own_rows[span])
             value = loss(logits, targets[positions[span]])
             (value * weight[span]).sum().backward()
             logits_of_passes.append(logits.detach())
@@ -255,14 +270,14 @@ def backward(
     # find all logits, take the loss's gradient with respect to them once, and carry it into the
     # parameters by a second run of the passes
     with torch.no_grad():
-        own_logits = torch.cat([scores(net, inputs, own_rows[span]) for span in passes])
+        own_logits = torch.cat([forward(net, inputs, own_rows[span]) for span in passes])
         logits = distributed.whole(own_logits, n)
     logits.requires_grad_()
     value = loss(logits, targets).mean()
     (gradient,) = torch.autograd.grad(value, logits)
     gradient = gradient[positions] * counts[:, None] * distributed.size()
     for span in passes:
-        scores(net, inputs, own_rows[span]).backward(gradient[span])
+        forward(net, inputs, own_rows[span]).backward(gradient[span])
     return value.item(), logits.detach()
 
 
@@ -289,8 +304,8 @@ def _halved(micro_batch: int, error: Exception) -> int:
         raise error
     if micro_batch == 1:
         raise MemoryError(
-            "out of memory with one example at a time; lower max_len, use method='lora' or 'probe', or "
-            "a smaller model"
+            "out of memory with one example at a time; lower max_len, use method='lora' or "
+            "'probe', or a smaller model"
         ) from error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -325,7 +340,7 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     max_tokens = MAX_TOKENS.get(device().type, 4096) * distributed.size()
     for batch in inputs.by_length(max_tokens, chosen):
         positions, _ = distributed.mine(len(batch))
-        logits = scores(net, inputs, chosen[batch[positions.numpy()]])
+        logits = forward(net, inputs, chosen[batch[positions.numpy()]])
         probs[batch] = distributed.whole(logits, len(batch)).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
         n_bad = (~np.isfinite(probs).all(axis=1)).sum()
@@ -345,11 +360,11 @@ def lm_losses(net: nn.Module, inputs: Inputs) -> np.ndarray:
     net.eval()
     nats_and_tokens = np.empty((len(inputs), 2))
     for rows in inputs.by_length(LM_TOKENS):
-        nats_and_tokens[rows] = scores(net, inputs, rows).cpu().numpy()
+        nats_and_tokens[rows] = forward(net, inputs, rows).cpu().numpy()
     return nats_and_tokens
 
 
-def trained(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
+def copy_weights(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
     """Copies the trained parameters to main memory.
 
     Args:
@@ -368,7 +383,7 @@ def trained(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def load_weights(net: nn.Module, weights: dict[str, torch.Tensor] | None) -> None:
-    """Puts back what `trained` copied with `whole=False`; None leaves the module as it is."""
+    """Puts back what `copy_weights` copied with `whole=False`; None leaves the module as it is."""
     for name, parameter in net.named_parameters():
         if weights and name in weights:
             distributed.local(parameter).copy_(weights[name])
