@@ -161,7 +161,7 @@ def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):
         user_ns = {"In": cells}
 
     monkeypatch.setitem(sys.modules, "IPython", type("M", (), {"get_ipython": staticmethod(Shell)}))
-    assert setup._injected() == ["strnog", "seeds"]
+    assert setup._injected_names() == ["strnog", "seeds"]
     with pytest.raises(UnknownName, match="strnog"):
         w2s.setup("03_conf_loss", **GOOD)
 

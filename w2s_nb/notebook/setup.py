@@ -1,4 +1,4 @@
-"""What every notebook does first and last: refuse wrong parameters before anything is loaded, write its table."""
+"""Does what every notebook does first and last: refuses wrong parameters, and writes its table."""
 
 from __future__ import annotations
 
@@ -9,44 +9,33 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import datasets
 import pandas as pd
 
 from .. import plots
 from ..common import device, files, paths
-from ..common.registry import LOSSES, TASKS, UnknownName
+from ..common.registry import TASKS, UnknownName
 from ..common.store import address
 from ..data.load import load_task
+from ..data.splits import Task
 from ..experiments.arms import Arms, run_arms
 from ..experiments.bootstrapping import Chain, run_chain
 from ..experiments.generative_finetuning import run_generative
 from ..experiments.saliency import run_saliency
-from ..models.loading import ensure
-from ..models.names import resolve
-from ..training.answers import ensure_answers
-from ..training.hyperparameters import METHODS, PROBES, SHARDED
+from ..training.answers import check_questions
+from ..training.hyperparameters import PROBES, SHARDED
+from .parameters import check, names_in
 
-_SIZES = {
-    "seeds": 1,
-    "table_seeds": 1,
-    "n_train": 2,
-    "n_val": 2,
-    "n_test": 2,
-    "shots": 1,
-    "top_layers": 1,
-    "hard": 0,
-    "devices": 1,
-    "seed": 0,
-}
+_SIZES = ("n_train", "n_val", "n_test")
 
 
 @dataclass
 class Run:
-    """A notebook's parameters, checked.
+    """One run of a notebook: its parameters, checked.
 
     Attributes:
         notebook: its name, without suffix.
         parameters: {name: value} as given.
+        started: when it began, by `time.perf_counter`.
     """
 
     notebook: str
@@ -54,229 +43,206 @@ class Run:
     started: float = field(default_factory=time.perf_counter)
 
     def describe(self) -> pd.DataFrame:
-        """Versions, device, precision and folders, one column."""
+        """Returns versions, device, precision and folders, as a table of one column."""
+        local_data = paths.data_dir()
         facts = device.versions() | {
             "device": device.machine(),
             "precision": device.precision(),
             "store": paths.shown(paths.home()),
-            "local data": paths.shown(paths.data_dir()) if paths.data_dir() else "none",
+            "local data": paths.shown(local_data) if local_data else "none",
         }
         return pd.DataFrame({"this run": facts})
 
-    def load(self, seed: int = 0):
-        """The notebook's task as one seed deals it."""
-        p = self.parameters
-        return load_task(
-            p["task"], seed=seed, **{k: p[k] for k in ("n_train", "n_val", "n_test") if k in p}
-        )
+    def load(self, seed: int = 0) -> Task:
+        """Returns the notebook's task as one seed deals it."""
+        return load_task(self.parameters["task"], seed=seed, **self._select(_SIZES))
 
     def arms(
-        self, *, task: str | None = None, weak: str | None = None, strong: str | None = None, **more
+        self,
+        *,
+        task: str | None = None,
+        weak: str | None = None,
+        strong: str | None = None,
+        **changes,
     ) -> Arms:
-        """`run_arms` on the notebook's parameters."""
+        """Calls `run_arms` with the notebook's parameters, some of them changed or added."""
         p = self.parameters
         return run_arms(
-            task or p["task"], weak or p["weak"], strong or p["strong"], **self._with(more)
+            task or p["task"],
+            weak or p["weak"],
+            strong or p["strong"],
+            **self._fit_arguments(changes),
         )
 
-    def chain(self, models: list[str], **more) -> Chain:
-        """`run_chain` on the notebook's parameters."""
-        return run_chain(self.parameters["task"], models, **self._with(more))
+    def chain(self, models: list[str], **changes) -> Chain:
+        """Calls `run_chain` on these models with the notebook's parameters, changed or added to."""
+        return run_chain(self.parameters["task"], models, **self._fit_arguments(changes))
 
-    def saliency(self, *, strong: str | None = None, **more) -> Arms:
-        """`run_saliency` on the notebook's parameters."""
+    def saliency(self, *, strong: str | None = None, **changes) -> Arms:
+        """Calls `run_saliency` with the notebook's parameters, some of them changed or added."""
         p = self.parameters
-        return run_saliency(p["task"], p["weak"], strong or p["strong"], **self._with(more))
-
-    def generative(self, **more) -> dict[str, Arms]:
-        """`run_generative` on the notebook's parameters."""
-        p = self.parameters
-        return run_generative(p["task"], p["weak"], p["strong"], **self._with(more))
-
-    def _with(self, more: dict) -> dict:
-        """The notebook's parameters that fits take, and further ones; `devices` only where the method can use them."""
-        p = self.parameters
-        given = {
-            k: p[k] for k in ("method", "n_train", "n_val", "n_test", "seeds", "devices") if k in p
-        } | more
-        return (
-            given
-            if given["method"] in SHARDED
-            else {k: v for k, v in given.items() if k != "devices"}
+        return run_saliency(
+            p["task"], p["weak"], strong or p["strong"], **self._fit_arguments(changes)
         )
 
-    def file(self, name: str) -> Path:
-        """Path of a file beside the store's tables, another for other parameters, its folder made."""
-        of = address({k: v for k, v in self.parameters.items() if k != "results"})[:8]
-        path = paths.home() / "tables" / f"{self.notebook}-{of}" / name
+    def generative(self, **changes) -> dict[str, Arms]:
+        """Calls `run_generative` with the notebook's parameters, some of them changed or added."""
+        p = self.parameters
+        return run_generative(p["task"], p["weak"], p["strong"], **self._fit_arguments(changes))
+
+    def table_file(self, name: str) -> Path:
+        """Returns the path of a table for the notebook to write, and makes its folder.
+
+        Runs with other parameters have another folder, so that none overwrites another's table.
+        """
+        decisive = {key: value for key, value in self.parameters.items() if key != "results"}
+        folder = f"{self.notebook}-{address(decisive)[:8]}"
+        path = paths.home() / "tables" / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def save(self, table: pd.DataFrame, **more: pd.DataFrame) -> str:
-        """Writes the notebook's table, parameters, versions and seconds as JSON; returns the path as it is shown.
+        """Writes the notebook's table, parameters, versions and seconds as JSON.
 
         Args:
-            table: its main table; more: further ones by name.
+            table: its main table.
+            more: further tables by name.
+        Returns:
+            the file's path as notebooks print it.
         """
         path = _results_path(self.notebook, self.parameters.get("results", ""))
-        files.write_json(
-            path,
-            {
-                "notebook": self.notebook,
-                "parameters": self.parameters,
-                "versions": device.versions(),
-                "machine": device.machine(),
-                "seconds": round(time.perf_counter() - self.started, 1),
-                "table": _records(table),
-                **{name: _records(each) for name, each in more.items()},
-            },
-        )
+        content = {
+            "notebook": self.notebook,
+            "parameters": self.parameters,
+            "versions": device.versions(),
+            "machine": device.machine(),
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "table": _records(table),
+        }
+        for name, further in more.items():
+            content[name] = _records(further)
+        files.write_json(path, content)
         return paths.shown(path)
 
+    def _select(self, names: tuple[str, ...]) -> dict:
+        return {name: self.parameters[name] for name in names if name in self.parameters}
 
-def _records(table: pd.DataFrame) -> list[dict]:
-    named = table if table.index.names == [None] else table.reset_index()
-    return named.to_dict("records")
+    def _fit_arguments(self, changes: dict) -> dict:
+        """Returns the parameters that fits take, changed; `devices` only where the method uses it."""
+        arguments = self._select(("method", *_SIZES, "seeds", "devices")) | changes
+        if arguments["method"] not in SHARDED:
+            arguments.pop("devices", None)
+        return arguments
 
 
 def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **parameters) -> Run:
-    """Checks a notebook's parameters: call it in the cell after them, with every one of them by name.
+    """Checks a notebook's parameters; call it in the cell after them, with each of them by name.
 
-    A name that papermill injected but the notebook does not know is refused, which papermill only logs.
+    A name that papermill injected but the notebook does not know is refused; papermill only logs it.
 
     Args:
         notebook: the notebook's own name.
-        comparisons: whether its task must be one of two texts an example.
-        answers: whether its task must be one that is answered by generating; without it, it must not.
-        parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, and the notebook's own.
+        comparisons: the notebook takes only tasks with two texts per example.
+        answers: the notebook takes only tasks that are answered by generating; else only tasks with
+            two classes.
+        parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, and the
+            notebook's own.
     Raises:
         UnknownName: an unknown parameter, task, model, loss or method; lists near and known names.
         TypeError, ValueError: a value of the wrong type or out of range.
         ModelUnavailable: a model's weights cannot be had here.
     """
-    for name in _injected():
+    for name in _injected_names():
         if name not in parameters:
             raise UnknownName(f"parameter of {notebook}", name, parameters)
     check(notebook, parameters)
-    if comparisons and TASKS[parameters["task"]].arity != 2:
-        raise ValueError(
-            f"task {parameters['task']!r} has one text an example; {notebook} compares two: "
-            f"{', '.join(name for name, task in TASKS.items() if task.arity == 2)}"
-        )
-    takes = [name for name, task in TASKS.items() if bool(task.max_answer) == answers]
-    for given in names(parameters["task"]) + names(parameters.get("tasks", "")):
-        if bool(TASKS[given].max_answer) != answers:
-            kind = "has two classes" if answers else "is answered by generating"
-            raise ValueError(f"task {given!r} {kind}; {notebook} takes {', '.join(takes)}")
-    if answers and parameters["method"] in PROBES:
-        raise ValueError(
-            f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top"
-        )
+    if comparisons:
+        _need_comparison(notebook, parameters["task"])
+    for task in names_in(parameters["task"]) + names_in(parameters.get("tasks", "")):
+        _need_kind_of_task(notebook, task, answers)
     run = Run(notebook, parameters)
     if answers:
-        for given in (
-            parameters["weak"],
-            *names(parameters.get("between", "")),
-            parameters["strong"],
-        ):
-            ensure_answers(given, run.load())
-    _results_path(notebook, parameters.get("results", "")).parent.mkdir(parents=True, exist_ok=True)
-    datasets.disable_progress_bars()
+        _need_answering_models(run)
+    results = _results_path(notebook, parameters.get("results", ""))
+    results.parent.mkdir(parents=True, exist_ok=True)
+    _quieten()
     plots.use_renderer()
-    warnings.formatwarning = lambda message, *where, **more: (
-        f"note: {message}\n"
-    )  # no paths in saved notebooks
     return run
 
 
-def check(notebook: str, parameters: dict) -> None:
-    """Refuses a parameter whose value no notebook takes, whichever of them are given; touches no weights.
-
-    Raises:
-        UnknownName, TypeError, ValueError, ModelUnavailable: as `setup`.
-    """
-    for name, least in _SIZES.items():
-        value = parameters.get(name, least)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(
-                f"{name} = {value!r} is a {type(value).__name__}; expected a whole number"
-            )
-        if value < least or least == 2 and value % 2:
-            raise ValueError(
-                f"{name} = {value}; expected {'an even' if least == 2 else 'a'} number from {least}"
-            )
-    for name, kind, known in (
-        ("task", "task", TASKS),
-        ("tasks", "task", TASKS),
-        ("method", "method", METHODS),
-        ("weak_method", "method", METHODS),
-        ("finetuning", "method", METHODS),
-        ("lm_method", "method", METHODS),
-        ("losses", "loss", LOSSES),
-        ("loss", "loss", LOSSES),
-    ):
-        for given in names(parameters.get(name, "")):
-            if kind == "task":
-                known[given]  # raises, also for an option that it does not have
-            elif given not in known:
-                raise UnknownName(kind, given, known)
-    if parameters.get("devices", 1) > 1 and parameters["method"] not in SHARDED:
+def _need_comparison(notebook: str, task: str) -> None:
+    if TASKS[task].arity != 2:
+        pairs = [name for name, spec in TASKS.items() if spec.arity == 2]
         raise ValueError(
-            f"devices = {parameters['devices']} with method {parameters['method']!r}; expected "
-            f"{' or '.join(SHARDED)}"
+            f"task {task!r} has one text per example; {notebook} compares two: {', '.join(pairs)}"
         )
-    if parameters.get("responses", "both") not in ("both", "chosen"):
-        raise ValueError(f"responses {parameters['responses']!r}; expected both or chosen")
-    finetuning = [name for name in ("finetuning", "lm_method") if name in parameters]
-    for name in finetuning or ["method"] * ("top_layers" in parameters):
-        if parameters[name] in PROBES:
-            raise ValueError(
-                f"{name} {parameters[name]!r} finetunes nothing; {notebook} expects full, lora or top"
-            )
-    for name in ("more_shots", "bands", "easy"):
-        for given in names(parameters.get(name, "")):
-            if not given.isdigit():
-                raise ValueError(
-                    f"{name} has {given!r}; expected whole numbers from 0, with commas"
-                )
-    for name in ("weak", "between", "strong", "supervisors"):
-        for given in names(parameters.get(name, "")):
-            ensure(resolve(given))
 
 
-def names(given: str) -> list[str]:
-    """Names in a parameter that may hold several, separated by commas.
+def _need_kind_of_task(notebook: str, task: str, answers: bool) -> None:
+    """Refuses a task of two classes where answers are generated, and one of answers elsewhere."""
+    if bool(TASKS[task].max_answer) != answers:
+        kind = "has two classes" if answers else "is answered by generating"
+        suitable = [name for name, spec in TASKS.items() if bool(spec.max_answer) == answers]
+        raise ValueError(f"task {task!r} {kind}; {notebook} takes {', '.join(suitable)}")
 
-    >>> names("xent, confidence")
-    ['xent', 'confidence']
-    """
-    if not isinstance(given, str):
+
+def _need_answering_models(run: Run) -> None:
+    """Refuses a probe, and models whose tokenizers cannot take the task's questions."""
+    parameters = run.parameters
+    if parameters["method"] in PROBES:
+        raise ValueError(
+            f"method {parameters['method']!r} has two classes; {run.notebook} expects full, lora "
+            f"or top"
+        )
+    between = names_in(parameters.get("between", ""))
+    task = run.load()
+    for model in (parameters["weak"], *between, parameters["strong"]):
+        check_questions(model, task)
+
+
+def _quieten() -> None:
+    """Keeps progress bars of data sets and the paths in warnings out of stored notebooks."""
+    import datasets  # a second to import
+
+    datasets.disable_progress_bars()
+    warnings.formatwarning = lambda message, *args, **kwargs: f"note: {message}\n"
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    """Returns a table's rows, with the index as a column where it has a name."""
+    has_named_index = table.index.names != [None]
+    rows = table.reset_index() if has_named_index else table
+    return rows.to_dict("records")
+
+
+def _results_path(notebook: str, results: str) -> Path:
+    if not isinstance(results, str):
         raise TypeError(
-            f"{given!r} is a {type(given).__name__}; expected a name, or names separated by commas"
+            f"results = {results!r} is a {type(results).__name__}; expected the path of a JSON file"
         )
-    return [part.strip() for part in given.split(",") if part.strip()]
+    if results:
+        return Path(results).expanduser()
+    return paths.home() / "tables" / f"{notebook}.json"
 
 
-def _results_path(notebook: str, given: str) -> Path:
-    if not isinstance(given, str):
-        raise TypeError(
-            f"results = {given!r} is a {type(given).__name__}; expected the path of a JSON file"
-        )
-    return Path(given).expanduser() if given else paths.home() / "tables" / f"{notebook}.json"
-
-
-def _injected() -> list[str]:
-    """Names assigned in the cells that papermill injected into this kernel; none outside a notebook."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+def _injected_names() -> list[str]:
+    """Returns the names assigned in the cells that papermill injected; none outside a notebook."""
+    if "IPython" not in sys.modules:
+        return []
+    shell = sys.modules["IPython"].get_ipython()
     cells = shell.user_ns.get("In", []) if shell else []
     names = []
     for cell in cells:
         if cell.startswith("# Parameters\n"):
-            for node in ast.parse(cell).body:
-                targets = (
-                    node.targets
-                    if isinstance(node, ast.Assign)
-                    else [getattr(node, "target", None)]
-                )
-                names += [t.id for t in targets if isinstance(t, ast.Name)]
+            for statement in ast.parse(cell).body:
+                names += _assigned_names(statement)
     return names
+
+
+def _assigned_names(statement: ast.stmt) -> list[str]:
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    elif isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]

@@ -1,0 +1,158 @@
+"""Checks the parameters of a notebook or of a sweep, from their names and values alone.
+
+Importing this file loads neither torch nor transformers, so that a wrong value is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..common.registry import LOSSES, TASKS, UnknownName
+from ..models.names import resolve
+from ..training.hyperparameters import METHODS, PROBES, SHARDED
+
+# Whole numbers, each with the least value that it may have.
+_COUNTS = {
+    "seeds": 1,
+    "table_seeds": 1,
+    "n_train": 2,
+    "n_val": 2,
+    "n_test": 2,
+    "shots": 1,
+    "top_layers": 1,
+    "hard": 0,
+    "devices": 1,
+    "seed": 0,
+}
+# Examples are drawn in equal numbers of both classes.
+_EVEN = ("n_train", "n_val", "n_test")
+_LISTS_OF_NUMBERS = ("more_shots", "bands", "easy")
+_TASK_NAMES = ("task", "tasks")
+_METHOD_NAMES = ("method", "weak_method", "finetuning", "lm_method")
+_LOSS_NAMES = ("losses", "loss")
+_MODEL_NAMES = ("weak", "between", "strong", "supervisors")
+
+
+def check(notebook: str, parameters: dict) -> None:
+    """Refuses a value that no notebook takes, whichever parameters are given; loads no weights.
+
+    Args:
+        notebook: its name, for the messages.
+        parameters: {name: value}; those that the kit does not know are left to the notebook.
+    Raises:
+        UnknownName: an unknown task, method, model or loss; lists near and known names.
+        TypeError, ValueError: a value of the wrong type or out of range.
+        ModelUnavailable: a model's weights cannot be had here.
+    """
+    _check_counts(parameters)
+    _check_tasks(parameters)
+    _check_methods(parameters)
+    _check_devices(parameters)
+    _check_responses(parameters)
+    _check_finetuning(notebook, parameters)
+    _check_lists_of_numbers(parameters)
+    _check_models(parameters)
+    # Losses and weights need torch; so whatever can be refused without it has been refused by now.
+    _check_losses(parameters)
+    _check_weights(parameters)
+
+
+def names_in(value: str) -> list[str]:
+    """Returns the names in a parameter that may hold several, separated by commas.
+
+    Raises:
+        TypeError: the parameter is no text.
+
+    >>> names_in("xent, confidence")
+    ['xent', 'confidence']
+    """
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{value!r} is a {type(value).__name__}; expected a name, or names separated by commas"
+        )
+    names = [name.strip() for name in value.split(",")]
+    return [name for name in names if name]
+
+
+def _named_by(parameters: dict, keys: tuple[str, ...]) -> Iterator[str]:
+    """Yields every name that some of the parameters hold."""
+    for key in keys:
+        yield from names_in(parameters.get(key, ""))
+
+
+def _check_counts(parameters: dict) -> None:
+    for name, least in _COUNTS.items():
+        value = parameters.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(
+                f"{name} = {value!r} is a {type(value).__name__}; expected a whole number"
+            )
+        even = name in _EVEN
+        if value < least or (even and value % 2):
+            article = "an even" if even else "a"
+            raise ValueError(f"{name} = {value}; expected {article} number from {least}")
+
+
+def _check_tasks(parameters: dict) -> None:
+    for name in _named_by(parameters, _TASK_NAMES):
+        TASKS[name]  # raises where there is no such task, or the task has no such option
+
+
+def _check_methods(parameters: dict) -> None:
+    for name in _named_by(parameters, _METHOD_NAMES):
+        if name not in METHODS:
+            raise UnknownName("method", name, METHODS)
+
+
+def _check_losses(parameters: dict) -> None:
+    for name in _named_by(parameters, _LOSS_NAMES):
+        if name not in LOSSES:
+            raise UnknownName("loss", name, LOSSES)
+
+
+def _check_devices(parameters: dict) -> None:
+    devices = parameters.get("devices", 1)
+    if devices > 1 and parameters["method"] not in SHARDED:
+        raise ValueError(
+            f"devices = {devices} with method {parameters['method']!r}; expected "
+            f"{' or '.join(SHARDED)}"
+        )
+
+
+def _check_responses(parameters: dict) -> None:
+    responses = parameters.get("responses", "both")
+    if responses not in ("both", "chosen"):
+        raise ValueError(f"responses {responses!r}; expected both or chosen")
+
+
+def _check_finetuning(notebook: str, parameters: dict) -> None:
+    """Refuses a probe where a notebook finetunes."""
+    keys = [key for key in ("finetuning", "lm_method") if key in parameters]
+    if not keys and "top_layers" in parameters:
+        keys = ["method"]
+    for key in keys:
+        if parameters[key] in PROBES:
+            raise ValueError(
+                f"{key} {parameters[key]!r} finetunes nothing; {notebook} expects full, lora or top"
+            )
+
+
+def _check_lists_of_numbers(parameters: dict) -> None:
+    for key in _LISTS_OF_NUMBERS:
+        for number in names_in(parameters.get(key, "")):
+            if not number.isdigit():
+                raise ValueError(
+                    f"{key} has {number!r}; expected whole numbers from 0, with commas"
+                )
+
+
+def _check_models(parameters: dict) -> None:
+    for name in _named_by(parameters, _MODEL_NAMES):
+        resolve(name)  # raises where there is no such model
+
+
+def _check_weights(parameters: dict) -> None:
+    from ..models.loading import ensure  # loads torch and transformers
+
+    for name in _named_by(parameters, _MODEL_NAMES):
+        ensure(resolve(name))
