@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +26,14 @@ from ..common.files import write_atomic
 from ..common.paths import home
 from ..common.progress import progress
 from ..common.store import code_version
+from ..data.splits import Split
 from ..models import anatomy, loading
 from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
-from ..models.loading import digest, load_lm
-from ..models.names import Checkpoint
+from ..models.loading import digest, load_lm, with_depth
+from ..models.names import Checkpoint, resolve
 from . import batches as inputs_module
 from .batches import Sequences, TokenInputs, TrunkInputs, Units, paired
-from .tokens import Tokens
+from .tokens import Tokens, join, tokenize
 
 SHARD = 512  # texts
 LEAST_SHARED = (
@@ -71,13 +74,98 @@ class Pooled:
         return found
 
 
+@dataclass(frozen=True, eq=False)
+class _Announcement:
+    """Splits that a probe of a model will read, each text cut to `max_len` tokens."""
+
+    model: str | Checkpoint
+    splits: tuple[Split, ...]
+    max_len: int | None
+
+
+_ANNOUNCED: ContextVar[tuple[_Announcement, ...]] = ContextVar("announced", default=())
+
+
+@contextmanager
+def deepest_first(
+    splits: Mapping[str, Iterable[Split]] | Mapping[Checkpoint, Iterable[Split]],
+    max_len: int | None = None,
+) -> Iterator[None]:
+    """Announces which texts probes of deep models will read, so that shallow ones read them there.
+
+    One pass of a model serves all its depths. Inside this context a shallow cut of an announced
+    model may therefore ask first: where it lacks the states of an announced text, the announced
+    model reads all its announced texts, and the shallow cut reads only the others. Batches, and so
+    every bit of the states, are those of a deep model that asks first. Nothing happens where
+    nothing is lacking.
+
+    The texts must be announced too: a model must not read more than its own probe will, and which
+    texts share a batch decides the last bits of their states.
+
+    Only what a probe reads counts (`pooled` with its default pool and dtype). Residual streams of
+    method 'top' are stored per depth and serve no other depth. The layers that a finetuned model
+    shares with its parent count as the parent's, so announcing the finetuned model does not serve
+    the parent.
+
+    Args:
+        splits: {model: the splits that its probe trains on, predicts or labels}.
+        max_len: tokens kept of a text, as the deep model's probe is given it; None takes the
+            task's.
+    """
+    announced = [_Announcement(model, tuple(each), max_len) for model, each in splits.items()]
+    token = _ANNOUNCED.set((*_ANNOUNCED.get(), *announced))
+    try:
+        yield
+    finally:
+        _ANNOUNCED.reset(token)
+
+
+def _read_announced(checkpoint: Checkpoint, tokens: Tokens, pool: str, dtype: str) -> None:
+    """Lets announced models as deep as a checkpoint, or deeper, read their texts before it does."""
+    announced = _ANNOUNCED.get()
+    if not announced or (pool, dtype) != (POOLS[0], DTYPES[0]):
+        return
+    stored = _index(_folder_of(f"{pool}-{dtype}-{digest(checkpoint)}"), checkpoint.layers)
+    lacking = set(tokens.keys) - set(stored)
+    if not lacking:
+        return
+    # what is read on behalf of an announcement must not look for announcements again
+    token = _ANNOUNCED.set(())
+    try:
+        for deep, deep_tokens in _deeper(announced, checkpoint):
+            if lacking.intersection(deep_tokens.keys):
+                longest = int(deep_tokens.lengths.max())
+                loading.require_context(deep, longest, "Give a smaller max_len.")
+                pooled(deep, deep_tokens, pool, dtype)
+                lacking.difference_update(deep_tokens.keys)
+    finally:
+        _ANNOUNCED.reset(token)
+
+
+def _deeper(
+    announced: Iterable[_Announcement], checkpoint: Checkpoint
+) -> list[tuple[Checkpoint, Tokens]]:
+    """Returns announced models with a checkpoint's weights, as deep or deeper, deepest first."""
+    deeper = []
+    for announcement in announced:
+        model = announcement.model
+        deep = with_depth(model if isinstance(model, Checkpoint) else resolve(model))
+        if digest(deep) == digest(checkpoint) and deep.layers >= checkpoint.layers:
+            tokens = [
+                tokenize(split, deep, announcement.max_len or split.task.max_len)
+                for split in announcement.splits
+            ]
+            deeper.append((deep, join(tokens)))
+    return sorted(deeper, key=lambda pair: -pair[0].layers)
+
+
 def pooled(
     checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: str = "float16"
 ) -> Pooled:
     """Hidden states of texts after 0, 1, ... layers and the final norm, one vector a text and depth.
 
-    One pass finds those of every depth up to the checkpoint's: the states after k layers are those of `model@k`. Ask
-    for the deepest model of a ladder first.
+    One pass finds those of every depth up to the checkpoint's: the states after k layers are those
+    of `model@k`. Ask for the deepest model first, or announce it: see `deepest_first`.
 
     Args:
         pool: 'last', the text's last token; 'mean', the mean over its tokens.
@@ -109,6 +197,7 @@ def pooled(
             states.transpose(0, 1).numpy(force=True).astype(dtype)
         )  # a text's states (depths, d)
 
+    _read_announced(checkpoint, tokens, pool, dtype)
     frozen = checkpoint.trunk
     depths = range(bool(frozen), checkpoint.layers - frozen + 1)
 
@@ -242,7 +331,7 @@ def _stored(
     name: str,
 ) -> dict[Path, tuple[list[int], list[int]]]:
     """{shard: (positions of texts, their rows in it)}; what no shard has is computed, longest texts first."""
-    folder = home() / "activations" / f"{kind}-{precision()}-{code()}"
+    folder = _folder_of(kind)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):  # one process computes, others wait and read
         index = _index(folder, depths[1])
@@ -268,6 +357,11 @@ def _stored(
         where[path][0].append(position)
         where[path][1].append(row)
     return where
+
+
+def _folder_of(kind: str) -> Path:
+    """Returns the folder of a kind of activations, computed by this code at this precision."""
+    return home() / "activations" / f"{kind}-{precision()}-{code()}"
 
 
 @functools.cache
