@@ -68,5 +68,6 @@ def test_the_cluster_lock_adds_ray_and_nothing_that_is_locked():
 
 def test_fixed_packages_are_there():
     lock = (ROOT / "requirements.txt").read_text()
-    for name in "jupyterlab papermill torch transformers datasets peft plotly ipywidgets nbval pytest".split():
+    fixed = "jupyterlab papermill torch transformers datasets peft plotly ipywidgets nbval pytest"
+    for name in fixed.split():
         assert re.search(rf"^{name}==", lock, re.M), name

@@ -1,4 +1,5 @@
-"""Ray: two nodes on one machine, one of them killed during a sweep; shares of a device; training on two workers."""
+"""Ray: two nodes on one machine, one of them killed during a sweep; shares of a device; training on
+two workers."""
 
 import os
 import threading
@@ -59,7 +60,7 @@ def test_a_node_killed_during_a_sweep_costs_no_run(cluster, quick):  # noqa: F81
     )
 
 
-def test_ray_runs_raise_die_and_resume_as_those_of_one_machine(cluster, quick):  # noqa: F811
+def test_ray_handles_failures_as_one_machine_does(cluster, quick):  # noqa: F811
     given, log = quick
     given["axes"] = {
         "n, mode": [[3, "sleep 60"], [0, "ok"], [1, "raise"], [2, "die once"]]
@@ -124,8 +125,10 @@ def halved(logits, targets, *, progress):
     return -(targets * logits.log_softmax(dim=1)).sum(dim=1) / 2
 task = w2s.load_task("endings", n_train=40, n_val=20, n_test=20)
 for devices in (1, 2):
-    os.environ["W2S_HOME"] = f"{folder}/home{devices}"  # else the second is found where the first is kept
-    fit = w2s.fit(model, task.student, loss="halved", epochs=1, lr=1e-3, devices=devices, keep_weights=True)
+    os.environ["W2S_HOME"] = f"{folder}/home{devices}"  # a store for each, so that both are trained
+    fit = w2s.fit(
+        model, task.student, loss="halved", epochs=1, lr=1e-3, devices=devices, keep_weights=True
+    )
     fit.curve.to_json(f"{folder}/curve{devices}.json")"""
 
 

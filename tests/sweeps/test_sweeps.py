@@ -20,7 +20,11 @@ from w2s_nb.common.registry import UnknownName
 from w2s_nb.sweeps import engines, grid, running, state
 from w2s_nb.sweeps.report import students
 
-PARAMETERS = 'n: int = 0\nmode: str = "ok"  # what happens\nlog: str = ""  # file of starts\nresults: str = ""'
+PARAMETERS = """n: int = 0
+mode: str = "ok"  # what happens
+log: str = ""  # file of starts
+results: str = \"\"
+"""
 CODE = """import json, os, pathlib, sys, time
 with open(log, "a") as stream:
     print(n, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"), file=stream)
@@ -32,15 +36,19 @@ if mode == "die" or mode == "die once" and tries() == 1:
     os.write(2, b"out of everything"), os.kill(os.getpid(), 9)
 if mode == "exit":
     sys.exit(0)
-time.sleep(float(mode.split()[1]) if mode.startswith("sleep") and not (mode.endswith("once") and tries() > 1) else 0)
-row = {"arm": "student, naive", "accuracy": .8, "accuracy_low": .7, "accuracy_high": .9, "pgr": .5, "pgr_low": .1,
-       "pgr_high": .9, "seeds": 1, "n_test": 10, "weak": "gpt2", "strong": "gpt2-xl", "task": "words"}
-pathlib.Path(results).write_text(json.dumps({"parameters": {"n": n, "mode": mode}, "table": [row], "machine": "m"}))"""
+if mode.startswith("sleep") and not (mode.endswith("once") and tries() > 1):
+    time.sleep(float(mode.split()[1]))
+row = {"arm": "student, naive", "accuracy": .8, "accuracy_low": .7, "accuracy_high": .9,
+       "pgr": .5, "pgr_low": .1, "pgr_high": .9, "seeds": 1, "n_test": 10,
+       "weak": "gpt2", "strong": "gpt2-xl", "task": "words"}
+result = {"parameters": {"n": n, "mode": mode}, "table": [row], "machine": "m"}
+pathlib.Path(results).write_text(json.dumps(result))"""
 
 
 @pytest.fixture
 def quick(tmp_path, monkeypatch):
-    """(what a sweep's file says of a notebook of no second, the log that it writes to); runs go below tmp_path."""
+    """(what a sweep's file says of a notebook of no second, the log that it writes to); runs go
+    below tmp_path."""
     kernel = {"name": "python3", "display_name": "p", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     notebook.cells = [
@@ -104,7 +112,7 @@ def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, 
     assert all((runs.sweep.folder / path).is_file() for path in index.output)
     results = pd.read_parquet(runs.sweep.folder / "results.parquet")
     assert sorted(results.n) == [0, 4] and set(results.pgr) == {0.5}
-    page = sweeps.report(runs).read_text()
+    page = sweeps.write_report(runs).read_text()
     assert "ValueError: no 1 here" in page and "raise ValueError(f" in page and "\x1b" not in page
     assert "out of everything" in page, "what a killed kernel said"
     assert "<script src" not in page and page.count("<h3>") == 3
@@ -161,7 +169,7 @@ def pid_of(log, n) -> int:
 
 
 SCRIPT = """import pathlib, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 from w2s_nb import sweeps
 from w2s_nb.common import paths
 from w2s_nb.sweeps import grid, state
@@ -272,7 +280,7 @@ def test_two_drivers_at_once_run_each_run_once(quick, tmp_path):
         ({"axis": {}}, UnknownName, "unknown key of a sweep 'axis'. Near: axes"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_starts(quick, change, error, says):
+def test_wrong_sweeps_are_refused_before_anything_starts(quick, change, error, says):
     given, log = quick
     with pytest.raises(error, match=says):
         sweeps.run_sweep(given | change)
@@ -296,7 +304,7 @@ def test_what_is_wrong_is_said_before_anything_starts(quick, change, error, says
 )
 def test_values_that_a_notebook_refuses_are_refused_here(parameters, error, says):
     with pytest.raises(error, match=says):
-        sweeps.read(
+        sweeps.read_sweep(
             {
                 "name": "some",
                 "notebook": "03_conf_loss",
@@ -317,8 +325,8 @@ def test_grid_is_the_product_without_exclusions():
             "task, n_train": [["movie_snippets", 60], ["boolq", 40]],
         },
     }
-    assert len(sweeps.read(given).runs) == 18
-    below = sweeps.read(
+    assert len(sweeps.read_sweep(given).runs) == 18
+    below = sweeps.read_sweep(
         given | {"exclude": ["weak not below strong", {"task": "boolq", "weak": ladder[1:]}]}
     ).runs
     assert [tuple(r.parameters[k][-1] for k in ("weak", "strong", "task")) for r in below] == [
@@ -333,9 +341,9 @@ def test_grid_is_the_product_without_exclusions():
         and r.parameters["n_train"] == {"s": 60, "q": 40}[r.parameters["task"][-1]]
         for r in below
     )
-    assert len(sweeps.read(given | {"exclude": ["weak above strong"]}).runs) == 12
+    assert len(sweeps.read_sweep(given | {"exclude": ["weak above strong"]}).runs) == 12
     with pytest.raises(ValueError, match="pythia-12b and SmolLM2-135M@2 cannot be compared"):
-        sweeps.read(
+        sweeps.read_sweep(
             given
             | {
                 "axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ladder},
@@ -343,7 +351,7 @@ def test_grid_is_the_product_without_exclusions():
             }
         )
     with pytest.raises(ValueError, match="cannot be compared"):  # nor can two of unknown size
-        sweeps.read(
+        sweeps.read_sweep(
             given
             | {
                 "axes": {"weak": ["EleutherAI/pythia-12b"], "strong": ["EleutherAI/gpt-j-6b"]},
@@ -354,36 +362,35 @@ def test_grid_is_the_product_without_exclusions():
         "name": "some",
         "axes": {"notebook": ["02_naive_finetuning", "03_conf_loss"], "seeds": [1, 2]},
     }
-    assert [(r.notebook.stem, r.parameters) for r in sweeps.read(several).runs] == [
+    assert [(r.notebook.stem, r.parameters) for r in sweeps.read_sweep(several).runs] == [
         (name, {"seeds": n}) for name in ("02_naive_finetuning", "03_conf_loss") for n in (1, 2)
     ]
 
 
-def test_a_run_starts_rather_where_nobody_makes_what_it_needs():
+def test_the_next_run_is_one_that_waits_for_no_other():
     models = {
         "weak": ["SmolLM2-135M@2", "SmolLM2-135M@4"],
         "strong": ["SmolLM2-135M@8", "SmolLM2-135M@12"],
     }
     runs = sweeps.SweepRuns(
-        sweeps.read({"name": "some", "notebook": "03_conf_loss", "axes": models})
+        sweeps.read_sweep({"name": "some", "notebook": "03_conf_loss", "axes": models})
     )
     first, second, third, fourth = runs.sweep.runs  # 2 -> 8, 2 -> 12, 4 -> 8, 4 -> 12
-    assert runs.next_of([second, third, fourth], [first]) is fourth
-    assert runs.next_of([second, third], [first, fourth]) is second
+    assert runs.choose_next([second, third, fourth], [first]) is fourth
+    assert runs.choose_next([second, third], [first, fourth]) is second
     runs.state[first.address] = "done"
-    assert runs.next_of([second, third], [first]) is second
+    assert runs.choose_next([second, third], [first]) is second
 
 
 def test_devices_are_shared_out(monkeypatch):
     monkeypatch.delenv("W2S_DEVICE", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert engines.visible_gpus() == ["3", "5"]
-    assert engines.shares_of(["3", "5"], 1 / 3) == [["3"]] * 3 + [["5"]] * 3
-    assert engines.shares_of(["3", "5"], 0.4) == [["3"]] * 2 + [["5"]] * 2
-    assert (
-        engines.shares_of(["3", "5"], 2) == [["3", "5"]] and engines.shares_of(["3", "5"], 3) == []
-    )
-    assert engines.jobs_here(grid.Resources(cpus=0.1, gpus=0.5)) == 4
+    assert engines.device_shares(["3", "5"], 1 / 3) == [["3"]] * 3 + [["5"]] * 3
+    assert engines.device_shares(["3", "5"], 0.4) == [["3"]] * 2 + [["5"]] * 2
+    assert engines.device_shares(["3", "5"], 2) == [["3", "5"]]
+    assert engines.device_shares(["3", "5"], 3) == []
+    assert engines.jobs_on_this_machine(grid.Resources(cpus=0.1, gpus=0.5)) == 4
     with pytest.raises(ValueError, match="gpus = 3; this machine has 2"):
         engines.Local(grid.Resources(gpus=3))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -488,10 +495,10 @@ def test_many_at_once_may_exchange_the_same_fits(tmp_path):
     )
 
 
-def test_what_befalls_a_run_outside_of_its_notebook_is_said(quick, tmp_path):
+def test_failures_outside_of_the_notebook_are_reported(quick, tmp_path):
     given, log = quick
     given["axes"] = {"n": [0, 1]}
-    runs = sweeps.SweepRuns(sweeps.read(given))
+    runs = sweeps.SweepRuns(sweeps.read_sweep(given))
     folder = runs.folder_of(runs.sweep.runs[0])
     folder.parent.mkdir(parents=True)
     folder.write_text("a file where a folder should be")
@@ -501,11 +508,11 @@ def test_what_befalls_a_run_outside_of_its_notebook_is_said(quick, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((paths.checkout() / "papermill_runs" / "recipes").glob("*.yaml")), ids=str
+    "path", sorted((paths.checkout() / "papermill_runs" / "sweeps").glob("*.yaml")), ids=str
 )
-def test_the_sweeps_of_the_recipes_are_whole(path):
+def test_the_kits_own_sweeps_can_be_read(path):
     if path.stem != "rayjob":
-        assert len(sweeps.read(path).runs) in (9, 24)
+        assert len(sweeps.read_sweep(path).runs) in (9, 24)
 
 
 def test_one_run_of_a_sweep_can_be_asked_for(quick, tmp_path, capsys):
@@ -530,7 +537,7 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
     monkeypatch.setattr(state, "runs_folder", lambda: tmp_path / "runs")
     made = json.loads(path.read_text())
     given = {"name": "some", "notebook": made["notebook"], "axes": {"seeds": [1, 2]}}
-    runs = sweeps.SweepRuns(sweeps.read(given))
+    runs = sweeps.SweepRuns(sweeps.read_sweep(given))
     run = runs.sweep.runs[0]
     runs.folder_of(run).mkdir(parents=True)
     (runs.folder_of(run) / "result.json").write_text(path.read_text())
@@ -540,10 +547,10 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
         "attempt": 1,
         "parameters": run.parameters,
     }
-    running.write(runs.folder_of(run), running.ended(of, "done", seconds=1))
+    running.write_outcome(runs.folder_of(run), running.make_outcome(of, "done", seconds=1))
     runs = sweeps.SweepRuns(runs.sweep)
     runs.write()
-    rows, page = students(runs), sweeps.report(runs).read_text()
+    rows, page = students(runs), sweeps.write_report(runs).read_text()
     assert len(rows) == sum(
         row.get("pgr") is not None or row["arm"].startswith("student") for row in made["table"]
     )

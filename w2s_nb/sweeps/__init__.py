@@ -1,22 +1,16 @@
-"""Sweeps: a grid of parameters becomes papermill runs on an engine, an index of them, and a report."""
+"""Sweeps: a grid of parameters becomes papermill runs on an engine, an index of them, and a
+report."""
 
-from .driver import run_sweep
-from .engines import ENGINES, Engine, engine_of, jobs_here
-from .grid import Resources, RunSpec, Sweep
-from .reading import read
-from .report import report
-from .state import SweepRuns
+import lazy_loader
 
-__all__ = [
-    "ENGINES",
-    "Engine",
-    "Resources",
-    "RunSpec",
-    "Sweep",
-    "SweepRuns",
-    "engine_of",
-    "jobs_here",
-    "read",
-    "report",
-    "run_sweep",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "driver": ["run_sweep"],
+        "engines": ["ENGINES", "Engine", "jobs_on_this_machine", "start_engine"],
+        "grid": ["Resources", "RunSpec", "Sweep"],
+        "reading": ["read_sweep"],
+        "report": ["write_report"],
+        "state": ["SweepRuns"],
+    },
+)

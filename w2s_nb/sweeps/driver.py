@@ -1,9 +1,8 @@
-"""Runs a sweep: what is missing, failed or changed, on an engine; keeps the index; says how it goes."""
+"""Runs what a sweep has left on an engine, keeps its index, and says how it goes."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 import time
 from collections.abc import Callable
@@ -13,15 +12,16 @@ from pathlib import Path
 from ..common.paths import home, shown
 from ..common.registry import UnknownName
 from . import running
-from .engines import ENGINES, Engine, engine_of
-from .grid import RunSpec
-from .reading import read
-from .running import DONE, RETRIED, outcome_of
+from .grid import ENGINES, RunSpec
+from .reading import read_sweep
+from .running import DONE, RETRIED, read_outcome
 from .state import PLANNED, RUNNING, SweepRuns
+
+POLL = 5  # seconds after which free slots are counted again: a cluster may have grown
 
 
 def run_sweep(
-    given: str | Path | dict,
+    file_or_dict: str | Path | dict,
     *,
     engine: str = "local",
     jobs: int | None = None,
@@ -31,149 +31,152 @@ def run_sweep(
     dry_run: bool = False,
     show: Callable[[SweepRuns, float], None] | None = None,
 ) -> SweepRuns:
-    """Runs what a sweep has left, by papermill, each run in its folder of `papermill_runs/<name>`.
+    """Runs what a sweep has left by papermill, each run in its folder of `papermill_runs/<name>`.
 
-    A second call runs only what is missing, failed or changed. Whatever befalls one run, the others go on, and the
-    index says what it was. Ctrl-C stops what runs; fits that were whole are kept.
+    A second call runs only what is missing, failed or changed. Whatever befalls one run, the others
+    go on, and the index says what happened to it. Ctrl-C stops the runs under way; finished fits
+    are kept.
 
     Args:
-        given: a YAML file, or what one says; see `sweeps.Sweep`.
-        engine: 'local' or 'ray'; jobs, address: see `engine_of`.
-        retries: how often a run is tried again whose kernel or worker died, did not start, or ran out of time.
-            A notebook that raises is not tried again.
+        file_or_dict: a YAML file, or what one says; see `sweeps.Sweep`.
+        engine: 'local' or 'ray'; jobs, address: see `start_engine`.
+        retries: how often a run is tried again whose kernel or worker died, did not start, or ran
+            out of time. A notebook that raises is not tried again.
         only: address of the one run to run; None runs all.
         dry_run: starts nothing.
-        show: called with the runs and the seconds so far, at every change; None shows a table in a notebook, lines
-            elsewhere.
+        show: called with the runs and the seconds so far, at every change; None shows a table in a
+            notebook, lines elsewhere.
     Raises:
-        As `sweeps.read` and `engine_of`, before anything starts.
+        As `sweeps.read_sweep` and `start_engine`, before anything starts.
     """
-    sweep = read(given)
+    sweep = read_sweep(file_or_dict)
     if engine not in ENGINES:
         raise UnknownName("engine", str(engine), ENGINES)
-    runs, started = SweepRuns(sweep), time.perf_counter()
+    started = time.perf_counter()
+    runs = SweepRuns(sweep)
     if sweep.remote:
-        running.fetch(sweep.remote, [run.address for run in runs.left], sweep.folder / "runs")
+        unfinished = [run.address for run in runs.unfinished]
+        running.fetch(sweep.remote, unfinished, sweep.folder / "runs")
         runs = SweepRuns(sweep)
     if only is not None and only not in runs.state:
         raise UnknownName(f"run of {sweep.name}", only, runs.state)
     if dry_run:
         return runs
-    notebook = "IPython" in sys.modules and sys.modules["IPython"].get_ipython()
-    show = show or (_Table() if notebook else _Lines())
-    at = engine_of(engine, sweep.resources, jobs=jobs, address=address)
-    now = True
+
+    from .engines import start_engine
+
+    show = show or (_Table() if _in_notebook() else _Lines())
+
+    def changed() -> None:
+        runs.write()
+        show(runs, time.perf_counter() - started)
+
+    engine_here = start_engine(engine, sweep.resources, jobs=jobs, address=address)
+    stop_at_once = True  # unless every run has ended
     try:
-        waiting = [run for run in runs.left if only in (None, run.address)]
-        _loop(runs, waiting, at, retries, functools.partial(_shown, show, runs, started))
-        now = False
+        waiting = [run for run in runs.unfinished if only in (None, run.address)]
+        _run_all(runs, waiting, engine_here, retries, changed)
+        stop_at_once = False
     finally:
-        at.close(now=now)
-        for one, state in runs.state.items():
-            runs.state[one] = PLANNED if state == RUNNING else state
+        engine_here.close(now=stop_at_once)
+        for run_address, state in runs.state.items():
+            if state == RUNNING:
+                runs.state[run_address] = PLANNED
         runs.write()
     return runs
 
 
-def _shown(show, runs, started) -> None:
-    runs.write()
-    show(runs, time.perf_counter() - started)
+def _in_notebook() -> bool:
+    return "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
 
 
-def _loop(
-    runs: SweepRuns,
-    waiting: list[RunSpec],
-    engine: Engine,
-    retries: int,
-    changed: Callable[[], None],
-) -> None:
-    going, limit = {}, runs.sweep.resources.minutes
+def _run_all(runs: SweepRuns, waiting: list[RunSpec], engine, retries: int, changed) -> None:
+    """Keeps the engine's slots full until no run waits; `changed` is called whenever a state
+    changes."""
+    under_way: dict[Future, RunSpec] = {}
     for run in waiting:
         runs.state[run.address] = PLANNED
         runs.outcomes.pop(run.address, None)
     changed()
-    while waiting or going:
-        while waiting and len(going) < engine.slots():
-            run = runs.next_of(waiting, list(going.values()))
+    while waiting or under_way:
+        while waiting and len(under_way) < engine.slots():
+            run = runs.choose_next(waiting, list(under_way.values()))
             waiting.remove(run)
             runs.state[run.address] = RUNNING
             runs.attempts[run.address] += 1
-            going[
-                engine.submit(
-                    {
-                        "folder": str(runs.folder_of(run)),
-                        "address": run.address,
-                        "notebook": run.notebook.stem,
-                        "source": run.source,
-                        "parameters": run.parameters,
-                        "attempt": runs.attempts[run.address],
-                        "seconds": limit and limit * 60,
-                        "cwd": str(Path.cwd()),
-                        "remote": runs.sweep.remote,
-                        "store": str(home()),
-                    }
-                )
-            ] = run
-        ended, _ = wait(
-            going, timeout=5, return_when=FIRST_COMPLETED
-        )  # a cluster may have grown meanwhile
+            under_way[engine.submit(_order(runs, run))] = run
+        ended, _ = wait(under_way, timeout=POLL, return_when=FIRST_COMPLETED)
         for future in ended:
-            run = going.pop(future)
+            run = under_way.pop(future)
             outcome = _outcome(future, run, runs)
             again = outcome["state"] in RETRIED and runs.attempts[run.address] <= retries
-            runs.state[run.address] = PLANNED if again else outcome["state"]
             runs.outcomes[run.address] = outcome
-            waiting += [run] if again else []
+            runs.state[run.address] = PLANNED if again else outcome["state"]
+            if again:
+                waiting.append(run)
         if ended:
             changed()
 
 
+def _order(runs: SweepRuns, run: RunSpec) -> dict:
+    """Returns what `running.execute` needs to know of a run."""
+    minutes = runs.sweep.resources.minutes
+    return {
+        "folder": str(runs.folder_of(run)),
+        "address": run.address,
+        "notebook": run.notebook.stem,
+        "source": run.source,
+        "parameters": run.parameters,
+        "attempt": runs.attempts[run.address],
+        "seconds": minutes and minutes * 60,
+        "cwd": str(Path.cwd()),
+        "remote": runs.sweep.remote,
+        "store": str(home()),
+    }
+
+
 def _outcome(future: Future, run: RunSpec, runs: SweepRuns) -> dict:
-    """What a run came to, whatever befell it, and in its folder here."""
+    """Returns the outcome of a run that ended, whatever befell it, and sees that its folder here
+    holds it."""
     try:
         outcome = future.result()
         if runs.sweep.remote:
             running.fetch(runs.sweep.remote, [run.address], runs.sweep.folder / "runs")
-    except Exception as error:  # one run's; the others go on
-        of = {
-            "address": run.address,
-            "notebook": run.notebook.stem,
-            "parameters": run.parameters,
-            "attempt": runs.attempts[run.address],
-        }
-        outcome = running.ended(of, running.LOST, f"{type(error).__name__}: {error}")
-    if outcome_of(runs.folder_of(run), run.address) is None:  # who ran it could not say so
-        with contextlib.suppress(OSError):  # nor can this process: then the index alone does
-            running.write(runs.folder_of(run), outcome)
+    except Exception as error:  # the error of one run; the others go on
+        message = f"{type(error).__name__}: {error}"
+        outcome = running.make_outcome(_order(runs, run), running.LOST, message)
+    if read_outcome(runs.folder_of(run), run.address) is None:
+        # The process that ran it could not write its outcome. If this one cannot either, the index
+        # alone has it.
+        with contextlib.suppress(OSError):
+            running.write_outcome(runs.folder_of(run), outcome)
     return outcome
 
 
 class _Lines:
-    """Says in a terminal or a log file what ended, one line each."""
+    """Prints one line per run that ended, in a terminal or a log file."""
 
-    def __init__(self):
-        self.said = None
+    def __init__(self) -> None:
+        self.printed: set[str] | None = None
 
     def __call__(self, runs: SweepRuns, seconds: float) -> None:
         """Prints the runs that ended since the last call."""
-        if self.said is None:
+        if self.printed is None:
             print(runs.summary(), flush=True)
-            self.said = {a for a, s in runs.state.items() if s == DONE}
-        ended = {a: s for a, s in runs.state.items() if s not in (PLANNED, RUNNING)}
+            self.printed = {address for address, state in runs.state.items() if state == DONE}
+        ended = {a for a, state in runs.state.items() if state not in (PLANNED, RUNNING)}
         for run in runs.sweep.runs:
-            if run.address in ended and run.address not in self.said:
-                self.said.add(run.address)
-                found = runs.outcomes[run.address]
-                took = f"{found['seconds']:.0f} s" if found["seconds"] else ""
-                print(
-                    f"[{len(ended)}/{len(runs.state)}, {seconds:.0f} s] {found['state']} {took} "
-                    f"{runs.sweep.short(run)} {found['error']}".rstrip(),
-                    flush=True,
-                )
+            if run.address in ended and run.address not in self.printed:
+                self.printed.add(run.address)
+                outcome = runs.outcomes[run.address]
+                took = f"{outcome['seconds']:.0f} s" if outcome["seconds"] else ""
+                counted = f"[{len(ended)}/{len(runs.state)}, {seconds:.0f} s]"
+                what = f"{outcome['state']} {took} {runs.sweep.short(run)} {outcome['error']}"
+                print(f"{counted} {what}".rstrip(), flush=True)
 
 
 class _Table:
-    """A table in a notebook, redrawn in place: states, and what runs or failed."""
+    """Shows a table in a notebook, redrawn in place: states, and the runs that run or failed."""
 
     def __init__(self):
         self.handle = None
@@ -183,9 +186,8 @@ class _Table:
         from IPython.display import display
 
         index = runs.index()
-        rows = index[~index.state.isin((PLANNED, DONE))][
-            ["state", *runs.sweep.varied, "attempts", "error"]
-        ].head(20)
+        columns = ["state", *runs.sweep.varied, "attempts", "error"]
+        rows = index[~index.state.isin((PLANNED, DONE))][columns].head(20)
         caption = f"{runs.summary()}; {seconds:.0f} s ({shown(runs.sweep.folder)})"
         view = rows.style.hide(axis="index").set_caption(caption)
         if self.handle is None:

@@ -1,4 +1,4 @@
-"""A sweep: axes over notebooks' parameters, crossed, with exclusions."""
+"""Defines a sweep: axes over notebooks' parameters, crossed, with exclusions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,17 +16,19 @@ from ..common.registry import UnknownName
 from ..common.store import address, source_version
 from ..models.names import resolve, size_order
 
+ENGINES = ("local", "ray")
 RULE = re.compile(r"(\w+) (above|not below) (\w+)")
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one run is given.
+    """Cores, devices and time of one run.
 
     Attributes:
         cpus: cores; None takes an equal share of the machine's (1 with Ray).
-        gpus: devices, or a fraction of one that several runs share; None takes 1 where there are any, else 0.
-        minutes: after which a run is stopped, and tried again; None is never.
+        gpus: devices, or a fraction of one that several runs share; None takes 1 where there are
+            any, else 0.
+        minutes: minutes after which a run is stopped and tried again; None sets no limit.
     """
 
     cpus: float | None = None
@@ -34,13 +37,10 @@ class Resources:
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if value is not None and (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or value < 0
-                or not value
-                and name != "gpus"
-            ):
+            if value is None:
+                continue
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or value < 0 or (value == 0 and name != "gpus"):
                 raise ValueError(f"resources: {name} = {value!r}; expected a number above 0")
         if self.gpus and self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(
@@ -55,8 +55,8 @@ class RunSpec:
     Attributes:
         notebook: its path.
         parameters: those that the sweep gives; the notebook's defaults fill in the others.
-        address: 20 hex digits of the notebook's code, the kit's, and the parameters; names the run's folder. Files of
-            a model's folder or of W2S_DATA that changed do not change it.
+        address: 20 hex digits of the notebook's code, the kit's code, and the parameters; names the
+            run's folder. Changed files of a model's folder or of W2S_DATA do not change it.
         source: the notebook's text, without outputs, as it was when the sweep was read.
     """
 
@@ -71,15 +71,17 @@ class Sweep:
     """A grid of runs.
 
     Attributes:
-        name: of its folder in `papermill_runs`.
-        axes: {parameter: values}, crossed; {"task, n_train": [[boolq, 500], [sciq, 1000]]} varies two together. The
-            axis `notebook` has names of notebooks.
+        name: the name of its folder in `papermill_runs`.
+        axes: {parameter: values}, crossed; {"task, n_train": [[boolq, 500], [sciq, 1000]]} varies
+            two together. The axis `notebook` has names of notebooks.
         notebook: a name in `notebooks/`, or a path, where it is no axis.
         parameters: the same for all runs.
-        exclude: what of the grid is left out: {parameter: value or values} for points that have all of them,
-            "weak above strong" or "weak not below strong" to compare two models by size.
-        resources: what a run is given.
-        remote: an fsspec address, such as s3://bucket/w2s, that holds the store where machines share no folder.
+        exclude: points of the grid to leave out: {parameter: value or values} for points that have
+            all of them, "weak above strong" or "weak not below strong" to compare two models by
+            size.
+        resources: given to each run.
+        remote: an fsspec address, such as s3://bucket/w2s, that holds the store where machines
+            share no folder.
     """
 
     name: str
@@ -92,76 +94,103 @@ class Sweep:
 
     @property
     def folder(self) -> Path:
-        """Where its runs, index and report are."""
+        """The folder of its runs, index and report."""
         return runs_folder() / self.name
 
     @functools.cached_property
     def runs(self) -> list[RunSpec]:
-        """The grid's points that are not excluded, each once, in the order of the axes, the last varying fastest."""
-        names = [[name.strip() for name in axis.split(",")] for axis in self.axes]
-        values = [
-            [(v,) if len(n) == 1 else tuple(v) for v in axis]
-            for n, axis in zip(names, self.axes.values())
-        ]
-        found, source, kit = {}, functools.cache(source_of), kit_version()
-        for point in itertools.product(*values):
-            given = self.parameters | dict(zip(itertools.chain(*names), itertools.chain(*point)))
-            if not any(_excluded(given, rule) for rule in self.exclude):
-                path = notebook_path(given.pop("notebook", self.notebook))
-                of = {
-                    "notebook": path.name,
-                    "code": code_of(source(path)),
-                    "kit": kit,
-                    "parameters": given,
-                }
-                found.setdefault(address(of), RunSpec(path, given, address(of), source(path)))
-        return list(found.values())
+        """The grid's points that are not excluded, each once, in the order of the axes, the last
+        varying fastest."""
+        source = functools.cache(source_of)  # a notebook is read once
+        kit = kit_version()
+        runs: dict[str, RunSpec] = {}
+        for point in self._points():
+            if any(_excluded(point, rule) for rule in self.exclude):
+                continue
+            path = notebook_path(point.pop("notebook", self.notebook))
+            identity = {
+                "notebook": path.name,
+                "code": code_of(source(path)),
+                "kit": kit,
+                "parameters": point,
+            }
+            run = RunSpec(path, point, address(identity), source(path))
+            runs.setdefault(run.address, run)
+        return list(runs.values())
+
+    def _points(self) -> Iterator[dict]:
+        """Yields {parameter: value} of each point of the grid, the parameters of all runs
+        included."""
+        names = [name for axis in self.axes for name in names_of(axis)]
+        columns = []
+        for axis, values in self.axes.items():
+            together = len(names_of(axis)) > 1
+            columns.append([tuple(value) if together else (value,) for value in values])
+        for point in itertools.product(*columns):
+            values = itertools.chain(*point)
+            yield self.parameters | dict(zip(names, values, strict=True))
 
     @functools.cached_property
     def varied(self) -> list[str]:
         """Parameters that differ between runs, in the order of the axes."""
-        names = [name.strip() for axis in self.axes for name in axis.split(",")]
-        return [n for n in names if len({json.dumps(r.parameters.get(n)) for r in self.runs}) > 1]
+        return [name for axis in self.axes for name in names_of(axis) if self._differs(name)]
+
+    def _differs(self, name: str) -> bool:
+        return len({json.dumps(run.parameters.get(name)) for run in self.runs}) > 1
 
     def short(self, run: RunSpec) -> str:
-        """What tells a run from the others, one line."""
-        return ", ".join(
-            [
-                run.notebook.stem,
-                *(f"{n}={run.parameters[n]}" for n in self.varied if n in run.parameters),
-            ]
-        )
+        """Returns one line that tells a run from the others: its notebook and the parameters that
+        vary."""
+        varied = [name for name in self.varied if name in run.parameters]
+        values = [f"{name}={run.parameters[name]}" for name in varied]
+        return ", ".join([run.notebook.stem, *values])
+
+
+def names_of(axis: str) -> list[str]:
+    """Returns the parameters that an axis varies together.
+
+    >>> names_of("task, n_train")
+    ['task', 'n_train']
+    """
+    return [name.strip() for name in axis.split(",")]
 
 
 def _excluded(point: dict, rule: dict | str) -> bool:
+    """Tells whether a rule of `exclude` leaves a point of the grid out."""
     if isinstance(rule, dict):
-        return all(point.get(k) in (v if isinstance(v, list) else [v]) for k, v in rule.items())
-    first, how, second = RULE.fullmatch(rule).groups()
-    sizes = size_order(point[first]), size_order(point[second])
+        wanted = {name: v if isinstance(v, list) else [v] for name, v in rule.items()}
+        return all(point.get(name) in values for name, values in wanted.items())
+    match = RULE.fullmatch(rule)
+    if match is None:
+        raise ValueError(f"{rule!r}; expected 'weak above strong' or 'weak not below strong'")
+    first, relation, second = match.groups()
+    first_size = size_order(point[first])
+    second_size = size_order(point[second])
     bases = {resolve(point[name]).base for name in (first, second)}
-    if len(bases) > 1 and not all(size for size, _ in sizes):
+    both_known = first_size[0] and second_size[0]
+    if len(bases) > 1 and not both_known:
         raise ValueError(
-            f"{rule!r}: {point[first]} and {point[second]} cannot be compared, for the size of one is not "
-            f"in w2s.MODELS; list the points to leave out instead"
+            f"{rule!r}: {point[first]} and {point[second]} cannot be compared, for the size of one "
+            f"is not in w2s.MODELS; list the points to leave out instead"
         )
-    return sizes[0] > sizes[1] if how == "above" else sizes[0] >= sizes[1]
+    return first_size > second_size if relation == "above" else first_size >= second_size
 
 
-def notebook_path(given: str) -> Path:
-    """The path of a notebook by name, or by path.
+def notebook_path(name: str) -> Path:
+    """Finds a notebook by its name in `notebooks/`, or by its path.
 
     Raises:
         UnknownName: there is none; lists those that come with the kit.
     """
     folder = (checkout() or Path.cwd()) / "notebooks"
-    for path in (folder / f"{given}.ipynb", Path(given).expanduser()):
+    for path in (folder / f"{name}.ipynb", Path(name).expanduser()):
         if path.suffix == ".ipynb" and path.is_file():
             return path.resolve()
-    raise UnknownName("notebook", str(given), [path.stem for path in folder.glob("*.ipynb")])
+    raise UnknownName("notebook", str(name), [path.stem for path in folder.glob("*.ipynb")])
 
 
 def source_of(path: Path) -> str:
-    """A notebook's text, without outputs."""
+    """Returns a notebook's text, without outputs."""
     import nbformat  # over a second to import, and only a sweep needs it
 
     notebook = nbformat.read(path, as_version=4)
@@ -172,7 +201,7 @@ def source_of(path: Path) -> str:
 
 
 def code_of(source: str) -> str:
-    """Version of a notebook's text: the source of its code cells."""
+    """Returns 20 hex digits of the source of a notebook's code cells."""
     cells = json.loads(source)["cells"]
     return address(
         {"cells": ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]}
@@ -180,7 +209,8 @@ def code_of(source: str) -> str:
 
 
 def kit_version() -> str:
-    """Version of everything behind the notebooks: the kit's code and the packages that decide a result."""
+    """Returns 20 hex digits of everything behind the notebooks: the kit's code and the packages
+    that decide a result."""
     sources = sorted(Path(__file__).resolve().parents[1].rglob("*.py"))
     return address(
         {"versions": versions(), "code": [source_version(path.read_text()) for path in sources]}

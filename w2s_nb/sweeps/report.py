@@ -1,4 +1,4 @@
-"""A sweep as one HTML page: PGR by pair, loss and task; its runs; what failed, and why."""
+"""Writes a sweep as one HTML page: PGR by pair, loss and task; its runs; what failed, and why."""
 
 from __future__ import annotations
 
@@ -13,148 +13,180 @@ from .. import plots
 from ..common.files import write_atomic
 from ..models.names import size_order
 from ..plots.base import short
-from .running import DONE, result_of
+from .grid import RunSpec
+from .running import read_result
 from .state import SweepRuns
 
-_STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em}
-table {border-collapse: collapse; font-size: 13px} th, td {padding: 3px 9px; border-bottom: 1px solid #ddd;
-text-align: left; vertical-align: top} td.number {text-align: right} .wide {overflow-x: auto}
+_STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto;
+padding: 0 1em} table {border-collapse: collapse; font-size: 13px} th, td {padding: 3px 9px;
+border-bottom: 1px solid #ddd; text-align: left; vertical-align: top} td.number {text-align: right}
+.wide {overflow-x: auto}
 pre {background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 12px}"""
 
 
-def report(runs: SweepRuns) -> Path:
-    """Writes `report.html` in the sweep's folder, plotly included, so that it opens without a network."""
-    sweep, index, rows = runs.sweep, runs.index(), students(runs)
-    parts = [
-        f"<h1>Sweep {html.escape(sweep.name)}</h1>",
-        f"<p>{html.escape(runs.summary())}. {_made_by(runs)}</p>",
-    ]
-    figures = []
-    for task, part in rows.groupby("task", sort=False) if len(rows) else []:
-        none = pd.DataFrame(columns=["arm", "pgr", "pair"])
-        figures.append(plots.pgr(part, none, f"{task}: PGR by pair, with 95 % interval", x="pair"))
+def write_report(runs: SweepRuns) -> Path:
+    """Writes `report.html` in the sweep's folder, plotly included, so that it opens without a
+    network."""
+    sweep = runs.sweep
+    rows = students(runs)
+    title = html.escape(sweep.name)
+    body = [f"<h1>Sweep {title}</h1>", f"<p>{html.escape(runs.summary())}. {_made_by(runs)}</p>"]
+    body += [_figure_html(figure, first=i == 0) for i, figure in enumerate(_figures(rows))]
+    body += _undefined_pgr(rows)
+    body += _failures(runs)
     if len(rows):
-        figures.append(
-            plots.spread(
-                rows, "PGR by loss, a dot a run, the bar their median", x="arm", hover="pair"
-            )
-        )
-        if rows.task.nunique() > 1:
-            figures.append(
-                plots.spread(
-                    rows, "PGR by task, a dot a run, the bar their median", x="task", hover="pair"
-                )
-            )
-    for i, figure in enumerate(figures):  # the names below may be long
-        figure.update_layout(
-            width=1000, height=520, legend=dict(y=1.0, yanchor="bottom", x=1.0, xanchor="right")
-        )
-        figure.update_xaxes(automargin=True, title="")
-        parts.append(plotly.io.to_html(figure, full_html=False, include_plotlyjs=i == 0))
-    undefined = rows[rows.pgr.isna()] if len(rows) else rows
-    if len(undefined):
-        parts.append(
-            f"<p>PGR is not defined where the ceiling is not above its supervisor by more than the gap's "
-            f"standard error: {len(undefined)} of {len(rows)} students.</p>"
-        )
-    failed = [run for run in sweep.runs if runs.outcomes.get(run.address, {}).get("error")]
-    if failed:
-        parts.append(f"<h2>Runs that did not end well: {len(failed)}</h2>")
-    for run in failed:
-        found = runs.outcomes[run.address]
-        trace = "\n".join(found["traceback"].strip().splitlines()[-25:])
-        parts.append(
-            f"<h3>{html.escape(sweep.short(run))}</h3><p>{html.escape(found['state'])} after "
-            f"{found['attempts']} attempt(s): {html.escape(found['error'])}</p>"
-        )
-        parts += [f"<pre>{html.escape(trace)}</pre>"] if trace else []
-    if len(rows):
-        parts += ["<h2>Students</h2>", _table(_shown(rows))]
-    links = index.output.map(lambda path: f'<a href="{path}">notebook</a>' if path else "")
-    parts += [
-        "<h2>Runs</h2>",
-        _table(
-            index.drop(columns=["notebook"])
-            .astype(object)
-            .fillna("")
-            .map(lambda value: html.escape(str(value)))
-            .assign(output=links)
-        ),
-    ]
+        body += ["<h2>Students</h2>", _table(_student_cells(rows))]
+    body += ["<h2>Runs</h2>", _table(_run_cells(runs))]
     page = (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(sweep.name)}</title>"
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
+        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
     )
     write_atomic(sweep.folder / "report.html", page.encode())
     return sweep.folder / "report.html"
 
 
-def students(runs: SweepRuns) -> pd.DataFrame:
-    """The rows of a sweep's results that have a PGR, or are students' without one, from small to large models.
+def _figures(rows: pd.DataFrame) -> list:
+    """Returns the figures: PGR by pair for each task, by loss, and by task where there are
+    several."""
+    if not len(rows):
+        return []
+    no_dots = pd.DataFrame(columns=["arm", "pgr", "pair"])
+    figures = [
+        plots.pgr(of_task, no_dots, f"{task}: PGR by pair, with 95 % interval", x="pair")
+        for task, of_task in rows.groupby("task", sort=False)
+    ]
+    title = "PGR by {}, one dot per run, the bar their median"
+    figures.append(plots.spread(rows, title.format("loss"), x="arm", hover="pair"))
+    if rows.task.nunique() > 1:
+        figures.append(plots.spread(rows, title.format("task"), x="task", hover="pair"))
+    return figures
 
-    Column `pair` names the models, what else the sweep varies, and what else tells a run's own rows apart, such as a
-    stopping rule. An interval's end that JSON has as null is infinite.
+
+def _figure_html(figure, *, first: bool) -> str:
+    """Returns a figure as HTML; the first one brings plotly itself."""
+    legend = {"y": 1.0, "yanchor": "bottom", "x": 1.0, "xanchor": "right"}
+    figure.update_layout(width=1000, height=520, legend=legend)
+    figure.update_xaxes(automargin=True, title="")  # the names below may be long
+    return plotly.io.to_html(figure, full_html=False, include_plotlyjs=first)
+
+
+def _undefined_pgr(rows: pd.DataFrame) -> list[str]:
+    undefined = int(rows.pgr.isna().sum()) if len(rows) else 0
+    if not undefined:
+        return []
+    return [
+        "<p>PGR is not defined where the ceiling is not above its supervisor by more than the "
+        f"gap's standard error: {undefined} of {len(rows)} students.</p>"
+    ]
+
+
+def _failures(runs: SweepRuns) -> list[str]:
+    """Returns HTML of the runs that did not end well, each with the end of its traceback."""
+    failed = [run for run in runs.sweep.runs if runs.outcomes.get(run.address, {}).get("error")]
+    if not failed:
+        return []
+    blocks = [f"<h2>Runs that did not end well: {len(failed)}</h2>"]
+    for run in failed:
+        blocks += _failure(run, runs)
+    return blocks
+
+
+def _failure(run: RunSpec, runs: SweepRuns) -> list[str]:
+    outcome = runs.outcomes[run.address]
+    what = f"{outcome['state']} after {outcome['attempts']} attempt(s): {outcome['error']}"
+    blocks = [f"<h3>{html.escape(runs.sweep.short(run))}</h3><p>{html.escape(what)}</p>"]
+    trace = "\n".join(outcome["traceback"].strip().splitlines()[-25:])
+    if trace:
+        blocks.append(f"<pre>{html.escape(trace)}</pre>")
+    return blocks
+
+
+def students(runs: SweepRuns) -> pd.DataFrame:
+    """Returns the rows of a sweep's results that have a PGR, or are students' without one, from
+    small to large models.
+
+    Column `pair` names the models, the other parameters that the sweep varies, and the text columns
+    that tell a run's own rows apart, such as a stopping rule. An interval's end that JSON has as
+    null is infinite.
     """
     rows = runs.results()
     if rows.empty or "arm" not in rows:
         return pd.DataFrame()
+    rows = _with_numbers(rows)
+    rows = rows[rows.pgr.notna() | rows.arm.str.startswith("student")].reset_index(drop=True)
+    others = _distinguishing_columns(rows, runs.sweep.varied)
+    rows["pair"] = [_pair(row, others) for _, row in rows.iterrows()]
+    sizes = {i: (_size(rows.strong[i]), _size(rows.weak[i])) for i in rows.index}
+    return rows.loc[sorted(rows.index, key=lambda i: sizes[i])]
+
+
+def _with_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows with names as text, and with accuracy, PGR and their intervals as floats."""
     for name in ("task", "weak", "strong"):
         rows[name] = rows[name].fillna("").astype(str) if name in rows else ""
-    for name, unbounded in (("", math.nan), ("_low", -math.inf), ("_high", math.inf)):
+    for suffix, missing in (("", math.nan), ("_low", -math.inf), ("_high", math.inf)):
         for measure in ("accuracy", "pgr"):
-            column = rows.get(measure + name, pd.Series(math.nan, rows.index))
-            rows[measure + name] = pd.to_numeric(column, errors="coerce").fillna(unbounded)
-    rows = rows[rows.pgr.notna() | rows.arm.str.startswith("student")].reset_index(drop=True)
-    others = [
-        n
-        for n in runs.sweep.varied
-        if n not in ("task", "weak", "strong", "loss", "losses", "notebook")
-    ]
-    others += [
-        c
-        for c in rows.columns[rows.map(lambda value: isinstance(value, str)).all()]
-        if c not in (*others, "arm", "model", "task", "weak", "strong")
-        and rows.groupby("run")[c].nunique().max() > 1
-    ]
-    rows["pair"] = [
-        " → ".join(short([row.weak, row.strong])) + "".join(f", {n} {row[n]}" for n in others)
-        for _, row in rows.iterrows()
-    ]
-    return rows.loc[sorted(rows.index, key=lambda i: (_size(rows.strong[i]), _size(rows.weak[i])))]
+            column = rows.get(measure + suffix, pd.Series(math.nan, rows.index))
+            rows[measure + suffix] = pd.to_numeric(column, errors="coerce").fillna(missing)
+    return rows
+
+
+def _distinguishing_columns(rows: pd.DataFrame, varied: list[str]) -> list[str]:
+    """Returns what else varies: parameters of the sweep, and text columns that differ within a
+    run."""
+    named_already = ("task", "weak", "strong", "loss", "losses", "notebook")
+    others = [name for name in varied if name not in named_already]
+    for name in rows.columns[rows.map(lambda value: isinstance(value, str)).all()]:
+        if name in (*others, "arm", "model", "task", "weak", "strong"):
+            continue
+        if rows.groupby("run")[name].nunique().max() > 1:
+            others.append(name)
+    return others
+
+
+def _pair(row: pd.Series, others: list[str]) -> str:
+    models = " → ".join(short([row.weak, row.strong]))
+    return models + "".join(f", {name} {row[name]}" for name in others)
 
 
 def _size(name: str) -> tuple:
     try:
         return size_order(name)
-    except ValueError:  # of a model that a notebook knows and this process does not
+    except ValueError:  # a model that a notebook knows and this process does not
         return math.inf, name
 
 
 def _made_by(runs: SweepRuns) -> str:
-    """Machines, versions and seconds, from the records of the runs."""
-    done = [run for run in runs.sweep.runs if runs.state[run.address] == DONE]
-    results = [result_of(runs.folder_of(run)) for run in done]
-    machines = sorted({str(r.get("machine")) for r in results})
-    versions = sorted(
-        {", ".join(f"{k} {v}" for k, v in r.get("versions", {}).items()) for r in results}
-    )
-    seconds = sum(runs.outcomes[run.address]["seconds"] for run in done)
+    """Returns seconds, machines and versions, from the records of the done runs."""
+    results = [read_result(runs.folder_of(run)) or {} for run in runs.done]
+    machines = sorted({str(result.get("machine")) for result in results})
+    versions = sorted({_line_of(result.get("versions", {})) for result in results})
+    seconds = sum(runs.outcomes[run.address]["seconds"] for run in runs.done)
     return html.escape(f"{seconds:.0f} s of runs. {'; '.join(machines)}. {'; '.join(versions)}")
 
 
-def _shown(rows: pd.DataFrame) -> pd.DataFrame:
-    def cell(name):
-        return [
-            (
-                ""
-                if pd.isna(r[name])
-                else f"{r[name]:.3f} [{r[f'{name}_low']:.3f}, {r[f'{name}_high']:.3f}]"
-            )
-            for _, r in rows.iterrows()
-        ]
+def _line_of(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
-    named = rows[[c for c in ("task", "pair", "arm", "seeds", "n_test") if c in rows]]
-    return named.astype(str).map(html.escape).assign(accuracy=cell("accuracy"), PGR=cell("pgr"))
+
+def _student_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the students' table as text: names, then accuracy and PGR with their intervals."""
+    names = rows[[c for c in ("task", "pair", "arm", "seeds", "n_test") if c in rows]]
+    cells = names.astype(str).map(html.escape)
+    return cells.assign(accuracy=_intervals(rows, "accuracy"), PGR=_intervals(rows, "pgr"))
+
+
+def _intervals(rows: pd.DataFrame, name: str) -> list[str]:
+    columns = zip(rows[name], rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
+    return ["" if pd.isna(v) else f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in columns]
+
+
+def _run_cells(runs: SweepRuns) -> pd.DataFrame:
+    """Returns the index as text, with links to the executed notebooks."""
+    index = runs.index()
+    links = index.output.map(lambda path: f'<a href="{path}">notebook</a>' if path else "")
+    cells = index.drop(columns=["notebook"]).astype(object).fillna("")
+    return cells.map(lambda value: html.escape(str(value))).assign(output=links)
 
 
 def _table(frame: pd.DataFrame) -> str:

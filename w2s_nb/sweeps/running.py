@@ -1,6 +1,7 @@
-"""One run of a notebook by papermill, in a process of its own; imports nothing of the kit, so that a worker is small.
+"""Executes one run of a notebook by papermill in a process of its own.
 
-A worker reads one run a line on its standard input and answers with one outcome a line: `python -P running.py`.
+It imports nothing of the kit, so that a worker is small. A worker, `python -P running.py`, reads
+one run per line on its standard input and answers with one outcome per line.
 """
 
 from __future__ import annotations
@@ -23,73 +24,75 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-DONE, FAILED, DIED, TIMED_OUT, NO_KERNEL, LOST = (
-    "done",
-    "failed",
-    "kernel died",
-    "timed out",
-    "kernel did not start",
-    "worker lost",
-)
+DONE = "done"
+FAILED = "failed"
+DIED = "kernel died"
+TIMED_OUT = "timed out"
+NO_KERNEL = "kernel did not start"
+LOST = "worker lost"
 RETRIED = (DIED, TIMED_OUT, NO_KERNEL, LOST)  # a notebook that raises will raise again
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def outcome_of(folder: str | Path, address: str) -> dict | None:
-    """The outcome written in a run's folder, if it is of this address and, where it says done, its result is whole."""
+def read_outcome(folder: str | Path, address: str) -> dict | None:
+    """Returns the outcome in a run's folder; None unless it is of this address and, if done, has a
+    whole result."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads((Path(folder) / "run.json").read_text())
-        if found["address"] == address and (
-            found["state"] != DONE or result_of(folder) is not None
-        ):
-            return found
+        outcome = json.loads((Path(folder) / "run.json").read_text())
+        whole = outcome["state"] != DONE or read_result(folder) is not None
+        if outcome["address"] == address and whole:
+            return outcome
     return None
 
 
-def result_of(folder: str | Path) -> dict | None:
-    """The table that a run's notebook wrote, with its parameters; None if there is none, or it is damaged."""
+def read_result(folder: str | Path) -> dict | None:
+    """Returns the table that a run's notebook wrote, with its parameters; None if there is none or
+    it is damaged."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads((Path(folder) / "result.json").read_text())
-        return found if isinstance(found, dict) and "table" in found else None
+        result = json.loads((Path(folder) / "result.json").read_text())
+        if isinstance(result, dict) and "table" in result:
+            return result
     return None
 
 
 def execute(run: dict) -> dict:
-    """Runs a notebook unless it is done already; of two processes that want the same run, the second waits and reads.
+    """Runs a notebook unless it is done already; of two processes that want one run, the second
+    waits and reads.
 
-    Done is what papermill ended without an error and wrote its table: of a killed kernel all cells read as completed.
+    A run is done if papermill ended without an error and the notebook wrote its table. A killed
+    kernel leaves a notebook whose cells all read as completed, so the notebook itself proves
+    nothing.
 
     Args:
-        run: `folder` of the run, `address`, `notebook` (its name), `source` (its text), `parameters`, `attempt`
-            (1, 2, ...), `seconds` after which it is stopped, or None; `cwd`, where relative paths start; `remote` and
-            `store` where machines share no folder, see `exchange`.
+        run: `folder` of the run, `address`, `notebook` (its name), `source` (its text),
+            `parameters`, `attempt` (1, 2, ...), `seconds` after which it is stopped, or None;
+            `cwd`, where relative paths start; `remote` and `store` where machines share no folder,
+            see `exchange`.
     Returns:
-        address, notebook, parameters, state, attempts, seconds, error (one line), traceback, machine and finished, as
-        `run.json` in the folder has them.
+        address, notebook, parameters, state, attempts, seconds, error (one line), traceback,
+        machine and finished, as `run.json` in the folder has them.
     """
-    os.environ.pop(
-        "RAY_ADDRESS", None
-    )  # a model on several devices takes those of its run, not others of the cluster
+    # A model on several devices uses the devices of its run, not others of the cluster.
+    os.environ.pop("RAY_ADDRESS", None)
     try:
         folder = Path(run["folder"])
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"), exchange(run):
-            found = outcome_of(folder, run["address"])
-            if found and found["state"] == DONE:
-                return found
-            outcome = _fresh(run, folder)
-            write(folder, outcome)
+            earlier = read_outcome(folder, run["address"])
+            if earlier and earlier["state"] == DONE:
+                return earlier
+            outcome = _execute_afresh(run, folder)
+            write_outcome(folder, outcome)
         return outcome
-    except (
-        Exception
-    ) as error:  # a disk, an address of `remote`: whatever stops one run, the others go on
-        return ended(run, FAILED, f"{type(error).__name__}: {error}", traceback.format_exc())
+    except Exception as error:  # a full disk, an address of `remote`: the other runs go on
+        message = f"{type(error).__name__}: {error}"
+        return make_outcome(run, FAILED, message, traceback.format_exc())
 
 
-def ended(
+def make_outcome(
     run: dict, state: str, error: str = "", trace: str = "", seconds: float | None = None
 ) -> dict:
-    """The outcome of a run that ended now."""
+    """Returns the outcome of a run that ended now; keys as of `execute`."""
     return {
         "address": run["address"],
         "notebook": run["notebook"],
@@ -97,37 +100,36 @@ def ended(
         "state": state,
         "attempts": run["attempt"],
         "seconds": seconds,
-        "error": next(iter(error.strip().split("\n"))),
+        "error": error.strip().split("\n")[0],
         "traceback": trace,
         "machine": socket.gethostname(),
-        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
-def _fresh(run: dict, folder: Path) -> dict:
+def _execute_afresh(run: dict, folder: Path) -> dict:
     for stale in ("run.json", "result.json", "notebook.ipynb"):
         (folder / stale).unlink(missing_ok=True)
     started = time.perf_counter()
     with _errors_in(folder / "kernel.log"):
         state, error, trace = _papermill(run, folder)
-    if state == DIED:  # nobody else knows why
+    if state == DIED:  # only the kernel's own output says why
         trace = (folder / "kernel.log").read_text(errors="replace")[-4000:]
-    if state == DONE and result_of(folder) is None:
-        state, error = (
-            FAILED,
-            "the notebook ended without writing its table; its last cell calls run.save(...)",
-        )
+    if state == DONE and read_result(folder) is None:
+        state = FAILED
+        error = "the notebook ended without writing its table; its last cell calls run.save(...)"
     if state != DONE:
-        (folder / "result.json").unlink(missing_ok=True)  # of a notebook that raised after it wrote
-    return ended(run, state, error, trace, round(time.perf_counter() - started, 2))
+        # A notebook that raised after it wrote its table leaves no result.
+        (folder / "result.json").unlink(missing_ok=True)
+    return make_outcome(run, state, error, trace, round(time.perf_counter() - started, 2))
 
 
-def write(folder: str | Path, outcome: dict) -> None:
+def write_outcome(folder: str | Path, outcome: dict) -> None:
     """Writes a run's outcome, whole or not at all."""
-    _write(Path(folder) / "run.json", (json.dumps(outcome, indent=1) + "\n").encode())
+    _write_atomic(Path(folder) / "run.json", (json.dumps(outcome, indent=1) + "\n").encode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_atomic(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     partial.write_bytes(content)
@@ -136,100 +138,112 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def exchange(run: dict):
-    """Around a run: takes the fits that others put at `remote` into `store`, then puts there what this run made.
+    """Takes the fits that others put at `remote` into `store` before a run, and puts there what the
+    run made.
 
-    `remote` is an fsspec address, with a zip file a fit in `fits/` and a run in `runs/`, each written at once; without
-    it nothing is done. There are no locks between machines that share no folder: two that want the same fit at once
-    both train it, and the one that is there first stays.
+    `remote` is an fsspec address, with a zip file per fit in `fits/` and per run in `runs/`, each
+    written at once; without it nothing is done. There are no locks between machines that share no
+    folder: two that want the same fit at once both train it, and the one that is there first stays.
     """
     if not run.get("remote"):
         yield
         return
     import fsspec
 
-    far, root = fsspec.url_to_fs(run["remote"])
-    fits, locks = Path(run["store"]) / "fits", Path(run["store"]) / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    for address in _there(far, f"{root}/fits") - {
-        path.parent.name for path in fits.glob("*/record.json")
-    }:
-        with FileLock(locks / f"{address}.lock"):  # the store's own
-            if not (fits / address / "record.json").is_file():
-                _unpack(far.cat_file(f"{root}/fits/{address}.zip"), fits / address)
+    filesystem, root = fsspec.url_to_fs(run["remote"])
+    fits = Path(run["store"]) / "fits"
+    _take_fits(filesystem, f"{root}/fits", fits, locks=Path(run["store"]) / "locks")
     try:
         yield
     finally:
-        there = _there(far, f"{root}/fits")
+        there = _names_at(filesystem, f"{root}/fits")
         for path in fits.glob("*/record.json"):
             if path.parent.name not in there:
-                _put(far, f"{root}/fits/{path.parent.name}.zip", path.parent)
-        _put(far, f"{root}/runs/{run['address']}.zip", Path(run["folder"]))
+                _put(filesystem, f"{root}/fits/{path.parent.name}.zip", path.parent)
+        _put(filesystem, f"{root}/runs/{run['address']}.zip", Path(run["folder"]))
+
+
+def _take_fits(filesystem, remote_fits: str, fits: Path, locks: Path) -> None:
+    """Unpacks the fits at a remote folder that the store lacks, under the store's own locks."""
+    locks.mkdir(parents=True, exist_ok=True)
+    here = {path.parent.name for path in fits.glob("*/record.json")}
+    for address in _names_at(filesystem, remote_fits) - here:
+        with FileLock(locks / f"{address}.lock"):
+            if not (fits / address / "record.json").is_file():
+                _unpack(filesystem.cat_file(f"{remote_fits}/{address}.zip"), fits / address)
 
 
 def fetch(remote: str, addresses: list[str], runs: str | Path) -> None:
-    """Copies what runs left at an fsspec address, those that are there, into their folders in `runs`."""
+    """Copies what runs left at an fsspec address, as far as it is there, into their folders in
+    `runs`."""
     import fsspec
 
-    far, root = fsspec.url_to_fs(remote)
-    for address in _there(far, f"{root}/runs").intersection(addresses):
-        _unpack(far.cat_file(f"{root}/runs/{address}.zip"), Path(runs) / address)
+    filesystem, root = fsspec.url_to_fs(remote)
+    for address in _names_at(filesystem, f"{root}/runs").intersection(addresses):
+        _unpack(filesystem.cat_file(f"{root}/runs/{address}.zip"), Path(runs) / address)
 
 
-def _there(far, folder: str) -> set[str]:
-    found = far.ls(folder, detail=False, refresh=True) if far.exists(folder) else []
-    return {Path(path).stem for path in found if path.endswith(".zip")}
+def _names_at(filesystem, folder: str) -> set[str]:
+    """Returns the names of the zip files in a folder, without suffix."""
+    if not filesystem.exists(folder):
+        return set()
+    paths = filesystem.ls(folder, detail=False, refresh=True)
+    return {Path(path).stem for path in paths if path.endswith(".zip")}
 
 
-def _put(far, path: str, folder: Path) -> None:
+def _put(filesystem, path: str, folder: Path) -> None:
+    """Writes a folder's files as one zip file that is either whole or absent."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.iterdir()):
             if file.suffix not in (".part", ".lock") and file.name != ".lock":
                 archive.write(file, file.name)
-    far.makedirs(path.rpartition("/")[0], exist_ok=True)
+    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
     partial = f"{path}.{uuid.uuid4().hex[:8]}.part"
-    far.pipe_file(partial, packed.getvalue())
-    far.mv(partial, path)
+    filesystem.pipe_file(partial, packed.getvalue())
+    filesystem.mv(partial, path)
 
 
 def _unpack(packed: bytes, folder: Path) -> None:
     """Writes the files of an archive; the record that says they are whole comes last."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         for name in sorted(archive.namelist(), key=lambda n: (n in ("record.json", "run.json"), n)):
-            _write(folder / Path(name).name, archive.read(name))
+            _write_atomic(folder / Path(name).name, archive.read(name))
 
 
 @contextlib.contextmanager
 def _errors_in(path: Path):
     """Sends what this process and its kernel print as errors to a file."""
-    kept = os.dup(2)
+    standard_error = os.dup(2)
     with open(path, "wb") as stream:
         os.dup2(stream.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
 
 
 def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
-    """(state, error, traceback) of executing the notebook."""
+    """Executes the notebook; returns (state, error, traceback)."""
     import nbformat
     import papermill
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    over = threading.Event()
-    timer = threading.Timer(run["seconds"] or 0, lambda: (over.set(), _kill_children()))
+    time_is_up = threading.Event()
+
+    def stop() -> None:
+        time_is_up.set()
+        _kill_children()
+
+    timer = threading.Timer(run["seconds"] or 0, stop)
     if run["seconds"]:
         timer.start()
     try:
-        output = (
-            str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}")
-        )  # papermill takes it for a template
         papermill.execute_notebook(
             nbformat.reads(run["source"], as_version=4),
-            output,
+            # papermill takes the path for a template
+            str(folder / "notebook.ipynb").replace("{", "{{").replace("}", "}}"),
             parameters=run["parameters"] | {"results": str(folder / "result.json")},
             kernel_name="python3",
             cwd=run["cwd"] if os.path.isdir(run["cwd"]) else str(folder),
@@ -238,34 +252,32 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
         )
         return DONE, "", ""
     except PapermillExecutionError as error:
-        lines = _COLOURS.sub("", "\n".join(error.traceback))
+        lines = _TERMINAL_COLOURS.sub("", "\n".join(error.traceback))
         return FAILED, f"{error.ename}: {error.evalue}".split("\n")[0], lines
-    except Exception as error:  # whatever stops one run, the others go on
-        state = (
-            TIMED_OUT
-            if over.is_set()
-            else DIED
-            if isinstance(error, DeadKernelError)
-            else NO_KERNEL
-            if _before_the_first_cell(folder)
-            else FAILED
-        )
-        what = (
-            f"stopped after {run['seconds']:g} s"
-            if over.is_set()
-            else f"{type(error).__name__}: {error}"
-        )
-        return state, what.split("\n")[0], traceback.format_exc()
+    except Exception as error:  # whatever stops this run, the others go on
+        if time_is_up.is_set():
+            return TIMED_OUT, f"stopped after {run['seconds']:g} s", traceback.format_exc()
+        message = f"{type(error).__name__}: {error}".split("\n")[0]
+        return _state_after(error, folder), message, traceback.format_exc()
     finally:
         timer.cancel()
 
 
-def _before_the_first_cell(folder: Path) -> bool:
-    """Whether papermill gave up before it ran anything: its notebook, saved after each cell, has no executed one."""
+def _state_after(error: Exception, folder: Path) -> str:
+    """Tells a kernel that died, or did not start, from other failures."""
+    from nbclient.exceptions import DeadKernelError
+
+    if isinstance(error, DeadKernelError):
+        return DIED
+    return FAILED if _a_cell_was_executed(folder) else NO_KERNEL
+
+
+def _a_cell_was_executed(folder: Path) -> bool:
+    """Tells whether the notebook, which papermill saves after each cell, holds an executed cell."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
-        return not any(cell.get("execution_count") for cell in cells)
-    return True
+        return any(cell.get("execution_count") for cell in cells)
+    return False
 
 
 def _kill_children() -> None:
@@ -284,7 +296,8 @@ def _end_with(parent: int) -> None:
 
 
 def serve() -> None:
-    """Answers runs until standard input ends. What papermill or a library prints goes to standard error."""
+    """Answers runs until standard input ends. What papermill or a library prints goes to standard
+    error."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

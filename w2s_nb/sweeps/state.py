@@ -1,4 +1,4 @@
-"""What became of a sweep's runs: states, index, results, and what is left and what that will cost."""
+"""Keeps the state of a sweep's runs: index, results, what is left, and how long that will take."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import json
 import statistics
 from collections import Counter
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ..common.files import write_atomic
 from ..common.paths import runs_folder
 from .grid import RunSpec, Sweep
-from .running import DONE, outcome_of, result_of
+from .running import DONE, read_outcome, read_result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLANNED, RUNNING = "planned", "running"
 
@@ -24,136 +26,148 @@ class SweepRuns:
     Attributes:
         sweep: its grid.
         state: {address: 'planned', 'running', 'done', 'failed', ...} of each run.
-        outcomes: {address: what `running.execute` said of the runs that ended}.
-        attempts: {address: how often it was started, by this call}.
+        outcomes: {address: what `running.execute` returned for the runs that ended}.
+        attempts: {address: how often this call started it}.
     """
 
     def __init__(self, sweep: Sweep):
-        self.sweep, self.attempts, self.state, self._tables = sweep, Counter(), {}, {}
+        self.sweep = sweep
+        self.attempts: Counter[str] = Counter()
+        self.state: dict[str, str] = {}
         self.outcomes: dict[str, dict] = {}
+        self._tables: dict[str, list[dict]] = {}
         for run in sweep.runs:
-            found = outcome_of(self.folder_of(run), run.address)
-            self.state[run.address] = found["state"] if found else PLANNED
-            if found:
-                self.outcomes[run.address] = found
+            outcome = read_outcome(self.folder_of(run), run.address)
+            self.state[run.address] = outcome["state"] if outcome else PLANNED
+            if outcome:
+                self.outcomes[run.address] = outcome
 
     def folder_of(self, run: RunSpec) -> Path:
-        """The folder of a run: `run.json`, `result.json` and the executed `notebook.ipynb`."""
+        """Returns the folder of a run: `run.json`, `result.json` and the executed
+        `notebook.ipynb`."""
         return self.sweep.folder / "runs" / run.address
 
     @property
-    def left(self) -> list[RunSpec]:
+    def done(self) -> list[RunSpec]:
+        """Runs that are done."""
+        return [run for run in self.sweep.runs if self.state[run.address] == DONE]
+
+    @property
+    def unfinished(self) -> list[RunSpec]:
         """Runs that are not done."""
         return [run for run in self.sweep.runs if self.state[run.address] != DONE]
 
     def index(self) -> pd.DataFrame:
-        """A row a run: run, state, attempts, seconds, error, output (its executed notebook) and its parameters."""
-        rows = []
-        for run in self.sweep.runs:
-            found, output = (
-                self.outcomes.get(run.address, {}),
-                self.folder_of(run) / "notebook.ipynb",
-            )
-            rows.append(
-                {
-                    "run": run.address,
-                    "state": self.state[run.address],
-                    "attempts": found.get("attempts", 0),
-                    "seconds": found.get("seconds"),
-                    "error": found.get("error", ""),
-                    "output": str(output.relative_to(self.sweep.folder))
-                    if output.is_file()
-                    else "",
-                    "notebook": run.notebook.stem,
-                    **run.parameters,
-                }
-            )
-        return pd.DataFrame(rows)
+        """Returns one row per run: run, state, attempts, seconds, error, output (its executed
+        notebook) and parameters."""
+        import pandas as pd
+
+        return pd.DataFrame([self._index_row(run) for run in self.sweep.runs])
+
+    def _index_row(self, run: RunSpec) -> dict:
+        outcome = self.outcomes.get(run.address, {})
+        output = self.folder_of(run) / "notebook.ipynb"
+        return {
+            "run": run.address,
+            "state": self.state[run.address],
+            "attempts": outcome.get("attempts", 0),
+            "seconds": outcome.get("seconds"),
+            "error": outcome.get("error", ""),
+            "output": str(output.relative_to(self.sweep.folder)) if output.is_file() else "",
+            "notebook": run.notebook.stem,
+            **run.parameters,
+        }
 
     def results(self) -> pd.DataFrame:
-        """A row a done run and arm: the run, its parameters, and the notebook's main table; the table's own columns
-        stand where both have one."""
-        rows = []
-        for run in self.sweep.runs:
-            if self.state[run.address] == DONE:
-                if run.address not in self._tables:
-                    result = result_of(self.folder_of(run))
-                    self._tables[run.address] = [
-                        {
-                            "run": run.address,
-                            "notebook": run.notebook.stem,
-                            **result["parameters"],
-                            **row,
-                        }
-                        for row in result["table"]
-                    ]
-                rows += self._tables[run.address]
+        """Returns one row per arm of each done run: the run, its parameters, and the notebook's
+        main table.
+
+        Where parameters and table have a column of one name, the table's stands.
+        """
+        import pandas as pd
+
+        rows = [row for run in self.done for row in self._table_of(run)]
         return pd.DataFrame(rows).drop(columns="results", errors="ignore")
+
+    def _table_of(self, run: RunSpec) -> list[dict]:
+        """Returns the rows of a done run, read once."""
+        if run.address not in self._tables:
+            result = read_result(self.folder_of(run)) or {"parameters": {}, "table": []}
+            shared = {"run": run.address, "notebook": run.notebook.stem, **result["parameters"]}
+            self._tables[run.address] = [shared | row for row in result["table"]]
+        return self._tables[run.address]
 
     def write(self) -> None:
         """Writes `index.parquet` and `results.parquet` in the sweep's folder."""
         for name, frame in (("index", self.index()), ("results", self.results())):
-            for column in frame.columns[frame.dtypes == object]:
-                if (
-                    frame[column].dropna().map(type).nunique() > 1
-                ):  # another notebook's parameter of the same name
+            for column in frame.columns[frame.dtypes == "object"]:
+                # Two notebooks may have parameters of one name and different types; parquet wants
+                # one type.
+                if frame[column].dropna().map(type).nunique() > 1:
                     frame[column] = frame[column].map(json.dumps)
             write_atomic(self.sweep.folder / f"{name}.parquet", frame.to_parquet(index=False))
 
-    def next_of(self, waiting: list[RunSpec], going: list[RunSpec]) -> RunSpec:
-        """The run to start: rather one whose models and task no run under way is the first to need, since that one is
-        making the labels, ceilings and activations that both want, and a second would wait for them."""
-        busy = set().union(*(shared(run) for run in going)) - self._made()
-        return next((run for run in waiting if not shared(run) & busy), waiting[0])
+    def choose_next(self, waiting: list[RunSpec], under_way: list[RunSpec]) -> RunSpec:
+        """Chooses the run to start: the first whose models and task no run under way is the first
+        to need.
 
-    def _made(self) -> set:
-        return set().union(
-            *(shared(run) for run in self.sweep.runs if self.state[run.address] == DONE)
-        )
+        A run under way makes the labels, ceilings and activations that both want; a second run
+        would only wait for them.
+        """
+        in_the_making = set().union(*map(shared_needs, under_way))
+        in_the_making -= set().union(*map(shared_needs, self.done))
+        free = (run for run in waiting if not shared_needs(run) & in_the_making)
+        return next(free, waiting[0])
 
     def estimate(self, jobs: int) -> tuple[float | None, int]:
-        """(seconds that the runs left will take, how many of them earlier runs say something about).
+        """Returns (seconds that the unfinished runs will take, of how many of them earlier runs
+        tell the time).
 
-        A run is taken to last as the median of the most similar earlier ones of its notebook, in any sweep.
+        A run is expected to last as long as the median of the most similar earlier runs of its
+        notebook, in any sweep.
         """
         earlier = _earlier_runs()
-        guesses = [_guess(run, earlier) for run in self.left]
-        known = [g for g in guesses if g is not None]
+        guesses = [_expected_seconds(run, earlier) for run in self.unfinished]
+        known = [seconds for seconds in guesses if seconds is not None]
         if not known:
             return None, 0
-        return statistics.mean(known) * len(guesses) / max(1, min(jobs, len(guesses))), len(known)
+        at_once = max(1, min(jobs, len(guesses)))
+        return statistics.mean(known) * len(guesses) / at_once, len(known)
 
     def summary(self) -> str:
-        """How many runs are in which state, one line."""
+        """Returns one line: how many runs are in which state."""
         counts = Counter(self.state.values())
-        return f"{self.sweep.name}: {len(self.state)} runs, " + ", ".join(
-            f"{n} {s}" for s, n in sorted(counts.items())
-        )
+        states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+        return f"{self.sweep.name}: {len(self.state)} runs, {states}"
 
 
-def shared(run: RunSpec) -> set:
-    """What a run may share with others: its task with its supervisor, and with its student."""
-    given = run.parameters
+def shared_needs(run: RunSpec) -> set:
+    """Returns what a run may share with others: its task with its supervisor, and with its
+    student."""
+    parameters = run.parameters
     return {
-        (run.notebook, given.get("task"), name, given.get(name))
-        for name in ("weak", "strong")
-        if name in given
+        (run.notebook, parameters.get("task"), role, parameters[role])
+        for role in ("weak", "strong")
+        if role in parameters
     }
 
 
 def _earlier_runs() -> list[dict]:
-    found = []
+    outcomes = []
     for path in runs_folder().glob("*/runs/*/run.json"):
         with contextlib.suppress(OSError, ValueError):
-            found.append(json.loads(path.read_text()))
-    return [run for run in found if run.get("state") == DONE]
+            outcomes.append(json.loads(path.read_text()))
+    return [outcome for outcome in outcomes if outcome.get("state") == DONE]
 
 
-def _guess(run: RunSpec, earlier: list[dict]) -> float | None:
-    """Seconds of the earlier runs that share most parameters with a run, their median; None without any."""
-    alike = {}
+def _expected_seconds(run: RunSpec, earlier: list[dict]) -> float | None:
+    """Returns the median seconds of the earlier runs that share most parameters with a run; None
+    without any."""
+    by_similarity: dict[int, list[float]] = {}
     for other in earlier:
         if other["notebook"] == run.notebook.stem:
             same = sum(other["parameters"].get(k) == v for k, v in run.parameters.items())
-            alike.setdefault(same, []).append(other["seconds"])
-    return statistics.median(alike[max(alike)]) if alike else None
+            by_similarity.setdefault(same, []).append(other["seconds"])
+    if not by_similarity:
+        return None
+    return statistics.median(by_similarity[max(by_similarity)])
