@@ -315,14 +315,14 @@ def test_the_pair_loss_is_bradley_terry_and_its_gradient_is_right():
 def test_micro_batches_of_pairs_change_nothing(loss, tiny, utilities):
     inputs = TokenInputs(tokens_of(PAIRS))
     targets = torch.tensor([[0.1, 0.9], [0.6, 0.4], [0.5, 0.5], [0.9, 0.1], [0.3, 0.7]])
-    if losses.LOSSES[loss].memory:
+    if losses.LOSSES[loss].running_average:
         targets = torch.cat([targets, targets.flip(1)], dim=1)
     found = []
     for micro in (5, 2, 1):
         net = classifier(tiny, arity=2)
 
         def at_step(logits, both, progress=0.5):
-            more = {"previous": both[:, 2:]} if losses.LOSSES[loss].memory else {}
+            more = {"previous": both[:, 2:]} if losses.LOSSES[loss].running_average else {}
             return losses.LOSSES[loss](logits, both[:, :2], progress=progress, **more)
 
         batchwise = losses.LOSSES[loss].batchwise

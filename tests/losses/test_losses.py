@@ -19,7 +19,7 @@ def batch(b=8, seed=0):
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("progress", [0.0, 0.1, 1.0])
-def test_contract(name, progress):
+def test_every_loss_meets_the_contract(name, progress):
     loss, (logits, targets) = LOSSES[name], batch()
     logits.requires_grad_()
     values = loss(logits, targets, progress=progress)
@@ -30,10 +30,8 @@ def test_contract(name, progress):
     torch.testing.assert_close(
         loss(logits[order], targets[order], progress=progress), values[order]
     )
-    (
-        torch.testing.assert_close(loss(logits + 3.0, targets, progress=progress), values),
-        "a shift of both scores",
-    )
+    shifted = loss(logits + 3.0, targets, progress=progress)  # both scores by the same
+    torch.testing.assert_close(shifted, values)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -73,13 +71,16 @@ def test_wrong_shapes_are_named(name, shapes):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_batchwise_is_declared_truly(name):
+def test_a_loss_is_batchwise_exactly_if_registered_so(name):
     logits, targets = batch(16)
     whole = LOSSES[name](logits, targets, progress=1.0)
-    parts = torch.cat(
-        [LOSSES[name](a, b, progress=1.0) for a, b in zip(logits.split(4), targets.split(4))]
+    in_quarters = torch.cat(
+        [
+            LOSSES[name](scores, labels, progress=1.0)
+            for scores, labels in zip(logits.split(4), targets.split(4), strict=True)
+        ]
     )
-    assert torch.allclose(whole, parts) != LOSSES[name].batchwise
+    assert torch.allclose(whole, in_quarters) != LOSSES[name].batchwise
 
 
 @pytest.mark.parametrize("b", [2, 7, 32])
@@ -159,15 +160,15 @@ def test_errors_say_what_is_expected(call, says):
         call()
 
 
-def test_a_memory_that_the_loss_does_not_take_is_refused():
+def test_a_running_average_whose_decay_the_loss_does_not_take_is_refused():
     with pytest.raises(ValueError, match="must take dcay and previous"):
 
-        @w2s.register_loss(memory="dcay")
+        @w2s.register_loss(running_average="dcay")
         def forgetful(logits, targets, *, progress, previous=None, decay=0.5):
             """Forgets."""
 
 
-def test_a_loss_is_one_function(words, tiny):
+def test_a_new_loss_is_one_registered_function(words, tiny):
     @w2s.register_loss
     def squared(logits, targets, *, progress, scale=1.0):
         """Squared error."""
@@ -244,7 +245,7 @@ def test_reverse_cross_entropy_is_the_formula_and_seeks_the_likelier_class():
     )
 
 
-def test_temporal_ensembling_mixes_in_what_it_is_given():
+def test_temporal_ensembling_mixes_label_and_running_average():
     logits, targets = batch()
     previous = targets.flip(1)
     value = LOSSES["temporal_ensembling"](

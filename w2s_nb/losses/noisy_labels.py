@@ -1,4 +1,4 @@
-"""Losses made for wrong labels elsewhere: tried in appendix B of Burns et al. 2023, or since."""
+"""Losses of other authors for wrong labels, tried in Burns et al. 2023, appendix B, or since."""
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,9 @@ from .contract import check, check_share, cross_entropy, ramp, register_loss
 
 @register_loss
 def generalized_xent(logits, targets, *, progress, q=0.7):
-    """Generalised cross-entropy: between cross-entropy (q -> 0) and absolute error (q = 1), which forgives more.
+    """Generalised cross-entropy: between cross-entropy (q -> 0) and absolute error (q = 1).
 
+    The nearer to absolute error, the less a confidently wrong label weighs.
     L = sum_k t_k (1 - f_k^q) / q, summed over both classes for soft labels t.
 
     Args:
@@ -26,12 +27,13 @@ def generalized_xent(logits, targets, *, progress, q=0.7):
     check(logits, targets)
     if not 0 < q <= 1:
         raise ValueError(f"q {q!r}; expected a number in (0, 1]")
-    return (targets.to(logits) * -torch.expm1(q * F.log_softmax(logits, dim=1))).sum(dim=1) / q
+    one_minus_power = -torch.expm1(q * F.log_softmax(logits, dim=1))  # 1 - f^q
+    return (targets.to(logits) * one_minus_power).sum(dim=1) / q
 
 
 @register_loss
 def label_smoothing(logits, targets, *, progress, smoothing=0.1):
-    """Cross-entropy towards labels drawn to the middle: (1 - s) f_w + s / 2.
+    """Cross-entropy towards labels moved towards 1/2: (1 - s) f_w + s / 2.
 
     Args:
         logits: (b, 2) float32, student scores, unnormalised.
@@ -51,35 +53,38 @@ def label_smoothing(logits, targets, *, progress, smoothing=0.1):
 
 @register_loss
 def reverse_xent(logits, targets, *, progress, floor=1e-4):
-    """Cross-entropy with the student in the place of the label: seeks a class the label allows, not its shares.
+    """Cross-entropy with student and label exchanged.
 
+    Its minimum is the likelier class of the label alone, not the label's probabilities.
     L = -sum_k f_k log max(t_k, floor).
 
     Args:
         logits: (b, 2) float32, student scores, unnormalised.
         targets: (b, 2) float32, weak soft labels, rows sum to 1.
         progress: not used.
-        floor: least probability of a label, in (0, 1): what a hard label's 0 counts as.
+        floor: least probability of a label, in (0, 1); a hard label's 0 counts as this.
     Returns:
         (b,) float32, nats per example, not averaged.
     Raises:
         ValueError: shapes differ or are not (b, 2), or floor out of range.
-    Source: Yao et al. 2025 (arXiv 2502.11107); the floor as in Wang et al. 2019, symmetric cross-entropy.
+    Source: Yao et al. 2025 (arXiv 2502.11107); the floor as in Wang et al. 2019, symmetric
+        cross-entropy.
     """
     check(logits, targets)
     if not 0 < floor < 1:
         raise ValueError(f"floor {floor!r}; expected a probability in (0, 1)")
-    return -(F.softmax(logits, dim=1) * targets.to(logits).clamp(min=floor).log()).sum(dim=1)
+    log_label = targets.to(logits).clamp(min=floor).log()
+    return -(F.softmax(logits, dim=1) * log_label).sum(dim=1)
 
 
-@register_loss(memory="decay")
+@register_loss(running_average="decay")
 def temporal_ensembling(
     logits, targets, *, progress, previous=None, alpha=0.5, decay=0.6, warmup=0.2
 ):
-    """Cross-entropy towards a mix of the weak label and the average of the student's own earlier epochs.
+    """Cross-entropy towards a mix of the weak label and the student's earlier predictions.
 
-    L = CE(f, (1 - a) f_w + a g), with g the running average over epochs of the student's predictions for the example,
-    and a rising from 0 to `alpha`.
+    L = CE(f, (1 - a) f_w + a g), with g the running average over epochs of the student's
+    predictions for the example, and a rising from 0 to `alpha`.
 
     Args:
         logits: (b, 2) float32, student scores, unnormalised.
@@ -87,7 +92,8 @@ def temporal_ensembling(
         progress: fraction of training done, in [0, 1].
         previous: (b, 2) float32, g; None, as in the first epoch, takes the weak labels.
         alpha: final weight of g, in [0, 1]; 0 gives `xent`.
-        decay: of g, in [0, 1): the weight of what it was before the last epoch; 0 keeps the last epoch alone.
+        decay: of g, in [0, 1): the weight of its value before the last epoch; 0 keeps the last
+            epoch alone.
         warmup: fraction of training over which the weight rises linearly from 0; > 0.
     Returns:
         (b,) float32, nats per example, not averaged.
@@ -100,7 +106,5 @@ def temporal_ensembling(
     if not 0 <= decay < 1:
         raise ValueError(f"decay {decay!r}; expected a number in [0, 1)")
     a = alpha * ramp(progress, warmup)
-    return cross_entropy(
-        logits,
-        (1 - a) * targets.to(logits) + a * (targets if previous is None else previous).to(logits),
-    )
+    average = targets if previous is None else previous
+    return cross_entropy(logits, (1 - a) * targets.to(logits) + a * average.to(logits))

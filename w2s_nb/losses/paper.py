@@ -31,21 +31,22 @@ def xent(logits, targets, *, progress):
 def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2):
     """Cross-entropy towards a mix of the weak label and the student's own hardened guess.
 
-    L = (1 - a) CE(f, f_w) + a CE(f, 1[f > t]), where the threshold t is the median of the batch's f = P(y = 1), so
-    that half of the batch is guessed to be of either class, and a rises from 0 to `alpha`. No gradient flows through
-    the guess.
+    L = (1 - a) CE(f, f_w) + a CE(f, 1[f > t]), where the threshold t is the median of the batch's
+    f = P(y = 1), so that half of the batch is guessed to be of either class, and a rises from 0 to
+    `alpha`. No gradient flows through the guess.
 
     Args:
         logits: (b, 2) float32, student scores, unnormalised; b is the optimiser's batch.
         targets: (b, 2) float32, weak soft labels, rows sum to 1.
         progress: fraction of training done, in [0, 1].
-        alpha: final weight of the student's guess, in [0, 1]; 0 gives `xent`. The paper takes 0.75 for its largest
-            students and 0.5 for the others.
+        alpha: final weight of the student's guess, in [0, 1]; 0 gives `xent`. The paper takes 0.75
+            for its largest students and 0.5 for the others.
         warmup: fraction of training over which the weight rises linearly from 0; > 0.
     Returns:
         (b,) float32, nats per example, not averaged.
     Raises:
-        ValueError: shapes differ or are not (b, 2), b < 2 (a median of one), alpha or warmup out of range.
+        ValueError: shapes differ or are not (b, 2), b < 2 (a median of one), alpha or warmup out of
+            range.
     Source: Burns et al. 2023, section 4.3.2 and appendix A.4.
     """
     check(logits, targets)
@@ -57,9 +58,8 @@ def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2):
     a = alpha * ramp(progress, warmup)
     # P(y = 1) is monotone in the difference of the scores, which does not saturate
     score = (logits[:, 1] - logits[:, 0]).detach()
-    above = (
-        score > score.median()
-    )  # of an even batch the lower of the middle two, above which half of the batch is
+    # torch's median of an even batch is the lower of the middle two: half of the batch is above it
+    above = score > score.median()
     guess = torch.stack([~above, above], dim=1)
     return cross_entropy(logits, (1 - a) * targets.to(logits) + a * guess)
 
@@ -68,7 +68,8 @@ def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2):
 def product(logits, targets, *, progress, alpha=1.0, beta=1.0, warmup=0.2):
     """Cross-entropy towards the normalised product of weak label and student's prediction.
 
-    Target proportional to f_w^alpha * f^b, with b rising from 0 to `beta`; no gradient flows through the target.
+    Target proportional to f_w^alpha * f^b, with b rising from 0 to `beta`; no gradient flows
+    through the target.
 
     Args:
         logits: (b, 2) float32, student scores, unnormalised.
@@ -94,7 +95,8 @@ def product(logits, targets, *, progress, alpha=1.0, beta=1.0, warmup=0.2):
 def entropy(logits, targets, *, progress, alpha=0.5, warmup=0.2):
     """Cross-entropy towards the weak label, mixed with the entropy of the student's own prediction.
 
-    L = (1 - a) CE(f, f_w) + a H(f), with a rising from 0 to `alpha`; the gradient flows through both terms.
+    L = (1 - a) CE(f, f_w) + a H(f), with a rising from 0 to `alpha`; the gradient flows through
+    both terms.
 
     Args:
         logits: (b, 2) float32, student scores, unnormalised.
@@ -119,7 +121,8 @@ def entropy(logits, targets, *, progress, alpha=0.5, warmup=0.2):
 def l2_confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2):
     """Cross-entropy towards the weak label, and a reward for predictions far from 1/2.
 
-    L = (1 - a) CE(f, f_w) + a (1/4 - (f - 1/2)^2), with a rising from 0 to `alpha`; the constant keeps it above 0.
+    L = (1 - a) CE(f, f_w) + a (1/4 - (f - 1/2)^2), with a rising from 0 to `alpha`; the constant
+    1/4 keeps L above 0.
 
     Args:
         logits: (b, 2) float32, student scores, unnormalised.
