@@ -149,7 +149,7 @@ def prompts() -> None:
         head, questions, answers = prompt.render(wording, solved).encode(tok, asked)
         for reuse in (True, False):
             started = time.perf_counter()
-            found[reuse] = prompt.scores(checkpoint, head, questions, answers, reuse=reuse)
+            found[reuse] = prompt.answer_log_probs(checkpoint, head, questions, answers, reuse=reuse)
             seconds[reuse] = time.perf_counter() - started
         print(
             f"{shots} shots ({len(head)} tokens), {len(questions)} questions: {seconds[True]:.1f} s with the shots' "
@@ -246,7 +246,7 @@ def slider(n: int = 3000, moves: int = 15) -> None:
     """The explorer at n weak labels: from a slider's new value to the redrawn bars, in the kernel and in a browser."""
     sizes, rng = dict(n_train=n, n_val=200, n_test=800), np.random.default_rng(0)
     seen = widgets.explorer(n_labels=n, alpha=0.5, **sizes)
-    seen.latest.wait(600)
+    seen.worker.wait(600)
     alphas, seconds = rng.permutation(np.delete(np.arange(0, 1.01, 0.05), 10))[:moves].round(2), []
     for alpha in alphas:
         before, started = seen.accuracy.outputs, time.perf_counter()
@@ -254,7 +254,7 @@ def slider(n: int = 3000, moves: int = 15) -> None:
         while seen.accuracy.outputs is before:
             time.sleep(0.002)
         seconds.append(time.perf_counter() - started)
-        seen.latest.wait()
+        seen.worker.wait()
     print(
         f"explorer, {n} weak labels, confidence loss: alpha's new value to new bars {_spread(seconds)} in the kernel"
     )

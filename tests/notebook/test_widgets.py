@@ -20,7 +20,7 @@ from w2s_nb.common.registry import LOSSES, UnknownName
 from w2s_nb.data.tasks.spec import Example
 from w2s_nb.experiments.one_setting import epochs
 from w2s_nb.notebook import widgets
-from w2s_nb.notebook.widgets import base, settings
+from w2s_nb.notebook.widgets import base, run_table, setting_explorer
 from w2s_nb.training.result import AnswerFit
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
@@ -34,9 +34,9 @@ def setting(words, tiny):
 
 @pytest.fixture
 def explorer(setting):
-    found = widgets.explorer(**setting, tasks=["words", "word_pairs"])
-    found.latest.wait()
-    return found
+    explorer = widgets.explorer(**setting, tasks=["words", "word_pairs"])
+    explorer.worker.wait()
+    return explorer
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_the_explorer_shows_what_explore_gives_and_follows_every_control(explore
     ]:
         before = setting.copy()
         getattr(explorer, name).value = value
-        explorer.latest.wait()
+        explorer.worker.wait()
         setting |= change
         check(
             w2s.one_setting(
@@ -167,14 +167,14 @@ def test_the_explorer_shows_what_explore_gives_and_follows_every_control(explore
 
 def test_the_lines_to_copy_make_what_is_shown(explorer):
     explorer.n_labels.value, explorer.alpha.value = 50, 0.75
-    explorer.latest.wait()
-    lines, table = explorer.copy.value.splitlines(), {}
+    explorer.worker.wait()
+    lines, table = explorer.code.value.splitlines(), {}
     exec("\n".join(lines[:-1]) + f"\ntable = {lines[-1]}", table)
     assert (
         table["table"].equals(explorer.arms.table()) and len(store.addresses()) == 5
     )  # none of them trained again
-    explorer.form.value = "papermill"
-    words = shlex.split(explorer.copy.value)
+    explorer.language.value = "papermill"
+    words = shlex.split(explorer.code.value)
     notebook = paths.checkout() / words[1]
     known = inspect_notebook(str(notebook))
     given = dict(zip(words[4::3], words[5::3]))
@@ -193,14 +193,14 @@ def test_a_newer_setting_ends_the_older_and_cancel_ends_all(slow, explorer):
         time.sleep(0.01)
     assert explorer.status.cancel.layout.display == "" and " of 200" in explorer.status.text
     explorer.loss.value = "xent"
-    explorer.latest.wait(10)
+    explorer.worker.wait(10)
     assert "student, naive" in bars_of(explorer.accuracy)
     assert {store.record(a)["summary"]["loss"] for a in set(store.addresses()) - stored} == {"xent"}
     explorer.loss.value = "waits"
     while not explorer.status.text.startswith(explorer.strong.value):
         time.sleep(0.01)
     explorer.status.cancel.click()
-    explorer.latest.wait(10)
+    explorer.worker.wait(10)
     assert (
         explorer.status.text.startswith("cancelled")
         and explorer.status.cancel.layout.display == "none"
@@ -208,7 +208,7 @@ def test_a_newer_setting_ends_the_older_and_cancel_ends_all(slow, explorer):
     assert "student, naive" in bars_of(explorer.accuracy), "what was shown stays"
     slow.set()
     explorer.seed.value = 1
-    explorer.latest.wait()
+    explorer.worker.wait()
     assert "student, waits" in bars_of(explorer.accuracy)
 
 
@@ -220,7 +220,7 @@ def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer)
 
     explorer.task.options = [*explorer.task.options, "few"]
     explorer.task.value = "few"
-    explorer.latest.wait()
+    explorer.worker.wait()
     assert (
         "ValueError" in explorer.status.text and "asked for 2 * n_train 96" in explorer.status.text
     )
@@ -228,7 +228,7 @@ def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer)
         "the figure is still that of the last setting"
     )
     explorer.task.value = "words"
-    explorer.latest.wait()
+    explorer.worker.wait()
     assert "Error" not in explorer.status.text
 
 
@@ -252,12 +252,14 @@ def test_the_explorer_refuses_what_does_not_exist(setting, change, error, says):
 
 def test_the_explorer_offers_what_can_be_had_here(monkeypatch, tmp_path):
     monkeypatch.delenv("W2S_DATA", raising=False)
-    assert {"movie_snippets", "snippet_preferences"} <= set(settings._tasks_here()) - {"boolq"}
-    assert "boolq" not in settings._tasks_here()
+    assert {"movie_snippets", "snippet_preferences"} <= set(setting_explorer._tasks_at_hand()) - {
+        "boolq"
+    }
+    assert "boolq" not in setting_explorer._tasks_at_hand()
     (tmp_path / "boolq").mkdir()
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
-    assert "boolq" in settings._tasks_here()
-    assert settings._rungs("SmolLM2-135M@16")[-3:] == [
+    assert "boolq" in setting_explorer._tasks_at_hand()
+    assert setting_explorer._depths_of("SmolLM2-135M@16")[-3:] == [
         "SmolLM2-135M@20",
         "SmolLM2-135M@24",
         "SmolLM2-135M",
@@ -272,7 +274,7 @@ def test_work_that_is_told_ends_where_its_listener_raises(words, tiny):
 
     def tell(what, n, total):
         seen.append((what, n, total))
-        if what.startswith("activations") and n >= total or n == 7:
+        if (what.startswith("activations") and n >= total) or n == 7:
             raise base.Cancelled
 
     with progress.report_progress_to(tell), pytest.raises(base.Cancelled):
@@ -291,16 +293,16 @@ def test_a_note_goes_to_its_own_work_and_other_warnings_stay_warnings():
     status, inside = base.Status(), threading.Event()
 
     def work(request):
-        progress.note("of the work")
+        progress.warn("of the work")
         inside.set()
         time.sleep(0.2)
 
-    latest = base.Latest(work, lambda asked, result: None, status)
-    latest.ask(1)
+    worker = base.BackgroundWorker(work, lambda asked, result: None, status)
+    worker.ask(1)
     inside.wait(5)
     with pytest.warns(UserWarning, match="of a cell"):
-        progress.note("of a cell")
-    latest.wait(5)
+        progress.warn("of a cell")
+    worker.wait(5)
     assert status.text.endswith("s. of the work")
     with pytest.warns(UserWarning, match="later"):
         warnings.warn("later", stacklevel=1)
@@ -314,12 +316,12 @@ def test_whatever_ends_work_the_next_request_is_done():
             raise SystemExit("of the work")
         return request
 
-    latest = base.Latest(work, lambda asked, result: done.append(result), status)
-    latest.ask("exit")
-    latest.wait(5)
+    worker = base.BackgroundWorker(work, lambda asked, result: done.append(result), status)
+    worker.ask("exit")
+    worker.wait(5)
     assert status.text == "SystemExit: of the work"
-    latest.ask("more")
-    latest.wait(5)
+    worker.ask("more")
+    worker.wait(5)
     assert done == ["more"]
 
 
@@ -331,13 +333,13 @@ def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
             time.sleep(0.005)
         return request
 
-    latest = base.Latest(work, lambda asked, result: done.append((asked, result)), status)
+    worker = base.BackgroundWorker(work, lambda asked, result: done.append((asked, result)), status)
     before = threading.active_count()
     for request in range(8):
-        latest.ask(request)
+        worker.ask(request)
         time.sleep(0.01)
-    latest.wait(10)
-    assert done == [(7, 7)] and latest._thread is None and threading.active_count() <= before
+    worker.wait(10)
+    assert done == [(7, 7)] and worker._thread is None and threading.active_count() <= before
 
 
 # differences, and their browser
@@ -388,16 +390,16 @@ def test_the_browser_pages_through_what_its_filters_let_through(words, tiny):
     arms = w2s.run_arms("words", f"{tiny}@1", tiny, method="probe", epochs=30, **SIZES)
     rows, browser = w2s.differences(arms), widgets.disagreements(arms)
     apart = rows[rows.right.isin(["student", "supervisor"])]
-    assert len(apart) > 3 and set(browser.shown.id) == set(apart.id)
-    sure = (browser.shown.student - 0.5).abs()
-    assert sure.is_monotonic_decreasing and f"1 of {len(apart)}" in browser.where.value
+    assert len(apart) > 3 and set(browser.selected.id) == set(apart.id)
+    sure = (browser.selected.student - 0.5).abs()
+    assert sure.is_monotonic_decreasing and f"1 of {len(apart)}" in browser.page.value
     browser.previous.click()
-    assert browser.at == len(apart) - 1, "before the first comes the last"
-    browser.onward.click()
-    browser.onward.click()
-    row = browser.shown.iloc[1]
+    assert browser.position == len(apart) - 1, "before the first comes the last"
+    browser.next.click()
+    browser.next.click()
+    row = browser.selected.iloc[1]
     assert (
-        browser.at == 1
+        browser.position == 1
         and row.text in browser.example.value
         and f"{row.student:.2f}" in browser.example.value
     )
@@ -407,12 +409,15 @@ def test_the_browser_pages_through_what_its_filters_let_through(words, tiny):
         [row.supervisor]
     )
     browser.right.value = "student"
-    assert set(browser.shown.id) == set(apart.id[apart.right == "student"]) and browser.at == 0
+    assert (
+        set(browser.selected.id) == set(apart.id[apart.right == "student"])
+        and browser.position == 0
+    )
     browser.confidence.value = (0.999999, 1.0)
     assert (
-        len(browser.shown) == 0
-        and browser.onward.disabled
-        and "no test example" in browser.where.value
+        len(browser.selected) == 0
+        and browser.next.disabled
+        and "no test example" in browser.page.value
     )
 
 
@@ -485,11 +490,11 @@ def test_answers_are_browsed_with_the_board(monkeypatch):
     browser = widgets.disagreements(
         w2s.Arms("a", "b", [task], fits | {"strong ceiling": fits["student, naive"]})
     )
-    assert len(browser.shown) == 4 and browser.shown.p_right.is_monotonic_decreasing
+    assert len(browser.selected) == 4 and browser.selected.p_right.is_monotonic_decreasing
     assert "<svg" in browser.example.value and "answer <b>Qh4#</b>" in browser.example.value
     browser.right.value = "neither"
     assert (
-        len(browser.shown) == 1
+        len(browser.selected) == 1
         and "student <b>Nc6</b>, supervisor <b>d6</b>" in browser.example.value
     )
     figure = plots.differences(browser.rows, "t")
@@ -608,31 +613,31 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
         **SIZES,
     )
     table = widgets.runs()
-    table.latest.wait()
-    assert len(table.shown) == 2 and table.filters["arm"].options == (
+    table.worker.wait()
+    assert len(table.selected) == 2 and table.filters["arm"].options == (
         "all",
         "student, naive",
         "student, confidence",
     )
     table.filters["arm"].value = "student, naive"
-    assert len(table.shown) == 1 and "student, confidence" not in table.table.value
+    assert len(table.selected) == 1 and "student, confidence" not in table.table.value
     names = [
         t["name"] for t in table.figure.outputs[0]["data"]["application/vnd.plotly.v1+json"]["data"]
     ]
     assert names == ["student, naive"]
     w2s.run_arms("words", f"{tiny}@2", f"{tiny}@1", method="probe", epochs=30, **SIZES)
     table.refresh.click()
-    table.latest.wait()
-    assert table.filters["arm"].value == "student, naive" and len(table.shown) == 2, (
+    table.worker.wait()
+    assert table.filters["arm"].value == "student, naive" and len(table.selected) == 2, (
         "filters outlive a second look"
     )
-    monkeypatch.setattr("w2s_nb.notebook.widgets.students.PAGE", 1)
-    table.onward.click()
-    assert "page 2 of 2" in table.where.value
-    table.onward.click()
-    assert "page 1 of 2" in table.where.value
+    monkeypatch.setattr(run_table, "ROWS_PER_PAGE", 1)
+    table.next.click()
+    assert "page 2 of 2" in table.page.value
+    table.next.click()
+    assert "page 1 of 2" in table.page.value
     rows = table.rows.assign(setting="<b>&")
-    assert "&lt;b&gt;&amp;" in widgets.students.table(rows)
+    assert "&lt;b&gt;&amp;" in run_table.html_of_rows(rows)
 
 
 def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
@@ -668,4 +673,4 @@ def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
 
 def test_registering_is_enough_for_the_explorer(setting):
     register_words()
-    assert "words" in settings._tasks_here()
+    assert "words" in setting_explorer._tasks_at_hand()

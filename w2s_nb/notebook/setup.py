@@ -128,7 +128,7 @@ class Run:
         return {name: self.parameters[name] for name in names if name in self.parameters}
 
     def _fit_arguments(self, changes: dict) -> dict:
-        """Returns the parameters that fits take, changed; `devices` only where the method uses it."""
+        """Returns the parameters of fits, changed; `devices` only where the method uses it."""
         arguments = self._select(("method", *_SIZES, "seeds", "devices")) | changes
         if arguments["method"] not in SHARDED:
             arguments.pop("devices", None)
@@ -138,7 +138,7 @@ class Run:
 def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **parameters) -> Run:
     """Checks a notebook's parameters; call it in the cell after them, with each of them by name.
 
-    A name that papermill injected but the notebook does not know is refused; papermill only logs it.
+    A name that papermill injected but the notebook lacks is refused; papermill only logs it.
 
     Args:
         notebook: the notebook's own name.

@@ -1,4 +1,4 @@
-"""What widgets share: figures in outputs, a line of status, and work in the background of which the newest counts."""
+"""Holds what widgets share: figures in outputs, a line of status, and work in the background."""
 
 from __future__ import annotations
 
@@ -14,68 +14,77 @@ import plotly.io
 
 from ...common import progress
 
-_EVERY = 0.2  # seconds between two looks of a progress bar
+# A progress bar that changed at every step would flood the notebook with messages.
+_SECONDS_BETWEEN_UPDATES = 0.2
 
 
-def show(output: ipywidgets.Output, figure: go.Figure) -> None:
-    """Puts a figure into an output, in the place of what was there; from any thread."""
+def show_figure(output: ipywidgets.Output, figure: go.Figure) -> None:
+    """Puts a figure into an output, in place of what was there; from any thread."""
     data = plotly.io.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict())
     data["text/plain"] = figure.layout.title.text or ""
     output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
 
-def labelled(kind: type, name: str, value, **options) -> ipywidgets.Widget:
-    """A control with its name before it, as wide as its neighbours."""
+def labelled(kind: type, label: str, value, **options) -> ipywidgets.Widget:
+    """Returns a control with a label before it, as wide as its neighbours."""
     return kind(
         value=value,
-        description=name,
+        description=label,
         style={"description_width": "100px"},
         layout=ipywidgets.Layout(width="340px"),
         **options,
     )
 
 
-def choices(values: Iterable, chosen) -> list:
-    """Options of a dropdown: the values, and the chosen one first if it is not among them."""
-    values = list(values)
-    return values if chosen in values else [chosen, *values]
+def options_with(chosen, values: Iterable) -> list:
+    """Returns the options of a dropdown: the values, after the chosen one if they lack it."""
+    options = list(values)
+    return options if chosen in options else [chosen, *options]
 
 
-def pages(
-    step: Callable[[int], None],
+def page_buttons(
+    turn: Callable[[int], None],
 ) -> tuple[ipywidgets.Button, ipywidgets.HTML, ipywidgets.Button]:
-    """Buttons that call step(-1) and step(1), and the line between them that says where one is."""
-    back, onward = (
-        ipywidgets.Button(description=name, layout=ipywidgets.Layout(width="110px"))
-        for name in ("◀ previous", "next ▶")
-    )
-    back.on_click(lambda button: step(-1))
-    onward.on_click(lambda button: step(1))
-    return back, ipywidgets.HTML(), onward
+    """Returns a button that calls turn(-1), the line that says which page is shown, and a button
+    that calls turn(1)."""
+    width = ipywidgets.Layout(width="110px")
+    previous_button = ipywidgets.Button(description="◀ previous", layout=width)
+    next_button = ipywidgets.Button(description="next ▶", layout=width)
+    previous_button.on_click(lambda button: turn(-1))
+    next_button.on_click(lambda button: turn(1))
+    return previous_button, ipywidgets.HTML(), next_button
 
 
 class Cancelled(BaseException):
-    """Raised inside work that nobody waits for any more; no `except Exception` on the way keeps it."""
+    """Raised inside work that nobody waits for any more; no `except Exception` stops it."""
 
 
-class Latest:
-    """Does the newest request in a background thread; a newer one, or `cancel`, ends what is under way at its next step.
+class BackgroundWorker:
+    """A thread that works on the newest request; a newer one, or `cancel`, ends what is under way.
 
     Args:
-        work: request -> result; long parts of it go through `config.progress`.
+        work: request -> result; its long parts go through `progress.progress`, where it can end.
         done: called with (request, result), in the thread.
         status: where progress and errors are shown.
     """
 
     def __init__(self, work: Callable, done: Callable, status: Status):
-        self.work, self.done, self.status = work, done, status
-        self._lock, self._thread, self._wanted, self._over = threading.Lock(), None, None, False
+        self.work = work
+        self.done = done
+        self.status = status
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        # The request that waits, in a tuple, since a request may be None.
+        self._waiting: tuple | None = None
+        self._outdated = False
+        self._last_update = 0.0
         status.cancel.on_click(lambda button: self.cancel())
 
     def ask(self, request) -> None:
-        """Wants this done, and nothing else any more."""
+        """Starts work on a request, and ends work on any other."""
         with self._lock:
-            self._wanted, self._over = (request,), True
+            self._waiting = (request,)
+            self._outdated = True
             if self._thread is None:
                 context = contextvars.copy_context()  # the kernel keeps there which cell it answers
                 self._thread = threading.Thread(target=context.run, args=(self._run,), daemon=True)
@@ -84,7 +93,8 @@ class Latest:
     def cancel(self) -> None:
         """Ends what is under way; what is finished of it stays stored."""
         with self._lock:
-            self._wanted, self._over = None, True
+            self._waiting = None
+            self._outdated = True
 
     def wait(self, seconds: float = 60.0) -> None:
         """Returns when nothing is under way.
@@ -102,71 +112,79 @@ class Latest:
         try:
             while True:
                 with self._lock:
-                    if self._wanted is None:
+                    if self._waiting is None:
                         self._thread = None
                         return
-                    (request,), self._wanted, self._over = self._wanted, None, False
-                self._do(request)
+                    (request,) = self._waiting
+                    self._waiting = None
+                    self._outdated = False
+                self._answer(request)
         finally:
-            with self._lock:  # whatever has happened, the next request finds no thread that is gone
+            # Whatever has happened, the next request must not find a thread that has ended.
+            with self._lock:
                 if self._thread is threading.current_thread():
                     self._thread = None
 
-    def _do(self, request) -> None:
-        started, self._told = time.monotonic(), 0.0
+    def _answer(self, request) -> None:
+        started = time.monotonic()
+        self._last_update = 0.0
         self.status.show_progress("starting", 0, None)
         try:
-            with progress.report_progress_to(self._tell), progress.collect_warnings() as notes:
+            with (
+                progress.report_progress_to(self._show_progress),
+                progress.collect_warnings() as messages,
+            ):
                 self.done(request, self.work(request))
-            self.status.say(
-                f"{time.monotonic() - started:.1f} s. {'. '.join(dict.fromkeys(notes))}"
-            )
+            seconds = time.monotonic() - started
+            self.status.say(f"{seconds:.1f} s. {'. '.join(dict.fromkeys(messages))}")
         except Cancelled:
-            if self._wanted is None:  # else the next request has its own say
+            # If another request waits, the line belongs to that one.
+            if self._waiting is None:
                 self.status.say("cancelled; what was finished is stored")
-        except (
-            BaseException
-        ) as error:  # what is wrong with a setting is said, and the widget goes on
-            self.status.say(f"{type(error).__name__}: {error}", wrong=True)
+        except BaseException as error:  # the line says what is wrong, and the widget goes on
+            self.status.say(f"{type(error).__name__}: {error}", is_error=True)
 
-    def _tell(self, what: str, n: int, total: int | None) -> None:
-        if self._over:
+    def _show_progress(self, label: str, n: int, total: int | None) -> None:
+        if self._outdated:
             raise Cancelled
         now = time.monotonic()
-        if now - self._told > _EVERY:
-            self._told = now
-            self.status.show_progress(what, n, total)
+        if now - self._last_update > _SECONDS_BETWEEN_UPDATES:
+            self._last_update = now
+            self.status.show_progress(label, n, total)
 
 
 class Status(ipywidgets.HBox):
     """One line: how far work is, with a button that ends it; or how it ended.
 
     Attributes:
-        text: what it says.
+        text: what the line says.
         cancel: the button.
     """
 
     def __init__(self):
         self._bar = ipywidgets.IntProgress(max=100, layout=ipywidgets.Layout(width="160px"))
-        self._said = ipywidgets.HTML()
+        self._line = ipywidgets.HTML()
         self.cancel = ipywidgets.Button(
             description="Cancel", layout=ipywidgets.Layout(width="90px")
         )
         self.text = ""
-        super().__init__([self._bar, self.cancel, self._said])
+        super().__init__([self._bar, self.cancel, self._line])
         self.say("")
 
-    def show_progress(self, what: str, n: int, total: int | None) -> None:
-        """Work is at n of total."""
+    def show_progress(self, label: str, n: int, total: int | None) -> None:
+        """Shows that n of total steps are done."""
         self._bar.value = int(100 * n / total) if total else 0
-        self._put(f"{what}: {n:,}{f' of {total:,}' if total else ''}" if n else what, working=True)
+        of_total = f" of {total:,}" if total else ""
+        self._write(f"{label}: {n:,}{of_total}" if n else label, working=True)
 
-    def say(self, text: str, *, wrong: bool = False) -> None:
-        """Work has ended, and this is to be said of it."""
-        self._put(text, working=False, wrong=wrong)
+    def say(self, text: str, *, is_error: bool = False) -> None:
+        """Shows how work ended."""
+        self._write(text, working=False, is_error=is_error)
 
-    def _put(self, text: str, *, working: bool, wrong: bool = False) -> None:
+    def _write(self, text: str, *, working: bool, is_error: bool = False) -> None:
         self.text = text
-        self._bar.layout.display = self.cancel.layout.display = "" if working else "none"
-        colour = "var(--jp-error-color1, #b00020)" if wrong else "inherit"
-        self._said.value = f"<span role='status' style='color: {colour}'>{html.escape(text)}</span>"
+        display = "" if working else "none"
+        self._bar.layout.display = display
+        self.cancel.layout.display = display
+        colour = "var(--jp-error-color1, #b00020)" if is_error else "inherit"
+        self._line.value = f"<span role='status' style='color: {colour}'>{html.escape(text)}</span>"

@@ -1,0 +1,181 @@
+"""The table of every stored student, with filters, and PGR by size."""
+
+from __future__ import annotations
+
+import html
+
+import ipywidgets
+import pandas as pd
+
+from ... import plots
+from ...experiments.history import all_students
+from .base import BackgroundWorker, Status, labelled, page_buttons, show_figure
+
+FILTERS = {
+    "task": "task",
+    "weak": "supervisor",
+    "strong": "student",
+    "arm": "arm",
+    "method": "method",
+    "n_train": "n_train",
+}  # column: label of its dropdown
+ROWS_PER_PAGE = 12
+_ALL = "all"
+_STYLE = (
+    ".w2s-runs {color: var(--jp-content-font-color1, #222); overflow-x: auto; font-size: 12px} "
+    ".w2s-runs td, .w2s-runs th "
+    "{padding: 2px 10px 2px 0; text-align: left; white-space: nowrap}"
+)
+
+
+class Runs(ipywidgets.VBox):
+    """Filters, the table page by page, and the figure; see `runs`.
+
+    Attributes:
+        rows: of `w2s.all_students`.
+        filters: {column: dropdown}.
+        selected: the rows that the filters let through.
+        refresh: the button that reads the store again.
+        previous, page, next: buttons to page by, and the line between them.
+    """
+
+    def __init__(self):
+        self.rows = pd.DataFrame()
+        self.selected = self.rows
+        self.page_number = 0
+        self.filters = {
+            column: labelled(ipywidgets.Dropdown, label, _ALL, options=[_ALL])
+            for column, label in FILTERS.items()
+        }
+        for control in self.filters.values():
+            control.observe(self._select, "value")
+        self.status = Status()
+        self.table = ipywidgets.HTML()
+        self.figure = ipywidgets.Output()
+        self.previous, self.page, self.next = page_buttons(self._turn)
+        self.refresh = ipywidgets.Button(
+            description="Read the store again", layout=ipywidgets.Layout(width="180px")
+        )
+        self.worker = BackgroundWorker(
+            lambda request: all_students(), lambda request, rows: self._read(rows), self.status
+        )
+        self.refresh.on_click(lambda button: self.worker.ask(()))
+        filters = ipywidgets.HBox(
+            [*self.filters.values()], layout=ipywidgets.Layout(flex_flow="row wrap")
+        )
+        paging = ipywidgets.HBox([self.refresh, self.previous, self.page, self.next])
+        super().__init__([filters, paging, self.status, self.table, self.figure])
+        self.worker.ask(())
+
+    def _read(self, rows: pd.DataFrame) -> None:
+        """Takes rows over, and offers their values in the filters; chosen values stay chosen."""
+        self.rows = rows
+        for column, control in self.filters.items():
+            values = _values_of(rows, column)
+            chosen = control.value if control.value in values else _ALL
+            # New options choose the first of them, which is no choice of the reader's.
+            control.unobserve(self._select, "value")
+            control.options = [_ALL, *values]
+            control.value = chosen
+            control.observe(self._select, "value")
+        self._select()
+
+    def _select(self, change=None) -> None:
+        """Applies the filters, and shows the first page of what they let through."""
+        self.selected = self.rows
+        self.page_number = 0
+        for column, control in self.filters.items():
+            if control.value != _ALL and len(self.selected):
+                self.selected = self.selected[self.selected[column] == control.value]
+        self._draw()
+        if len(self.selected):
+            title = f"PGR by the student's size, {len(self.selected)} settings"
+            show_figure(self.figure, plots.pgr_by_size(self.selected, title))
+        else:
+            self.figure.outputs = ()
+
+    @property
+    def _n_pages(self) -> int:
+        full_pages, rest = divmod(len(self.selected), ROWS_PER_PAGE)
+        return max(1, full_pages + (rest > 0))
+
+    def _turn(self, pages: int) -> None:
+        self.page_number = (self.page_number + pages) % self._n_pages
+        self._draw()
+
+    def _draw(self) -> None:
+        first = self.page_number * ROWS_PER_PAGE
+        self.previous.disabled = self._n_pages < 2
+        self.next.disabled = self._n_pages < 2
+        self.page.value = (
+            f"{len(self.selected)} settings, page {self.page_number + 1} of {self._n_pages}"
+        )
+        self.table.value = html_of_rows(self.selected.iloc[first : first + ROWS_PER_PAGE])
+
+
+def _values_of(rows: pd.DataFrame, column: str) -> list:
+    """Returns the values of a column in the order of a dropdown: tasks by name, other values as the
+    rows have them, which are sorted by size."""
+    if not len(rows):
+        return []
+    if column == "task":
+        return sorted(rows.task.unique().tolist(), key=str)
+    if column == "n_train":
+        rows = rows.sort_values("n_train")
+    return list(dict.fromkeys(rows[column]))
+
+
+def html_of_rows(rows: pd.DataFrame) -> str:
+    """Returns rows of `w2s.all_students` as HTML, with intervals; undefined values stay empty."""
+    if not len(rows):
+        return "no student is stored yet that has a supervisor"
+    table = pd.DataFrame([_table_row(row) for _, row in rows.iterrows()])
+    table = table.map(lambda value: html.escape(str(value)))
+    body = table.to_html(index=False, escape=False, border=0)
+    return f"<style>{_STYLE}</style><div class='w2s-runs'>{body}</div>"
+
+
+def _table_row(row: pd.Series) -> dict:
+    same_method = row.method == row.weak_method
+    return {
+        "task": row.task,
+        "supervisor → student": pair(row.weak, row.strong),
+        "arm": row.arm,
+        "method": row.method if same_method else f"{row.weak_method}, {row.method}",
+        "labels": row.n_train,
+        "setting": row.setting,
+        "seeds": row.seeds,
+        "test": row.n_test,
+        "accuracy": _with_interval(row, "accuracy"),
+        "PGR": _with_interval(row, "pgr"),
+        "agreement": _with_interval(row, "agreement"),
+    }
+
+
+def _with_interval(row: pd.Series, column: str) -> str:
+    if pd.isna(row[column]):
+        return ""
+    return f"{row[column]:.3f} [{row[f'{column}_low']:.3f}, {row[f'{column}_high']:.3f}]"
+
+
+def pair(weak: str, strong: str) -> str:
+    """Names a supervisor and its student; of one model cut to two depths, the second depth alone.
+
+    >>> pair("SmolLM2-135M@4", "SmolLM2-135M@16"), pair("gpt2", "gpt2-xl")
+    ('SmolLM2-135M@4 → @16', 'gpt2 → gpt2-xl')
+    """
+    weak_base, _, _ = weak.rpartition("@")
+    strong_base, _, depth = strong.rpartition("@")
+    if weak_base and weak_base == strong_base:
+        return f"{weak} → @{depth}"
+    return f"{weak} → {strong}"
+
+
+def runs() -> Runs:
+    """Shows every stored student with its supervisor and ceiling: a table with filters, and PGR by
+    the student's size.
+
+    The rows are those of `w2s.all_students`; reading a large store takes some seconds, in the
+    background.
+    """
+    return Runs()
