@@ -1,4 +1,4 @@
-"""Tasks that are answered by generating: decoding, finetuning on answers, and what follows from them."""
+"""Tests tasks that are answered by generating: decoding, finetuning on answers, and results."""
 
 import dataclasses
 import functools
@@ -11,6 +11,7 @@ import torch
 import w2s_nb as w2s
 from tests.conftest import word_rows
 from w2s_nb import models
+from w2s_nb.common import store
 from w2s_nb.data.tasks.spec import Example
 from w2s_nb.experiments import arms
 from w2s_nb.inputs.batches import NextTokens, TokenInputs
@@ -18,14 +19,14 @@ from w2s_nb.inputs.tokens import Tokens
 from w2s_nb.labels.answers import Answers
 from w2s_nb.models import decoding
 from w2s_nb.models.language import LanguageModel
-from w2s_nb.training import answers, loop
+from w2s_nb.training import answers, language_model, loop
 from w2s_nb.training.result import AnswerFit
 
 OPTIONS = (" w0", " w1", " w0w1", " w2")
 
 
 def register_last_word():
-    """A task that a tiny random model can learn: name the last word, w0 or w1."""
+    """Registers a task that a tiny random model can learn: name the last word, w0 or w1."""
 
     @w2s.register_task(
         "last_word",
@@ -55,7 +56,7 @@ def task():
 
 
 def lm_of(path):
-    """A causal model without gradients."""
+    """Loads a causal model without gradients."""
     return models.load_lm(models.with_depth(models.resolve(path))).requires_grad_(False)
 
 
@@ -67,12 +68,11 @@ def prompts_of(n=9, seed=0):
 # decoding
 
 
-def test_batches_padded_on_the_left_say_what_single_prompts_say(any_tiny):
+def test_prompts_in_a_padded_batch_are_answered_as_single_prompts_are(any_tiny):
     lm, prompts = lm_of(any_tiny), prompts_of()
     alone = []
-    for (
-        ids
-    ) in prompts:  # without padding, cache or batch: the argmax of a forward pass, token by token
+    for ids in prompts:
+        # without padding, cache or batch: the argmax of a forward pass, token by token
         now = torch.tensor(ids).long()[None]
         for _ in range(5):
             token = lm(now, use_cache=False).logits[0, -1].argmax()
@@ -80,12 +80,12 @@ def test_batches_padded_on_the_left_say_what_single_prompts_say(any_tiny):
                 break
             now = torch.cat([now, token.view(1, 1)], dim=1)
         alone.append(now[0, len(ids) :].tolist())
-    assert len({tuple(said) for said in alone}) > 2
+    assert len({tuple(answer) for answer in alone}) > 2
     for batch in (1, 2, 4, 9, None):
         assert decoding.greedy(lm, prompts, most=5, end=0, batch=batch) == alone
 
 
-def test_a_models_own_sampling_and_penalties_play_no_part(tiny):
+def test_generation_settings_of_a_model_play_no_part(tiny):
     lm, prompts = lm_of(tiny), prompts_of(4)
     expected = decoding.greedy(lm, prompts, most=6, end=0)
     for name, value in {
@@ -106,25 +106,26 @@ def test_options_side_by_side_have_the_log_probability_that_each_has_alone(any_t
         for _ in prompts
     ]
     expected = []
-    for prompt, each in zip(prompts, options):
-        found = []
+    for prompt, each in zip(prompts, options, strict=True):
+        log_probs = []
         for option in each:
             whole = torch.tensor([*prompt, *option]).long()[None]
             log_p = lm(whole, use_cache=False).logits[0].log_softmax(dim=1)
-            found.append(
+            log_probs.append(
                 sum(float(log_p[len(prompt) - 1 + j, token]) for j, token in enumerate(option))
             )
-        expected.append(found)
+        expected.append(log_probs)
     for most in (4096, 40, 1):
         monkeypatch.setitem(decoding.MAX_TOKENS, "cpu", most)
-        for found, right in zip(decoding.log_probs(lm, prompts, options), expected):
-            assert found == pytest.approx(right, abs=1e-4)
+        log_probs = decoding.log_probs(lm, prompts, options)
+        for actual, right in zip(log_probs, expected, strict=True):
+            assert actual == pytest.approx(right, abs=1e-4)
 
 
 # the loss
 
 
-def test_the_loss_is_that_of_the_answers_tokens_alone(any_tiny):
+def test_the_loss_is_that_of_the_tokens_of_the_answer_alone(any_tiny):
     lm, prompts = lm_of(any_tiny), prompts_of(5)
     ids = tuple(np.append(prompt, [7, 9, 0]).astype(np.int32) for prompt in prompts)
     starts = np.array([len(prompt) for prompt in prompts])
@@ -153,56 +154,49 @@ def test_a_model_learns_to_answer_and_its_answers_teach_another(tiny):
     assert isinstance(labels, Answers) and len(labels.texts) == 180
     student = w2s.fit(tiny, task.student, labels, lr=1e-2)
     assert student.accuracy(task.test).value > 0.9
-    said = [a == b for a, b in zip(labels.for_split(task.student), task.student.answers)]
-    assert student.record["summary"]["label_accuracy"] == pytest.approx(np.mean(said))
+    right = np.array(labels.for_split(task.student)) == np.array(task.student.answers)
+    assert student.record["summary"]["label_accuracy"] == pytest.approx(right.mean())
     assert student.record["summary"]["labels_address"] == supervisor.address
     frame = student.predictions[student.predictions.split == "test"]
-    assert frame.right.tolist() == [a == b for a, b in zip(frame.answer, task.test.answers)]
+    assert frame.right.tolist() == (frame.answer == np.array(task.test.answers)).tolist()
     assert frame.legal.tolist() == [a in OPTIONS for a in frame.answer]
-    assert (
-        frame.p_right.between(0, 1).all()
-        and frame.p_right.mean() > 0.8
-        and set(frame.choice) <= set(OPTIONS)
-    )
-    assert (
-        student.accuracy(task.test).value
-        == frame.right.mean()
-        == student.record["metrics"]["accuracy_last"]
-    )
+    assert frame.p_right.between(0, 1).all() and frame.p_right.mean() > 0.8
+    assert set(frame.choice) <= set(OPTIONS)
+    assert student.accuracy(task.test).value == frame.right.mean()
+    assert student.record["metrics"]["accuracy_last"] == frame.right.mean()
 
 
-def test_labels_are_the_same_whatever_the_batch(task, tiny, monkeypatch, tmp_path):
-    answers._code()
-    found = []
-    for most in (4096, 60, 1):
-        monkeypatch.setitem(decoding.MAX_TOKENS, "cpu", most)
-        monkeypatch.setenv("W2S_HOME", str(tmp_path / str(most)))  # made anew each time
-        monkeypatch.setattr(answers.store, "once", lambda address, make: (make()[0], *make()[1:3]))
-        found.append(w2s.fit(tiny, task.supervisor, lr=1e-2, epochs=2).label(task.student).texts)
-    assert found[0] == found[1] == found[2] and len(set(found[0])) > 1
+def test_labels_are_the_same_for_any_size_of_batch(task, tiny, monkeypatch, tmp_path):
+    texts = []
+    for max_tokens in (4096, 60, 1):
+        monkeypatch.setitem(decoding.MAX_TOKENS, "cpu", max_tokens)
+        monkeypatch.setenv("W2S_HOME", str(tmp_path / str(max_tokens)))  # made anew each time
+        fit = w2s.fit(tiny, task.supervisor, lr=1e-2, epochs=2)
+        texts.append(fit.label(task.student).texts)
+    assert texts[0] == texts[1] == texts[2] and len(set(texts[0])) > 1
 
 
-def test_real_greedy_labels_are_the_same_whatever_the_batch():
+def test_answers_of_a_chess_model_are_the_same_for_any_size_of_batch():
     task = w2s.load_task("mate_in_one", n_train=20, n_val=2, n_test=40)
     checkpoint = models.with_depth(models.resolve("chess-0.4M"))
-    prompts = answers.questions(task.test, checkpoint, task.max_len).ids
-    lm, said = models.load_lm(checkpoint), []
-    for batch in (1, 3, 40):
-        said.append(decoding.greedy(lm, prompts, most=8, end=0, batch=batch))
-    assert said[0] == said[1] == said[2] and len({tuple(tokens) for tokens in said[0]}) > 10
-
-
-def test_micro_batches_change_nothing(task, tiny):
-    make = functools.partial(w2s.fit, tiny, task.supervisor, lr=1e-2, epochs=2, keep_weights=True)
-    whole = make()
-    weights, curve = whole.weights(), whole.curve
-    for path in (answers.store.folder(whole.address)).glob("*"):
-        path.unlink()
-    parts = make(micro_batch=5)
-    assert all(
-        torch.allclose(weights[name], tensor, atol=1e-5) for name, tensor in parts.weights().items()
+    prompts = answers.tokenize_questions(task.test, checkpoint, task.max_len).ids
+    lm = models.load_lm(checkpoint)
+    first, *others = (
+        decoding.greedy(lm, prompts, most=8, end=0, batch=batch) for batch in (1, 3, 40)
     )
-    assert curve.train_loss.to_numpy() == pytest.approx(parts.curve.train_loss.to_numpy(), abs=1e-4)
+    assert others == [first, first] and len({tuple(tokens) for tokens in first}) > 10
+
+
+def test_the_size_of_micro_batches_changes_nothing(task, tiny):
+    fit = functools.partial(w2s.fit, tiny, task.supervisor, lr=1e-2, epochs=2, keep_weights=True)
+    whole = fit()
+    whole_weights = whole.weights()
+    for path in store.folder(whole.address).glob("*"):
+        path.unlink()
+    cut = fit(micro_batch=5)
+    for name, tensor in cut.weights().items():
+        torch.testing.assert_close(whole_weights[name], tensor, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(whole.curve.train_loss, cut.curve.train_loss, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "top"])
@@ -219,30 +213,27 @@ def test_kept_weights_answer_as_the_fit_did(task, tiny, method):
 
 
 def test_a_stored_fit_is_found_and_other_labels_are_another_fit(task, tiny, monkeypatch):
-    make = functools.partial(w2s.fit, tiny, task.student, epochs=1)
-    first = make()
-    other = Answers(task.student.ids, (" w1",) * 64, "always w1")
-    assert make(labels=other).address != first.address
-    assert (
-        make(labels=Answers(task.student.ids, task.student.answers, "by another name")).address
-        == first.address
-    )
+    fit = functools.partial(w2s.fit, tiny, task.student, epochs=1)
+    first = fit()
+    ids, truth = task.student.ids, task.student.answers
+    assert fit(labels=Answers(ids, (" w1",) * 64, "always w1")).address != first.address
+    assert fit(labels=Answers(ids, truth, "by another name")).address == first.address
     monkeypatch.setattr(loop, "train", lambda *a, **k: pytest.fail("trained again"))
-    pd.testing.assert_frame_equal(make().predictions, first.predictions)
+    pd.testing.assert_frame_equal(fit().predictions, first.predictions)
 
 
 def test_the_answers_allowed_and_the_length_are_part_of_the_address(task, tiny, monkeypatch):
-    found = [w2s.zero_shot(tiny, task).address]
+    addresses = [w2s.zero_shot(tiny, task).address]
     for more in (dict(options=lambda text: (" w0", " w1")), dict(max_answer=2)):
         other = dataclasses.replace(task, spec=dataclasses.replace(task.spec, **more))
-        found.append(w2s.zero_shot(tiny, other).address)
-    assert len(set(found)) == 3
+        addresses.append(w2s.zero_shot(tiny, other).address)
+    assert len(set(addresses)) == 3
 
 
-def test_verbs_of_two_classes_refuse_answers(task, tiny, found):
-    for verb in (
+def test_functions_for_two_classes_refuse_a_task_with_answers(task, tiny, experiment):
+    for function in (
         lambda: w2s.prompt(tiny, task.test),
-        found.imitation,
+        experiment.imitation,
         lambda: w2s.with_opinion(task, w2s.fit(tiny, task.supervisor, epochs=1)),
         lambda: w2s.run_arms(
             "last_word",
@@ -258,15 +249,15 @@ def test_verbs_of_two_classes_refuse_answers(task, tiny, found):
         with pytest.raises(
             ValueError, match="needs two classes; last_word is answered by generating"
         ):
-            verb()
+            function()
 
 
-def test_no_labels_are_not_the_truth(task, tiny):
+def test_labels_without_answers_are_refused_and_not_taken_for_the_truth(task, tiny):
     with pytest.raises(ValueError, match="lack 64 of 64"):
         w2s.fit(tiny, task.student, Answers(np.array([], dtype=str), (), "nobody"))
 
 
-def test_questions_that_are_cut_are_told(task, tiny):
+def test_a_warning_says_how_many_questions_are_cut(task, tiny):
     with pytest.warns(
         UserWarning, match=r"% of the questions .* more than 3 tokens and lose their beginning"
     ):
@@ -277,7 +268,11 @@ def test_questions_that_are_cut_are_told(task, tiny):
 @pytest.mark.parametrize(
     "change, error, says",
     [
-        (dict(method="probe"), ValueError, "answered by generating"),
+        (
+            dict(method="probe"),
+            ValueError,
+            "'probe' trains a classifier.*expected full, lora or top",
+        ),
         (dict(method="prob"), KeyError, "prob"),
         (dict(loss="confidence"), ValueError, "take xent and last"),
         (dict(stop="validation"), ValueError, "xent and last"),
@@ -291,11 +286,11 @@ def test_questions_that_are_cut_are_told(task, tiny):
         (dict(labels=Answers(np.array(["a"]), ("b",), "x")), ValueError, "lack 64 of 64"),
     ],
 )
-def test_what_is_wrong_is_refused_before_a_model_is_loaded(
+def test_wrong_arguments_are_refused_before_a_model_is_loaded(
     task, tiny, change, error, says, monkeypatch
 ):
     monkeypatch.setattr(answers, "load_lm", lambda *a: pytest.fail("loaded"))
-    monkeypatch.setattr(answers, "trainable", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(language_model, "trainable", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(error, match=says):
         w2s.fit(tiny, task.student, **change)
 
@@ -314,14 +309,18 @@ def test_a_model_without_tokens_for_the_question_is_refused(tiny):
             w2s.fit(tiny, split)
 
 
-def test_labels_of_examples_trained_on_need_own(task, tiny):
+def test_a_fit_labels_examples_that_it_was_trained_on_only_with_own(task, tiny):
     fit = w2s.fit(tiny, task.student, epochs=1)
     with pytest.raises(ValueError, match="held out from the supervisor"):
         fit.label(task.student)
     with pytest.raises(ValueError, match="64 of 64"):
-        fit.label(task.student, own=True)  # it was not asked to answer them
+        fit.label(task.student, training_examples=True)  # it was not asked to answer them
     assert (
-        len(w2s.fit(tiny, task.student, epochs=1, label_own=True).label(task.student, own=True))
+        len(
+            w2s.fit(tiny, task.student, epochs=1, label_training_examples=True).label(
+                task.student, training_examples=True
+            )
+        )
         == 64
     )
     with pytest.raises(ValueError, match="no checkpoint 'oracle'"):
@@ -330,44 +329,44 @@ def test_labels_of_examples_trained_on_need_own(task, tiny):
         w2s.fit(tiny, task.supervisor, epochs=1).choose(task.student)
 
 
-def test_a_task_without_options_is_answered_all_the_same(tiny):
+def test_a_task_without_options_has_no_table_column_of_legal_answers(tiny):
     @w2s.register_task("open", lambda: {"all": list(word_rows())}, max_len=16, max_answer=2)
     def open_(row):
         """Which word stands last?"""
         yield Example((row["text"],), 0, (), f" w{row['label']}")
 
-    found = w2s.run_arms("open", f"{tiny}@1", tiny, n_train=24, n_val=2, n_test=20, epochs=1)
-    assert "legal" not in w2s.chess.answer_table(found) and "p_right" in w2s.chess.answer_table(
-        found
-    )
+    experiment = w2s.run_arms("open", f"{tiny}@1", tiny, n_train=24, n_val=2, n_test=20, epochs=1)
+    assert "legal" not in w2s.chess.answer_table(
+        experiment
+    ) and "p_right" in w2s.chess.answer_table(experiment)
 
 
 # arms and chains
 
 
 @pytest.fixture
-def found(tiny):
+def experiment(tiny):
     register_last_word()
     return w2s.run_arms(
         "last_word", f"{tiny}@1", tiny, seeds=2, n_train=48, n_val=8, n_test=40, lr=3e-3, epochs=6
     )
 
 
-def test_agreement_is_that_of_the_answers_not_of_their_being_right(found):
-    weak, student = (found.column(arm, "answer") for arm in (arms.WEAK, "student, naive"))
-    assert found.agreement("student, naive").value == pytest.approx((weak == student).mean())
-    wrong = ~found.column(arms.WEAK, "right").astype(bool)
+def test_agreement_compares_the_answers_not_their_correctness(experiment):
+    weak, student = (experiment.column(arm, "answer") for arm in (arms.WEAK, "student, naive"))
+    assert experiment.agreement("student, naive").value == pytest.approx((weak == student).mean())
+    wrong = ~experiment.column(arms.WEAK, "right").astype(bool)
     if wrong.any():
-        assert found.agreement("student, naive", on="mistakes").value == pytest.approx(
+        assert experiment.agreement("student, naive", on="mistakes").value == pytest.approx(
             (weak == student)[wrong].mean()
         )
 
 
-def test_the_table_has_what_the_answers_show(found):
-    table = w2s.chess.answer_table(w2s.chess.with_zero_shot(found))
+def test_the_table_has_what_the_answers_show(experiment):
+    table = w2s.chess.answer_table(w2s.chess.with_zero_shot(experiment))
     assert list(table.index) == [arms.WEAK, "student, naive", "zero-shot", arms.CEILING]
     for arm in table.index:
-        each = [f.record["metrics"] for f in w2s.chess.with_zero_shot(found).fits[arm]]
+        each = [f.record["metrics"] for f in w2s.chess.with_zero_shot(experiment).fits[arm]]
         for column, metric in {
             "accuracy": "accuracy_last",
             "legal": "legal",
@@ -377,33 +376,33 @@ def test_the_table_has_what_the_answers_show(found):
             assert table.loc[arm, column] == pytest.approx(np.mean([m[metric] for m in each]))
 
 
-def test_parts_of_the_test_set_add_up(found):
-    table = w2s.chess.by_difficulty(found, [4, 8])
+def test_bands_of_difficulty_add_up_to_the_test_set(experiment):
+    table = w2s.chess.by_difficulty(experiment, [4, 8])
     for arm, rows in table.groupby("arm"):
         assert rows.n.sum() == 40 and list(rows.difficulty) == ["< 4", "4 to 8", "8 +"]
-        assert (rows.n * rows.accuracy).sum() / 40 == pytest.approx(found.accuracy(arm).value)
-    themes = w2s.chess.by_theme(found, least=1)
-    long = (found.tasks[0].test.facts.themes == ("long",)).to_numpy()
+        assert (rows.n * rows.accuracy).sum() / 40 == pytest.approx(experiment.accuracy(arm).value)
+    themes = w2s.chess.by_theme(experiment, least=1)
+    long = (experiment.tasks[0].test.facts.themes == ("long",)).to_numpy()
     row = themes[(themes.arm == arms.WEAK) & (themes.theme == "long")].iloc[0]
-    right = found.column(arms.WEAK, "right").astype(float)[:, long]
+    right = experiment.column(arms.WEAK, "right").astype(float)[:, long]
     assert row.n == long.sum() and row.accuracy == pytest.approx(right.mean())
 
 
-def test_without_difficulties_there_are_no_bands(found, tiny):
-    facts = found.tasks[0].test.facts
+def test_without_difficulties_there_are_no_bands(experiment, tiny):
+    facts = experiment.tasks[0].test.facts
     facts.loc[:, "difficulty"] = np.nan
-    assert w2s.chess.by_difficulty(found, [np.nan]).empty and len(
-        w2s.chess.by_theme(found, least=1)
+    assert w2s.chess.by_difficulty(experiment, [np.nan]).empty and len(
+        w2s.chess.by_theme(experiment, least=1)
     )
     assert not w2s.chess.accuracy_by_part(
-        w2s.chess.by_difficulty(found, [np.nan]), "difficulty", "t", "x"
+        w2s.chess.by_difficulty(experiment, [np.nan]), "difficulty", "t", "x"
     ).data
 
 
-def test_disagreements_are_those_that_exactly_one_solves(found):
-    rows = w2s.chess.disagreements(found, "student, naive")
+def test_disagreements_are_the_questions_that_exactly_one_model_solves(experiment):
+    rows = w2s.chess.disagreements(experiment, "student, naive")
     weak, student = (
-        found.fits[arm][0].column(found.tasks[0].test, "right")
+        experiment.fits[arm][0].column(experiment.tasks[0].test, "right")
         for arm in (arms.WEAK, "student, naive")
     )
     assert len(rows) == (weak != student).sum()
@@ -452,11 +451,11 @@ def test_soft_labels_go_along_a_chain_on_further_data_too(words, tiny):
 def test_easy_to_hard_trains_on_as_many_of_each_and_tests_on_the_hard(tiny, monkeypatch):
     register_last_word()
     trained = []
-    made = answers.fit_answers
+    fit_answers = answers.fit_answers
 
     def spy(model, split, *args, **more):
         trained.append((split, split.task.test))
-        return made(model, split, *args, **more)
+        return fit_answers(model, split, *args, **more)
 
     monkeypatch.setattr("w2s_nb.training.fit.fit_answers", spy)
     rows = w2s.chess.easy_to_hard("last_word", tiny, [3, 6], 8, n_train=60, epochs=1)

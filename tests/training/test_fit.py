@@ -381,8 +381,8 @@ def test_a_student_labels_the_rest_of_its_half(words, tiny):
     assert len(fit.label(rest)) == 56 + len(words.validation)
     with pytest.raises(ValueError, match="held out"):
         fit.label(words.student)
-    own = w2s.fit(tiny, first, label_own=True, **QUICK)
-    assert own.address != fit.address and own.label(words.student, own=True).covers(words.student)
+    own = w2s.fit(tiny, first, label_training_examples=True, **QUICK)
+    assert own.address != fit.address and own.label(words.student, training_examples=True).covers(words.student)
 
 
 def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):

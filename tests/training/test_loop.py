@@ -1,10 +1,11 @@
-"""The loop: gradients that no micro-batch changes, batches, memory, NaN, determinism."""
+"""The training loop: gradients of micro-batches, learning rates, batches, memory, NaN."""
 
 import functools
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import w2s_nb as w2s
 from w2s_nb import models
@@ -24,40 +25,40 @@ def prepared(tiny, split, method="full"):
     return net, TokenInputs(tokenize(split, checkpoint, 16))
 
 
-def partial(name, **args):
-    return functools.partial(LOSSES[name], **args)
-
-
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("task", ["words", "word_pairs"])
 def test_micro_batches_give_the_same_loss_and_gradient(name, task, words, tiny):
     split = w2s.load_task(task, n_train=32, n_val=16, n_test=16).student
-    targets = torch.rand(32, 1, generator=torch.Generator().manual_seed(0))
-    targets, found = torch.cat([1 - targets, targets], 1), []
-    for micro in (32, 8, 5, 1):
+    p1 = torch.rand(32, 1, generator=torch.Generator().manual_seed(0))
+    targets = torch.cat([1 - p1, p1], 1)
+    loss = functools.partial(LOSSES[name], progress=0.7)
+    values = []
+    gradients = []
+    for micro_batch in (32, 8, 5, 1):
         net, inputs = prepared(tiny, split)
         value, logits = loop.backward(
             net,
             inputs,
             np.arange(32),
             targets,
-            partial(name, progress=0.7),
-            micro,
+            loss,
+            micro_batch,
             batchwise=LOSSES[name].batchwise,
         )
         assert logits.shape == (32, 2) and not logits.requires_grad
-        found.append(
-            (value, torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
+        values.append(value)
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
         )
-    scale = found[0][1].abs().max()
+    scale = gradients[0].abs().max()
     assert scale > 1e-4
-    for value, gradient in found[1:]:
-        assert value == pytest.approx(found[0][0], abs=1e-5)
-        assert (gradient - found[0][1]).abs().max() <= 1e-5 * max(1.0, scale)
+    for value, gradient in zip(values[1:], gradients[1:], strict=True):
+        assert value == pytest.approx(values[0], abs=1e-5)
+        assert (gradient - gradients[0]).abs().max() <= 1e-5 * max(1.0, scale)
 
 
 def test_a_threshold_of_the_micro_batch_would_be_seen(words, tiny):
-    """The control of the test above: without the whole batch, the confidence loss has another gradient."""
+    """Control of the test above: the confidence loss of parts is not that of the whole batch."""
     net, inputs = prepared(tiny, words.student)
     logits = net(**inputs.batch(range(32))).detach()
     targets = torch.full((32, 2), 0.5)
@@ -68,20 +69,18 @@ def test_a_threshold_of_the_micro_batch_would_be_seen(words, tiny):
     assert (whole - parts).abs().max() > 1e-3
 
 
-def test_schedule_visits_every_example_once_an_epoch_in_new_order():
+def test_schedule_visits_every_example_once_per_epoch_in_a_new_order():
     lengths = np.random.default_rng(0).integers(1, 60, size=1003)
     batches = list(loop.schedule(lengths, 32, 2, seed=0))
-    sizes = {len(b) for b in batches}
-    assert len(batches) == 2 * 32 and sizes <= {31, 32}
-    first, second = np.concatenate(batches[:32]), np.concatenate(batches[32:])
-    assert (
-        sorted(first) == sorted(second) == list(range(1003)) and first.tolist() != second.tolist()
-    )
+    assert len(batches) == 2 * 32 and {len(b) for b in batches} <= {31, 32}
+    first = np.concatenate(batches[:32])
+    second = np.concatenate(batches[32:])
+    assert sorted(first) == sorted(second) == list(range(1003))
+    assert first.tolist() != second.tolist()
     padding = sum(lengths[b].max() * len(b) for b in batches) / (2 * lengths.sum())
     assert padding < 1.25, "batches are not sorted by length"
-    assert [b.tolist() for b in loop.schedule(lengths, 32, 2, seed=0)] == [
-        b.tolist() for b in batches
-    ]
+    again = loop.schedule(lengths, 32, 2, seed=0)
+    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
 
 
 @pytest.mark.parametrize("n", [2, 33, 65])
@@ -90,39 +89,95 @@ def test_no_batch_is_left_with_one_example(n):
 
 
 class Hungry(torch.nn.Module):
-    """Runs out of memory on more than `limit` examples."""
+    """A linear module that runs out of memory on more than `limit` examples."""
 
     def __init__(self, limit, error):
         super().__init__()
-        self.head, self.limit, self.error, self.seen = (
-            torch.nn.Linear(3, 2, bias=False),
-            limit,
-            error,
-            [],
-        )
+        self.head = torch.nn.Linear(3, 2, bias=False)
+        self.limit = limit
+        self.error = error
+        self.batch_sizes = []
 
     def forward(self, features):
         if len(features) > self.limit:
             raise self.error
-        self.seen.append(len(features))
+        self.batch_sizes.append(len(features))
         return self.head(features)
 
 
-def hungry(limit, error, **options):
+def train_hungry(limit=64, error=None, evaluate=lambda *scores: None, **hyperparameters):
     torch.manual_seed(0)
-    net, x = Hungry(limit, error), torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
-    targets = np.eye(2)[(x[:, 0] > 0).long()]
-    fields = {"lr": 0.1, "head_lr": 0.1, "evals": 1}
-    fields |= {k: options.pop(k) for k in list(options) if k in Hyperparameters.__annotations__}
+    net = Hungry(limit, error)
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     loop.train(
         net,
         FeatureInputs(x, 1),
-        targets,
+        np.eye(2)[(x[:, 0] > 0).long()],
         LOSSES["confidence"],
-        Hyperparameters(**fields),
-        **{"seed": 0, "evaluate": lambda *a: None, "batchwise": True} | options,
+        Hyperparameters(**{"lr": 0.1, "head_lr": 0.1, "evals": 1} | hyperparameters),
+        seed=0,
+        evaluate=evaluate,
+        batchwise=True,
     )
     return net
+
+
+class TwoParts(torch.nn.Module):
+    """A body and a head, each one linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Linear(3, 3)
+        self.head = torch.nn.Linear(3, 2, bias=False)
+
+    def forward(self, features):
+        return self.head(self.body(features))
+
+
+def rates_of_a_run(lr, head_lr, warmup):
+    """Returns the rates (40, 2) that the optimiser used for body and head, a row per step."""
+    rates = []
+
+    def record(optimizer, *_):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+
+    handle = register_optimizer_step_pre_hook(record)
+    try:
+        loop.train(
+            TwoParts(),
+            FeatureInputs(torch.randn(64, 3), 1),
+            np.eye(2)[np.arange(64) % 2],
+            LOSSES["xent"],
+            Hyperparameters(
+                epochs=20, batch_size=32, lr=lr, head_lr=head_lr, warmup=warmup, evals=1
+            ),
+            seed=0,
+            evaluate=lambda *scores: None,
+        )
+    finally:
+        handle.remove()
+    return np.array(rates)
+
+
+@pytest.mark.parametrize("warmup, steps", [(0.25, 10), (0.1, 4), (0.0, 1)])
+def test_the_learning_rate_rises_linearly_over_the_warmup(warmup, steps):
+    body, _ = rates_of_a_run(lr=0.2, head_lr=0.03, warmup=warmup).T
+    np.testing.assert_allclose(body[:steps], 0.2 * np.arange(1, steps + 1) / steps)
+    assert body.max() == 0.2
+
+
+@pytest.mark.parametrize("warmup, steps", [(0.25, 10), (0.1, 4), (0.0, 1)])
+def test_the_learning_rate_falls_linearly_to_zero_after_the_warmup(warmup, steps):
+    body, _ = rates_of_a_run(lr=0.2, head_lr=0.03, warmup=warmup).T
+    assert len(body) == 40
+    # the line reaches 0 one step after the last, so that the last step still trains
+    np.testing.assert_allclose(body[steps:], 0.2 * np.arange(40 - steps, 0, -1) / (40 - steps))
+
+
+def test_body_and_head_have_their_own_peak_and_one_schedule():
+    body, head = rates_of_a_run(lr=0.2, head_lr=0.03, warmup=0.25).T
+    assert (body.max(), head.max()) == (0.2, 0.03)
+    np.testing.assert_allclose(body / 0.2, head / 0.03)
 
 
 @pytest.mark.parametrize(
@@ -133,61 +188,62 @@ def hungry(limit, error, **options):
     ],
 )
 def test_out_of_memory_halves_the_micro_batch_and_changes_nothing_else(error):
-    roomy, tight = hungry(64, error), hungry(9, error)
-    assert set(tight.seen) == {8} and set(roomy.seen) == {32}
+    roomy = train_hungry(64, error)
+    tight = train_hungry(9, error)
+    assert set(tight.batch_sizes) == {8} and set(roomy.batch_sizes) == {32}
     torch.testing.assert_close(tight.head.weight, roomy.head.weight, atol=1e-5, rtol=1e-5)
 
 
 def test_out_of_memory_with_one_example_says_what_to_do():
     with pytest.raises(MemoryError, match="lower max_len"):
-        hungry(0, torch.OutOfMemoryError("CUDA out of memory"))
+        train_hungry(0, torch.OutOfMemoryError("CUDA out of memory"))
 
 
 def test_other_errors_are_not_taken_for_memory():
     with pytest.raises(RuntimeError, match="shapes"):
-        hungry(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+        train_hungry(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_nan_stops_with_a_message():
+def test_a_loss_that_is_not_finite_stops_training_with_a_message():
     with pytest.raises(FloatingPointError, match="nan at step 2 of 4; lower lr"):
-        hungry(64, None, head_lr=float("nan"))
+        train_hungry(head_lr=float("nan"))
 
 
-def test_evaluations_are_evenly_spaced_and_the_last_is_at_the_end():
+@pytest.mark.parametrize("missing", ["lr", "evals"])
+def test_training_needs_a_learning_rate_and_evaluations(missing):
+    with pytest.raises(ValueError, match="lr and evals are None"):
+        train_hungry(**{missing: None})
+
+
+@pytest.mark.parametrize(
+    "evals, expected", [(3, [4, 8, 12]), (1, [12]), ((0.01, 0.25), [1, 3, 12])]
+)
+def test_evaluations_come_evenly_or_at_fractions_and_always_at_the_end(evals, expected):
     steps = []
-    hungry(
-        64,
-        None,
-        evals=3,
-        epochs=6,
-        evaluate=lambda step, progress, loss: steps.append((step, progress)),
-    )
-    assert steps == [(4, 1 / 3), (8, 2 / 3), (12, 1.0)]
+    progress = []
 
+    def evaluate(step, at, train_loss):
+        steps.append(step)
+        progress.append(at)
 
-def test_evaluations_at_chosen_fractions_and_always_at_the_end():
-    steps = []
-    hungry(
-        64,
-        None,
-        evals=(0.01, 0.25),
-        epochs=6,
-        evaluate=lambda step, progress, loss: steps.append(step),
-    )
-    assert steps == [1, 3, 12]
+    train_hungry(evaluate=evaluate, evals=evals, epochs=6)
+    assert steps == expected
+    assert progress == [step / 12 for step in expected]
 
 
 @pytest.mark.parametrize("micro", [32, 9])
-def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro):
-    """Every example, known by its target, is given the average of its own predictions, while the net changes."""
+def test_previous_is_the_average_over_epochs_of_an_examples_own_predictions(micro):
+    """Every example is known by its target; the module changes all the time."""
     seen = {i: [] for i in range(64)}
 
     def loss(logits, targets, *, progress, previous):
-        for one, before, now in zip(targets[:, 1], previous, logits.detach().softmax(1)):
-            seen[round(float(one) * 100)].append((before.clone(), now))
+        probs = logits.detach().softmax(1)
+        for p1, before, now in zip(targets[:, 1], previous, probs, strict=True):
+            seen[round(float(p1) * 100)].append((before.clone(), now))
         return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
 
-    net, x = Hungry(64, None), torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    net = Hungry(64, None)
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     p1 = np.arange(64) / 100
     targets = np.stack([1 - p1, p1], axis=1)
     loop.train(
@@ -197,17 +253,15 @@ def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro
         loss,
         Hyperparameters(epochs=4, lr=0.3, head_lr=0.3, evals=1),
         seed=0,
-        evaluate=lambda *a: None,
+        evaluate=lambda *scores: None,
         decay=0.25,
         micro_batch=micro,
     )
     changed = 0.0
     for i, steps in seen.items():
-        (first, now), *later = steps
-        assert len(steps) == 4 and first.tolist() == pytest.approx(targets[i].tolist()), (
-            "first, the target"
-        )
-        average = now
+        (first, average), *later = steps
+        assert len(steps) == 4
+        assert first.tolist() == pytest.approx(targets[i].tolist()), "at first the target"
         for before, now in later:
             torch.testing.assert_close(before, average)
             changed += float((now - average).abs().sum())
@@ -217,15 +271,15 @@ def test_memory_is_the_average_over_epochs_of_the_examples_own_predictions(micro
 
 def test_weights_are_put_back(words, tiny):
     net, inputs = prepared(tiny, words.student)
-    kept, before = loop.copy_weights(net), loop.predict(net, inputs)
+    weights = loop.copy_weights(net)
+    before = loop.predict(net, inputs)
     with torch.no_grad():
         net.head.weight.add_(1.0).mul_(torch.randn(2, 1))
     assert np.abs(loop.predict(net, inputs) - before).max() > 1e-3
     loop.load_weights(net, None)
-    assert np.abs(loop.predict(net, inputs) - before).max() > 1e-3, (
-        "None leaves the module as it is"
-    )
-    loop.load_weights(net, kept)
+    after_none = loop.predict(net, inputs)
+    assert np.abs(after_none - before).max() > 1e-3, "None leaves the module as it is"
+    loop.load_weights(net, weights)
     np.testing.assert_array_equal(loop.predict(net, inputs), before)
 
 

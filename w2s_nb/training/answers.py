@@ -1,11 +1,11 @@
-"""Tasks that are answered by generating: finetuning on answers, what a model answers (section 4.1, appendix A.2)."""
+"""Finetunes models to answer questions, and reads what they answer (section 4.1, appendix A.2)."""
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -14,187 +14,218 @@ import torch
 from ..common import store
 from ..common.device import device, precision
 from ..data.splits import Split, Task
-from ..inputs import activations
-from ..inputs import batches as inputs_module
-from ..inputs.batches import NextTokens, TokenInputs, TrunkInputs
+from ..inputs.batches import NextTokens
 from ..inputs.tokens import Tokens, tokenize
 from ..labels.answers import Answers
-from ..models import anatomy, classifier, decoding, loading
-from ..models.classifier import trainable
-from ..models.language import LanguageModel
+from ..labels.soft import SoftLabels
+from ..models import anatomy, decoding, loading
 from ..models.loading import digest, folder, load_lm, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
-from . import loop
-from .hyperparameters import ON_TEXT, PROBES, choose_hyperparameters
-from .result import AnswerFit, labelable_splits
+from . import language_model, loop
+from .hyperparameters import Hyperparameters
+from .language_model import choose_text_hyperparameters, complete_hyperparameters
+from .result import AnswerFit, labelable_splits, task_of
 
-LONGEST = 40  # tokens left to an answer in a model's context, whatever its tokenizer
+# tokens of a model's context that are kept free for an answer, whatever the tokenizer
+ANSWER_TOKENS = 40
 
 
 def fit_answers(
     model: str,
     split: Split,
-    labels: Answers | None = None,
+    labels: SoftLabels | Answers | None = None,
     *,
     method: str = "full",
     seed: int = 0,
     micro_batch: int | None = None,
     keep_weights: bool = False,
-    label_own: bool = False,
+    label_training_examples: bool = False,
     **hyperparameters,
 ) -> AnswerFit:
-    """`fit` on a task that is answered by generating.
+    """Finetunes a model on answers to the questions of a split, or finds that fit in the store.
 
-    An example's loss is -log P(answer, end of text | question), nats: the sum over the answer's tokens; the question's
-    tokens bear none. The model is kept as it is after the last step (appendix A.2: no early stopping).
+    The loss of an example is -log P(answer, end of text | question), nats: the sum over the
+    answer's tokens, without those of the question. The model is taken as it is after the last step
+    (appendix A.2: no early stopping).
 
     Args: as of `fit`.
+    Raises: as `fit`.
     """
-    spec, checkpoint = split.task.spec, resolve(model)
-    if method in PROBES:
+    checkpoint = resolve(model)
+    task = task_of(split)
+    settings = choose_text_hyperparameters(method, task.hyperparameters, hyperparameters)
+    taught = _check_labels(split, labels)
+    checkpoint = with_depth(checkpoint)
+    max_len = settings.max_len or _max_question_tokens(task, checkpoint)
+    settings = complete_hyperparameters(
+        settings, method, checkpoint, max_len=max_len, evals=settings.epochs
+    )
+    answers = taught.for_split(split)
+    predicted = [task.test, *labelable_splits(split, label_training_examples)]
+    train_questions = tokenize_questions(split, checkpoint, max_len)
+    questions = [tokenize_questions(each, checkpoint, max_len) for each in predicted]
+    config = _config(checkpoint, method, task.test) | {
+        "hyperparameters": asdict(settings),
+        "seed": seed,
+        "label_training_examples": label_training_examples,
+        "splits": [each.fingerprint for each in (split, *predicted)],
+        "keep_weights": "last" if keep_weights else None,
+        "labels": Answers(split.ids, answers, "").fingerprint,
+    }
+
+    def make():
+        weights, curve = _train(
+            checkpoint, method, settings, train_questions, answers, seed, micro_batch
+        )
+        lm = load_lm(checkpoint)
+        anatomy.put_trained(lm, weights, method, asdict(settings))
+        predictions = _predict(lm, checkpoint, predicted, questions)
+        summary = _summary(checkpoint, method, split, taught, seed)
+        record = _record(config, predictions, questions[0], split.ids.tolist(), summary)
+        return record, predictions, curve, weights if keep_weights else None
+
+    return _find_or_make(config, make)
+
+
+def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFit:
+    """Reads a model's answers to a task's test questions without finetuning it (figure 15).
+
+    Args:
+        max_len: tokens kept of a question, from its end; None takes the number that `fit` takes.
+    Raises: as `fit`.
+    """
+    checkpoint = with_depth(resolve(model))
+    test = task.test
+    if not test.answers:
+        raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
+    max_len = max_len or _max_question_tokens(task, checkpoint)
+    questions = tokenize_questions(test, checkpoint, max_len)
+    config = _config(checkpoint, "zero-shot", test) | {
+        "max_len": max_len,
+        "splits": [test.fingerprint],
+    }
+
+    def make():
+        predictions = _predict(load_lm(checkpoint), checkpoint, [test], [questions])
+        record = _record(config, predictions, questions, [], _summary_untrained(checkpoint, task))
+        return record, predictions, pd.DataFrame({"step": []})
+
+    return _find_or_make(config, make)
+
+
+def _find_or_make(config: dict, make: Callable[[], tuple]) -> AnswerFit:
+    address = store.address(config)
+    return AnswerFit(address, *store.get_or_make(address, make), "last")
+
+
+def check_questions(model: str, task: Task) -> None:
+    """Checks that a model can read a task's test questions; tasks of two classes have none.
+
+    Raises:
+        ValueError: the model has no tokens for a question, or too short a context for one.
+    """
+    if task.spec.max_answer:
+        checkpoint = with_depth(resolve(model))
+        tokenize_questions(task.test, checkpoint, _max_question_tokens(task, checkpoint))
+
+
+def tokenize_questions(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
+    """Returns the tokens of a split's questions, each cut to its last `max_len`.
+
+    Warns where a question is cut.
+
+    Raises:
+        ValueError: the model has no tokens for a question, or too short a context for one.
+    """
+    questions = tokenize(split, checkpoint, max_len)
+    unknown = tokenizer(folder(checkpoint)).unk_token_id
+    unreadable = [i for i, ids in enumerate(questions.ids) if unknown in ids]
+    if unreadable:
         raise ValueError(
-            f"method {method!r} has two classes; {spec.name} is answered by generating: expected full, "
-            f"lora or top"
+            f"{checkpoint.name} has no tokens for {len(unreadable)} of {len(split)} questions, the "
+            f"first {split.texts[unreadable[0]][0][:80]!r}"
         )
-    settings = choose_hyperparameters(method, split.task.hyperparameters | hyperparameters)
-    if not set(hyperparameters) <= set(ON_TEXT):
-        raise TypeError(
-            f"{', '.join(sorted(set(hyperparameters) - set(ON_TEXT)))} play no part where answers are generated; "
-            f"what does is {', '.join(ON_TEXT)}"
+    if questions.truncated.any():
+        warnings.warn(
+            f"{checkpoint.name}: {questions.truncated.mean():.1%} of the questions of "
+            f"{split.name!r} have more than {max_len} tokens and lose their beginning",
+            stacklevel=2,
         )
+    longest = int(questions.lengths.max())
+    loading.require_context(checkpoint, longest + ANSWER_TOKENS, "Give a smaller max_len.")
+    return questions
+
+
+def _check_labels(split: Split, labels: SoftLabels | Answers | None) -> Answers:
+    """Checks labels and split; returns the answers to learn, without labels the true ones."""
     if labels is not None and not isinstance(labels, Answers):
         raise TypeError(
-            f"labels of {spec.name} are {type(labels).__name__}; expected Answers, which a fit's label() "
-            f"or Answers.truth give"
+            f"labels of {task_of(split).name} are {type(labels).__name__}; expected Answers, from "
+            f"a fit's label() or from Answers.truth"
         )
     if len(split) < 2:
         raise ValueError(
             f"{len(split)} examples of {split.name!r} to train on; expected at least 2"
         )
-    labels, checkpoint = Answers.truth(split) if labels is None else labels, with_depth(checkpoint)
-    settings = replace(
-        settings,
-        lr=settings.lr or checkpoint.lr * (10 if method == "lora" else 1),
-        max_len=settings.max_len or _longest(split.task, checkpoint),
-        evals=settings.evals or settings.epochs,
-    )
-    targets, splits = (
-        labels.for_split(split),
-        [split.task.test, *labelable_splits(split, label_own)],
-    )
-    prompts = [questions(s, checkpoint, settings.max_len) for s in (split, *splits)]
-    config = {
+    return Answers.truth(split) if labels is None else labels
+
+
+def _max_question_tokens(task: Task, checkpoint: Checkpoint) -> int:
+    """Returns the tokens kept of a question: the task's, or those that the context has room for."""
+    context = getattr(loading.config_of(checkpoint), "max_position_embeddings", None)
+    if not context:
+        return task.max_len
+    return min(task.max_len, context - ANSWER_TOKENS)
+
+
+def _config(checkpoint: Checkpoint, method: str, test: Split) -> dict:
+    """Returns the part of an address that finetuned and zero-shot answers have in common."""
+    spec = task_of(test).spec
+    return {
         "model": digest(checkpoint),
         "layers": checkpoint.layers,
         "method": method,
-        "hyperparameters": asdict(settings),
         "objective": "answers",
-        "seed": seed,
         "precision": precision(),
-        "label_own": label_own,
-        "splits": [s.fingerprint for s in (split, *splits)],
-        "keep_weights": "last" if keep_weights else None,
-        "labels": Answers(split.ids, targets, "").fingerprint,
-        "most": spec.max_answer,
-        "options": _options(split.task),
+        "max_answer": spec.max_answer,
+        "options": _options_fingerprint(test),
         "code": _code(),
     }
 
-    def make():
-        weights, curve = _train(
-            checkpoint, method, settings, prompts[0], targets, seed, micro_batch
-        )
-        lm = load_lm(checkpoint)
-        anatomy.put_trained(lm, weights, method, asdict(settings))
-        found = _answer(lm, checkpoint, splits, prompts[1:])
-        summary = _summary(split.task, checkpoint, seed) | {
-            "method": method,
-            "labels": labels.source,
-            "labels_address": labels.address,
-            "trained_split": split.name,
-            "label_accuracy": float(np.mean([t == a for t, a in zip(targets, split.answers)])),
-            "n_train": len(split),
-        }
-        return (
-            {
-                "config": config,
-                "metrics": _metrics(found, prompts[1]),
-                "stop": "last",
-                "trained_on": split.ids.tolist(),
-                "summary": summary,
-            },
-            found,
-            curve,
-            weights if keep_weights else None,
-        )
 
-    address = store.address(config)
-    return AnswerFit(address, *store.get_or_make(address, make), "last")
+def _options_fingerprint(test: Split) -> str:
+    """Returns 16 hex digits of the answers allowed to test questions and of the bare true ones."""
+    spec = task_of(test).spec
+    if spec.options is None:
+        return ""
+    options = [spec.options(text) for (text,) in test.texts]
+    bare = [spec.bare(answer) for answer in test.answers]
+    return store.address({"options": options, "bare": bare})[:16]
 
 
-def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFit:
-    """What a model answers to a task's test questions as it is, without finetuning (figure 15).
-
-    Args:
-        max_len: tokens kept of a question, from its end; None takes what `fit` does.
-    Raises: as `fit`.
-    """
-    checkpoint, split = with_depth(resolve(model)), task.test
-    if not split.answers:
-        raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
-    max_len = max_len or _longest(task, checkpoint)
-    prompts = questions(split, checkpoint, max_len)
-    config = {
-        "model": digest(checkpoint),
-        "layers": checkpoint.layers,
-        "method": "zero-shot",
-        "objective": "answers",
-        "max_len": max_len,
-        "precision": precision(),
-        "splits": [split.fingerprint],
-        "most": task.spec.max_answer,
-        "options": _options(task),
-        "code": _code(),
-    }
-
-    def make():
-        found = _answer(load_lm(checkpoint), checkpoint, [split], [prompts])
-        return (
-            {
-                "config": config,
-                "metrics": _metrics(found, prompts),
-                "stop": "last",
-                "trained_on": [],
-                "summary": _summary(task, checkpoint, task.seed)
-                | {
-                    "method": "zero-shot",
-                    "labels": "",
-                    "labels_address": "",
-                    "label_accuracy": np.nan,
-                    "trained_split": "",
-                    "n_train": 0,
-                },
-            },
-            found,
-            pd.DataFrame({"step": []}),
-        )
-
-    address = store.address(config)
-    return AnswerFit(address, *store.get_or_make(address, make), "last")
+@functools.cache
+def _code() -> str:
+    """Returns the version of the code that decides what is learned and answered."""
+    return language_model.training_code() + store.code_version(
+        _train,
+        _texts_with_answers,
+        _predict,
+        _generate,
+        _score_test,
+        tokenize_questions,
+        most_likely_option,
+        first_word,
+        labelable_splits,
+        decoding,
+        load_lm,
+    )
 
 
-def ensure_answers(model: str, task: Task) -> None:
-    """Fails now if a model has no tokens for a task's test questions.
-
-    Raises:
-        ValueError: names the first such question.
-    """
-    if task.spec.max_answer:
-        checkpoint = with_depth(resolve(model))
-        questions(task.test, checkpoint, _longest(task, checkpoint))
-
-
-def _summary(task: Task, checkpoint: Checkpoint, seed: int) -> dict:
+def _summary(checkpoint: Checkpoint, method: str, split: Split, labels: Answers, seed: int) -> dict:
+    """Returns the part of a finetuning's record that `store.results` shows."""
+    task = task_of(split)
+    answers = labels.for_split(split)
+    is_true = [answer == truth for answer, truth in zip(answers, split.answers, strict=True)]
     return {
         "task": task.name,
         "model": checkpoint.name,
@@ -203,216 +234,197 @@ def _summary(task: Task, checkpoint: Checkpoint, seed: int) -> dict:
         "loss_args": {},
         "seed": seed,
         "n_test": len(task.test),
+        "method": method,
+        "labels": labels.source,
+        "labels_address": labels.address,
+        "trained_split": split.name,
+        "label_accuracy": float(np.mean(is_true)),
+        "n_train": len(split),
     }
 
 
-def _metrics(found: pd.DataFrame, prompts: Tokens) -> dict[str, float]:
-    test = found[found.split == "test"]
-    names = {
-        "right": "accuracy_last",
-        "legal": "legal",
-        "p_right": "p_right",
-        "choice_right": "accuracy_of_choice",
+def _summary_untrained(checkpoint: Checkpoint, task: Task) -> dict:
+    """Returns the same part of the record of a model that was not finetuned."""
+    return {
+        "task": task.name,
+        "model": checkpoint.name,
+        "layers": checkpoint.layers,
+        "loss": "xent",
+        "loss_args": {},
+        "seed": task.seed,
+        "n_test": len(task.test),
+        "method": "zero-shot",
+        "labels": "",
+        "labels_address": "",
+        "label_accuracy": np.nan,
+        "trained_split": "",
+        "n_train": 0,
     }
-    return {name: float(test[column].astype(float).mean()) for column, name in names.items()} | {
-        "questions_cut": float(prompts.truncated.mean())
+
+
+def _record(
+    config: dict,
+    predictions: pd.DataFrame,
+    test_questions: Tokens,
+    trained_on: list[str],
+    summary: dict,
+) -> dict:
+    """Returns the record of a fit, with the metrics of its test predictions."""
+    test = predictions[predictions.split == "test"]
+    return {
+        "config": config,
+        "metrics": {
+            "accuracy_last": _mean(test.right),
+            "legal": _mean(test.legal),
+            "p_right": _mean(test.p_right),
+            "accuracy_of_choice": _mean(test.choice_right),
+            "questions_cut": float(test_questions.truncated.mean()),
+        },
+        "stop": "last",
+        "trained_on": trained_on,
+        "summary": summary,
     }
 
 
-def _longest(task: Task, checkpoint: Checkpoint) -> int:
-    """Tokens kept of a question: the task's, or what the model's context leaves beside the longest answer."""
-    context = (
-        getattr(loading.config_of(checkpoint), "max_position_embeddings", None)
-        or task.max_len + LONGEST
-    )
-    return min(task.max_len, context - LONGEST)
-
-
-def _options(task: Task) -> str:
-    """16 hex digits of the answers that are allowed to the test questions, and of how the true ones are written."""
-    if task.spec.options is None:
-        return ""
-    return store.address(
-        {
-            "options": [task.spec.options(text) for (text,) in task.test.texts],
-            "bare": [task.spec.bare(answer) for answer in task.test.answers],
-        }
-    )[:16]
-
-
-def questions(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
-    """The questions' tokens, cut to their last `max_len`, with a warning where any is.
-
-    Raises:
-        ValueError: the model has no tokens for one of them, or too short a context.
-    """
-    prompts, tok = tokenize(split, checkpoint, max_len), tokenizer(folder(checkpoint))
-    strange = [i for i, ids in enumerate(prompts.ids) if tok.unk_token_id in ids]
-    if strange:
-        raise ValueError(
-            f"{checkpoint.name} has no tokens for {len(strange)} of {len(split)} questions, the first "
-            f"{split.texts[strange[0]][0][:80]!r}"
-        )
-    if prompts.truncated.any():
-        warnings.warn(
-            f"{checkpoint.name}: {prompts.truncated.mean():.1%} of the questions of {split.name!r} have more "
-            f"than {max_len} tokens and lose their beginning",
-            stacklevel=2,
-        )
-    loading.require_context(
-        checkpoint, int(prompts.lengths.max()) + LONGEST, "Give a smaller max_len."
-    )
-    return prompts
-
-
-@functools.cache
-def _code() -> str:
-    """Version of the code that decides what is learned and answered."""
-    return activations.code() + store.code_version(
-        LanguageModel,
-        _train,
-        _answer,
-        questions,
-        likeliest,
-        labelable_splits,
-        word_of,
-        decoding,
-        loop,
-        inputs_module,
-        classifier.trainable,
-        anatomy,
-        loading.load_lm,
-    )
+def _mean(column: pd.Series) -> float:
+    return float(column.astype(float).mean())
 
 
 def _train(
     checkpoint: Checkpoint,
     method: str,
-    settings,
-    prompts: Tokens,
+    settings: Hyperparameters,
+    questions: Tokens,
     answers: Sequence[str],
     seed: int,
     micro_batch: int | None,
 ) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
-    """Trains on answers after their questions: the trained tensors and the curve."""
+    """Trains on answers after their questions; returns the trained tensors and the curve."""
     torch.manual_seed(seed)
-    tok = tokenizer(folder(checkpoint))
-    said = tok(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
-    ids = tuple(
-        np.array([*prompt, *answer, tok.eos_token_id], dtype=np.int32)
-        for prompt, answer in zip(prompts.ids, said)
-    )
-    whole = Tokens(
-        ids, prompts.truncated, tuple(store.address({"ids": i.tolist()})[:16] for i in ids), 1
-    )
-    if method == "top":
-        depth = max(0, checkpoint.layers - settings.top_layers)
-        sequences = TrunkInputs(activations.trunk(checkpoint, depth, whole), whole)
-    else:
-        sequences = TokenInputs(whole)
-    own, curve = NextTokens(sequences, ids, prompts.lengths), []
-    lm, body = trainable(
-        checkpoint,
-        method,
-        top_layers=settings.top_layers,
-        lora_rank=settings.lora_rank,
-        device=device(),
-    )
-    net = LanguageModel(body, lm.get_output_embeddings().requires_grad_(method == "full")).to(
-        device()
-    )
+    tokens = _texts_with_answers(tokenizer(folder(checkpoint)), questions, answers)
+    sequences = language_model.sequences(checkpoint, method, settings, tokens)
+    texts = NextTokens(sequences, tokens.ids, starts=questions.lengths)
+    net = language_model.load_trainable(checkpoint, method, settings)
+    curve = []
 
-    def loss(scores, targets, *, progress):
-        return scores[:, 0]
-
-    def look(step: int, progress: float, train_loss: float) -> None:
+    def record(step: int, progress: float, train_loss: float, nats_per_token: float) -> None:
         curve.append({"step": step, "progress": progress, "train_loss": train_loss})
 
-    loop.train(
+    language_model.train_language_model(
         net,
-        own,
-        np.zeros((len(own), 1)),
-        loss,
+        texts,
         settings,
         seed=seed,
-        evaluate=look,
-        micro_batch=micro_batch,
+        evaluate=record,
         label=f"{checkpoint.name} on answers, seed {seed}",
+        micro_batch=micro_batch,
     )
     return loop.copy_weights(net), pd.DataFrame(curve)
 
 
-def word_of(text: str) -> str:
-    """The first word of what was generated, with a space before it; "" where there is none.
+def _texts_with_answers(tok, questions: Tokens, answers: Sequence[str]) -> Tokens:
+    """Returns texts of a question, its answer and the end of text each."""
+    answer_ids = tok(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
+    ids = tuple(
+        np.array([*question, *answer, tok.eos_token_id], dtype=np.int32)
+        for question, answer in zip(questions.ids, answer_ids, strict=True)
+    )
+    keys = tuple(store.address({"ids": text.tolist()})[:16] for text in ids)
+    return Tokens(ids, questions.truncated, keys, 1)
 
-    >>> word_of(" Qxc1+ 23. Kg2"), word_of("")
+
+def _predict(
+    lm, checkpoint: Checkpoint, splits: list[Split], questions: list[Tokens]
+) -> pd.DataFrame:
+    """Returns `AnswerFit.predictions` for splits, the first of which is the test split."""
+    lm = lm.to(device()).eval()
+    tok = tokenizer(folder(checkpoint))
+    predictions = _generate(lm, tok, splits, questions)
+    test = splits[0]
+    scores = _score_test(lm, tok, test, questions[0], predictions.answer.tolist()[: len(test)])
+    # the test split's rows come first; the others have no scores
+    return predictions.join(scores)
+
+
+def _generate(lm, tok, splits: list[Split], questions: list[Tokens]) -> pd.DataFrame:
+    """Returns rows (split, id, answer, right): the answers to the questions of splits, in order."""
+    answer_ids = decoding.greedy(
+        lm,
+        [ids for tokens in questions for ids in tokens.ids],
+        most=task_of(splits[0]).spec.max_answer,
+        end=tok.eos_token_id,
+    )
+    examples = pd.concat(
+        [
+            pd.DataFrame({"split": split.name, "id": split.ids, "truth": split.answers})
+            for split in splits
+        ],
+        ignore_index=True,
+    )
+    answers = pd.Series([first_word(text) for text in tok.batch_decode(answer_ids)])
+    right = answers == examples.truth
+    return examples[["split", "id"]].assign(answer=answers, right=right)
+
+
+def _score_test(lm, tok, test: Split, questions: Tokens, answers: Sequence[str]) -> pd.DataFrame:
+    """Scores the true answers and the options of a test split.
+
+    Args:
+        answers: generated for the test questions.
+    Returns:
+        A row (legal, p_right, choice, choice_right) per question, as in `AnswerFit.predictions`;
+        only p_right is known where a task has no options.
+    """
+    spec = task_of(test).spec
+    options = [spec.options(text) if spec.options else () for (text,) in test.texts]
+    # the ids of a question's options, and last those of its true answer
+    ids = [
+        tok([*allowed, truth], add_special_tokens=False)["input_ids"]
+        for allowed, truth in zip(options, test.answers, strict=True)
+    ]
+    log_probs = decoding.log_probs(lm, questions.ids, ids)
+    rows = []
+    for i, allowed in enumerate(options):
+        row: dict = {"legal": None, "p_right": float(np.exp(log_probs[i][-1]))}
+        row |= {"choice": None, "choice_right": None}
+        if allowed:
+            choice = allowed[most_likely_option(ids[i][:-1], log_probs[i][:-1])]
+            row["legal"] = spec.bare(answers[i]) in allowed
+            row["choice"] = choice
+            row["choice_right"] = choice == spec.bare(test.answers[i])
+        rows.append(row)
+    return pd.DataFrame(rows).astype({"legal": float, "choice_right": float})
+
+
+def first_word(text: str) -> str:
+    """Returns the first word of a generated text after a space; "" for a text without words.
+
+    >>> first_word(" Qxc1+ 23. Kg2"), first_word("")
     (' Qxc1+', '')
     """
     words = text.split()
     return f" {words[0]}" if words else ""
 
 
-def _answer(lm, checkpoint: Checkpoint, splits: list[Split], prompts: list[Tokens]) -> pd.DataFrame:
-    """Predictions for splits, as `AnswerFit` has them; the first split is the test."""
-    tok, lm, spec = tokenizer(folder(checkpoint)), lm.to(device()).eval(), splits[0].task.spec
-    frame = pd.concat(
-        [
-            pd.DataFrame(
-                {"split": s.name, "id": s.ids, "truth": s.answers, "text": [t for (t,) in s.texts]}
-            )
-            for s in splits
-        ],
-        ignore_index=True,
-    )
-    said = decoding.greedy(
-        lm,
-        [ids for part in prompts for ids in part.ids],
-        most=spec.max_answer,
-        end=tok.eos_token_id,
-    )
-    frame["answer"] = [word_of(text) for text in tok.batch_decode(said)]
-    frame["right"] = frame.answer == frame.truth
-    test, at = splits[0], np.arange(len(splits[0]))
-    options = [spec.options(text) if spec.options else () for (text,) in test.texts]
-    ids = [
-        tok([*each, true], add_special_tokens=False)["input_ids"]
-        for each, true in zip(options, test.answers)
-    ]
-    scored = decoding.log_probs(lm, prompts[0].ids, ids)
-    frame.loc[at, "p_right"] = [float(np.exp(log_p[-1])) for log_p in scored]
-    chosen = [
-        each[likeliest(i[:-1], log_p[:-1])] if each else None
-        for each, i, log_p in zip(options, ids, scored)
-    ]
-    right = [float(c == spec.bare(true)) if c else None for c, true in zip(chosen, test.answers)]
-    legal = [
-        float(spec.bare(said) in each) if each else None
-        for said, each in zip(frame.answer, options)
-    ]
-    frame = frame.assign(legal=None, choice=None, choice_right=None)
-    frame.loc[at, "legal"], frame.loc[at, "choice"], frame.loc[at, "choice_right"] = (
-        legal,
-        chosen,
-        right,
-    )
-    return frame[
-        ["split", "id", "answer", "right", "legal", "p_right", "choice", "choice_right"]
-    ].astype({"legal": float, "choice_right": float})
+def most_likely_option(ids: Sequence[Sequence[int]], log_probs: np.ndarray) -> int:
+    """Returns the number of the option that a model most likely gives, and no longer one.
 
+    An option may begin another one, as O-O begins O-O-O. The probability of the longer one is then
+    part of the probability of the tokens of the shorter one, and is subtracted from it.
 
-def likeliest(ids: Sequence[Sequence[int]], log_p: np.ndarray) -> int:
-    """Which of several answers is the likeliest to be said and no other: where one begins another, such as O-O and
-    O-O-O, what goes on to the longer is not the shorter's.
+    Args:
+        ids: token ids of each option.
+        log_probs: (options,) log-probability, in nats, that a text begins with these tokens.
 
-    >>> likeliest([[1], [1, 2], [3]], np.log([0.6, 0.5, 0.2]))
+    >>> most_likely_option([[1], [1, 2], [3]], np.log([0.6, 0.5, 0.2]))
     1
     """
-    p = np.exp(log_p)
+    p = np.exp(log_probs)
     for i, short in enumerate(ids):
         longer = [
             j
             for j, long in enumerate(ids)
             if len(long) > len(short) and list(long[: len(short)]) == list(short)
         ]
-        p[i] -= sum(np.exp(log_p[j]) for j in longer)
+        p[i] -= sum(np.exp(log_probs[j]) for j in longer)
     return int(p.argmax())

@@ -1,4 +1,9 @@
-"""What one training is, with every default filled in, and how it is carried out, on one device or on several."""
+"""One training of a classifier: everything that decides it, and the training itself.
+
+`TrainingJob` holds what decides the result. `carry_out` trains on one device or on several.
+`_Checkpoints.evaluate` scores the model now and then, and `_Checkpoints.keep_best` decides which
+weights early stopping keeps.
+"""
 
 from __future__ import annotations
 
@@ -7,156 +12,332 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load, save
 
+from .. import losses
 from ..common import distributed, store
-from ..common.device import device, threads
+from ..common.device import device, precision, threads
 from ..common.registry import LOSSES
 from ..data.splits import Split
-from ..inputs import activations, tokens
-from ..inputs import batches as inputs_module
+from ..inputs import activations
+from ..inputs import batches as batches_module
+from ..inputs import tokens as tokens_module
 from ..inputs.batches import FeatureInputs, Inputs, TokenInputs, TrunkInputs
-from ..inputs.tokens import join, tokenize
+from ..inputs.tokens import Tokens, join, tokenize
 from ..metrics.classification import auroc, calibration_error, correct
 from ..models import classifier, loading
 from ..models.anatomy import blocks_of
-from ..models.classifier import build, compact_embedding, probe
+from ..models.classifier import Classifier, build, compact_embedding, probe
 from ..models.names import Checkpoint
 from . import logistic, loop
 from .hyperparameters import PROBES, Hyperparameters
-from .result import STOPS, labelable_splits
+from .result import STOPS, labelable_splits, task_of
 
 _ALONE = threading.Lock()  # the seed is torch's own, which all threads share
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """All that decides what a training gives: names resolved, defaults filled in.
+    """Everything that decides the result of a training: names resolved, defaults filled in.
 
     Attributes:
-        targets: (n, 2) labels of `split`.
-        validation: (k, 2) labels of the validation examples at the rows `known` (k,); None where they are too few.
-        keep_weights: the checkpoint whose weights are kept, or None.
+        layers: blocks of the checkpoint that are kept.
+        split: the n examples trained on.
+        targets: (n, 2) their labels.
+        validation: (k, 2) labels of the validation examples at the rows `known` (k,); None where
+            there are too few.
+        keep_weights: the checkpoint whose weights are stored, or None.
+        label_training_examples: predict the examples trained on too.
     """
 
     checkpoint: Checkpoint
+    layers: int
     split: Split
     targets: np.ndarray
     validation: np.ndarray | None
     known: np.ndarray
     method: str
-    settings: Hyperparameters
+    hyperparameters: Hyperparameters
     loss: str
     loss_args: dict
     seed: int
     keep_weights: str | None
-    label_own: bool
+    label_training_examples: bool
+
+    @functools.cached_property
+    def predicted_splits(self) -> list[Split]:
+        """Returns the splits whose predictions are stored: test, validation, those to label."""
+        task = task_of(self.split)
+        labelable = labelable_splits(self.split, self.label_training_examples)
+        return [task.test, task.validation, *labelable]
 
     @property
     def label_fingerprint(self) -> str:
-        """16 hex digits of the labels trained and stopped on, to 1e-6."""
-        validation = (
-            b""
-            if self.validation is None
-            else self.validation.round(6).tobytes() + self.known.tobytes()
-        )
-        return hashlib.sha256(self.targets.round(6).tobytes() + validation).hexdigest()[:16]
+        """Returns 16 hex digits of the labels trained and stopped on, to 1e-6."""
+        content = self.targets.round(6).tobytes()
+        if self.validation is not None:
+            content += self.validation.round(6).tobytes() + self.known.tobytes()
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    def config(self) -> dict:
+        """Returns everything that decides the result, as the store's address takes it."""
+        return {
+            "model": loading.digest(self.checkpoint),
+            "layers": self.layers,
+            "method": self.method,
+            "hyperparameters": asdict(self.hyperparameters),
+            "loss": self.loss,
+            "loss_args": self.loss_args,
+            "seed": self.seed,
+            "precision": precision(),
+            "label_training_examples": self.label_training_examples,
+            "splits": [split.fingerprint for split in (self.split, *self.predicted_splits)],
+            "code": [code(), losses.code(self.loss)],
+            "keep_weights": self.keep_weights,
+            "labels": self.label_fingerprint,
+        }
 
 
 @functools.cache
 def code() -> str:
-    """Version of the code that decides a fit's result."""
+    """Returns the version of the code that decides a fit's result."""
     return activations.code() + store.code_version(
         loop,
         distributed,
-        inputs_module,
+        batches_module,
         classifier,
-        logistic.logistic,
+        logistic,
         loading.load_lm,
-        tokens._encode,
-        tokens.alike,
+        tokens_module._encode,
+        tokens_module.alike,
         correct,
         labelable_splits,
-        _inputs,
+        _make_inputs,
+        _standardised_features,
+        _spans,
+        _build_net,
         _train,
+        _train_net,
+        _measure,
         _Checkpoints,
     )
 
 
-def _inputs(plan: TrainingJob, splits: list[Split]) -> tuple[list[Inputs], dict[str, np.ndarray]]:
-    """Inputs of each split, the first being the one trained on, and what they were made with.
+def carry_out(job: TrainingJob, micro_batch: int | None, devices: int = 1) -> tuple:
+    """Trains on one or several devices.
 
-    That is the `mean` and `std` (d,) that standardise a probe's features, or the `vocabulary` (u,) of token ids that a
-    compact embedding was cut to.
+    Returns:
+        (metrics, predictions, curve, weights or None), as `store.write` takes them.
     """
-    checkpoint, settings, split = plan.checkpoint, plan.settings, splits[0]
-    parts = [tokenize(s, checkpoint, settings.max_len) for s in splits]
-    loading.require_context(
-        checkpoint, max(int(part.lengths.max()) for part in parts), "Give a smaller max_len."
+    if devices == 1:
+        with _ALONE:
+            return _train(job, micro_batch)
+    *tables, weights = distributed.on_devices(
+        devices, _train_in_worker, LOSSES[job.loss], job, micro_batch
     )
-    ends = np.cumsum([len(part.ids) for part in parts])
-    spans = [slice(end - len(part.ids), end) for end, part in zip(ends, parts)]
-    if plan.method in PROBES:
-        states = activations.pooled(checkpoint, join(parts)).layer(checkpoint.layers)[
-            :, : settings.features
-        ]
-        if settings.features and states.shape[1] < settings.features:
-            raise ValueError(
-                f"features = {settings.features}; {checkpoint.name} has {states.shape[1]}"
-            )
-        mean, std = states[spans[0]].mean(axis=0), states[spans[0]].std(axis=0) + 1e-6
-        states = torch.from_numpy((states - mean) / std)
-        return [FeatureInputs(states[span], split.arity) for span in spans], {
-            "mean": mean,
-            "std": std,
-        }
-    if plan.method == "top":
-        states = activations.trunk(
-            checkpoint, max(0, checkpoint.layers - settings.top_layers), join(parts)
+    return *tables, weights and load(weights)
+
+
+def _train_in_worker(loss: Callable, job: TrainingJob, micro_batch: int | None) -> tuple:
+    LOSSES.register(job.loss, loss)  # a notebook may have registered it
+    *tables, weights = _train(job, micro_batch)
+    if weights is None or distributed.rank():
+        return *tables, None
+    return *tables, save(weights)  # Ray carries bytes, not tensors
+
+
+def _train(
+    job: TrainingJob, micro_batch: int | None
+) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:
+    """Trains, and predicts the task's other splits at the three checkpoints.
+
+    Returns:
+        metrics of the test split, predictions, curve, weights or None.
+    """
+    torch.manual_seed(job.seed)
+    (training_inputs, *inputs), made_with = _make_inputs(job)
+    net = _build_net(job, training_inputs, made_with)
+    checkpoints = _Checkpoints(net, job, inputs)
+    last_weights = None
+    with threads(1 if job.method in PROBES else None):
+        _train_net(net, job, training_inputs, checkpoints, micro_batch)
+        if job.keep_weights:
+            last_weights = loop.copy_weights(net)
+        predictions = checkpoints.predictions()
+    weights = None
+    if job.keep_weights:
+        loop.load_weights(net, checkpoints.weights[job.keep_weights] or last_weights)
+        weights = loop.copy_weights(net, whole=True)
+        weights |= {name: torch.from_numpy(array) for name, array in made_with.items()}
+    metrics = _measure(predictions, job.predicted_splits[0])
+    return metrics, predictions, pd.DataFrame(checkpoints.curve), weights
+
+
+def _make_inputs(job: TrainingJob) -> tuple[list[Inputs], dict[str, np.ndarray]]:
+    """Makes the inputs of the split trained on and of those predicted, as the method needs them.
+
+    Returns:
+        the inputs of each split, and the arrays that they were made with: the `mean` and `std` (d,)
+        that standardise a probe's features, or the `vocabulary` (u,) of token ids that a compact
+        embedding is cut to.
+    """
+    max_len = cast(int, job.hyperparameters.max_len)  # filled in
+    splits = [job.split, *job.predicted_splits]
+    tokens_of = [tokenize(split, job.checkpoint, max_len) for split in splits]
+    longest = max(int(tokens.lengths.max()) for tokens in tokens_of)
+    loading.require_context(job.checkpoint, longest, "Give a smaller max_len.")
+    if job.method in PROBES:
+        features, made_with = _standardised_features(job, tokens_of)
+        return [FeatureInputs(part, job.split.arity) for part in features], made_with
+    if job.method == "top":
+        depth = max(0, job.layers - job.hyperparameters.top_layers)
+        states = activations.trunk(job.checkpoint, depth, join(tokens_of))
+        spans = _spans(tokens_of)
+        pairs = zip(spans, tokens_of, strict=True)
+        return [TrunkInputs(states[span], tokens) for span, tokens in pairs], {}
+    if job.method == "lora":
+        return [TokenInputs(tokens) for tokens in tokens_of], {}
+    vocabulary = np.unique(np.concatenate(join(tokens_of).ids))
+    return [TokenInputs(tokens, vocabulary) for tokens in tokens_of], {"vocabulary": vocabulary}
+
+
+def _standardised_features(
+    job: TrainingJob, tokens_of: list[Tokens]
+) -> tuple[list[torch.Tensor], dict[str, np.ndarray]]:
+    """Returns each split's features, standardised over the split trained on, and mean and std."""
+    wanted = job.hyperparameters.features
+    pooled = activations.pooled(job.checkpoint, join(tokens_of))
+    states = pooled.layer(job.layers)[:, :wanted]
+    if wanted and states.shape[1] < wanted:
+        raise ValueError(f"features = {wanted}; {job.checkpoint.name} has {states.shape[1]}")
+    spans = _spans(tokens_of)
+    mean = states[spans[0]].mean(axis=0)
+    std = states[spans[0]].std(axis=0) + 1e-6
+    features = torch.from_numpy((states - mean) / std)
+    return [features[span] for span in spans], {"mean": mean, "std": std}
+
+
+def _spans(tokens_of: list[Tokens]) -> list[slice]:
+    """Returns where the texts of each split stand among those of all splits joined."""
+    ends = np.cumsum([len(tokens.ids) for tokens in tokens_of])
+    return [slice(end - len(tokens.ids), end) for end, tokens in zip(ends, tokens_of, strict=True)]
+
+
+def _build_net(
+    job: TrainingJob, training_inputs: Inputs, made_with: dict[str, np.ndarray]
+) -> Classifier:
+    """Builds the module that the method trains, on the training device or sharded over several."""
+    hyperparameters = job.hyperparameters
+    if isinstance(training_inputs, FeatureInputs):
+        net = probe(training_inputs.features.shape[1], job.split.arity).to(device())
+    else:
+        net = build(
+            job.checkpoint,
+            job.method,
+            job.split.arity,
+            head_init=cast(str, hyperparameters.head_init),  # filled in
+            device=device(),
+            top_layers=hyperparameters.top_layers,
+            lora_rank=hyperparameters.lora_rank,
         )
-        return [TrunkInputs(states[span], part) for span, part in zip(spans, parts)], {}
-    if plan.method == "lora":
-        return [TokenInputs(part) for part in parts], {}
-    used = np.unique(np.concatenate(join(parts).ids))
-    return [TokenInputs(part, used) for part in parts], {"vocabulary": used}
+    if "vocabulary" in made_with:
+        compact_embedding(net, torch.from_numpy(made_with["vocabulary"]).long())
+    if net.body is not None:
+        distributed.shard(net, blocks_of(net.body))
+    return net
+
+
+def _train_net(
+    net: Classifier,
+    job: TrainingJob,
+    training_inputs: Inputs,
+    checkpoints: _Checkpoints,
+    micro_batch: int | None,
+) -> None:
+    """Trains the module in place, or solves for its head; evaluates at each checkpoint."""
+    if job.method == "logistic":
+        penalties = cast(tuple[float, ...], job.hyperparameters.l2)
+        features = cast(FeatureInputs, training_inputs).features
+        for step, l2 in enumerate(penalties, start=1):
+            mean_loss = logistic.solve(net.head, features, job.targets, l2)
+            checkpoints.evaluate(step, step / len(penalties), mean_loss)
+        return
+    loss = LOSSES[job.loss]
+    loop.train(
+        net,
+        training_inputs,
+        job.targets,
+        functools.partial(loss, **job.loss_args),
+        job.hyperparameters,
+        seed=job.seed,
+        evaluate=checkpoints.evaluate,
+        batchwise=loss.batchwise,
+        decay=job.loss_args.get(loss.running_average),
+        micro_batch=micro_batch,
+        label=f"{job.checkpoint.name} {job.loss} seed {job.seed}",
+    )
+
+
+def _measure(predictions: pd.DataFrame, test: Split) -> dict[str, float]:
+    """Returns test metrics: accuracy at each stop; AUROC and calibration error at the last."""
+    metrics = {}
+    probs_at = {}
+    for stop in STOPS:
+        p1 = predictions[stop].to_numpy()[: len(test)]
+        probs_at[stop] = np.stack([1 - p1, p1], axis=1)
+        metrics[f"accuracy_{stop}"] = float(correct(probs_at[stop], test.hard_label).mean())
+    for metric in (auroc, calibration_error):
+        estimate = metric(probs_at["last"], test.hard_label, resamples=0)
+        metrics[metric.__name__] = estimate.value
+    return metrics
 
 
 class _Checkpoints:
-    """Predictions of a module in training at the three stops: looks at it now and then, predicts in full at the end."""
+    """A module in training, as it is at the three stops.
 
-    def __init__(self, net, plan: TrainingJob, splits: list[Split], inputs: list[Inputs]):
-        self.net, self.plan, self.splits, self.inputs = net, plan, splits, inputs
-        self.curve, self.best, self.at = [], dict.fromkeys(STOPS, -1.0), {}
-        self.weights, self.known = {}, {}
-        n = len(splits[0])
-        self.seen = np.sort(
-            np.random.default_rng(0).permutation(n)[: plan.settings.curve_test or n]
-        )
+    Attributes:
+        curve: rows, one per evaluation.
+        best_step: {stop: the step whose weights are best by that stop's rule}.
+        weights: {stop: copy of these weights, or None where they are the last}.
+    """
 
-    def look(self, step: int, progress: float, train_loss: float) -> None:
-        """Scores the module on validation and some test examples; keeps its weights where it is the best so far."""
-        test, validation = self.splits[:2]
+    def __init__(self, net: Classifier, job: TrainingJob, inputs: list[Inputs]):
+        self.net = net
+        self.job = job
+        self.inputs = inputs
+        self.curve: list[dict[str, float]] = []
+        self.best_score = dict.fromkeys(STOPS, -1.0)
+        self.best_step: dict[str, int] = {}
+        self.weights: dict[str, dict[str, torch.Tensor] | None] = {}
+        # {step: (n,) P(y = 1) of the examples of all splits}
+        self.p1_at_step: dict[int, np.ndarray] = {}
+        n_test = len(job.predicted_splits[0])
+        drawn = np.random.default_rng(0).permutation(n_test)
+        # the test examples that the curve and the oracle look at
+        self.curve_rows = np.sort(drawn[: job.hyperparameters.curve_test or n_test])
+
+    def evaluate(self, step: int, progress: float, train_loss: float) -> None:
+        """Scores the module on validation and some test examples; keeps it if it is the best."""
+        test, validation = self.job.predicted_splits[:2]
         if progress < 1:
-            on_test, on_validation = (
-                loop.predict(self.net, i, r) for i, r in zip(self.inputs, (self.seen, None))
-            )
+            on_test = loop.predict(self.net, self.inputs[0], self.curve_rows)
+            on_validation = loop.predict(self.net, self.inputs[1])
         else:
-            whole = [loop.predict(self.net, part) for part in self.inputs]
-            on_test, on_validation, self.known[step] = (
-                whole[0][self.seen],
-                whole[1],
-                np.concatenate(whole)[:, 1],
-            )
-        on_labels = (
-            math.nan
-            if self.plan.validation is None
-            else correct(on_validation[self.plan.known], self.plan.validation[:, 1] >= 0.5).mean()
-        )
+            probs = [loop.predict(self.net, inputs) for inputs in self.inputs]
+            on_test = probs[0][self.curve_rows]
+            on_validation = probs[1]
+            self.p1_at_step[step] = np.concatenate(probs)[:, 1]
+        on_labels = math.nan
+        if self.job.validation is not None:
+            labels = self.job.validation[:, 1] >= 0.5
+            on_labels = correct(on_validation[self.job.known], labels).mean()
+        test_accuracy = correct(on_test, test.hard_label[self.curve_rows]).mean()
         self.curve.append(
             {
                 "step": step,
@@ -164,128 +345,59 @@ class _Checkpoints:
                 "train_loss": train_loss,
                 "validation_accuracy_on_labels": on_labels,
                 "validation_accuracy": correct(on_validation, validation.hard_label).mean(),
-                "test_accuracy": correct(on_test, test.hard_label[self.seen]).mean(),
+                "test_accuracy": test_accuracy,
             }
         )
-        # without labels to validate on, the validation checkpoint is the last one
+        self.keep_best(step, on_labels, test_accuracy, is_last=progress >= 1)
+
+    def keep_best(
+        self, step: int, accuracy_on_labels: float, test_accuracy: float, *, is_last: bool
+    ) -> None:
+        """Decides early stopping: keeps the weights of this step for each stop whose best it is.
+
+        Training itself always goes on to the last step. Of equal scores the first is kept.
+
+        Args:
+            accuracy_on_labels: on the validation split, against the labels that the fit is given;
+                NaN without such labels, and 'validation' is then the last step.
+        """
         scores = {
             "last": step,
-            "validation": step if math.isnan(on_labels) else on_labels,
-            "oracle": self.curve[-1]["test_accuracy"],
+            "validation": step if math.isnan(accuracy_on_labels) else accuracy_on_labels,
+            "oracle": test_accuracy,
         }
-        better = [stop for stop in STOPS if scores[stop] > self.best[stop]]
-        now = (
-            loop.copy_weights(self.net) if progress < 1 and set(better) - {"last"} else None
-        )  # the last needs no copy
+        better = [stop for stop in STOPS if scores[stop] > self.best_score[stop]]
+        # the weights of the last step are in the module itself and need no copy
+        weights = None
+        if not is_last and better != ["last"]:
+            weights = loop.copy_weights(self.net)
         for stop in better:
-            self.best[stop], self.at[stop] = scores[stop], step
-            self.weights[stop] = now if stop != "last" else None
+            self.best_score[stop] = scores[stop]
+            self.best_step[stop] = step
+            self.weights[stop] = None if stop == "last" else weights
 
     def predictions(self) -> pd.DataFrame:
-        """Rows as `Fit.predictions` has them: P(y = 1) of all splits, of the oracle's checkpoint test only."""
-        frame = pd.concat(
-            [
-                pd.DataFrame(
-                    {"split": s.name, "id": s.ids, "truth": s.hard_label, "group": s.group}
-                )
-                for s in self.splits
-            ],
-            ignore_index=True,
-        )
-        for stop in STOPS:
-            if self.at[stop] not in self.known:
-                loop.load_weights(self.net, self.weights[stop])
-                wanted = self.inputs if stop != "oracle" else self.inputs[:1]
-                self.known[self.at[stop]] = np.concatenate(
-                    [loop.predict(self.net, i)[:, 1] for i in wanted]
-                )
-            frame[stop] = pd.Series(self.known[self.at[stop]])
-        frame.loc[len(self.splits[0]) :, "oracle"] = np.nan
-        return frame
-
-
-def carry_out(plan: TrainingJob, micro_batch: int | None, devices: int = 1) -> tuple:
-    """Trains, on so many devices: (metrics, predictions, curve, weights or None), as `store.write` takes them."""
-    if devices == 1:
-        with _ALONE:
-            return _train(plan, micro_batch)
-    *found, weights = distributed.on_devices(
-        devices, _train_with, LOSSES[plan.loss], plan, micro_batch
-    )
-    return *found, weights and load(weights)
-
-
-def _train_with(loss: Callable, plan: TrainingJob, micro_batch: int | None) -> tuple:
-    LOSSES.register(plan.loss, loss)  # a notebook may have registered it
-    *found, weights = _train(plan, micro_batch)
-    return *found, save(
-        weights
-    ) if weights and not distributed.rank() else None  # Ray carries no tensors
-
-
-def _train(
-    plan: TrainingJob, micro_batch: int | None
-) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:
-    """Trains, and predicts the task's other splits at the three checkpoints: metrics, predictions, curve, weights."""
-    torch.manual_seed(plan.seed)
-    split, settings, task = plan.split, plan.settings, plan.split.task
-    others = [task.test, task.validation, *labelable_splits(split, plan.label_own)]
-    (own, *inputs), made_with = _inputs(plan, [split, *others])
-    if plan.method in PROBES:
-        net = probe(own.features.shape[1], split.arity).to(device())
-    else:
-        net = build(
-            plan.checkpoint,
-            plan.method,
-            split.arity,
-            head_init=settings.head_init,
-            device=device(),
-            top_layers=settings.top_layers,
-            lora_rank=settings.lora_rank,
-        )
-    if "vocabulary" in made_with:
-        compact_embedding(net, torch.from_numpy(made_with["vocabulary"]).long())
-    if net.body is not None:
-        distributed.shard(net, blocks_of(net.body))
-    loss, checkpoints = (
-        functools.partial(LOSSES[plan.loss], **plan.loss_args),
-        _Checkpoints(net, plan, others, inputs),
-    )
-    with threads(1 if plan.method in PROBES else None):
-        if plan.method == "logistic":
-            for step, l2 in enumerate(settings.l2, start=1):
-                value = logistic.logistic(net.head, own.features, plan.targets, l2)
-                checkpoints.look(step, step / len(settings.l2), value)
-        else:
-            loop.train(
-                net,
-                own,
-                plan.targets,
-                loss,
-                settings,
-                seed=plan.seed,
-                evaluate=checkpoints.look,
-                batchwise=LOSSES[plan.loss].batchwise,
-                decay=plan.loss_args.get(LOSSES[plan.loss].memory),
-                micro_batch=micro_batch,
-                label=f"{plan.checkpoint.name} {plan.loss} seed {plan.seed}",
+        """Returns rows as `Fit.predictions` has them; of the oracle's checkpoint test only."""
+        frames = [
+            pd.DataFrame(
+                {
+                    "split": split.name,
+                    "id": split.ids,
+                    "truth": split.hard_label,
+                    "group": split.group,
+                }
             )
-        last = loop.copy_weights(net) if plan.keep_weights else None
-        predictions, test = checkpoints.predictions(), others[0]
-    on_test = {stop: predictions[stop].to_numpy()[: len(test)] for stop in STOPS}
-    on_test = {stop: np.stack([1 - p, p], axis=1) for stop, p in on_test.items()}
-    metrics = {
-        f"accuracy_{stop}": float(correct(probs, test.hard_label).mean())
-        for stop, probs in on_test.items()
-    }
-    metrics |= {
-        metric.__name__: metric(on_test["last"], test.hard_label, resamples=0).value
-        for metric in (auroc, calibration_error)
-    }
-    weights = None
-    if plan.keep_weights:
-        loop.load_weights(net, checkpoints.weights[plan.keep_weights] or last)
-        weights = loop.copy_weights(net, whole=True) | {
-            k: torch.from_numpy(v) for k, v in made_with.items()
-        }
-    return metrics, predictions, pd.DataFrame(checkpoints.curve), weights
+            for split in self.job.predicted_splits
+        ]
+        table = pd.concat(frames, ignore_index=True)
+        for stop in STOPS:
+            step = self.best_step[stop]
+            if step not in self.p1_at_step:
+                loop.load_weights(self.net, self.weights[stop])
+                wanted = self.inputs[:1] if stop == "oracle" else self.inputs
+                probs = [loop.predict(self.net, inputs) for inputs in wanted]
+                self.p1_at_step[step] = np.concatenate(probs)[:, 1]
+            table[stop] = pd.Series(self.p1_at_step[step])
+        n_test = len(self.job.predicted_splits[0])
+        table.loc[n_test:, "oracle"] = np.nan
+        return table

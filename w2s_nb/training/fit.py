@@ -1,26 +1,40 @@
-"""`fit`: a model, a split and labels become a stored, content-addressed fit; the one verb behind every arm."""
+"""Trains a model on labels of a split, or finds that training in the store.
+
+`fit` is the one function behind every arm of every experiment. It reads as the recipe of the paper:
+check the input, resolve the model, choose hyper-parameters, collect the labels, choose the
+checkpoint that counts, and train, or find the result under its address. `choose_stop` decides
+whether early stopping applies; `classifier._Checkpoints.keep_best` applies it. What is stored is
+in `result`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import functools
+from dataclasses import replace
 
 import numpy as np
 
 from .. import losses
 from ..common import store
-from ..common.device import precision
 from ..data.splits import Split
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
-from ..models.loading import digest, with_depth
-from ..models.names import resolve
+from ..models.loading import with_depth
+from ..models.names import Checkpoint, resolve
 from . import classifier
 from .answers import fit_answers
 from .classifier import TrainingJob
-from .hyperparameters import PROBES, SHARDED, choose_hyperparameters, examples_per_evaluation
-from .result import STOPS, Fit, labelable_splits
+from .hyperparameters import (
+    PROBES,
+    SHARDED,
+    Hyperparameters,
+    choose_hyperparameters,
+    examples_per_evaluation,
+)
+from .result import STOPS, Fit, make_record, task_of
 
-LEAST_VALIDATION = 20  # labelled validation examples, or all there are, for stopping on them
+# The least number of labelled validation examples for early stopping, unless the split has fewer.
+MIN_VALIDATION = 20
 
 
 def fit(
@@ -36,49 +50,45 @@ def fit(
     micro_batch: int | None = None,
     devices: int = 1,
     keep_weights: bool = False,
-    label_own: bool = False,
+    label_training_examples: bool = False,
     **hyperparameters,
 ) -> Fit:
-    """Finetunes a model on labels of a split, or finds that fit in the store; where it answers, see `fit_answers`.
+    """Trains a model on labels of a split, or finds that fit in the store.
+
+    On a task that is answered by generating, see `fit_answers`.
 
     Args:
         model: a name that `models.resolve` takes; a finetuned model is `Fit.name` of its fit.
-        split: the examples trained on, a split of a `load_task`.
-        labels: of those examples, and of the task's validation split for early stopping; None takes ground truth.
+        split: the examples to train on, a split of a `load_task`.
+        labels: of those examples, and of the task's validation split for early stopping; None takes
+            ground truth.
         loss: a registered loss; loss_args: its keyword arguments.
-        method: 'full', 'lora' or 'top' (see `models.build`); 'probe' or 'logistic', on frozen features.
-        seed: order of batches and random initialisation.
-        stop: 'validation' (best accuracy against `labels` on the validation split), 'last', or 'oracle' (best test
-            accuracy; it looks at the test labels). None takes what the task sets for finetuning; else 'validation' for
-            weak labels, as the paper does, and for probes; 'last' for finetuning on ground truth, and where labels know
-            fewer than 20 validation examples. All three are stored; training keeps their weights in main memory.
-        micro_batch: examples in one pass on a device; devices: how many train the model together, by Ray and FSDP, for
-            'full' and 'lora'. These change memory and speed, not the result beyond rounding.
-        keep_weights: store the trained tensors too; label_own: predict the examples trained on too, for labels of own.
-        hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]` and from what the task sets for finetuning.
+        method: 'full', 'lora' or 'top' (see `models.build`); 'probe' or 'logistic', on frozen
+            features.
+        seed: of the order of batches and of the random initialisation.
+        stop: the checkpoint that stands for the fit: 'validation' (best accuracy against `labels`
+            on the validation split), 'last', or 'oracle' (best test accuracy; it looks at the test
+            labels); None leaves it to `choose_stop`. Predictions of all three are stored; training
+            keeps their weights in main memory.
+        micro_batch: examples in one pass on a device. It changes memory and speed, not the result
+            beyond rounding.
+        devices: how many devices train the model together, by Ray and FSDP, for 'full' and 'lora'.
+            It changes memory and speed, not the result beyond rounding.
+        keep_weights: store the trained tensors too.
+        label_training_examples: predict the examples trained on too, so that `Fit.label` can label
+            them.
+        hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]`, and from
+            what the task sets for finetuning.
     Raises:
-        UnknownName, ValueError: a name or value that does not exist, before any model is loaded.
+        UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is
+            loaded.
         ModelUnavailable: the weights cannot be had here.
+    Source: Burns et al. 2023, section 3 and appendix A.
     """
-    if split.task is None:
-        raise ValueError(
-            "fit needs a split of load_task(...): its task's other splits are evaluated"
-        )
-    if (
-        isinstance(devices, bool)
-        or not isinstance(devices, int)
-        or devices < 1
-        or (devices > 1 and (split.answers or method not in SHARDED))
-    ):
-        raise ValueError(
-            f"devices = {devices!r} with method {method!r} on {split.task.name}; expected a whole number "
-            f"from 1, and above 1 methods {' and '.join(SHARDED)} on two classes"
-        )
-    if split.answers and (loss, loss_args or {}, stop or "last") != ("xent", {}, "last"):
-        raise ValueError(
-            f"loss {loss!r}, stop {stop!r}; answers to {split.task.name} take xent and last"
-        )
+    task = task_of(split)
+    _check_devices(devices, method, split)
     if split.answers:
+        _check_generating(split, loss, loss_args, stop)
         return fit_answers(
             model,
             split,
@@ -87,111 +97,175 @@ def fit(
             seed=seed,
             micro_batch=micro_batch,
             keep_weights=keep_weights,
-            label_own=label_own,
+            label_training_examples=label_training_examples,
             **hyperparameters,
         )
+    checkpoint = resolve(model)
     if method not in PROBES:
-        hyperparameters = split.task.hyperparameters | hyperparameters
-        stop = stop or split.task.stop
-    checkpoint, settings = resolve(model), choose_hyperparameters(method, hyperparameters)
-    args = losses.loss_args(loss, loss_args)
-    if method == "logistic" and loss != "xent":
+        hyperparameters = task.hyperparameters | hyperparameters
+        stop = stop or task.stop
+    chosen = choose_hyperparameters(method, hyperparameters)
+    loss_args = losses.loss_args(loss, loss_args)
+    _check_logistic(method, loss)
+    training_labels, validation_labels = _collect_labels(split, labels)
+    known = validation_labels.knows(task.validation)
+    stop = choose_stop(stop, method, weak=labels is not None, known=known)
+    _check_size(split)
+    checkpoint, layers = _with_depth(checkpoint)
+    job = TrainingJob(
+        checkpoint=checkpoint,
+        layers=layers,
+        split=split,
+        targets=training_labels.for_split(split),
+        validation=_validation_targets(split, validation_labels, known),
+        known=np.flatnonzero(known),
+        method=method,
+        hyperparameters=fill_defaults(chosen, method, checkpoint, split, labels is not None),
+        loss=loss,
+        loss_args=loss_args,
+        seed=seed,
+        keep_weights=stop if keep_weights else None,
+        label_training_examples=label_training_examples,
+    )
+    config = job.config()
+    address = store.address(config)
+    train = functools.partial(
+        _train, job, config, training_labels, stop, micro_batch=micro_batch, devices=devices
+    )
+    return Fit(address, *store.get_or_make(address, train), stop)
+
+
+def _train(
+    job: TrainingJob,
+    config: dict,
+    labels: SoftLabels,
+    stop: str,
+    *,
+    micro_batch: int | None,
+    devices: int,
+) -> tuple:
+    """Trains, and returns record, predictions, curve and weights, as `store.write` takes them."""
+    metrics, *tables = classifier.carry_out(job, micro_batch, devices)
+    label_accuracy = float(np.mean((job.targets[:, 1] >= 0.5) == job.split.hard_label))
+    record = make_record(config, metrics, stop, job.checkpoint, job.split, labels, label_accuracy)
+    return record, *tables
+
+
+def choose_stop(stop: str | None, method: str, *, weak: bool, known: np.ndarray) -> str:
+    """Chooses the checkpoint that stands for a fit, and so whether early stopping applies.
+
+    Without a choice it is 'validation' for weak labels, as in the paper, and for probes; and 'last'
+    for finetuning on ground truth, and where fewer than 20 validation examples have a label.
+
+    Args:
+        stop: what the caller or the task asks for; None or "" leaves it to this function.
+        weak: the labels are not ground truth.
+        known: (n_val,) bool, the validation examples that have a label.
+    Raises:
+        ValueError: an unknown checkpoint, or 'validation' with too few labels.
+    """
+    enough = _are_enough(known)
+    if not stop:
+        stop = "validation" if enough and (weak or method in PROBES) else "last"
+    if stop not in STOPS:
+        raise ValueError(f"stop {stop!r}; expected one of {', '.join(STOPS)}")
+    if stop == "validation" and not enough:
         raise ValueError(
-            f"method 'logistic' is the optimum of cross-entropy; loss {loss!r} needs method 'probe'"
+            f"stop {stop!r}; expected last or oracle: labels know {known.sum()} of {len(known)} "
+            f"validation examples"
         )
-    task, weak = split.task, labels is not None
-    labels = labels if weak else SoftLabels.truth(split)
-    validation = labels if weak else SoftLabels.truth(task.validation)
-    known = validation.knows(task.validation)
-    covered = known.sum() >= min(LEAST_VALIDATION, len(known))
-    stop = stop or ("validation" if covered and (weak or method in PROBES) else "last")
-    if stop not in STOPS or (stop == "validation" and not covered):
-        raise ValueError(
-            f"stop {stop!r}; expected one of {', '.join(STOPS)}"
-            + (
-                ""
-                if covered
-                else f", not validation: labels know {known.sum()} of {len(known)} validation examples"
-            )
-        )
-    if len(split) < 2:
-        raise ValueError(
-            f"{len(split)} examples of {split.name!r} to train on; expected at least 2"
-        )
-    checkpoint = with_depth(checkpoint)
+    return stop
+
+
+def fill_defaults(
+    chosen: Hyperparameters, method: str, checkpoint: Checkpoint, split: Split, weak: bool
+) -> Hyperparameters:
+    """Fills in the hyper-parameters that are None by what the model, task and labels ask for.
+
+    Args:
+        weak: the labels are not ground truth.
+    """
+    task = task_of(split)
+    at_full_depth = checkpoint.layers == checkpoint.full_layers
     defaults = {
         "evals": 4 if weak else 1,
         "max_len": task.max_len,
         "lr": checkpoint.lr * (10 if method == "lora" else 1),
-        "head_init": "unembedding" if checkpoint.layers == checkpoint.full_layers else "zero",
+        "head_init": "unembedding" if at_full_depth else "zero",
     }
-    settings = replace(
-        settings, **{k: v for k, v in defaults.items() if getattr(settings, k) is None}
-    )
-    if settings.curve_test is None and method != "logistic":  # looking costs nothing there
-        settings = replace(
-            settings,
-            curve_test=examples_per_evaluation(
-                settings, len(split), len(task.validation), len(task.test)
-            ),
+    missing = {name: value for name, value in defaults.items() if getattr(chosen, name) is None}
+    chosen = replace(chosen, **missing)  # type: ignore[arg-type]
+    # method 'logistic' has no steps between which an evaluation would cost anything
+    if chosen.curve_test is None and method != "logistic":
+        n_examples = examples_per_evaluation(
+            chosen, len(split), len(task.validation), len(task.test)
         )
-    plan = TrainingJob(
-        checkpoint,
-        split,
-        labels.for_split(split),
-        validation.for_ids(task.validation.ids[known]) if covered else None,
-        np.flatnonzero(known),
-        method,
-        settings,
-        loss,
-        args,
-        seed,
-        stop if keep_weights else None,
-        label_own,
-    )
-    config = {
-        "model": digest(checkpoint),
-        "layers": checkpoint.layers,
-        "method": method,
-        "hyperparameters": asdict(settings),
-        "loss": loss,
-        "loss_args": args,
-        "seed": seed,
-        "precision": precision(),
-        "label_own": label_own,
-        "splits": [
-            s.fingerprint
-            for s in (split, task.test, task.validation, *labelable_splits(split, label_own))
-        ],
-        "code": [classifier.code(), losses.code(loss)],
-        "keep_weights": plan.keep_weights,
-        "labels": plan.label_fingerprint,
-    }
-    address = store.address(config)
+        chosen = replace(chosen, curve_test=n_examples)
+    return chosen
 
-    def make():
-        metrics, *tables = classifier.carry_out(plan, micro_batch, devices)
-        return {
-            "config": config,
-            "metrics": metrics,
-            "stop": stop,
-            "trained_on": split.ids.tolist(),
-            "summary": {
-                "task": task.name,
-                "model": checkpoint.name,
-                "layers": checkpoint.layers,
-                "method": method,
-                "loss": loss,
-                "loss_args": args,
-                "labels": labels.source,
-                "labels_address": labels.address,
-                "label_accuracy": float(np.mean((plan.targets[:, 1] >= 0.5) == split.hard_label)),
-                "trained_split": split.name,
-                "seed": seed,
-                "n_train": len(split),
-                "n_val": len(task.validation),
-                "n_test": len(task.test),
-            },
-        }, *tables
 
-    return Fit(address, *store.get_or_make(address, make), stop)
+def _check_devices(devices: int, method: str, split: Split) -> None:
+    is_count = isinstance(devices, int) and not isinstance(devices, bool) and devices >= 1
+    can_share = method in SHARDED and not split.answers
+    if not is_count or (devices > 1 and not can_share):
+        raise ValueError(
+            f"devices = {devices!r} with method {method!r} on {task_of(split).name}; expected a "
+            f"whole number from 1, and above 1 methods {' and '.join(SHARDED)} on two classes"
+        )
+
+
+def _check_generating(split: Split, loss: str, loss_args: dict | None, stop: str | None) -> None:
+    if loss != "xent" or loss_args or stop not in (None, "", "last"):
+        raise ValueError(
+            f"loss {loss!r}, stop {stop!r}; answers to {task_of(split).name} take xent and last"
+        )
+
+
+def _check_logistic(method: str, loss: str) -> None:
+    if method == "logistic" and loss != "xent":
+        raise ValueError(
+            f"method 'logistic' is the optimum of cross-entropy; loss {loss!r} needs method 'probe'"
+        )
+
+
+def _check_size(split: Split) -> None:
+    if len(split) < 2:
+        raise ValueError(
+            f"{len(split)} examples of {split.name!r} to train on; expected at least 2"
+        )
+
+
+def _collect_labels(
+    split: Split, labels: SoftLabels | Answers | None
+) -> tuple[SoftLabels, SoftLabels]:
+    """Returns the labels to train on and those to stop on; without labels both are ground truth."""
+    if labels is None:
+        return SoftLabels.truth(split), SoftLabels.truth(task_of(split).validation)
+    if not isinstance(labels, SoftLabels):
+        raise TypeError(
+            f"labels are {type(labels).__name__}; {task_of(split).name} has two classes and takes "
+            f"SoftLabels"
+        )
+    return labels, labels
+
+
+def _are_enough(known: np.ndarray) -> bool:
+    """Returns whether enough validation examples have a label for early stopping."""
+    return bool(known.sum() >= min(MIN_VALIDATION, len(known)))
+
+
+def _validation_targets(
+    split: Split, validation_labels: SoftLabels, known: np.ndarray
+) -> np.ndarray | None:
+    """Returns the labels (k, 2) to stop on, of the `known` examples; None where too few are."""
+    if not _are_enough(known):
+        return None
+    return validation_labels.for_ids(task_of(split).validation.ids[known])
+
+
+def _with_depth(checkpoint: Checkpoint) -> tuple[Checkpoint, int]:
+    """Returns the checkpoint with its depth filled in, and the depth."""
+    checkpoint = with_depth(checkpoint)
+    if checkpoint.layers is None:
+        raise ValueError(f"{checkpoint.name}: the model's config says no number of layers")
+    return checkpoint, checkpoint.layers

@@ -1,4 +1,7 @@
-"""Generative finetuning: a model learns a task's texts as text, without labels, before it is taught (section 5.2.2)."""
+"""Trains language models on texts, and finetunes them on a task's texts (section 5.2.2).
+
+In generative finetuning a model learns a task's texts as text, without labels, before it is taught.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .. import metrics
 from ..common import store
 from ..common.device import device, precision
 from ..data.splits import Split, Task
 from ..inputs import activations
 from ..inputs import batches as inputs_module
-from ..inputs.batches import NextTokens, TokenInputs, TrunkInputs
+from ..inputs.batches import NextTokens, Sequences, TokenInputs, TrunkInputs
 from ..inputs.tokens import Tokens, tokenize
 from ..labels.soft import SoftLabels
+from ..metrics.estimate import Estimate, of_means
 from ..models import anatomy, classifier, loading
 from ..models.classifier import trainable
 from ..models.language import LanguageModel
 from ..models.loading import digest, with_depth
-from ..models.names import resolve
+from ..models.names import Checkpoint, resolve
 from . import loop
-from .hyperparameters import METHODS, ON_TEXT, PROBES, choose_hyperparameters
+from .hyperparameters import METHODS, ON_TEXT, PROBES, Hyperparameters, choose_hyperparameters
+from .result import task_of
 
 HELD_OUT = 50  # test examples whose perplexity is measured
 
@@ -37,8 +41,9 @@ class LanguageFit:
 
     Attributes:
         address, record: as of a `Fit`.
-        held_out: a row a test example: id, group, tokens, and the nats of its texts before and after.
-        curve: rows (step, progress, train_loss), the loss in nats a token.
+        held_out: a row per test example: id, group, tokens, and the nats of its texts before and
+            after finetuning.
+        curve: rows (step, progress, train_loss); the loss is in nats per token.
     """
 
     address: str
@@ -48,7 +53,7 @@ class LanguageFit:
 
     @property
     def name(self) -> str:
-        """The finetuned model, wherever a model is named."""
+        """The name of the finetuned model, for every argument that takes a model's name."""
         return f"fit:{self.address}"
 
 
@@ -63,66 +68,168 @@ def finetune_lm(
     micro_batch: int | None = None,
     **hyperparameters,
 ) -> LanguageFit:
-    """Finetunes a language model on the texts of a split, or finds that model in the store. Labels play no part.
+    """Finetunes a language model on the texts of a split, or finds that model in the store.
 
-    The loss of a batch is the sum over its real tokens, each given those before it, over the tokens that a batch has on
-    average: every token of the split counts the same, whatever the batch it is in.
+    Labels play no part. The loss of a batch is the sum of the losses of its real tokens, each
+    predicted from those before it, divided by the tokens that a batch has on average. So every
+    token of the split counts the same, whatever batch it is in.
 
     Args:
         model: a name that `models.resolve` takes.
         split: examples; of pairs both texts are learned, as in the paper.
-        chosen: of pairs, learn only the text that these labels prefer.
-        method: 'full' (every weight, a tied or untied unembedding too), 'lora' or 'top' (see `models.trainable`).
-        held_out: test examples whose perplexity is measured before and after, and stored with the fit.
-        micro_batch: texts in one pass; None takes what `training.LM_TOKENS` allows. Changes memory and speed, not the
-            result.
-        hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]`: of `hyperparameters.ON_TEXT`. One epoch is the default:
-            the paper states none.
+        chosen: labels of pairs; only the text that they prefer is learned.
+        method: 'full' (every weight, a tied or untied unembedding too), 'lora' or 'top' (see
+            `models.trainable`).
+        held_out: test examples whose perplexity is measured before and after, and stored.
+        micro_batch: texts in one pass; None takes what `loop.LM_TOKENS` allows. It changes memory
+            and speed, not the result.
+        hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]`, among
+            `hyperparameters.ON_TEXT`. One epoch is the default: the paper states none.
     Raises:
-        UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is loaded.
+        UnknownName, TypeError, ValueError: a name or value that does not exist, before any model
+            is loaded.
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 5.2.2.
     """
-    checkpoint, settings = resolve(model), choose_hyperparameters(method, {"epochs": 1} | hyperparameters)
-    if not set(hyperparameters) <= set(ON_TEXT):
+    checkpoint = resolve(model)
+    settings = choose_text_hyperparameters(method, {"epochs": 1}, hyperparameters)
+    task = task_of(split)
+    _check_request(split, chosen, held_out)
+    checkpoint = with_depth(checkpoint)
+    max_len = settings.max_len or task.max_len
+    settings = complete_hyperparameters(settings, method, checkpoint, max_len=max_len, evals=10)
+    settings = _without_unused_fields(settings, method)
+    measured = _sample_of_test(task.test, held_out)
+    train_texts = _as_single_texts(split, None if chosen is None else chosen.for_split(split))
+    train_tokens = tokenize(train_texts, checkpoint, max_len)
+    test_tokens = tokenize(_as_single_texts(measured), checkpoint, max_len)
+    _check_lengths(checkpoint, train_tokens, test_tokens)
+    config = _config(checkpoint, method, settings, seed, train_tokens, test_tokens)
+
+    def make():
+        weights, curve, before, after = _train(
+            checkpoint, method, settings, train_tokens, test_tokens, seed, micro_batch
+        )
+        table = _held_out_table(measured, before, after)
+        record = {
+            "config": config,
+            "metrics": _perplexities(table),
+            "stop": "last",
+            "trained_on": split.ids.tolist(),
+            "summary": _summary(checkpoint, split, chosen, method, seed, len(measured)),
+        }
+        return record, table, curve, weights
+
+    address = store.address(config)
+    return LanguageFit(address, *store.get_or_make(address, make))
+
+
+def choose_text_hyperparameters(method: str, defaults: dict, changes: dict) -> Hyperparameters:
+    """Returns the hyper-parameters of a training on text.
+
+    Args:
+        defaults: fields in which this kind of training, or its task, differs from
+            `METHODS[method]`.
+        changes: fields that the caller sets.
+    Raises:
+        UnknownName, TypeError, ValueError: as `choose_hyperparameters`; a method that trains no
+            language model; a field that plays no part in training on text.
+    """
+    if method in PROBES:
+        raise ValueError(
+            f"method {method!r} trains a classifier, not a language model; expected full, lora or "
+            f"top"
+        )
+    settings = choose_hyperparameters(method, defaults | changes)
+    unused = sorted(set(changes) - set(ON_TEXT))
+    if unused:
         raise TypeError(
-            f"finetune_lm got {', '.join(sorted(set(hyperparameters) - set(ON_TEXT)))}; it takes "
+            f"{', '.join(unused)} play no part in training on text; expected some of "
             f"{', '.join(ON_TEXT)}"
         )
-    if method in PROBES:
-        raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
-    if split.task is None:
-        raise ValueError(
-            "finetune_lm needs a split of load_task(...): perplexity is measured on its test split"
-        )
+    return settings
+
+
+def complete_hyperparameters(
+    settings: Hyperparameters, method: str, checkpoint: Checkpoint, *, max_len: int, evals: int
+) -> Hyperparameters:
+    """Returns hyper-parameters with `max_len` set, and with lr and evals where they are None.
+
+    The learning rate is then the model's own, ten times that for LoRA.
+    """
+    lr = checkpoint.lr * (10 if method == "lora" else 1)
+    return replace(settings, max_len=max_len, lr=settings.lr or lr, evals=settings.evals or evals)
+
+
+def _without_unused_fields(settings: Hyperparameters, method: str) -> Hyperparameters:
+    """Sets a field that the method does not read to its default, so that it changes no address."""
+    unused = {"top": "lora_rank", "lora": "top_layers"}.get(method)
+    if unused is None:
+        return settings
+    return replace(settings, **{unused: getattr(METHODS[method], unused)})
+
+
+def _check_request(split: Split, chosen: SoftLabels | None, held_out: int) -> None:
     if not isinstance(held_out, int) or held_out < 2:
         raise ValueError(
             f"held_out = {held_out!r}; expected a whole number of test examples from 2"
         )
     if chosen is not None and split.arity != 2:
         raise ValueError(
-            f"chosen= picks one of two texts; {split.task.name} has one text an example"
+            f"chosen= picks one of two texts; {task_of(split).name} has one text per example"
         )
-    checkpoint, test = with_depth(checkpoint), split.task.test
-    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:held_out])
-    settings = replace(
-        settings,
-        lr=settings.lr or checkpoint.lr * (10 if method == "lora" else 1),
-        max_len=settings.max_len or split.task.max_len,
-        evals=settings.evals or 10,
+
+
+def _check_lengths(checkpoint: Checkpoint, *tokens: Tokens) -> None:
+    """Checks that there are tokens to predict, and that the model's context holds every text."""
+    longest = [int(each.lengths.max()) for each in tokens]
+    if min(longest) < 2:
+        raise ValueError("every text has one token; there is nothing to predict")
+    loading.require_context(checkpoint, max(longest), "Give a smaller max_len.")
+
+
+def _sample_of_test(test: Split, n: int) -> Split:
+    """Returns the n test examples whose texts are measured, the same for every seed and model."""
+    rows = np.random.default_rng(0).permutation(len(test))[:n]
+    return test.take(np.sort(rows))
+
+
+def _as_single_texts(split: Split, probs: np.ndarray | None = None) -> Split:
+    """Returns the texts of a split as examples of one text each.
+
+    Args:
+        probs: (n, 2) labels of pairs, of which only the text that they prefer is kept; None keeps
+            every text.
+    """
+    examples = split.texts
+    if probs is not None:
+        preferred = (probs[:, 1] >= 0.5).astype(int)
+        examples = tuple((texts[i],) for texts, i in zip(examples, preferred, strict=True))
+    texts = [text for example in examples for text in example]
+    ids = np.array([hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts])
+    return replace(
+        split,
+        ids=ids,
+        texts=tuple((text,) for text in texts),
+        hard_label=np.zeros(len(ids), dtype=np.int64),
+        group=np.arange(len(ids)),
     )
-    unused = {"top": "lora_rank", "lora": "top_layers"}.get(method)
-    settings = replace(settings, **{unused: getattr(METHODS[method], unused)} if unused else {})
-    learned = _texts(
-        split, None if chosen is None else (chosen.for_split(split)[:, 1] >= 0.5).astype(int)
-    )
-    parts = [tokenize(s, checkpoint, settings.max_len) for s in (learned, _texts(test.take(rows)))]
-    if min(int(part.lengths.max()) for part in parts) < 2:
-        raise ValueError("texts of one token each; there is nothing to predict")
-    loading.require_context(
-        checkpoint, max(int(part.lengths.max()) for part in parts), "Give a smaller max_len."
-    )
-    config = {
+
+
+def _fingerprint(tokens: Tokens) -> str:
+    return hashlib.sha256("".join(tokens.keys).encode()).hexdigest()[:16]
+
+
+def _config(
+    checkpoint: Checkpoint,
+    method: str,
+    settings: Hyperparameters,
+    seed: int,
+    train_tokens: Tokens,
+    test_tokens: Tokens,
+) -> dict:
+    """Returns everything that decides a `LanguageFit`, and so its address."""
+    return {
         "model": digest(checkpoint),
         "layers": checkpoint.layers,
         "method": method,
@@ -131,97 +238,127 @@ def finetune_lm(
         "seed": seed,
         "precision": precision(),
         "keep_weights": "last",
-        "texts": [hashlib.sha256("".join(part.keys).encode()).hexdigest()[:16] for part in parts],
+        "texts": [_fingerprint(train_tokens), _fingerprint(test_tokens)],
         "code": _code(),
     }
-    address = store.address(config)
 
-    def make():
-        before, after, curve, weights = _train(
-            checkpoint, method, settings, parts, seed, micro_batch
-        )
-        nats = (
-            pd.DataFrame(
-                {
-                    "row": np.arange(len(rows)).repeat(test.arity),
-                    "tokens": before[:, 1],
-                    "before": before[:, 0],
-                    "after": after[:, 0],
-                }
-            )
-            .groupby("row")
-            .sum()
-        )
-        found = nats.assign(split="test", id=test.ids[rows], group=test.group[rows])
-        ppl = {
-            f"perplexity_{s}": float(np.exp(nats[s].sum() / nats.tokens.sum()))
-            for s in ("before", "after")
+
+def _held_out_table(measured: Split, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    """Returns `LanguageFit.held_out` from nats and tokens (n * k, 2) of n examples' k texts."""
+    texts = pd.DataFrame(
+        {
+            "row": np.arange(len(measured)).repeat(measured.arity),
+            "tokens": before[:, 1],
+            "before": before[:, 0],
+            "after": after[:, 0],
         }
-        return (
-            {
-                "config": config,
-                "metrics": ppl,
-                "stop": "last",
-                "trained_on": split.ids.tolist(),
-                "summary": {
-                    "task": split.task.name,
-                    "model": checkpoint.name,
-                    "layers": checkpoint.layers,
-                    "method": method,
-                    "loss": "language model",
-                    "loss_args": {},
-                    "labels": chosen.source if chosen else "",
-                    "labels_address": chosen.address if chosen else "",
-                    "label_accuracy": np.nan,
-                    "trained_split": split.name,
-                    "seed": seed,
-                    "n_train": len(split),
-                    "n_test": len(rows),
-                },
-            },
-            found,
-            curve,
-            weights,
-        )
-
-    return LanguageFit(address, *store.get_or_make(address, make))
-
-
-def _texts(split: Split, which: np.ndarray | None = None) -> Split:
-    """Every text of a split as an example of its own; of pairs the first, 0, or the second, 1, where `which` says."""
-    texts = [texts if which is None else (texts[which[i]],) for i, texts in enumerate(split.texts)]
-    alone = tuple((text,) for pair in texts for text in pair)
-    ids = np.array([hashlib.sha256(text.encode()).hexdigest()[:16] for (text,) in alone])
-    return replace(
-        split,
-        ids=ids,
-        texts=alone,
-        hard_label=np.zeros(len(ids), dtype=np.int64),
-        group=np.arange(len(ids)),
     )
+    examples = texts.groupby("row").sum()
+    return examples.assign(split="test", id=measured.ids, group=measured.group)
+
+
+def _perplexities(held_out: pd.DataFrame) -> dict[str, float]:
+    tokens = held_out.tokens.sum()
+    return {
+        "perplexity_before": float(np.exp(held_out.before.sum() / tokens)),
+        "perplexity_after": float(np.exp(held_out.after.sum() / tokens)),
+    }
+
+
+def _summary(
+    checkpoint: Checkpoint,
+    split: Split,
+    chosen: SoftLabels | None,
+    method: str,
+    seed: int,
+    n_test: int,
+) -> dict:
+    """Returns the part of a record that `store.results` shows."""
+    return {
+        "task": task_of(split).name,
+        "model": checkpoint.name,
+        "layers": checkpoint.layers,
+        "method": method,
+        "loss": "language model",
+        "loss_args": {},
+        "labels": chosen.source if chosen else "",
+        "labels_address": chosen.address if chosen else "",
+        "label_accuracy": np.nan,
+        "trained_split": split.name,
+        "seed": seed,
+        "n_train": len(split),
+        "n_test": n_test,
+    }
 
 
 @functools.cache
 def _code() -> str:
-    """Version of the code that decides what a model learns here."""
+    """Returns the version of the code that decides what `finetune_lm` learns and measures."""
+    return training_code() + store.code_version(_train)
+
+
+@functools.cache
+def training_code() -> str:
+    """Returns the version of the code that decides how a language model is trained on text."""
     return activations.code() + store.code_version(
-        LanguageModel, _train, loop, inputs_module, classifier.trainable, anatomy
+        LanguageModel,
+        train_language_model,
+        load_trainable,
+        sequences,
+        loop,
+        inputs_module,
+        classifier.trainable,
+        anatomy,
     )
 
 
 def _train(
-    checkpoint, method: str, settings, parts: list[Tokens], seed: int, micro_batch: int | None
-):
-    """Nats and tokens of the held-out texts before and after (n, 2), the curve, and the trained tensors."""
+    checkpoint: Checkpoint,
+    method: str,
+    settings: Hyperparameters,
+    train_tokens: Tokens,
+    test_tokens: Tokens,
+    seed: int,
+    micro_batch: int | None,
+) -> tuple[dict[str, torch.Tensor], pd.DataFrame, np.ndarray, np.ndarray]:
+    """Trains a language model on texts, and measures it on others before and after.
+
+    Returns:
+        The trained tensors; the curve, as `LanguageFit` has it; nats and tokens (n, 2) of the test
+        texts before and after training.
+    """
     torch.manual_seed(seed)
-    if method == "top":
-        depth = max(0, checkpoint.layers - settings.top_layers)
-        sequences = [
-            TrunkInputs(activations.trunk(checkpoint, depth, part), part) for part in parts
-        ]
-    else:
-        sequences = [TokenInputs(part) for part in parts]
-    own, held_out = (NextTokens(s, part.ids) for s, part in zip(sequences, parts))
+    train_texts, test_texts = (
+        NextTokens(sequences(checkpoint, method, settings, tokens), tokens.ids)
+        for tokens in (train_tokens, test_tokens)
+    )
+    net = load_trainable(checkpoint, method, settings)
+    before = loop.lm_losses(net, test_texts)
+    curve = []
+
+    def record(step: int, progress: float, train_loss: float, nats_per_token: float) -> None:
+        curve.append({"step": step, "progress": progress, "train_loss": nats_per_token})
+
+    affordable = loop.LM_TOKENS // int(train_texts.lengths.max())
+    train_language_model(
+        net,
+        train_texts,
+        settings,
+        seed=seed,
+        evaluate=record,
+        label=f"{checkpoint.name} on text, seed {seed}",
+        tokens_per_text=float(np.mean(train_tokens.lengths - 1)),
+        micro_batch=micro_batch or max(1, min(settings.batch_size, affordable)),
+    )
+    after = loop.lm_losses(net, test_texts)
+    return loop.copy_weights(net), pd.DataFrame(curve), before, after
+
+
+def load_trainable(checkpoint: Checkpoint, method: str, settings: Hyperparameters) -> LanguageModel:
+    """Loads a checkpoint as a language model of which a method's weights can be trained.
+
+    Method 'full' trains the unembedding too.
+    """
     lm, body = trainable(
         checkpoint,
         method,
@@ -229,70 +366,111 @@ def _train(
         lora_rank=settings.lora_rank,
         device=device(),
     )
-    net = LanguageModel(body, lm.get_output_embeddings().requires_grad_(method == "full")).to(
-        device()
-    )
-    mean, before = (
-        float(np.mean([len(ids) - 1 for ids in parts[0].ids])),
-        loop.lm_losses(net, held_out),
-    )
-    seen, curve = np.zeros(2), []
+    unembedding = lm.get_output_embeddings()  # type: ignore[operator]
+    unembedding.requires_grad_(method == "full")
+    return LanguageModel(body, unembedding).to(device())
+
+
+def sequences(
+    checkpoint: Checkpoint, method: str, settings: Hyperparameters, tokens: Tokens
+) -> Sequences:
+    """Returns texts as the model of `load_trainable` takes them.
+
+    They are token ids; for method 'top', the activations of the frozen blocks below those trained.
+    """
+    if method != "top":
+        return TokenInputs(tokens)
+    layers = checkpoint.layers or 0  # never None in a checkpoint with depth
+    depth = max(0, layers - settings.top_layers)
+    return TrunkInputs(activations.trunk(checkpoint, depth, tokens), tokens)
+
+
+def train_language_model(
+    net: LanguageModel,
+    texts: NextTokens,
+    settings: Hyperparameters,
+    *,
+    seed: int,
+    evaluate: Callable[[int, float, float, float], None],
+    label: str,
+    tokens_per_text: float | None = None,
+    micro_batch: int | None = None,
+) -> None:
+    """Trains, in place, a language model on the next tokens of texts.
+
+    Args:
+        seed: of the order of batches.
+        evaluate: called as `evaluate(step, progress, train_loss, nats_per_token)`, both of the
+            batches since the call before: the mean loss of a batch, and the mean over all tokens
+            that were predicted.
+        label: of the progress bar and of errors.
+        tokens_per_text: number by which the nats of a text are divided to give its loss; None takes
+            their sum.
+        micro_batch: as in `loop.train`.
+    Raises: as `loop.train`.
+    """
+    nats_and_tokens = np.zeros(2)
 
     def loss(scores, targets, *, progress):
-        seen[:] += scores.detach().sum(dim=0).cpu().numpy()
-        return scores[:, 0] / mean
+        nats_and_tokens[:] += scores.detach().sum(dim=0).cpu().numpy()
+        nats = scores[:, 0]
+        return nats if tokens_per_text is None else nats / tokens_per_text
 
-    def look(step: int, progress: float, train_loss: float) -> None:
-        curve.append({"step": step, "progress": progress, "train_loss": seen[0] / max(seen[1], 1)})
-        seen[:] = 0
+    def evaluate_since_last(step: int, progress: float, train_loss: float) -> None:
+        nats, tokens = nats_and_tokens
+        evaluate(step, progress, train_loss, nats / max(tokens, 1))
+        nats_and_tokens[:] = 0
 
-    micro_batch = micro_batch or max(
-        1, min(settings.batch_size, loop.LM_TOKENS // int(own.lengths.max()))
-    )
+    no_targets = np.zeros((len(texts), 1))
     loop.train(
         net,
-        own,
-        np.zeros((len(own), 1)),
+        texts,
+        no_targets,
         loss,
         settings,
         seed=seed,
-        evaluate=look,
+        evaluate=evaluate_since_last,
         micro_batch=micro_batch,
-        label=f"{checkpoint.name} on text, seed {seed}",
+        label=label,
     )
-    return before, loop.lm_losses(net, held_out), pd.DataFrame(curve), loop.trained(net)
 
 
-def perplexity(fits: Sequence[LanguageFit]) -> dict[str, metrics.Estimate]:
-    """Perplexity on held-out texts `before` and `after`, and their ratio, `after / before`, paired; of several seeds
-    together, over tokens."""
-    names, group = ("before", "after", "tokens"), fits[0].held_out.group.to_numpy()
-    stack = {
-        name: np.stack([f.held_out[name].to_numpy(dtype=float) for f in fits]) for name in names
-    }
+def perplexity(fits: Sequence[LanguageFit]) -> dict[str, Estimate]:
+    """Computes the perplexity on held-out texts, over all tokens of several seeds together.
 
-    def of(function, *names):
-        return metrics.of_means(
-            lambda *means: np.exp(function(*means)), *(stack[name] for name in names), group=group
-        )
+    Returns:
+        'before' and 'after' finetuning, and their ratio 'after / before', paired.
+    """
+    group = fits[0].held_out.group.to_numpy()
+    before, after, tokens = (
+        np.stack([fit.held_out[column].to_numpy(dtype=float) for fit in fits])
+        for column in ("before", "after", "tokens")
+    )
+
+    def exp_of_means(function: Callable, *arrays: np.ndarray) -> Estimate:
+        return of_means(lambda *means: np.exp(function(*means)), *arrays, group=group)
+
+    def difference_per_token(after, before, tokens):
+        return (after - before) / tokens
 
     return {
-        "before": of(np.divide, "before", "tokens"),
-        "after": of(np.divide, "after", "tokens"),
-        "after / before": of(
-            lambda after, before, tokens: (after - before) / tokens, "after", "before", "tokens"
-        ),
+        "before": exp_of_means(np.divide, before, tokens),
+        "after": exp_of_means(np.divide, after, tokens),
+        "after / before": exp_of_means(difference_per_token, after, before, tokens),
     }
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A model that each seed first finetunes on the texts of its own half: for `run_arms`, in the place of a name.
+    """A model that is first finetuned, for each seed, on the texts of that seed's own half.
+
+    `run_arms` takes it in the place of a model's name.
 
     Attributes:
         model: a name that `models.resolve` takes.
         half: 'student' or 'supervisor', the split whose texts are learned.
-        chosen: (task, None) -> labels that choose one text of each pair, such as `taught_by(...)`; None learns both.
+        chosen: (task, None) -> labels that choose one text of each pair, such as `taught_by(...)`;
+            None learns both.
         args: of `finetune_lm`, such as {"method": "lora"}.
     """
 
@@ -305,15 +483,14 @@ class Tuned:
         resolve(self.model)
         if self.half not in ("student", "supervisor"):
             raise ValueError(f"half {self.half!r}; expected student or supervisor")
-        choose_hyperparameters(
-            self.args.get("method", "full"), {k: v for k, v in self.args.items() if k in ON_TEXT}
-        )
+        changes = {name: value for name, value in self.args.items() if name in ON_TEXT}
+        choose_hyperparameters(self.args.get("method", "full"), changes)
 
     def __str__(self) -> str:
         return f"{self.model}, on text"
 
     def fit(self, task: Task) -> LanguageFit:
-        """The language model of one seed."""
+        """Finetunes the model for the seed of a task, or finds it in the store."""
         return finetune_lm(
             self.model,
             getattr(task, self.half),

@@ -1,8 +1,18 @@
-"""A fit as everything after it sees it: predictions of identified examples, at three checkpoints."""
+"""Everything that is stored of a fit, and the objects that read it.
+
+The store keeps of each fit:
+
+- `record.json`: what `make_record` returns, and what `store.get_or_make` adds (versions, machine,
+  seconds, created);
+- `predictions.parquet`: `Fit.predictions`;
+- `curve.parquet`: `Fit.curve`;
+- `weights.safetensors`: `Fit.weights()`, where the fit kept them.
+"""
 
 from __future__ import annotations
 
 import functools
+import html
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,28 +25,101 @@ from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..metrics.classification import accuracy
 from ..metrics.estimate import Estimate
+from ..models.names import Checkpoint
 
+# The checkpoints whose predictions are stored: after the last step; best on the labels of the
+# validation split; best on the test split, which looks at its true labels.
 STOPS = ("last", "validation", "oracle")
 
 
-def labelable_splits(split: Split, own: bool) -> list[Split]:
-    """What a model trained on a split may label: of the task's student half and further splits what it was not trained
-    on, or all where it may label its own examples. A model of the student half teaches nobody on the further ones."""
-    student, extra_halves = split.task.student, split.task.extra_halves
-    found = [student] if student.among(split.ids).any() else [student, *extra_halves]
-    return [s for s in (s if own else s.take(~s.among(split.ids)) for s in found) if len(s)]
+def task_of(split: Split) -> Task:
+    """Returns the task of a split.
+
+    Raises:
+        ValueError: the split is not one of `load_task`.
+    """
+    if split.task is None:
+        raise ValueError(
+            f"{split!r} has no task; expected a split of load_task(...), whose other splits are "
+            f"evaluated"
+        )
+    return split.task
+
+
+def labelable_splits(split: Split, training_examples: bool) -> list[Split]:
+    """Returns the splits that a model trained on `split` may label, without empty ones.
+
+    They are the student half and the extra halves of the task. A model trained on examples of the
+    student half labels only the student half.
+
+    Args:
+        training_examples: include the examples that the model is trained on.
+    """
+    task = task_of(split)
+    halves = [task.student]
+    if not task.student.among(split.ids).any():
+        halves += task.extra_halves
+    if not training_examples:
+        halves = [half.take(~half.among(split.ids)) for half in halves]
+    return [half for half in halves if len(half)]
+
+
+def make_record(
+    config: dict,
+    metrics: dict[str, float],
+    stop: str,
+    checkpoint: Checkpoint,
+    split: Split,
+    labels: SoftLabels,
+    label_accuracy: float,
+) -> dict:
+    """Returns the record of a classifier's training, as the store keeps it.
+
+    Args:
+        config: everything that decided the result, and so the address.
+        metrics: of the test split, by name.
+        stop: the checkpoint that stands for the fit.
+        split: the examples trained on.
+        labels: their labels; label_accuracy: the share of those that are true.
+    Returns:
+        config, metrics, stop, trained_on (ids) and summary, whose fields are columns of `results`.
+    """
+    task = task_of(split)
+    summary = {
+        "task": task.name,
+        "model": checkpoint.name,
+        "layers": checkpoint.layers,
+        "method": config["method"],
+        "loss": config["loss"],
+        "loss_args": config["loss_args"],
+        "labels": labels.source,
+        "labels_address": labels.address,
+        "label_accuracy": label_accuracy,
+        "trained_split": split.name,
+        "seed": config["seed"],
+        "n_train": len(split),
+        "n_val": len(task.validation),
+        "n_test": len(task.test),
+    }
+    return {
+        "config": config,
+        "metrics": metrics,
+        "stop": stop,
+        "trained_on": split.ids.tolist(),
+        "summary": summary,
+    }
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A trained model, as its predictions on the splits of its task.
+    """A trained model, as its stored predictions on the splits of its task.
 
     Attributes:
         address: where the store keeps it.
         record: config, summary, metrics, versions, machine, seconds.
-        predictions: rows (split, id, truth, group, last, validation, oracle): the true class, which examples belong
-            together, and P(y = 1) at the three checkpoints.
-        curve: rows (step, progress, train_loss, ...) of the checkpoints looked at.
+        predictions: rows (split, id, truth, group, last, validation, oracle): the true class, the
+            group of examples that belong together, and P(y = 1) at the three checkpoints.
+        curve: rows (step, progress, train_loss, ...), one per evaluation in training.
         stop: the checkpoint that stands for the fit: 'last', 'validation' or 'oracle'.
     """
 
@@ -53,10 +136,35 @@ class Fit:
             f"{summary['labels']}, seed {summary['seed']}, stop {self.stop})"
         )
 
+    def _repr_html_(self) -> str:
+        summary = self.record["summary"]
+        names = ("model", "task", "labels", "loss", "method", "seed")
+        rows = {name: summary[name] for name in names} | {"stop": self.stop}
+        test_accuracy = self._test_accuracy()
+        if test_accuracy is not None:
+            rows["test accuracy"] = test_accuracy
+        cells = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>"
+            for name, value in rows.items()
+        )
+        return f"<table>{cells}</table>"
+
+    def _test_accuracy(self) -> Estimate | None:
+        """Computes accuracy on the stored test examples; None where their truth is not stored."""
+        test = self.predictions[self.predictions["split"] == "test"]
+        if "truth" not in test:
+            return None
+        p1 = test[self.stop].to_numpy(dtype=np.float64)
+        probs = np.stack([1 - p1, p1], axis=1)
+        return accuracy(probs, test["truth"].to_numpy(), group=test["group"].to_numpy())
+
     @property
     def name(self) -> str:
-        """The finetuned model, wherever a model is named: `fit(student.name, ...)`, `features(f"{student.name}@12",
-        ...)`. It needs `keep_weights=True`, and a method that trains the model itself."""
+        """Returns the finetuned model's name, which every function that takes a model accepts.
+
+        Examples are `fit(student.name, ...)` and `features(f"{student.name}@12", ...)`. It needs
+        `keep_weights=True`, and a method that trains the model itself.
+        """
         return f"fit:{self.address}"
 
     @functools.cached_property
@@ -64,17 +172,25 @@ class Fit:
         return self.predictions.set_index("id")
 
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
-        """(n, 2) class probabilities of a split's examples, at the fit's checkpoint or another.
+        """Looks up the stored class probabilities of a split's examples.
 
+        No model runs here: a fit predicts the test, validation and student splits of its task while
+        it is trained, and these predictions are stored. For other texts see `rewards`.
+
+        Args:
+            stop: a checkpoint other than the fit's.
+        Returns:
+            (n, 2), rows sum to 1.
         Raises:
-            ValueError: the split was not among those predicted, such as the one trained on; 'oracle' beyond test.
+            ValueError: the split is not among those predicted, such as the one trained on; or
+                'oracle' is asked for a split other than test.
         """
         column = self._by_id[stop or self.stop]
         missing = ~split.among(column.index)
         if missing.any():
             raise ValueError(
-                f"{self!r} holds predictions of {sorted(self.predictions['split'].unique())} of its own "
-                f"task and seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there"
+                f"{self!r} holds predictions of {self._predicted_splits()} of its own task and "
+                f"seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there"
             )
         p1 = column.loc[split.ids].to_numpy(dtype=np.float64)
         if np.isnan(p1).any():
@@ -83,96 +199,130 @@ class Fit:
             )
         return np.stack([1 - p1, p1], axis=1)
 
-    def label(self, split: Split, *, own: bool = False) -> SoftLabels:
-        """Weak labels: this model's probabilities for a split, and for the validation split that early stopping needs.
+    def _predicted_splits(self) -> list[str]:
+        return sorted(self.predictions["split"].unique())
+
+    def label(self, split: Split, *, training_examples: bool = False) -> SoftLabels:
+        """Returns weak labels: this model's stored probabilities for a split.
+
+        They include the validation split, which early stopping needs.
 
         Args:
-            own: allow examples that the model was itself trained on, as bootstrapping on the same data does; the fit
-                must have been made with `label_own=True`.
+            training_examples: allow examples that the model itself was trained on, as bootstrapping
+                on the same data does; the fit must have been made with
+                `label_training_examples=True`.
         Raises:
-            ValueError: the model was trained on the split; weak labels are for examples held out from it.
+            ValueError: the model was trained on examples of the split.
         """
-        if not own and set(split.ids) & set(self.record["trained_on"]):
-            raise ValueError(
-                f"{self!r} was trained on examples of {split.name!r}; weak labels are predictions for "
-                f"examples held out from the supervisor, unless own=True"
-            )
-        splits = (
-            [split]
-            if split.task is None or split.name == "validation"
-            else [split, split.task.validation]
-        )
-        ids, probs = (np.concatenate(x) for x in zip(*((s.ids, self.predict(s)) for s in splits)))
+        self._check_held_out(split, training_examples, "predictions for examples")
+        splits = [split]
+        if split.task is not None and split.name != "validation":
+            splits.append(split.task.validation)
+        ids = np.concatenate([s.ids for s in splits])
+        probs = np.concatenate([self.predict(s) for s in splits])
         return SoftLabels(ids, probs, self.record["summary"]["model"], self.address)
 
-    def carried(self, old: Task, new: Task) -> Fit:
-        """This fit with its predictions for `old` under the ids of `new`, a variant of the same examples in order."""
-        ids = {i: j for a, b in zip(old.splits, new.splits) for i, j in zip(a.ids, b.ids)}
-        return replace(self, predictions=self.predictions.assign(id=self.predictions.id.map(ids)))
+    def _check_held_out(self, split: Split, training_examples: bool, weak_labels: str) -> None:
+        if not training_examples and set(split.ids) & set(self.record["trained_on"]):
+            raise ValueError(
+                f"{self!r} was trained on examples of {split.name!r}; weak labels are "
+                f"{weak_labels} held out from the supervisor, unless training_examples=True"
+            )
+
+    def with_ids_of(self, old: Task, new: Task) -> Fit:
+        """Returns this fit with its predictions for the examples of `old` under the ids of `new`.
+
+        Args:
+            new: a variant of `old`, with the same examples in the same order.
+        """
+        new_ids: dict[str, str] = {}
+        for old_split, new_split in zip(old.splits, new.splits, strict=True):
+            new_ids |= dict(zip(old_split.ids, new_split.ids, strict=True))
+        predictions = self.predictions.assign(id=self.predictions.id.map(new_ids))
+        return replace(self, predictions=predictions)
 
     def accuracy(self, split: Split, *, stop: str | None = None) -> Estimate:
-        """Accuracy against ground truth on a split, with its interval over groups of examples."""
+        """Computes accuracy against ground truth, with its interval over groups of examples."""
         return accuracy(self.predict(split, stop=stop), split.hard_label, group=split.group)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The trained tensors at the fit's checkpoint, if it was made with `keep_weights=True`.
+        """Returns the trained tensors at the fit's checkpoint, by parameter name.
 
-        By parameter name: of the head, and of the body where the method trains it; with what a probe's features were
-        standardised by (`mean`, `std`, (d,)), or the token ids (`vocabulary`, (u,)) whose embedding rows were trained.
+        They are the head's, and the body's where the method trains it. A probe's come with what its
+        features were standardised by (`mean`, `std`, (d,)), and those of method 'full' with the
+        token ids whose embedding rows were trained (`vocabulary`, (u,)).
+
+        Raises:
+            FileNotFoundError: the fit was made without `keep_weights=True`.
         """
         return store.weights(self.address)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AnswerFit(Fit):
-    """A model as the answers that it generates.
+    """A trained model, as the answers that it generated.
 
-    It is a `Fit` whose prediction for an example is whether its answer is the true one, so accuracy is exact match.
+    Its prediction for an example is whether its answer is the true one, so accuracy is exact match.
 
     Attributes:
-        predictions: rows (split, id, answer, right, legal, p_right, choice, choice_right): the answer at temperature 0,
-            and whether it is the true one; and of the test split whether it is one of the task's options, written as
-            those are, the probability that what is said begins with the true answer, the likeliest option, and whether
-            that is the true one.
+        predictions: rows (split, id, answer, right, legal, p_right, choice, choice_right): the
+            answer at temperature 0, and whether it is the true one. The others are of the test
+            split only: whether the answer is one of the task's options, written as they are; the
+            probability that the generated text begins with the true answer; the likeliest option;
+            and whether that is the true one.
     """
 
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
-        """(n, 2), rows [0, 1] where the answer is right, else [1, 0]."""
+        """Looks up which stored answers are right.
+
+        Returns:
+            (n, 2), rows [0, 1] where the answer is right, else [1, 0].
+        Raises:
+            ValueError: the split was not predicted, or `stop` is not the last step.
+        """
         if stop not in (None, self.stop):
             raise ValueError(
                 f"{self!r} is kept as it is after its last step; there is no checkpoint {stop!r}"
             )
-        return self._both("right", split)
+        return self._one_hot(split, "right")
 
     def choose(self, split: Split) -> np.ndarray:
-        """(n, 2) as `predict`, of the likeliest option in the place of the generated answer; test examples only."""
-        return self._both("choice_right", split)
+        """Looks up whether the likeliest option, not the generated answer, is right.
 
-    def _both(self, column: str, split: Split) -> np.ndarray:
+        Returns:
+            (n, 2) as `predict`, of test examples only.
+        """
+        return self._one_hot(split, "choice_right")
+
+    def _one_hot(self, split: Split, column: str) -> np.ndarray:
         return np.eye(2)[self.column(split, column).astype(int)]
 
+    def _test_accuracy(self) -> Estimate:
+        test = self.predictions[self.predictions["split"] == "test"]
+        right = test["right"].to_numpy().astype(int)
+        return accuracy(np.eye(2)[right], np.ones(len(test), dtype=int))
+
     def column(self, split: Split, column: str) -> np.ndarray:
-        """(n,) a column of the predictions, in the split's order.
+        """Returns a column of the predictions, (n,), in the split's order.
 
         Raises:
             ValueError: the split, or this column of it, was not predicted.
         """
-        found = self._by_id[column]
-        missing = ~split.among(found.index[found.notna()])
+        values = self._by_id[column]
+        missing = ~split.among(values.index[values.notna()])
         if missing.any():
             raise ValueError(
-                f"{self!r} holds {column} of {sorted(self.predictions['split'].unique())} of its own task "
-                f"and seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there"
+                f"{self!r} holds {column} of {self._predicted_splits()} of its own task and seed; "
+                f"{missing.sum()} of {len(split)} examples of {split.name!r} are not there"
             )
-        return found.loc[split.ids].to_numpy()
+        return values.loc[split.ids].to_numpy()
 
-    def label(self, split: Split, *, own: bool = False) -> Answers:
-        """Weak labels: the generated answers. Arguments and errors as of `Fit.label`."""
-        if not own and set(split.ids) & set(self.record["trained_on"]):
-            raise ValueError(
-                f"{self!r} was trained on examples of {split.name!r}; weak labels are answers to "
-                f"questions held out from the supervisor, unless own=True"
-            )
+    # answers are the weak labels here, and they are no probabilities
+    def label(  # type: ignore[override]
+        self, split: Split, *, training_examples: bool = False
+    ) -> Answers:
+        """Returns weak labels: the generated answers. Arguments and errors as of `Fit.label`."""
+        self._check_held_out(split, training_examples, "answers to questions")
         return Answers(
             split.ids,
             tuple(self.column(split, "answer")),

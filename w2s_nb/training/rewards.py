@@ -1,4 +1,4 @@
-"""What a trained fit makes of single texts: rewards of responses, or log-odds of class 1."""
+"""Scores of single texts by a trained fit: rewards of responses, or log-odds of class 1."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from .result import Fit
 
 
 def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
-    """Scores of any texts, seen in training or not, by a fit that kept its weights.
+    """Scores any texts, seen in training or not, by a fit that kept its weights.
 
-    Of a fit on comparisons, r(text): P(the second is better) is sigmoid(r(second) - r(first)), and a constant added to
-    all rewards changes nothing. Of a fit on single texts, the log-odds of class 1.
+    A fit on comparisons gives rewards: P(the second text is better) is
+    sigmoid(r(second) - r(first)), and a constant added to all rewards changes nothing. A fit on
+    single texts gives the log-odds of class 1.
 
     Args:
         fit: made with `keep_weights=True`.
@@ -27,28 +28,28 @@ def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
         (n, k) float64, of each example's k texts; (n, 1) for a list of texts.
     Raises:
         FileNotFoundError: the fit kept no weights.
-        ValueError: a prompted model, which has none.
+        ValueError: the model was prompted, not trained.
     Source: Burns et al. 2023, appendix A.3.
     """
     config = fit.record["config"]
     if config["method"] == "prompt":
         raise ValueError(f"{fit!r} was prompted, not trained; it has no rewards")
-    weights = fit.weights()
-    checkpoint = with_depth(
-        resolve(fit.record["summary"]["model"] if config["method"] in PROBES else fit.name)
-    )
-    found = features(
-        checkpoint.name,
-        dataset,
-        layers=[checkpoint.layers],
-        max_len=config["hyperparameters"]["max_len"],
-    )
-    states = found[checkpoint.layers].reshape(len(found) * found.arity, -1)
-    if config["method"] in PROBES:
-        mean, std = (weights[name].numpy() for name in ("mean", "std"))
-        states = (states[:, : len(mean)] - mean) / std
-    scores = states @ weights["head.weight"].numpy().T.astype(np.float64)
-    scores = scores + (weights["head.bias"].numpy() if "head.bias" in weights else 0)
-    return (scores[:, -1:] - (scores[:, :1] if scores.shape[1] == 2 else 0)).reshape(
-        len(found), found.arity
-    )
+    weights = {name: tensor.numpy() for name, tensor in fit.weights().items()}
+    is_probe = config["method"] in PROBES
+    # a probe reads the states of the model as it was; other methods trained the model too
+    model = fit.record["summary"]["model"] if is_probe else fit.name
+    checkpoint = with_depth(resolve(model))
+    layer = config["layers"]
+    max_len = config["hyperparameters"]["max_len"]
+    texts = features(checkpoint.name, dataset, layers=[layer], max_len=max_len)
+    states = texts[layer].reshape(len(texts) * texts.arity, -1)
+    if is_probe:
+        mean = weights["mean"]
+        states = (states[:, : len(mean)] - mean) / weights["std"]
+    scores = states @ weights["head.weight"].T.astype(np.float64)
+    if "head.bias" in weights:
+        scores = scores + weights["head.bias"]
+    # a head for single texts has two outputs, whose difference is the log-odds
+    if scores.shape[1] == 2:
+        scores = scores[:, 1:] - scores[:, :1]
+    return scores.reshape(len(texts), texts.arity)
