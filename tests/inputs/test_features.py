@@ -288,7 +288,7 @@ def test_a_fit_without_finetuned_weights_is_no_model(words, tiny):
 
 def solved(x, targets, l2, arity=1):
     head = models.probe(x.shape[1], arity).head
-    loss = logistic.logistic(
+    loss = logistic.solve(
         head, torch.from_numpy(x).float(), np.stack([1 - targets, targets], axis=1), l2
     )
     net = models.Classifier(None, head)
@@ -334,7 +334,7 @@ def test_the_optimum_does_not_depend_on_where_the_search_starts():
     head = models.probe(8, 1).head
     with torch.no_grad():
         head.weight.copy_(30 * torch.randn(2, 8, generator=torch.Generator().manual_seed(0)))
-    far = logistic.logistic(head, x, np.c_[1 - targets, targets], 1.0)
+    far = logistic.solve(head, x, np.c_[1 - targets, targets], 1.0)
     assert far == pytest.approx(solved(x.numpy(), targets[:, 0], 1.0)[1], abs=1e-5)
 
 
