@@ -20,7 +20,7 @@ import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from ..common import files
-from ..common.device import device
+from ..common.device import device, machine, versions
 from ..common.progress import progress
 from ..common.registry import MODELS, UnknownName
 from ..inputs.batches import NextTokens, TokenInputs
@@ -28,6 +28,7 @@ from ..inputs.tokens import Tokens
 from ..models.language import LanguageModel
 from ..training import loop
 from ..training.hyperparameters import Hyperparameters
+from ..training.language_model import train_language_model
 from . import puzzles, rules
 
 # name: width, layers, width of a head, learning rate
@@ -205,12 +206,9 @@ def pretrain(
     ]
     held_out, own = (NextTokens(TokenInputs(part), part.ids) for part in parts)
     net = LanguageModel(lm.base_model, lm.get_output_embeddings()).to(device())
-    mean, curve = float(np.mean(own.lengths - 1)), []
+    curve = []
 
-    def loss(scores, targets, *, progress):
-        return scores[:, 0] / mean
-
-    def look(step: int, progress: float, train_loss: float) -> None:
+    def evaluate(step: int, progress: float, train_loss: float, nats_per_token: float) -> None:
         nats = loop.lm_losses(net, held_out).sum(axis=0)
         curve.append(
             {
@@ -222,17 +220,16 @@ def pretrain(
         )
         print(f"{name} {curve[-1]}", flush=True)
 
-    loop.train(
+    train_language_model(
         net,
         own,
-        np.zeros((len(own), 1)),
-        loss,
         Hyperparameters(
             epochs=epochs, batch_size=BATCH, lr=lr, weight_decay=0.01, warmup=0.03, evals=10
         ),
         seed=seed,
-        evaluate=look,
+        evaluate=evaluate,
         label=name,
+        tokens_per_text=float(np.mean(own.lengths - 1)),
     )
     lm.to("cpu", torch.float16).save_pretrained(out)
     tok.save_pretrained(out)
@@ -251,8 +248,8 @@ def pretrain(
         "games": len(own),
         "tokens": int((own.lengths - 1).sum()),
         "held_out_games": HELD_OUT,
-        "machine": device.machine(),
-        "versions": device.versions(),
+        "machine": machine(),
+        "versions": versions(),
         "curve": curve,
     }
     files.write_json(out / "pretraining.json", record)

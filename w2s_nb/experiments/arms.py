@@ -14,7 +14,7 @@ from ..data.splits import Task
 from ..labels.soft import SoftLabels
 from ..losses.contract import loss_args as check_loss_args
 from ..metrics import imitation, preference_bias
-from ..training.answers import ensure_answers
+from ..training.answers import check_questions
 from ..training.fit import fit
 from ..training.result import STOPS, Fit
 
@@ -306,7 +306,7 @@ def run_arms(
     )
     for model in (weak, strong):
         if isinstance(model, str):
-            ensure_answers(model, tasks[0])
+            check_questions(model, tasks[0])
     fits: dict[str, list[Fit]] = {
         arm: []
         for arm in (
@@ -322,7 +322,7 @@ def run_arms(
         supervisor = fit(weak_name, t.supervisor, seed=t.seed, **fit_args | (weak_args or {}))
         if variant is not None:
             tasks[i] = variant(t, supervisor)
-            supervisor, t = supervisor.carried(t, tasks[i]), tasks[i]
+            supervisor, t = supervisor.with_ids_of(t, tasks[i]), tasks[i]
         fits[CEILING].append(fit(strong_name, t.student, seed=t.seed, **fit_args))
         fits[WEAK].append(supervisor)
         for name, labeller in labellers.items():

@@ -13,7 +13,7 @@ from ..data.splits import Split, Task
 from ..losses.contract import loss_args as check_loss_args
 from ..models.loading import ensure
 from ..models.names import resolve
-from ..training.answers import ensure_answers
+from ..training.answers import check_questions
 from ..training.fit import fit
 from ..training.result import Fit
 from .arms import CEILING, WEAK
@@ -189,7 +189,7 @@ def run_chain(
         for s in range(seeds)
     ]
     for model in models:
-        ensure_answers(model, tasks[0])
+        check_questions(model, tasks[0])
     steps: list[list[Fit]] = [[] for _ in models]
     ceiling = []
     for t in tasks:
@@ -206,7 +206,7 @@ def run_chain(
                 else [t.student] * (len(models) - 1)
             )
         for step, (model, half) in enumerate(zip(models[1:], halves), start=1):
-            labels = steps[step - 1][-1].label(half, own=data == "same")
+            labels = steps[step - 1][-1].label(half, training_examples=data == "same")
             steps[step].append(
                 fit(
                     model,
@@ -215,7 +215,7 @@ def run_chain(
                     loss=loss,
                     loss_args=loss_args,
                     seed=t.seed,
-                    label_own=data == "same" and step < len(models) - 1,
+                    label_training_examples=data == "same" and step < len(models) - 1,
                     **fit_args,
                 )
             )
