@@ -558,3 +558,10 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
         "every row can be told from the others"
     )
     assert all(f"{value:.3f} [" in page for value in rows.pgr.dropna()) and "plotly" in page
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"nbformat": 3, "worksheets": []}'])
+def test_a_file_that_is_no_notebook_is_refused_in_one_line(text, tmp_path):
+    (tmp_path / "x.ipynb").write_text(text)
+    with pytest.raises(ValueError, match=r"x.ipynb is no notebook of format 4"):
+        sweeps.read_sweep({"name": "some", "notebook": str(tmp_path / "x.ipynb")})

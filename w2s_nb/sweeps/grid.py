@@ -189,15 +189,30 @@ def notebook_path(name: str) -> Path:
     raise UnknownName("notebook", str(name), [path.stem for path in folder.glob("*.ipynb")])
 
 
+def read_notebook(path: Path) -> dict:
+    """Returns a notebook's JSON.
+
+    Raises:
+        ValueError: the file is no notebook of format 4.
+    """
+    # By json alone: to import nbformat takes more than a second, and only a run needs it.
+    try:
+        notebook = json.loads(path.read_text())
+        if notebook["nbformat"] == 4 and isinstance(notebook["cells"], list):
+            return notebook
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"{path.name} is no notebook of format 4")
+
+
 def source_of(path: Path) -> str:
     """Returns a notebook's text, without outputs."""
-    import nbformat  # over a second to import, and only a sweep needs it
-
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return nbformat.writes(notebook)
+    notebook = read_notebook(path)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = []
+            cell["execution_count"] = None
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def code_of(source: str) -> str:

@@ -13,7 +13,7 @@ import yaml
 from ..common.paths import checkout
 from ..common.registry import UnknownName
 from ..notebook.parameters import check
-from .grid import RULE, Resources, RunSpec, Sweep, names_of
+from .grid import RULE, Resources, RunSpec, Sweep, names_of, read_notebook
 
 RESERVED = (
     "run",
@@ -178,17 +178,31 @@ def _check_devices(devices: int, gpus: float | None) -> None:
 def defaults_of(path: Path) -> dict:
     """Returns {parameter: default} of a notebook's cell tagged `parameters`; None for a default
     that is no literal."""
-    from papermill.inspection import inspect_notebook  # over a second to import
-
-    expressions = {name: entry["default"] for name, entry in inspect_notebook(str(path)).items()}
-    if not expressions:
-        raise ValueError(
-            f"{path.name} has no parameters that papermill can read; tag their cell `parameters`"
-        )
+    cells = read_notebook(path)["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    try:
+        statements = ast.parse("".join(tagged[0]["source"])).body if tagged else []
+    except SyntaxError as error:
+        raise ValueError(f"{path.name}: its cell of parameters is not Python: {error}") from None
     defaults: dict = {}
-    for name, default in expressions.items():
-        try:
-            defaults[name] = ast.literal_eval(default)
-        except (ValueError, SyntaxError):  # an expression: any value may be right
-            defaults[name] = None
+    for node in statements:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name):
+                defaults[target.id] = _literal(node.value)
+    if not defaults:
+        raise ValueError(f"{path.name} has no parameters; tag the cell that sets them `parameters`")
     return defaults
+
+
+def _literal(node: ast.expr | None):
+    """Returns the value of a literal; None for an expression, whose type is not known here."""
+    try:
+        return ast.literal_eval(node) if node else None
+    except (ValueError, SyntaxError):
+        return None
