@@ -1,4 +1,4 @@
-"""Prompts: what is asked word for word, and scores that no cache, batch or padding changes."""
+"""Tests of prompts: their wording, and scores that no cache, batch or padding changes."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from w2s_nb import models
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.data.tasks.spec import Prompt
 from w2s_nb.prompting import prompt
-from w2s_nb.prompting.prompt import CONTENT_FREE, render, scores
+from w2s_nb.prompting.prompt import CONTENT_FREE, answer_log_probs, render
 
 HEAD, QUESTIONS = [3, 7, 8, 9, 10], [[5, 9, 0], [12], [20, 21, 22, 23, 24, 25, 26], [30, 31]]
 WORDING = Prompt("Text: {0}\nGood:", ("no", "yes"), "Judge.")
@@ -19,15 +19,15 @@ EMBEDDED = "SmolLM2-135M"
 
 @torch.no_grad()
 def by_hand(path, head, questions, answers):
-    """Log-probabilities of the answers, one unpadded sequence at a time, by the chain rule."""
+    """Computes log-probabilities of the answers, one unpadded sequence at a time."""
     lm = models.load_lm(models.with_depth(models.resolve(path)))
-    found = np.zeros((len(questions), len(answers)))
+    log_probs = np.zeros((len(questions), len(answers)))
     for i, question in enumerate(questions):
         for c, answer in enumerate(answers):
             log_p = lm(torch.tensor([[*head, *question, *answer]])).logits[0].log_softmax(1)
-            at = len(head) + len(question) - 1
-            found[i, c] = sum(log_p[at + j, token].item() for j, token in enumerate(answer))
-    return found
+            start = len(head) + len(question) - 1
+            log_probs[i, c] = sum(log_p[start + j, token].item() for j, token in enumerate(answer))
+    return log_probs
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_scores_are_the_chain_rule_with_and_without_reuse(head, answers, any_tin
     expected = by_hand(any_tiny, head, QUESTIONS, answers)
     for reuse in (True, False):
         np.testing.assert_allclose(
-            scores(checkpoint, head, QUESTIONS, answers, reuse=reuse),
+            answer_log_probs(checkpoint, head, QUESTIONS, answers, reuse=reuse),
             expected,
             atol=2e-4,
             rtol=1e-4,
@@ -49,12 +49,14 @@ def test_scores_are_the_chain_rule_with_and_without_reuse(head, answers, any_tin
 
 def test_scores_do_not_depend_on_batch_or_order(any_tiny, monkeypatch):
     checkpoint, answers = models.with_depth(models.resolve(any_tiny)), [[41], [42, 7]]
-    together = scores(checkpoint, HEAD, QUESTIONS, answers)
+    together = answer_log_probs(checkpoint, HEAD, QUESTIONS, answers)
     np.testing.assert_allclose(
-        scores(checkpoint, HEAD, QUESTIONS[::-1], answers)[::-1], together, atol=1e-4
+        answer_log_probs(checkpoint, HEAD, QUESTIONS[::-1], answers)[::-1], together, atol=1e-4
     )
     monkeypatch.setattr(prompt, "MAX_TOKENS", 1)  # one prompt a batch
-    np.testing.assert_allclose(scores(checkpoint, HEAD, QUESTIONS, answers), together, atol=1e-4)
+    np.testing.assert_allclose(
+        answer_log_probs(checkpoint, HEAD, QUESTIONS, answers), together, atol=1e-4
+    )
 
 
 def test_the_head_is_run_once(tiny, monkeypatch):
@@ -62,11 +64,11 @@ def test_the_head_is_run_once(tiny, monkeypatch):
     monkeypatch.setattr(
         prompt,
         "_hidden",
-        lambda lm, batch, kept: (
-            lengths.append(batch["input_ids"].shape[1]) or real(lm, batch, kept)
+        lambda lm, batch, cache: (
+            lengths.append(batch["input_ids"].shape[1]) or real(lm, batch, cache)
         ),
     )
-    scores(models.with_depth(models.resolve(tiny)), HEAD, QUESTIONS, [[41], [42]])
+    answer_log_probs(models.with_depth(models.resolve(tiny)), HEAD, QUESTIONS, [[41], [42]])
     assert max(lengths) == max(map(len, QUESTIONS))
 
 
@@ -105,7 +107,7 @@ def test_a_conversation_word_for_word():
 
 
 class Trimming:
-    """A tokenizer whose chat template trims what is said, as those of Llama 3 and Gemma do, or forgets it."""
+    """Stands for a tokenizer whose chat template trims what is said, as Llama 3's, or drops it."""
 
     def __init__(self, form):
         self.form = form
@@ -117,7 +119,7 @@ class Trimming:
         )
 
 
-def test_templates_that_trim_keep_the_question_and_those_that_lose_it_are_refused():
+def test_templates_may_trim_a_turn_but_not_drop_or_repeat_it():
     whole = render(WORDING, [(("a film",), 1)], Trimming("<{role}>{said}<end>"))
     assert whole.head == "<user>Judge.\n\nText: a film\nGood:<end><assistant>yes<end><user>"
     assert whole.tail == "<end><assistant>"
@@ -128,7 +130,7 @@ def test_templates_that_trim_keep_the_question_and_those_that_lose_it_are_refuse
 
 @pytest.mark.parametrize("shots", [0, 1, 3])
 @pytest.mark.parametrize("chat", [False, True])
-def test_the_parts_are_the_tokens_of_the_whole(chat, shots):
+def test_head_question_and_answer_are_the_tokens_of_the_whole_prompt(chat, shots):
     tok = models.tokenizer(models.folder(models.resolve(EMBEDDED)))
     solved = [((f"snippet {i}, it's\tfine.",), i % 2) for i in range(shots)]
     whole, question = (
@@ -140,7 +142,7 @@ def test_the_parts_are_the_tokens_of_the_whole(chat, shots):
         assert head + asked + answer == tok(whole.head + question + whole.tail + text)["input_ids"]
 
 
-def test_the_tokenizer_begins_plain_prompts_and_the_template_conversations(tiny):
+def test_a_plain_prompt_begins_as_the_tokenizer_has_it_and_a_conversation_as_the_template(tiny):
     tok = models.tokenizer(models.folder(models.resolve(tiny)))
     tok = type(tok)(tokenizer_object=tok.backend_tokenizer, bos_token="w59", eos_token="<eos>")
     from tokenizers.processors import TemplateProcessing
@@ -154,7 +156,7 @@ def test_the_tokenizer_begins_plain_prompts_and_the_template_conversations(tiny)
 
 
 def heads(monkeypatch):
-    """What `scores` is given, and answers by the length of the question."""
+    """Records what `answer_log_probs` is given, and answers by the length of the question."""
     seen = []
 
     def fake(checkpoint, head, questions, answers, reuse=True):
@@ -162,11 +164,11 @@ def heads(monkeypatch):
         return np.array([[-1.0, -1.0 - 0.1 * len(q)] for q in questions])
 
     prompt._code()  # before what it reads is replaced
-    monkeypatch.setattr(prompt, "scores", fake)
+    monkeypatch.setattr(prompt, "answer_log_probs", fake)
     return seen
 
 
-def test_shots_are_nested_drawn_by_seed_and_labelled_by_whoever_is_asked(words, tiny, monkeypatch):
+def test_shots_are_nested_drawn_by_seed_and_shown_with_the_labels_given(words, tiny, monkeypatch):
     seen = heads(monkeypatch)
     for k in (2, 3):
         w2s.prompt(tiny, words.test, shots=k, wording=PLAIN)
@@ -198,7 +200,7 @@ def test_shots_are_nested_drawn_by_seed_and_labelled_by_whoever_is_asked(words, 
     )
 
 
-def test_answers_are_found_again_and_calibration_costs_nothing(words, tiny, monkeypatch):
+def test_answers_are_stored_and_calibration_asks_nothing_more(words, tiny, monkeypatch):
     seen = heads(monkeypatch)
     raw = w2s.prompt(tiny, words.test, shots=2, wording=PLAIN)
     calibrated = w2s.prompt(tiny, words.test, shots=2, wording=PLAIN, calibrate=True)
@@ -214,7 +216,7 @@ def test_answers_are_found_again_and_calibration_costs_nothing(words, tiny, monk
     assert w2s.results().method.tolist() == ["prompt"]
 
 
-def test_calibration_centres_what_content_free_prompts_say(words, tiny):
+def test_calibration_puts_the_threshold_at_the_content_free_answer(words, tiny):
     calibrated = w2s.prompt(tiny, words.test, wording=PLAIN, calibrate=True)
     free = np.array(calibrated.record["content_free"])
     share = (1 / (1 + np.exp(free[:, 0] - free[:, 1]))).mean()
@@ -234,7 +236,7 @@ def test_a_prompted_model_can_supervise(words, tiny):
     assert set(some.record["trained_on"]) <= set(words.validation.ids)
 
 
-def test_long_texts_keep_their_end(words, tiny, monkeypatch):
+def test_a_text_that_is_too_long_keeps_its_end(words, tiny, monkeypatch):
     seen = heads(monkeypatch)
     w2s.prompt(tiny, words.test, wording=PLAIN, max_len=2)
     tok = models.tokenizer(models.folder(models.resolve(tiny)))
@@ -243,7 +245,7 @@ def test_long_texts_keep_their_end(words, tiny, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change, says",
+    "change, message",
     [
         (dict(shots=-1), "from 0 to the 96"),
         (dict(shots=97), "from 0 to the 96"),
@@ -254,9 +256,11 @@ def test_long_texts_keep_their_end(words, tiny, monkeypatch):
         (dict(split=[]), "split"),
     ],
 )
-def test_wrong_prompts_are_refused_before_a_model_is_loaded(change, says, words, tiny, monkeypatch):
+def test_wrong_prompts_are_refused_before_a_model_is_loaded(
+    change, message, words, tiny, monkeypatch
+):
     monkeypatch.setattr(prompt, "load_lm", lambda *a: pytest.fail("a model was loaded"))
-    with pytest.raises((ValueError, UnknownName), match=says):
+    with pytest.raises((ValueError, UnknownName), match=message):
         w2s.prompt(**dict(model=tiny, split=words.test, wording=PLAIN) | change)
 
 
@@ -271,7 +275,7 @@ def test_an_empty_label_set_is_not_ground_truth(words, tiny):
         )
 
 
-def test_nobody_is_asked_about_a_shot(words, tiny):
+def test_a_shot_among_the_questions_is_refused(words, tiny):
     with pytest.raises(ValueError, match="source="):
         w2s.prompt(tiny, words.student, shots=3, wording=PLAIN)
 
@@ -285,7 +289,7 @@ def test_every_task_has_a_prompt_of_its_own():
             assert spec.prompt.instruction and spec.prompt.instruction != spec.about
 
 
-def test_a_new_tasks_prompt_asks_what_its_docstring_does(words):
+def test_a_task_without_a_prompt_asks_what_its_docstring_does(words):
     assert TASKS["words"].prompt.instruction == "Which word stands last? Answer yes or no."
     assert TASKS["word_pairs"].prompt.words == ("A", "B")
 
@@ -307,5 +311,5 @@ def test_a_text_that_spells_a_special_token_is_text(words, monkeypatch):
 
 def test_the_embedded_model_answers_better_than_chance():
     task = w2s.load_task("tweet_snippets", n_train=20, n_val=10, n_test=60)
-    found = w2s.prompt(EMBEDDED, task.test, chat=False, calibrate=True).accuracy(task.test)
-    assert found.low > 0.5
+    accuracy = w2s.prompt(EMBEDDED, task.test, chat=False, calibrate=True).accuracy(task.test)
+    assert accuracy.low > 0.5

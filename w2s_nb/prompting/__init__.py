@@ -1,1 +1,1 @@
-"""Asks a language model about an example, zero-shot or with examples."""
+"""Asks a language model about an example, zero-shot or with solved examples."""

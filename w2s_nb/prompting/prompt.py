@@ -1,11 +1,11 @@
-"""Zero-shot and few-shot prediction: a language model answers in words, and is scored by their log-probabilities."""
+"""Predicts with prompts: a language model answers in words, scored by their log-probabilities."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from ..common import store
 from ..common.device import device, precision
 from ..common.progress import progress
 from ..common.registry import TASKS
-from ..data.splits import Split
+from ..data.splits import Split, Task
 from ..data.tasks.spec import Prompt
 from ..inputs import batches as inputs_module
 from ..inputs.batches import TokenInputs
@@ -25,7 +25,7 @@ from ..labels.soft import SoftLabels
 from ..metrics.classification import correct
 from ..models import anatomy, loading
 from ..models.loading import digest, folder, load_lm, tokenizer, with_depth
-from ..models.names import resolve
+from ..models.names import Checkpoint, resolve
 from ..training.result import STOPS, Fit
 from .template import cut, render
 
@@ -48,65 +48,44 @@ def prompt(
 ) -> Fit:
     """Predicts a split by asking a language model, or finds the answers in the store.
 
-    The class whose words are likelier after the prompt is predicted; P(y = 1) is its share of the two. What comes back
-    is a fit like any other, so `accuracy`, `label` and the tables of arms work on it.
+    The class whose words are likelier after the prompt is predicted; P(y = 1) is its share of the
+    two. The result is a fit like any other, so `accuracy`, `label` and the tables of arms work on
+    it.
 
     Args:
-        model: a name that `models.resolve` takes. A model cut in depth answers through an unembedding that does not fit
-            its last layer: probe or finetune those.
+        model: a name that `models.resolve` takes. A model cut in depth answers through an
+            unembedding that does not fit its last layer: probe or finetune those.
         split: a split, or several, of one task.
-        shots: how many solved examples stand before the question, the first of a random order of `source`.
+        shots: how many solved examples stand before the question, the first of a random order of
+            `source`.
         labels: of the shots, hardened; None takes ground truth.
         source: where shots are drawn; None takes the task's student half.
         seed: of the draw.
-        calibrate: divide by the probabilities that the same prompt gives the classes for content-free inputs (Zhao et
-            al. 2021, with W diagonal and b = 0). Costs nothing beside `calibrate=False`, which stores both.
+        calibrate: divide by the probabilities that the same prompt gives the classes for
+            content-free inputs (Zhao et al. 2021, with W diagonal and b = 0). Costs nothing beside
+            `calibrate=False`, which stores both.
         chat: as a conversation in the tokenizer's chat template; None does so where there is one.
         wording: instruction, template and answers; None takes the task's own.
         max_len: tokens kept of each text, from its end; None takes the task's.
     Raises:
-        UnknownName, ValueError: before any model is loaded: no such model; fewer examples than shots; a shot among the
-            examples predicted; chat without a template; a prompt longer than the model's context.
+        UnknownName, ValueError: before any model is loaded: no such model; fewer examples than
+            shots; a shot among the examples predicted; chat without a template; a prompt longer
+            than the model's context.
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 5.2.1 and table 2.
     """
     splits = [split] if isinstance(split, Split) else list(split)
-    if not splits or any(s.task is None for s in splits):
-        raise ValueError("prompt needs one split or several of load_task(...)")
-    splits[0].need_classes("prompt")
-    task, checkpoint = splits[0].task, with_depth(resolve(model))
-    source, wording = (
-        task.student if source is None else source,
-        wording or TASKS[task.name.partition(",")[0]].prompt,
-    )
-    if isinstance(shots, bool) or not isinstance(shots, int) or not 0 <= shots <= len(source):
-        raise ValueError(
-            f"shots = {shots!r}; expected a whole number from 0 to the {len(source)} of {source.name!r}"
-        )
-    shown = source.take(np.random.default_rng(seed).permutation(len(source))[:shots])
-    for s in splits:
-        if s.among(shown.ids).any():
-            raise ValueError(
-                f"the shots are drawn from {source.name!r}, whose examples are also asked ({s.name!r}); "
-                f"give source=, such as task.validation"
-            )
-    labels = SoftLabels.truth(shown) if labels is None else labels
-    said = (labels.for_split(shown)[:, 1] >= 0.5).astype(int) if shots else np.zeros(0, dtype=int)
-    tok, max_len = tokenizer(folder(checkpoint)), max_len or task.max_len
-    if chat and not tok.chat_template:
-        raise ValueError(f"chat=True; the tokenizer of {checkpoint.base} has no chat template")
-    chat = bool(tok.chat_template) if chat is None else chat
-    solved = [(cut(tok, texts, max_len), int(y)) for texts, y in zip(shown.texts, said)]
-    asked = [cut(tok, texts, max_len) for s in splits for texts in s.texts]
-    asked += [(word,) * splits[0].arity for word in CONTENT_FREE]
-    head, questions, answers = render(wording, solved, tok if chat else None).encode(
-        tok, map(wording.ask, asked)
-    )
+    task = _find_task(splits)
+    checkpoint = with_depth(resolve(model))
+    drawn = _draw_shots(task.student if source is None else source, shots, labels, seed, splits)
+    wording = wording or TASKS[task.name.partition(",")[0]].prompt
+    max_len = max_len or task.max_len
+    chat = _decide_chat(chat, checkpoint)
+    head, questions, answers = _encode(checkpoint, splits, drawn, wording, max_len, chat)
     longest = len(head) + max(map(len, questions)) + max(map(len, answers)) - 1
     loading.require_context(
         checkpoint, longest, f"Give fewer shots than {shots}, or a max_len below {max_len}."
     )
-    report_progress_to = [shown.ids.tolist(), labels.source, labels.address] if shots else []
     config = {
         "model": digest(checkpoint),
         "layers": checkpoint.layers,
@@ -115,7 +94,7 @@ def prompt(
         "answers": answers,
         "questions": store.address({"ids": questions}),
         "splits": [s.fingerprint for s in splits],
-        "shots": report_progress_to,
+        "shots": drawn.identity,
         "wording": asdict(wording),
         "max_len": max_len,
         "chat": chat,
@@ -124,76 +103,186 @@ def prompt(
     }
 
     def make():
-        found = scores(checkpoint, head, questions, answers)
-        found, free = found[: -len(CONTENT_FREE)], found[-len(CONTENT_FREE) :]
-        p1, test = _share(found), task.test.fingerprint
-        right = {
-            s.fingerprint: correct(_both(p), s.hard_label)
-            for s, p in zip(splits, np.split(p1, np.cumsum([len(s) for s in splits])[:-1]))
+        log_p = answer_log_probs(checkpoint, head, questions, answers)
+        asked = log_p[: -len(CONTENT_FREE)]
+        content_free = log_p[-len(CONTENT_FREE) :]
+        record = {
+            "config": config,
+            "metrics": _measure(splits, _share(asked)),
+            "stop": "last",
+            "trained_on": drawn.split.ids.tolist(),
+            "content_free": content_free.tolist(),
+            "summary": _summarize(task, checkpoint, drawn, seed),
         }
-        metrics = {f"accuracy_{stop}": float(right[test].mean()) for stop in STOPS if test in right}
-        predictions = pd.concat(
-            [pd.DataFrame({"split": s.name, "id": s.ids}) for s in splits], ignore_index=True
-        )
-        predictions = predictions.assign(
-            log_p0=found[:, 0], log_p1=found[:, 1], **dict.fromkeys(STOPS, p1)
-        )
-        summary = {
-            "task": task.name,
-            "model": checkpoint.name,
-            "layers": checkpoint.layers,
-            "method": "prompt",
-            "loss": "",
-            "loss_args": {},
-            "labels": "",
-            "labels_address": "",
-            "label_accuracy": np.nan,
-            "trained_split": source.name,
-            "seed": seed,
-            "n_train": shots,
-            "n_test": len(task.test),
-        }
-        if shots:
-            summary |= {
-                "labels": labels.source,
-                "labels_address": labels.address,
-                "label_accuracy": float(np.mean(said == shown.hard_label)),
-            }
-        return (
-            {
-                "config": config,
-                "metrics": metrics,
-                "stop": "last",
-                "trained_on": shown.ids.tolist(),
-                "content_free": free.tolist(),
-                "summary": summary,
-            },
-            predictions,
-            pd.DataFrame({"step": pd.Series(dtype=int)}),
-        )
+        no_steps = pd.DataFrame({"step": pd.Series(dtype=int)})
+        return record, _tabulate(splits, asked), no_steps
 
     address = store.address(config)
     record, predictions, curve = store.get_or_make(address, make)
     if calibrate:
-        free = np.log(np.mean(_both(_share(np.array(record["content_free"]))), axis=0))
-        p1 = _share(predictions[["log_p0", "log_p1"]].to_numpy() - free)
-        predictions = predictions.assign(**dict.fromkeys(STOPS, p1))
+        predictions = _calibrate(predictions, np.array(record["content_free"]))
     return Fit(address, record, predictions, curve, "last")
 
 
+@dataclass(frozen=True, eq=False)
+class _Shots:
+    """Solved examples that stand before a question.
+
+    Attributes:
+        source: name of the split that they are drawn from.
+        split: the k examples.
+        labels: who labelled them.
+        classes: (k,) int, the class that each is shown with.
+    """
+
+    source: str
+    split: Split
+    labels: SoftLabels
+    classes: np.ndarray
+
+    @property
+    def identity(self) -> list:
+        """What tells shots apart in an address; [] without shots."""
+        if not len(self.split):
+            return []
+        return [self.split.ids.tolist(), self.labels.source, self.labels.address]
+
+
+def _find_task(splits: list[Split]) -> Task:
+    """Returns the task of the splits.
+
+    Raises:
+        ValueError: no split, or one without a task, or of a task without two classes.
+    """
+    task = splits[0].task if splits else None
+    if task is None or any(s.task is None for s in splits):
+        raise ValueError("prompt needs one split or several of load_task(...)")
+    splits[0].need_classes("prompt")
+    return task
+
+
+def _draw_shots(
+    source: Split, n: int, labels: SoftLabels | None, seed: int, asked: list[Split]
+) -> _Shots:
+    """Draws n solved examples that are not among those asked about.
+
+    Raises:
+        ValueError: n is out of range; a shot among the examples asked about; a shot without label.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= len(source):
+        raise ValueError(
+            f"shots = {n!r}; expected a whole number from 0 to the {len(source)} of {source.name!r}"
+        )
+    # The first of one order, so that more shots are the fewer ones and further examples.
+    order = np.random.default_rng(seed).permutation(len(source))
+    split = source.take(order[:n])
+    for s in asked:
+        if s.among(split.ids).any():
+            raise ValueError(
+                f"the shots are drawn from {source.name!r}, whose examples are also asked "
+                f"({s.name!r}); give source=, such as task.validation"
+            )
+    labels = SoftLabels.truth(split) if labels is None else labels
+    classes = np.zeros(0, dtype=int)
+    if n:
+        classes = (labels.for_split(split)[:, 1] >= 0.5).astype(int)
+    return _Shots(source.name, split, labels, classes)
+
+
+def _decide_chat(chat: bool | None, checkpoint: Checkpoint) -> bool:
+    """Returns whether the prompt is a conversation; refuses one without a chat template."""
+    has_template = bool(tokenizer(folder(checkpoint)).chat_template)
+    if chat and not has_template:
+        raise ValueError(f"chat=True; the tokenizer of {checkpoint.base} has no chat template")
+    return has_template if chat is None else chat
+
+
+def _encode(
+    checkpoint: Checkpoint,
+    splits: list[Split],
+    shots: _Shots,
+    wording: Prompt,
+    max_len: int,
+    chat: bool,
+) -> tuple[list[int], list[list[int]], list[list[int]]]:
+    """Returns token ids of the head, of each question, and of the two answers.
+
+    Questions are those of the splits in their order, then those of the content-free inputs.
+    """
+    tok = tokenizer(folder(checkpoint))
+    shown = zip(shots.split.texts, shots.classes, strict=True)
+    solved = [(cut(tok, texts, max_len), int(label)) for texts, label in shown]
+    asked = [cut(tok, texts, max_len) for split in splits for texts in split.texts]
+    asked += [(word,) * splits[0].arity for word in CONTENT_FREE]
+    rendered = render(wording, solved, tok if chat else None)
+    return rendered.encode(tok, [wording.ask(texts) for texts in asked])
+
+
+def _tabulate(splits: list[Split], log_p: np.ndarray) -> pd.DataFrame:
+    """Returns the predictions of a fit from log-probabilities (n, 2) of the two answers."""
+    names = [pd.DataFrame({"split": s.name, "id": s.ids}) for s in splits]
+    p1 = _share(log_p)
+    return pd.concat(names, ignore_index=True).assign(
+        log_p0=log_p[:, 0], log_p1=log_p[:, 1], **dict.fromkeys(STOPS, p1)
+    )
+
+
+def _measure(splits: list[Split], p1: np.ndarray) -> dict[str, float]:
+    """Returns the accuracy on the task's test split at every checkpoint; {} if it is not asked."""
+    metrics = {}
+    ends = np.cumsum([len(s) for s in splits])
+    for split, p1_of_split in zip(splits, np.split(p1, ends[:-1]), strict=True):
+        if split.task is not None and split.fingerprint == split.task.test.fingerprint:
+            accuracy = float(correct(_both(p1_of_split), split.hard_label).mean())
+            metrics = {f"accuracy_{stop}": accuracy for stop in STOPS}
+    return metrics
+
+
+def _summarize(task: Task, checkpoint: Checkpoint, shots: _Shots, seed: int) -> dict:
+    summary: dict = {
+        "task": task.name,
+        "model": checkpoint.name,
+        "layers": checkpoint.layers,
+        "method": "prompt",
+        "loss": "",
+        "loss_args": {},
+        "labels": "",
+        "labels_address": "",
+        "label_accuracy": np.nan,
+        "trained_split": shots.source,
+        "seed": seed,
+        "n_train": len(shots.split),
+        "n_test": len(task.test),
+    }
+    if len(shots.split):
+        summary |= {
+            "labels": shots.labels.source,
+            "labels_address": shots.labels.address,
+            "label_accuracy": float(np.mean(shots.classes == shots.split.hard_label)),
+        }
+    return summary
+
+
+def _calibrate(predictions: pd.DataFrame, content_free: np.ndarray) -> pd.DataFrame:
+    """Divides by the mean probabilities of the classes for content-free inputs (k, 2)."""
+    free = np.log(np.mean(_both(_share(content_free)), axis=0))
+    p1 = _share(predictions[["log_p0", "log_p1"]].to_numpy() - free)
+    return predictions.assign(**dict.fromkeys(STOPS, p1))
+
+
 @torch.inference_mode()
-def scores(
-    checkpoint,
+def answer_log_probs(
+    checkpoint: Checkpoint,
     head: list[int],
     questions: list[list[int]],
     answers: list[list[int]],
     *,
     reuse: bool = True,
 ) -> np.ndarray:
-    """Log-probabilities of each answer after `head` and each question.
+    """Computes log-probabilities of each answer after `head` and each question.
 
-    The head is run once, and its keys and values serve every question. An answer of several tokens is scored token by
-    token; the log-probabilities add.
+    The head is run once, and its keys and values serve every question. An answer of several tokens
+    is scored token by token; the log-probabilities add.
 
     Args:
         head, questions, answers: token ids.
@@ -203,68 +292,78 @@ def scores(
     """
     lm = _load(checkpoint)
     shared = [] if reuse else list(head)
-    rows: dict[
-        tuple, list[int]
-    ] = {}  # a question and all of an answer but its last token: the answers that go on
-    for i in range(len(questions)):
-        for c, answer in enumerate(answers):
-            rows.setdefault((i, *answer[:-1]), []).append(c)
-    ids = [np.array([*shared, *questions[i], *begun], dtype=np.int32) for i, *begun in rows]
+    rows = _plan_rows(len(questions), answers)
+    ids = [np.array([*shared, *questions[i], *begun], dtype=np.int32) for (i, *begun), _ in rows]
     inputs = TokenInputs(Tokens(tuple(ids), np.zeros(len(ids), dtype=bool), ("",) * len(ids), 1))
-    kept = _head_cache(lm, head) if reuse and head else []
+    head_cache = _cache_head(lm, head) if reuse and head else []
     vocabulary = sorted({token for answer in answers for token in answer})
-    column = [[vocabulary.index(token) for token in answer] for answer in answers]
-    found, where = np.empty((len(questions), len(answers))), list(rows.items())
+    columns = [[vocabulary.index(token) for token in answer] for answer in answers]
+    log_probs = np.empty((len(questions), len(answers)))
     with progress(total=len(ids), desc=f"prompts to {checkpoint.name}", unit="prompt") as bar:
-        for batch in inputs.by_length(MAX_TOKENS, beside=len(head) if kept else 0):
-            hidden, parts = _hidden(lm, inputs.batch(batch), kept), [where[row] for row in batch]
-            ends = [
-                slice(len(ids[row]) - len(asked), len(ids[row]))
-                for row, (asked, _) in zip(batch, parts)
+        for batch in inputs.by_length(MAX_TOKENS, beside=len(head) if head_cache else 0):
+            hidden = _hidden(lm, inputs.batch(batch), head_cache)
+            batch_rows = [rows[row] for row in batch]
+            # The states from which the answer's tokens are predicted, at the end of each row.
+            lengths = [len(key) for key, _ in batch_rows]
+            predicting = [
+                states[len(ids[row]) - length : len(ids[row])]
+                for row, states, length in zip(batch, hidden, lengths, strict=True)
             ]
-            answered = torch.cat(
-                [states[end] for states, end in zip(hidden, ends)]
-            )  # where each token is predicted
-            log_p = _log_p(lm, answered, vocabulary).cpu()
-            for (asked, classes), after in zip(
-                parts, log_p.split([len(asked) for asked, _ in parts])
-            ):
-                for c in classes:
-                    found[asked[0], c] = after[range(len(answers[c])), column[c]].double().sum()
+            log_p = _log_p(lm, torch.cat(predicting), vocabulary).cpu().split(lengths)
+            for ((question, *_), row_answers), of_row in zip(batch_rows, log_p, strict=True):
+                for c in row_answers:
+                    tokens = of_row[range(len(answers[c])), columns[c]]
+                    log_probs[question, c] = tokens.double().sum()
             bar.update(len(batch))
-    return found
+    return log_probs
+
+
+def _plan_rows(
+    n_questions: int, answers: list[list[int]]
+) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Returns the sequences that are run, so that answers that begin alike share one.
+
+    Returns:
+        Pairs of (question, *all tokens of an answer but its last) and the answers that go on.
+    """
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for question in range(n_questions):
+        for c, answer in enumerate(answers):
+            rows.setdefault((question, *answer[:-1]), []).append(c)
+    return list(rows.items())
 
 
 def _log_p(lm, states: torch.Tensor, vocabulary: list[int]) -> torch.Tensor:
-    """(m, v) float32 log-probabilities of some tokens after hidden states (m, d).
+    """Returns (m, v) float32 log-probabilities of some tokens after hidden states (m, d).
 
-    Their logits are computed in float32: in bf16 those of two answers would tie. What normalises them is not; it is the
-    same for both.
+    Their logits are computed in float32: in bf16 those of two answers would tie. The normaliser is
+    not; it is the same for both.
     """
     unembedding = lm.get_output_embeddings()
     whole = unembedding(states.to(unembedding.weight.dtype)).float().logsumexp(1, keepdim=True)
     bias = None if unembedding.bias is None else unembedding.bias[vocabulary].float()
-    return (
-        torch.nn.functional.linear(states.float(), unembedding.weight[vocabulary].float(), bias)
-        - whole
-    )
+    weight = unembedding.weight[vocabulary].float()
+    return torch.nn.functional.linear(states.float(), weight, bias) - whole
 
 
+# The model that prompts in a block of `one_model` share, by checkpoint; None outside of a block.
 _held: dict | None = None
 
 
 @contextlib.contextmanager
 def one_model():
-    """Keeps the model of the prompts in a block loaded between them; it is let go at the end."""
+    """Keeps the model of the prompts in a block loaded between them, and lets it go at the end."""
     global _held
-    before, _held = _held, {} if _held is None else _held
+    before = _held
+    if _held is None:
+        _held = {}
     try:
         yield
     finally:
         _held = before
 
 
-def _load(checkpoint):
+def _load(checkpoint: Checkpoint):
     held = {} if _held is None else _held
     if checkpoint not in held:
         held.clear()
@@ -273,22 +372,22 @@ def _load(checkpoint):
     return held[checkpoint]
 
 
-def _head_cache(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Keys and values (1, heads, tokens, d) of the head at each layer."""
+def _cache_head(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Returns keys and values (1, heads, tokens, d) of the head at each layer."""
     ids = torch.tensor([head], device=device())
-    return [
-        (keys, values) for keys, values, _ in lm.base_model(ids, use_cache=True).past_key_values
-    ]
+    cache = lm.base_model(ids, use_cache=True).past_key_values
+    return [(keys, values) for keys, values, _ in cache]
 
 
-def _hidden(lm, batch: dict[str, torch.Tensor], kept: list) -> torch.Tensor:
-    """(b, t, d) last hidden states of right-padded questions after the head whose keys and values are `kept`."""
-    ids, mask = (batch[name].to(device()) for name in ("input_ids", "attention_mask"))
-    if not kept:
+def _hidden(lm, batch: dict[str, torch.Tensor], head_cache: list) -> torch.Tensor:
+    """Returns (b, t, d) last hidden states of right-padded questions after a cached head."""
+    ids = batch["input_ids"].to(device())
+    mask = batch["attention_mask"].to(device())
+    if not head_cache:
         return lm.base_model(ids, attention_mask=mask, use_cache=False).last_hidden_state
-    past = kept[0][0].shape[2]
+    past = head_cache[0][0].shape[2]
     cache = DynamicCache(
-        [tuple(each.expand(len(ids), -1, -1, -1) for each in pair) for pair in kept]
+        [tuple(each.expand(len(ids), -1, -1, -1) for each in pair) for pair in head_cache]
     )
     return lm.base_model(
         ids,
@@ -300,7 +399,7 @@ def _hidden(lm, batch: dict[str, torch.Tensor], kept: list) -> torch.Tensor:
 
 
 def _share(log_p: np.ndarray) -> np.ndarray:
-    """(n,) P(y = 1) of log-probabilities (n, 2) of the two answers."""
+    """Returns (n,) P(y = 1) from log-probabilities (n, 2) of the two answers."""
     return 1 / (1 + np.exp(log_p[:, 0] - log_p[:, 1]))
 
 
@@ -310,6 +409,15 @@ def _both(p1: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _code() -> str:
+    """Returns the version of the code that decides the log-probabilities."""
     return store.code_version(
-        scores, _log_p, _hidden, _head_cache, _load, loading.load_lm, anatomy, inputs_module
+        answer_log_probs,
+        _plan_rows,
+        _log_p,
+        _hidden,
+        _cache_head,
+        _load,
+        loading.load_lm,
+        anatomy,
+        inputs_module,
     )

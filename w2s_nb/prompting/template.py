@@ -1,4 +1,4 @@
-"""A prompt's words: instruction, solved examples, question and answers, in plain text or in a chat template."""
+"""Writes prompts: instruction, solved examples, question and answers, as text or conversation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ class Rendered:
     """A prompt around a question.
 
     Attributes:
-        pieces: what stands before the question, (text, whether its special tokens are meant) each. Those of a chat
-            template are; a text of the task that spells one out, such as an end of turn, is text.
-        tail: what stands after it, of the template.
-        answers: for the classes 0 and 1, that may follow.
+        pieces: what stands before the question, pairs of a text and whether its special tokens are
+            meant. Those of a chat template are; where a text of the task spells one out, such as
+            an end of turn, it is text.
+        tail: what the chat template puts after the question.
+        answers: the words that may follow, for the classes 0 and 1.
     """
 
     pieces: tuple[tuple[str, bool], ...]
@@ -32,29 +33,32 @@ class Rendered:
     def encode(
         self, tok, questions: Sequence[str]
     ) -> tuple[list[int], list[list[int]], list[list[int]]]:
-        """Token ids of the head, of each question with the tail, and of the two answers.
+        """Returns token ids of the head, of each question with the tail, and of the two answers.
 
-        White space at the end of the head goes to the questions: tokenizers join it with what follows.
+        White space at the end of the head goes to the questions: tokenizers join it with what
+        follows.
         """
 
         def ids(text: str, special: bool = False, start: bool = False) -> list[int]:
-            return tok(
+            encoded = tok(
                 text, add_special_tokens=start, split_special_tokens=not special, verbose=False
-            )["input_ids"]
+            )
+            return encoded["input_ids"]
 
-        pieces, gap = list(self.pieces), ""
+        pieces = list(self.pieces)
+        gap = ""
         if pieces:
             last, special = pieces[-1]
-            gap, pieces[-1] = last[len(last.rstrip()) :], (last.rstrip(), special)
-        plain = not any(
-            special for _, special in pieces
-        )  # then the tokenizer begins the sequence, not a template
-        head = [
-            i
-            for at, (text, special) in enumerate(pieces)
-            for i in ids(text, special, plain and at == 0)
-        ]
-        head = head if pieces or not plain else ids("", start=True)
+            stripped = last.rstrip()
+            gap = last[len(stripped) :]
+            pieces[-1] = (stripped, special)
+        # A chat template begins the sequence itself; a plain prompt leaves that to the tokenizer.
+        plain = not any(special for _, special in pieces)
+        head: list[int] = []
+        for i, (text, special) in enumerate(pieces):
+            head += ids(text, special, start=plain and i == 0)
+        if plain and not pieces:
+            head = ids("", start=True)
         tail = ids(self.tail, special=True)
         return (
             head,
@@ -66,51 +70,54 @@ class Rendered:
 def render(
     wording: Prompt, solved: Sequence[tuple[tuple[str, ...], int]] = (), tok=None
 ) -> Rendered:
-    """The prompt around a question: instruction, solved examples, and where the answer goes.
+    """Writes the prompt around a question: instruction, solved examples, place of the answer.
 
     Args:
         solved: (texts, class) of each shot.
-        tok: a tokenizer with a chat template, for a conversation whose turns are the shots; None for plain text.
+        tok: a tokenizer with a chat template, for a conversation whose turns are the shots; None
+            for plain text.
+    Raises:
+        ValueError: a chat template that does not show each turn once.
     """
-    turns = [(wording.ask(texts), wording.words[y]) for texts, y in solved]
-    start = f"{wording.instruction}\n\n" if wording.instruction else ""
-    if tok is None:
-        head = start + "".join(f"{question} {answer}\n\n" for question, answer in turns)
-        return Rendered(
-            ((head, False),) if head else (), "", tuple(f" {word}" for word in wording.words)
-        )
-    said = [text for turn in turns for text in turn] + [
-        ""
-    ]  # the last, the question's place, is left open
-    said[0] = start + said[0]
-    marks = [f"<<turn {i} of {len(said)}>>" for i in range(len(said))]
-    whole = tok.apply_chat_template(
-        [{"role": ("user", "assistant")[i % 2], "content": mark} for i, mark in enumerate(marks)],
-        tokenize=False,
-        add_generation_prompt=True,
-    )
+    turns = [(wording.ask(texts), wording.words[label]) for texts, label in solved]
+    instruction = f"{wording.instruction}\n\n" if wording.instruction else ""
+    if tok is not None:
+        return _render_chat(instruction, turns, wording.words, tok)
+    head = instruction + "".join(f"{question} {answer}\n\n" for question, answer in turns)
+    no, yes = wording.words
+    return Rendered(((head, False),) if head else (), "", (f" {no}", f" {yes}"))
+
+
+def _render_chat(
+    instruction: str, turns: list[tuple[str, str]], words: tuple[str, str], tok
+) -> Rendered:
+    """Writes a conversation: solved questions and answers take turns, the last question is open."""
+    contents = [text for turn in turns for text in turn] + [""]
+    contents[0] = instruction + contents[0]
+    # Templates may trim what is said, so they are given marks, which the contents then replace.
+    marks = [f"<<turn {i} of {len(contents)}>>" for i in range(len(contents))]
+    messages = [
+        {"role": ("user", "assistant")[i % 2], "content": mark} for i, mark in enumerate(marks)
+    ]
+    whole = tok.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     between = re.split("|".join(map(re.escape, marks)), whole)
     if len(between) != len(marks) + 1:
         raise ValueError(
             f"the chat template does not show each turn once; give chat=False. It made:\n{whole}"
         )
-    pieces = [
-        piece
-        for text, content in zip(between, said)
-        for piece in ((text, True), (content, False))
-        if piece[0]
-    ]
-    return Rendered(tuple(pieces), between[-1], wording.words)
+    pieces = []
+    for of_template, content in zip(between[:-1], contents, strict=True):
+        pieces += [(of_template, True), (content, False)]
+    return Rendered(tuple(piece for piece in pieces if piece[0]), between[-1], words)
 
 
 def cut(tok, texts: tuple[str, ...], max_len: int) -> tuple[str, ...]:
-    """Texts cut to their last `max_len` tokens, where a token begins."""
-    starts = [
-        [at for at, _ in found]
-        for found in tok(
-            list(texts), add_special_tokens=False, verbose=False, return_offsets_mapping=True
-        )["offset_mapping"]
-    ]
-    return tuple(
-        text if len(at) <= max_len else text[at[-max_len] :] for text, at in zip(texts, starts)
-    )
+    """Cuts texts to their last `max_len` tokens, where a token begins."""
+    encoded = tok(list(texts), add_special_tokens=False, verbose=False, return_offsets_mapping=True)
+    shortened = []
+    for text, offsets in zip(texts, encoded["offset_mapping"], strict=True):
+        if len(offsets) > max_len:
+            first_character, _ = offsets[-max_len]
+            text = text[first_character:]
+        shortened.append(text)
+    return tuple(shortened)
