@@ -1,44 +1,62 @@
-"""The arms of an experiment, over seeds: weak supervisor, students, strong ceiling, and their table."""
+"""Runs weak-to-strong learning over seeds: supervisor, students, ceiling, and their table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from .. import metrics
-from ..data.load import load_task
-from ..data.splits import Task
+from ..common.progress import collect_warnings
+from ..data.splits import Split, Task
 from ..labels.soft import SoftLabels
-from ..losses.contract import loss_args as check_loss_args
 from ..metrics import imitation, preference_bias
-from ..training.answers import check_questions
 from ..training.fit import fit
-from ..training.result import STOPS, Fit
+from ..training.result import STOPS, AnswerFit, Fit
+from .prepare import ceiling_reads_first, prepare
 
-WEAK, CEILING = "weak supervisor", "strong ceiling"
+WEAK = "weak supervisor"
+CEILING = "strong ceiling"
 _ON = ", on "  # between a student's loss and its labels
+
+# Labels for the student half, made from a task and its supervisor.
 Labeller = Callable[[Task, Fit], SoftLabels]
+# A model by name, or a function that names one for each seed's task, such as `Tuned`.
+Model = str | Callable[[Task], str]
 
 
 def student_name(loss: str, labels: str = "") -> str:
-    """Name of a student arm, in tables and figures: its loss, and its labels where they are not the supervisor's."""
-    return f"student, {'naive' if loss == 'xent' else loss}" + (f"{_ON}{labels}" if labels else "")
+    """Returns a student arm's name in tables and figures: its loss, and the set of its labels.
+
+    Args:
+        labels: name of the label set; "" for the supervisor's own labels, which are not named.
+    """
+    name = f"student, {'naive' if loss == 'xent' else loss}"
+    return f"{name}{_ON}{labels}" if labels else name
 
 
 def by_labels(table: pd.DataFrame, own: str = "supervisor's own") -> pd.DataFrame:
-    """A table of arms, students only, with the label set in a column; `own` names the supervisor's labels."""
+    """Returns the students' rows of a table of arms, with the label set in a column of its own.
+
+    Args:
+        table: `Arms.table` or `Arms.by_seed`.
+        own: what the supervisor's labels are called in that column.
+    """
     rows = table if "arm" in table else table.reset_index()
     rows = rows[~rows.arm.isin((WEAK, CEILING))]
     cut = rows.arm.str.partition(_ON)
-    return rows.assign(arm=cut[0], labels=cut[2].where(cut[2] != "", own)).reset_index(drop=True)
+    labels = cut[2].where(cut[2] != "", own)
+    return rows.assign(arm=cut[0], labels=labels).reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Arms:
-    """Fits of one supervisor-student pair: `fits[arm]` has one fit a seed; all are tested on the same examples.
+    """Fits of one supervisor-student pair: `fits[arm]` has one fit per seed.
+
+    All arms are tested on the same examples.
 
     Attributes:
         weak, strong: model names.
@@ -51,205 +69,220 @@ class Arms:
     tasks: list[Task]
     fits: dict[str, list[Fit]]
 
+    def __repr__(self) -> str:
+        names = list(self.fits)
+        if len(names) > 8:
+            names[7:-1] = [f"{len(names) - 8} more students"]
+        return (
+            f"Arms: {self.weak} teaches {self.strong}, {self.tasks[0].name}, "
+            f"{len(self.tasks)} seed(s), {len(self.test)} test examples\n  " + "; ".join(names)
+        )
+
+    def _repr_html_(self) -> str:
+        with collect_warnings():  # a PGR that is not defined stays empty
+            return with_intervals(self.table()).to_html()
+
+    @property
+    def test(self) -> Split:
+        """The test examples, the same for every arm and seed."""
+        return self.tasks[0].test
+
     @property
     def hard_label(self) -> np.ndarray:
         """(n_test,) ground truth of the test examples."""
-        return self.tasks[0].test.hard_label
+        return self.test.hard_label
 
     @property
     def students(self) -> list[str]:
+        """Names of the student arms."""
         return [arm for arm in self.fits if arm not in (WEAK, CEILING)]
 
-    def with_students(self, extra_halves: dict[str, list[Fit]]) -> Arms:
-        """These arms and further students, one fit a seed each, the ceiling last."""
-        ceiling = {CEILING: self.fits[CEILING]}
-        return replace(
-            self, fits={k: v for k, v in self.fits.items() if k != CEILING} | extra_halves | ceiling
-        )
+    def with_students(self, students: dict[str, list[Fit]]) -> Arms:
+        """Returns a copy with further student arms, one fit per seed each; the ceiling is last."""
+        fits = self.fits | students
+        fits[CEILING] = fits.pop(CEILING)
+        return replace(self, fits=fits)
 
     def probs(self, arm: str, *, stop: str | None = None) -> np.ndarray:
-        """(seeds, n_test, 2) test predictions of an arm."""
-        return np.stack([f.predict(t.test, stop=stop) for f, t in zip(self.fits[arm], self.tasks)])
+        """Returns (seeds, n_test, 2) test predictions, at the fits' or another checkpoint."""
+        pairs = zip(self.fits[arm], self.tasks, strict=True)
+        return np.stack([f.predict(t.test, stop=stop) for f, t in pairs])
 
     def column(self, arm: str, column: str) -> np.ndarray:
-        """(seeds, n_test) a column of the predictions of an arm whose fits are `AnswerFit`."""
-        return np.stack([f.column(t.test, column) for f, t in zip(self.fits[arm], self.tasks)])
+        """Returns (seeds, n_test) a column of the predictions of an arm of `AnswerFit`."""
+        pairs = zip(self.fits[arm], self.tasks, strict=True)
+        return np.stack([cast(AnswerFit, f).column(t.test, column) for f, t in pairs])
 
     def accuracy(self, arm: str, *, stop: str | None = None) -> metrics.Estimate:
-        """Test accuracy, mean over seeds."""
-        return metrics.accuracy(
-            self.probs(arm, stop=stop), self.hard_label, group=self.tasks[0].test.group
-        )
+        """Returns the test accuracy of an arm, mean over seeds."""
+        return metrics.accuracy(self.probs(arm, stop=stop), self.hard_label, group=self.test.group)
 
     def pgr(self, student: str, *, stop: str | None = None) -> metrics.Estimate:
-        """Performance gap recovered by a student arm; `stop` chooses the student's checkpoint only."""
+        """Returns the performance gap recovered by a student arm.
+
+        Args:
+            stop: the student's checkpoint; supervisor and ceiling stay at theirs.
+        """
         return metrics.pgr(
             self.probs(WEAK),
             self.probs(student, stop=stop),
             self.probs(CEILING),
             self.hard_label,
-            group=self.tasks[0].test.group,
+            group=self.test.group,
         )
 
     def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:
-        """Share of test examples on which a student predicts, or answers, as its supervisor does."""
-        if self.tasks[0].spec.max_answer:
+        """Returns the share of test examples on which a student agrees with its supervisor.
+
+        They agree where both predict one class or, if the task is answered by generating, where
+        both give one answer.
+
+        Args:
+            on: 'all' examples, or the supervisor's 'mistakes' or its 'correct' answers.
+        """
+        weak = self.probs(WEAK)
+        if self.test.answers:
             same = self.column(student, "answer") == self.column(WEAK, "answer")
-            return metrics.share(
-                same,
-                imitation.chosen(self.probs(WEAK), self.hard_label, on),
-                group=self.tasks[0].test.group,
-            )
+            chosen = imitation.chosen(weak, self.hard_label, on)
+            return metrics.share(same, chosen, group=self.test.group)
         return imitation.agreement(
-            self.probs(student),
-            self.probs(WEAK),
-            self.hard_label,
-            on=on,
-            group=self.tasks[0].test.group,
+            self.probs(student), weak, self.hard_label, on=on, group=self.test.group
         )
 
     def imitation(self) -> pd.DataFrame:
-        """A row a student: PGR, and what it takes over from its supervisor, each with the ends of its 95 % interval.
+        """Measures what each student takes over from its supervisor, with 95 % intervals.
 
-        agreement with the supervisor, and cross_entropy towards its answers, on all examples, on its mistakes and on
-        its correct answers; misfit and the gain it predicts; similarity and error_consistency. See `w2s_nb.imitation`.
+        Returns:
+            A row per student: PGR; agreement with the supervisor, and cross_entropy towards its
+            answers, on all examples, on its mistakes and on its correct answers; misfit and the
+            gain it predicts; similarity and error_consistency. See `metrics.imitation`.
         """
-        self.tasks[0].test.need_classes("imitation beyond agreement")
-        rows, weak, truth, group = [], self.probs(WEAK), self.hard_label, self.tasks[0].test.group
-        for arm in self.students:
-            student, row = (
-                self.probs(arm),
-                {
-                    "arm": arm,
-                    "weak": self.weak,
-                    "strong": self.strong,
-                    "seeds": len(self.tasks),
-                    **self.pgr(arm).as_dict("pgr"),
-                },
-            )
-            for measure in (imitation.agreement, imitation.cross_entropy):
-                for on in imitation.ON:
-                    found = measure(student, weak, truth, on=on, group=group)
-                    row |= found.as_dict(f"{measure.__name__}_{on}")
-            row |= imitation.misfit(student, weak, group=group).as_dict("misfit")
-            row |= imitation.gain(student, weak, truth, group=group).as_dict("gain")
-            row |= imitation.similarity(student, weak, truth, group=group).as_dict("similarity")
-            row |= imitation.similarity(student, weak, truth, hard=True, group=group).as_dict(
-                "error_consistency"
-            )
-            rows.append(row)
-        return pd.DataFrame(rows)
+        self.test.need_classes("imitation beyond agreement")
+        return pd.DataFrame([self._imitation_row(arm) for arm in self.students])
+
+    def _imitation_row(self, arm: str) -> dict:
+        student = self.probs(arm)
+        weak = self.probs(WEAK)
+        truth = self.hard_label
+        group = self.test.group
+        row = {"arm": arm, "weak": self.weak, "strong": self.strong, "seeds": len(self.tasks)}
+        row |= self.pgr(arm).as_dict("pgr")
+        for measure in (imitation.agreement, imitation.cross_entropy):
+            for on in imitation.ON:
+                estimate = measure(student, weak, truth, on=on, group=group)
+                row |= estimate.as_dict(f"{measure.__name__}_{on}")
+        row |= imitation.misfit(student, weak, group=group).as_dict("misfit")
+        row |= imitation.gain(student, weak, truth, group=group).as_dict("gain")
+        soft = imitation.similarity(student, weak, truth, group=group)
+        hard = imitation.similarity(student, weak, truth, hard=True, group=group)
+        return row | soft.as_dict("similarity") | hard.as_dict("error_consistency")
 
     def length_bias(self) -> pd.DataFrame:
-        """A row an arm, of comparisons: how often it prefers the longer text, how much oftener than that is the better,
-        and that bias minus the ceiling's, each with the ends of its 95 % interval. See `w2s_nb.biases`."""
-        rows, test = [], self.tasks[0].test
+        """Measures on comparisons how far each arm prefers the longer text, with 95 % intervals.
+
+        Returns:
+            A row per arm: prefers_longer, how often the arm prefers the longer text; length_bias,
+            that minus how often the longer text is the better one; over_ceiling, length_bias
+            minus the ceiling's. See `metrics.preference_bias`.
+        """
+        texts = {"longer": self.test.longer, "group": self.test.group}
+        ceiling = self.probs(CEILING)
+        rows = []
         for arm in self.fits:
-            probs, of = self.probs(arm), dict(longer=test.longer, group=test.group)
+            probs = self.probs(arm)
+            longer = preference_bias.prefers_longer(probs, **texts)
+            bias = preference_bias.length_bias(probs, self.hard_label, **texts)
+            change = preference_bias.length_bias_change(probs, ceiling, **texts)
             rows.append(
                 {
                     "arm": arm,
-                    **preference_bias.prefers_longer(probs, **of).as_dict("prefers_longer"),
-                    **preference_bias.length_bias(probs, self.hard_label, **of).as_dict(
-                        "length_bias"
-                    ),
-                    **preference_bias.length_bias_change(probs, self.probs(CEILING), **of).as_dict(
-                        "over_ceiling"
-                    ),
+                    **longer.as_dict("prefers_longer"),
+                    **bias.as_dict("length_bias"),
+                    **change.as_dict("over_ceiling"),
                 }
             )
         return pd.DataFrame(rows)
 
     def stops(self) -> pd.DataFrame:
-        """A row a student and stopping rule: test accuracy and PGR with intervals (section 5.1.1)."""
-        return pd.DataFrame(
-            [
-                {
-                    "arm": arm,
-                    "stop": stop,
-                    "seeds": len(self.tasks),
-                    **self.accuracy(arm, stop=stop).as_dict("accuracy"),
-                    **self.pgr(arm, stop=stop).as_dict("pgr"),
-                }
-                for arm in self.students
-                for stop in STOPS
-            ]
-        )
+        """Returns a row per student and stopping rule: test accuracy and PGR (section 5.1.1)."""
+        rows = []
+        for arm in self.students:
+            for stop in STOPS:
+                row = {"arm": arm, "stop": stop, "seeds": len(self.tasks)}
+                row |= self.accuracy(arm, stop=stop).as_dict("accuracy")
+                row |= self.pgr(arm, stop=stop).as_dict("pgr")
+                rows.append(row)
+        return pd.DataFrame(rows)
 
-    def gain_over(self, arm: str, other: str, *, of: Arms | None = None) -> metrics.Estimate:
-        """Test accuracy of one arm minus that of another, paired by example and seed; `of` has the other arm if these
-        do not."""
+    def gain_over(self, arm: str, other: str, *, others: Arms | None = None) -> metrics.Estimate:
+        """Returns the test accuracy of one arm minus that of another, paired by example and seed.
+
+        Args:
+            others: the experiment that has the arm `other`; None takes this one.
+        """
         return metrics.difference(
             self.probs(arm),
-            (of or self).probs(other),
+            (others or self).probs(other),
             self.hard_label,
-            group=self.tasks[0].test.group,
+            group=self.test.group,
         )
 
     def pgr_over(self, other: Arms, student: str, *, stop: str | None = None) -> metrics.Estimate:
-        """PGR of a student arm here minus that of the same arm in `other`, paired by example and seed."""
-        return metrics.pgr_difference(
-            *(
-                [arms.probs(WEAK), arms.probs(student, stop=stop), arms.probs(CEILING)]
-                for arms in (self, other)
-            ),
-            self.hard_label,
-            group=self.tasks[0].test.group,
+        """Returns the PGR of a student arm minus that of the same arm in `other`, paired."""
+        ours, theirs = (
+            [arms.probs(WEAK), arms.probs(student, stop=stop), arms.probs(CEILING)]
+            for arms in (self, other)
         )
+        return metrics.pgr_difference(ours, theirs, self.hard_label, group=self.test.group)
 
     def label_accuracy(self, student: str) -> float:
-        """Accuracy of the labels that a student was trained on, mean over seeds; NaN where it was given none."""
-        return float(
-            np.mean(
-                [f.record["summary"]["label_accuracy"] for f in self.fits[student]], dtype=float
-            )
-        )
+        """Returns the accuracy of an arm's training labels, mean over seeds; NaN without labels."""
+        accuracies = [f.record["summary"]["label_accuracy"] for f in self.fits[student]]
+        return float(np.mean(accuracies, dtype=float))
 
     def table(self) -> pd.DataFrame:
-        """A row an arm: accuracy, and for students PGR and agreement, each with the ends of its 95 % interval."""
+        """Returns a row per arm: accuracy, students' PGR and agreement, with 95 % intervals."""
         rows = []
-        for arm in self.fits:
+        for arm, fits in self.fits.items():
             row = {
                 "arm": arm,
                 "model": self.weak if arm == WEAK else self.strong,
                 "seeds": len(self.tasks),
-                "n_train": round(np.mean([len(f.record["trained_on"]) for f in self.fits[arm]])),
-                "n_test": len(self.hard_label),
+                "n_train": round(np.mean([len(f.record["trained_on"]) for f in fits])),
+                "n_test": len(self.test),
                 **self.accuracy(arm).as_dict("accuracy"),
             }
             if arm in self.students:
-                row |= self.pgr(arm).as_dict("pgr") | self.agreement(arm).as_dict("agreement")
+                row |= self.pgr(arm).as_dict("pgr")
+                row |= self.agreement(arm).as_dict("agreement")
             rows.append(row)
         return pd.DataFrame(rows).set_index("arm")
 
     def by_seed(self) -> pd.DataFrame:
-        """A row an arm and seed: test accuracy, and PGR within the seed (NaN where its ceiling is not higher)."""
-        scores = {
-            arm: metrics.correct(self.probs(arm), self.hard_label).mean(axis=1) for arm in self.fits
-        }
-        gap = scores[CEILING] - scores[WEAK]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return pd.DataFrame(
-                [
+        """Returns a row per arm and seed: test accuracy, and PGR within the seed.
+
+        PGR is NaN where the seed's ceiling is not above its supervisor.
+        """
+        truth = self.hard_label
+        accuracy = {arm: metrics.correct(self.probs(arm), truth).mean(axis=1) for arm in self.fits}
+        gap = accuracy[CEILING] - accuracy[WEAK]
+        rows = []
+        for arm in self.fits:
+            for i, task in enumerate(self.tasks):
+                pgr = np.nan
+                if arm in self.students and gap[i] > 0:
+                    pgr = (accuracy[arm][i] - accuracy[WEAK][i]) / gap[i]
+                rows.append(
                     {
                         "weak": self.weak,
                         "strong": self.strong,
                         "arm": arm,
                         "seed": task.seed,
-                        "accuracy": scores[arm][i],
-                        "pgr": (scores[arm] - scores[WEAK])[i] / gap[i]
-                        if arm in self.students and gap[i] > 0
-                        else np.nan,
+                        "accuracy": accuracy[arm][i],
+                        "pgr": pgr,
                     }
-                    for arm in self.fits
-                    for i, task in enumerate(self.tasks)
-                ]
-            )
-
-
-Model = (
-    str | Callable[[Task], str]
-)  # a name, or what names one for each seed's task, such as `Tuned`
+                )
+        return pd.DataFrame(rows)
 
 
 def run_arms(
@@ -270,110 +303,177 @@ def run_arms(
     student_args: dict | None = None,
     **fit_args,
 ) -> Arms:
-    """The three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
+    """Runs the three steps of weak-to-strong learning for each seed (Burns et al. 2023, section 3).
 
-    The supervisor is trained on ground truth of its half; its labels for the student half train a student a loss; the
-    ceiling is trained on ground truth of the same student half. Fits that the store holds are not trained again.
+    The supervisor is trained on ground truth of its half. Its labels for the student half train
+    one student per loss. The ceiling is trained on ground truth of the same student half. Fits
+    that the store holds are not trained again.
 
     Args:
         task, losses: registered names.
         weak, strong: models by name, or task -> name.
         loss_args: {loss: its keyword arguments}.
         seeds: how many (0, 1, ...), or which.
-        n_train, n_val, n_test, further: as in `load_task`; the supervisor labels further splits too, for chains.
-        labels: further label sets {name: (task, supervisor) -> SoftLabels} of the student half; a student a loss and
-            set, trained on the examples that the set labels.
-        variant: (task, supervisor) -> the task that student and ceiling are given instead, row by row the same
-            examples, such as `variants.with_opinion`.
-        weak_args, student_args: of the supervisor's and of the students' `fit` beside fit_args, such as
-            {"features": 30} or {"evals": 8}.
+        n_train, n_val, n_test, extra_halves: as in `load_task`; the supervisor labels extra halves
+            too, for chains.
+        labels: further label sets {name: (task, supervisor) -> SoftLabels} of the student half;
+            one student per loss and set, trained on the examples that the set labels.
+        variant: (task, supervisor) -> the task that student and ceiling are given instead, row by
+            row the same examples, such as `task_variants.with_opinion`.
+        weak_args, student_args: arguments of the supervisor's and of the students' `fit` beside
+            fit_args, such as {"features": 30} or {"evals": 8}.
         fit_args: passed to every `fit`, such as method, epochs, lr.
+    Raises:
+        UnknownName, TypeError, ValueError, ModelUnavailable: as `prepare` and `fit`.
     """
     if isinstance(losses, str):
         raise TypeError(f"losses = {losses!r}; expected several names, such as ({losses!r},)")
-    losses, loss_args = list(dict.fromkeys(losses)), loss_args or {}
-    for loss in (*losses, *loss_args):
-        check_loss_args(loss, loss_args.get(loss))
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
-    tasks = [
-        load_task(
-            task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test, extra_halves=extra_halves
-        )
-        for s in chosen
-    ]
-    labellers: dict[str, Labeller] = {"": lambda t, supervisor: supervisor.label(t.student)} | (
-        labels or {}
+    losses = list(dict.fromkeys(losses))
+    loss_args = loss_args or {}
+    tasks = prepare(
+        task,
+        [model for model in (weak, strong) if isinstance(model, str)],
+        losses=losses,
+        loss_args=loss_args,
+        seeds=seeds,
+        n_train=n_train,
+        n_val=n_val,
+        n_test=n_test,
+        extra_halves=extra_halves,
     )
-    for model in (weak, strong):
-        if isinstance(model, str):
-            check_questions(model, tasks[0])
-    fits: dict[str, list[Fit]] = {
-        arm: []
-        for arm in (
-            WEAK,
-            *(student_name(loss, name) for name in labellers for loss in losses),
-            CEILING,
-        )
-    }
-    for i, t in enumerate(tasks):
-        strong_name, weak_name = (m if isinstance(m, str) else m(t) for m in (strong, weak))
-        if variant is None:  # the deepest model first: its activations serve the shallower ones
-            fit(strong_name, t.student, seed=t.seed, **fit_args)
-        supervisor = fit(weak_name, t.supervisor, seed=t.seed, **fit_args | (weak_args or {}))
-        if variant is not None:
-            tasks[i] = variant(t, supervisor)
-            supervisor, t = supervisor.with_ids_of(t, tasks[i]), tasks[i]
-        fits[CEILING].append(fit(strong_name, t.student, seed=t.seed, **fit_args))
-        fits[WEAK].append(supervisor)
-        for name, labeller in labellers.items():
-            found = labeller(t, supervisor)
-            labelled = t.student.take(found.knows(t.student))
-            for loss in losses:
-                fits[student_name(loss, name)].append(
-                    fit(
-                        strong_name,
-                        labelled,
-                        found,
-                        loss=loss,
-                        seed=t.seed,
-                        loss_args=loss_args.get(loss),
-                        **fit_args | (student_args or {}),
-                    )
-                )
-    return Arms(str(weak), str(strong), tasks, fits)
+    labellers = {"": _label_student_half, **(labels or {})}
+    supervisor_args = fit_args | (weak_args or {})
+    student_args = fit_args | (student_args or {})
+    taught: list[Task] = []
+    fits: dict[str, list[Fit]] = {}
+    for dealt in tasks:
+        seed = dealt.seed
+        strong_name = _name_model(strong, dealt)
+        weak_name = _name_model(weak, dealt)
+        # The strong model never reads the texts of which it is given a variant.
+        reads_dealt = variant is None
+        with ceiling_reads_first(strong_name, dealt.student, fit_args if reads_dealt else {}):
+            supervisor = fit(weak_name, dealt.supervisor, seed=seed, **supervisor_args)
+        given, supervisor = _vary(dealt, supervisor, variant)
+        with ceiling_reads_first(strong_name, given.student, fit_args):
+            label_sets = {name: label(given, supervisor) for name, label in labellers.items()}
+            students = _fit_students(
+                strong_name, given, label_sets, losses, loss_args, student_args
+            )
+            ceiling = fit(strong_name, given.student, seed=seed, **fit_args)
+        taught.append(given)
+        for arm, one_fit in {WEAK: supervisor, **students, CEILING: ceiling}.items():
+            fits.setdefault(arm, []).append(one_fit)
+    return Arms(str(weak), str(strong), taught, fits)
+
+
+def _label_student_half(task: Task, supervisor: Fit) -> SoftLabels:
+    return supervisor.label(task.student)
+
+
+def _name_model(model: Model, task: Task) -> str:
+    return model if isinstance(model, str) else model(task)
+
+
+def _vary(
+    task: Task, supervisor: Fit, variant: Callable[[Task, Fit], Task] | None
+) -> tuple[Task, Fit]:
+    """Returns the task that student and ceiling are given, and the supervisor with its examples."""
+    if variant is None:
+        return task, supervisor
+    varied = variant(task, supervisor)
+    return varied, supervisor.with_ids_of(task, varied)
+
+
+def _fit_students(
+    model: str,
+    task: Task,
+    label_sets: dict[str, SoftLabels],
+    losses: list[str],
+    loss_args: dict[str, dict],
+    fit_args: dict,
+) -> dict[str, Fit]:
+    """Trains one student per label set and loss, on the examples that the set labels."""
+    students = {}
+    for name, labels in label_sets.items():
+        labelled = task.student.take(labels.knows(task.student))
+        for loss in losses:
+            students[student_name(loss, name)] = fit(
+                model,
+                labelled,
+                labels,
+                loss=loss,
+                loss_args=loss_args.get(loss),
+                seed=task.seed,
+                **fit_args,
+            )
+    return students
 
 
 def pgr(
-    weak: Fit | list[Fit], student: Fit | list[Fit], ceiling: Fit | list[Fit], test
+    weak: Fit | list[Fit],
+    student: Fit | list[Fit],
+    ceiling: Fit | list[Fit],
+    test: Split,
 ) -> metrics.Estimate:
-    """Performance gap recovered on a test split, from one fit an arm or one a seed; see `metrics.pgr`."""
+    """Returns the performance gap recovered on a test split; see `metrics.pgr`.
 
-    def probs(arm):
-        return np.stack([f.predict(test) for f in (arm if isinstance(arm, list) else [arm])])
-
+    Args:
+        weak, student, ceiling: one fit each, or a list of fits with one per seed.
+    """
+    predictions = []
+    for fits in (weak, student, ceiling):
+        fits_by_seed = fits if isinstance(fits, list) else [fits]
+        predictions.append(np.stack([f.predict(test) for f in fits_by_seed]))
     return metrics.pgr(
-        probs(weak), probs(student), probs(ceiling), test.hard_label, group=test.group
+        predictions[0], predictions[1], predictions[2], test.hard_label, group=test.group
     )
 
 
-def table_of(many: Iterable[Arms]) -> pd.DataFrame:
-    """`Arms.table` of several pairs in one, a row a pair and arm."""
-    return pd.concat(
-        [arms.table().reset_index().assign(weak=arms.weak, strong=arms.strong) for arms in many],
-        ignore_index=True,
-    )
+def tables(
+    experiments: Mapping[str, Arms] | Iterable[Arms], column: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Joins `Arms.table` and `Arms.by_seed` of several experiments.
+
+    Args:
+        experiments: arms, or {name: arms}.
+        column: takes the names in both tables. None tells experiments apart by their models, in
+            the columns weak and strong.
+    Returns:
+        A row per experiment and arm; and a row per experiment, arm and seed.
+    Raises:
+        TypeError: a column without names.
+    """
+    if column is not None and not isinstance(experiments, Mapping):
+        raise TypeError(f"column = {column!r} needs names; expected experiments as {{name: arms}}")
+    named = experiments if isinstance(experiments, Mapping) else dict(enumerate(experiments))
+    table, by_seed = [], []
+    for name, arms in named.items():
+        key = {"weak": arms.weak, "strong": arms.strong} if column is None else {column: name}
+        table.append(arms.table().reset_index().assign(**key))
+        by_seed.append(arms.by_seed().assign(**key))
+    return pd.concat(table, ignore_index=True), pd.concat(by_seed, ignore_index=True)
 
 
-def by_seed_of(many: Iterable[Arms]) -> pd.DataFrame:
-    """`Arms.by_seed` of several pairs in one."""
-    return pd.concat([arms.by_seed() for arms in many], ignore_index=True)
+def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table for reading: a number and its interval in one column, "value [low, high]".
+
+    A number's interval stands in the columns `<name>_low` and `<name>_high`. What is missing is "".
+    """
+    text = pd.DataFrame(index=table.index)
+    for name in table.columns.drop([c for c in table if c.endswith(("_low", "_high"))]):
+        values = [_as_text(value) for value in table[name]]
+        if f"{name}_low" in table:
+            ends = zip(table[f"{name}_low"], table[f"{name}_high"], strict=True)
+            intervals = [f" [{low:.3f}, {high:.3f}]" for low, high in ends]
+            values = [v and v + interval for v, interval in zip(values, intervals, strict=True)]
+        text[name] = values
+    return text
 
 
-def tables_by(many: dict[str, Arms], column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`Arms.table` and `Arms.by_seed` of several experiments, each named in a column."""
-    return tuple(
-        pd.concat(
-            [made(arms).assign(**{column: name}) for name, arms in many.items()], ignore_index=True
-        )
-        for made in (lambda arms: arms.table().reset_index(), Arms.by_seed)
-    )
+def _as_text(value) -> str:
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.3f}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

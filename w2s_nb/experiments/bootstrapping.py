@@ -1,41 +1,45 @@
-"""Recipes over the verbs: chains of students, and labels whose errors have a known structure."""
+"""Runs bootstrapping: a chain of models, each taught by the one before (section 4.3.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from .. import metrics
-from ..data.load import load_task
+from ..common.progress import collect_warnings
 from ..data.splits import Split, Task
-from ..losses.contract import loss_args as check_loss_args
-from ..models.loading import ensure
-from ..models.names import resolve
-from ..training.answers import check_questions
 from ..training.fit import fit
 from ..training.result import Fit
-from .arms import CEILING, WEAK
+from .arms import CEILING, WEAK, with_intervals
+from .prepare import ceiling_reads_first, prepare
 
 DATA = ("same", "fresh", "further")
 
 
-def parts_of(split: Split, k: int) -> list[Split]:
-    """A split cut into k parts of near-equal size, its groups whole, in the order in which they first appear."""
-    first: dict[int, int] = {}
-    for row, group in enumerate(split.group.tolist()):
-        first.setdefault(group, row)
-    order = np.argsort([first[g] for g in split.group.tolist()], kind="stable")
-    sizes = (
-        np.cumsum([np.sum(split.group == g) for g in first]) - 1
-    )  # of the groups up to each, its last row
-    part = {g: int(end * k / len(split)) for g, end in zip(first, sizes)}
-    where = np.array([part[g] for g in split.group[order].tolist()])
-    parts = [split.take(order[where == i]) for i in range(k)]
+def cut_split(split: Split, k: int) -> list[Split]:
+    """Cuts a split into k parts of near-equal size, with whole groups in order of appearance.
+
+    Raises:
+        ValueError: a part of fewer than two examples.
+    """
+    groups, first_rows, group_of, sizes = np.unique(
+        split.group, return_index=True, return_inverse=True, return_counts=True
+    )
+    by_appearance = np.argsort(first_rows)
+    # A group belongs to the part in which its last example falls.
+    last_rows = np.empty(len(groups), dtype=np.int64)
+    last_rows[by_appearance] = np.cumsum(sizes[by_appearance]) - 1
+    part_of_group = last_rows * k // len(split)
+    order = np.argsort(first_rows[group_of], kind="stable")
+    part_of_example = part_of_group[group_of[order]]
+    parts = [split.take(order[part_of_example == part]) for part in range(k)]
     if min(map(len, parts)) < 2:
         raise ValueError(
-            f"{len(split)} examples in {len(first)} groups cannot be cut into {k} parts of at least 2"
+            f"{len(split)} examples in {len(groups)} groups cannot be cut into {k} parts of at "
+            f"least 2"
         )
     return parts
 
@@ -48,8 +52,8 @@ class Chain:
         name: of the chain, in tables and figures.
         models: model names; the first is trained on ground truth.
         tasks: the task as each seed deals it.
-        steps: `steps[k][i]` is the fit of `models[k]` at seed i.
-        ceiling: fits of the last model on ground truth of the student half, one a seed.
+        steps: `steps[k][i]` is the fit of `models[k]` at the i-th seed.
+        ceiling: fits of the last model on ground truth of the student half, one per seed.
     """
 
     name: str
@@ -58,87 +62,115 @@ class Chain:
     steps: list[list[Fit]]
     ceiling: list[Fit]
 
-    def probs(self, step: int) -> np.ndarray:
-        """(seeds, n_test, 2) test predictions after a step; 0 is the supervisor, -1 the last student."""
-        return np.stack([f.predict(t.test) for f, t in zip(self.steps[step], self.tasks)])
+    def __repr__(self) -> str:
+        return (
+            f"Chain: {self.name}, {self.tasks[0].name}, {len(self.tasks)} seed(s), "
+            f"{len(self.test)} test examples\n  " + " -> ".join(self.models)
+        )
+
+    def _repr_html_(self) -> str:
+        with collect_warnings():  # a PGR that is not defined stays empty
+            return with_intervals(self.table().set_index("arm")).to_html()
 
     @property
     def test(self) -> Split:
+        """The test examples, the same for every model and seed."""
         return self.tasks[0].test
 
+    def probs(self, step: int) -> np.ndarray:
+        """Returns (seeds, n_test, 2) test predictions of a model; step 0 is the supervisor."""
+        return self._predict(self.steps[step])
+
+    def _predict(self, fits: list[Fit]) -> np.ndarray:
+        return np.stack([f.predict(t.test) for f, t in zip(fits, self.tasks, strict=True)])
+
+    def _right(self, step: int) -> np.ndarray:
+        """Returns (seeds, n_test) bool: whether a model's prediction is right."""
+        return metrics.correct(self.probs(step), self.test.hard_label)
+
     def table(self) -> pd.DataFrame:
-        """A row a model: accuracy of its labels and on test, and of students PGR between supervisor and ceiling."""
-        rows, weak = [], self.probs(0)
-        ceiling = np.stack([f.predict(t.test) for f, t in zip(self.ceiling, self.tasks)])
-        for step, model in enumerate(self.models):
-            probs = self.probs(step)
-            row = {
-                "arm": self.name if step else WEAK,
-                "strong": model,
-                "step": step,
-                "seeds": len(self.tasks),
-                "n_train": len(self.steps[step][0].record["trained_on"]),
-                "label_accuracy": float(
-                    np.mean([f.record["summary"]["label_accuracy"] for f in self.steps[step]])
-                ),
-                **metrics.accuracy(probs, self.test.hard_label, group=self.test.group).as_dict(
-                    "accuracy"
-                ),
-            }
-            if step:
-                row |= metrics.pgr(
-                    weak, probs, ceiling, self.test.hard_label, group=self.test.group
-                ).as_dict("pgr")
-            rows.append(row)
-        top = metrics.accuracy(ceiling, self.test.hard_label, group=self.test.group).as_dict(
-            "accuracy"
+        """Returns a row per model: accuracy of its labels and on test, with 95 % intervals.
+
+        Students have a PGR, between the first supervisor and the ceiling; the last row is the
+        ceiling.
+        """
+        rows = [self._table_row(step) for step in range(len(self.models))]
+        accuracy = metrics.accuracy(
+            self._predict(self.ceiling), self.test.hard_label, group=self.test.group
         )
-        rows.append({"arm": CEILING, "strong": self.models[-1], "seeds": len(self.tasks), **top})
+        ceiling = {"arm": CEILING, "strong": self.models[-1], "seeds": len(self.tasks)}
+        rows.append(ceiling | accuracy.as_dict("accuracy"))
         return pd.DataFrame(rows)
 
+    def _table_row(self, step: int) -> dict:
+        truth = self.test.hard_label
+        group = self.test.group
+        records = [f.record for f in self.steps[step]]
+        probs = self.probs(step)
+        row = {
+            "arm": self.name if step else WEAK,
+            "strong": self.models[step],
+            "step": step,
+            "seeds": len(self.tasks),
+            "n_train": len(records[0]["trained_on"]),
+            "label_accuracy": float(np.mean([r["summary"]["label_accuracy"] for r in records])),
+            **metrics.accuracy(probs, truth, group=group).as_dict("accuracy"),
+        }
+        if step:
+            ceiling = self._predict(self.ceiling)
+            row |= metrics.pgr(self.probs(0), probs, ceiling, truth, group=group).as_dict("pgr")
+        return row
+
     def gain_over(self, other: Chain) -> metrics.Estimate:
-        """Test accuracy of this chain's last student minus that of another chain's, paired by example and seed."""
+        """Returns the test accuracy of the last student minus that of another chain's.
+
+        Both are paired by example and seed.
+        """
         return metrics.difference(
             self.probs(-1), other.probs(-1), self.test.hard_label, group=self.test.group
         )
 
     def flow(self) -> pd.DataFrame:
-        """Rows (step, before, after, examples): test examples by how they are answered at a step and the next.
+        """Counts test examples by how they are answered at a step and at the next.
 
-        An answer is `right`; or wrong as the supervisor's was, `passed on`; or wrong where the supervisor was right,
-        `new`. Counts are means over seeds.
+        An answer is `right`; or wrong as the supervisor's was, `passed on`; or wrong where the
+        supervisor was right, `new`.
+
+        Returns:
+            Rows (step, before, after, examples); counts are means over seeds.
         """
-        right = [
-            metrics.correct(self.probs(step), self.test.hard_label)
-            for step in range(len(self.models))
-        ]
-        sides = [{"right": r, "passed on": ~r & ~right[0], "new": ~r & right[0]} for r in right]
-        return pd.DataFrame(
-            [
-                {
-                    "step": step,
-                    "before": before,
-                    "after": after,
-                    "examples": float(
-                        np.mean(np.sum(sides[step][before] & sides[step + 1][after], axis=1))
-                    ),
-                }
-                for step in range(len(self.models) - 1)
-                for before in sides[0]
-                for after in sides[0]
-            ]
-        )
+        supervisor = self._right(0)
+        answers = []
+        for step in range(len(self.models)):
+            right = self._right(step)
+            answers.append(
+                {"right": right, "passed on": ~right & ~supervisor, "new": ~right & supervisor}
+            )
+        rows = []
+        for step in range(len(self.models) - 1):
+            for before, at_step in answers[step].items():
+                for after, at_next in answers[step + 1].items():
+                    examples = float(np.mean(np.sum(at_step & at_next, axis=1)))
+                    rows.append(
+                        {"step": step, "before": before, "after": after, "examples": examples}
+                    )
+        return pd.DataFrame(rows)
 
     def survival(self) -> pd.DataFrame:
-        """A row a student: `passed_on`, the share of the supervisor's mistakes that it makes too, and `new`, the share
-        of the supervisor's right answers that it gets wrong; with intervals."""
-        supervisor = metrics.correct(self.probs(0), self.test.hard_label)
+        """Measures which of the supervisor's mistakes each student repeats, with 95 % intervals.
+
+        Returns:
+            A row per student: `passed_on`, the share of the supervisor's mistakes that it makes
+            too, and `new`, the share of the supervisor's right answers that it gets wrong.
+        """
+        supervisor = self._right(0)
+        group = self.test.group
         rows = []
         for step in range(1, len(self.models)):
-            wrong = ~metrics.correct(self.probs(step), self.test.hard_label)
+            wrong = ~self._right(step)
             row = {"arm": self.name, "step": step, "strong": self.models[step]}
-            for name, chosen in (("passed_on", ~supervisor), ("new", supervisor)):
-                row |= metrics.share(wrong, chosen, group=self.test.group).as_dict(name)
+            row |= metrics.share(wrong, ~supervisor, group=group).as_dict("passed_on")
+            row |= metrics.share(wrong, supervisor, group=group).as_dict("new")
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -150,25 +182,29 @@ def run_chain(
     data: str = "same",
     loss: str = "xent",
     loss_args: dict | None = None,
-    seeds: int = 1,
+    seeds: int | Iterable[int] = 1,
     n_train: int | None = None,
     n_val: int | None = None,
     n_test: int | None = None,
     extra_halves: int = 0,
     **fit_args,
 ) -> Chain:
-    """Bootstrapping: the supervisor labels for the second model, that for the third, up to the last.
+    """Runs bootstrapping: the supervisor teaches the second model, that the third, and so on.
 
     Args:
-        models: at least two model names. Two give direct supervision; the paper takes two sizes between the ends.
-        data: 'same': every student is trained on the whole student half, whose labels come from a model trained on
-            these very examples from the second student on; 'fresh': the half is cut into as many parts as there are
-            students, each trained on one that no model before it has seen. Labels used in all are as many as in direct
-            supervision. 'further': the last student is trained on the student half, and each before it on a further
-            split of as many examples, as in the paper.
+        models: at least two model names. Two give direct supervision; the paper takes two sizes
+            between the ends.
+        data: 'same': every student is trained on the whole student half; from the second student
+            on, its labels come from a model trained on these very examples. 'fresh': the half is
+            cut into one part per student; each is trained on a part that no model before it has
+            seen, so that all together use as many labels as direct supervision. 'further': the
+            last student is trained on the student half, and each before it on a further split of
+            as many examples, as in the paper.
         loss, loss_args: of every student.
-        seeds, n_train, n_val, n_test, further, fit_args: as in `run_arms`.
-    Source: Burns et al. 2023, section 4.3.1; appendix A.2: in chess, as many new examples at every step.
+        seeds, n_train, n_val, n_test, extra_halves, fit_args: as in `run_arms`.
+    Raises:
+        UnknownName, ValueError, ModelUnavailable: before anything is trained.
+    Source: Burns et al. 2023, section 4.3.1; appendix A.2: in chess, as many new examples per step.
     """
     if data not in DATA:
         raise ValueError(f"data {data!r}; expected one of {', '.join(DATA)}")
@@ -176,48 +212,49 @@ def run_chain(
         raise ValueError(
             f"models {models!r}; expected a list of at least two models, the supervisor first"
         )
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise ValueError(f"seeds = {seeds!r}; expected a whole number from 1")
-    check_loss_args(loss, loss_args)
-    for checkpoint in [resolve(model) for model in models]:
-        ensure(checkpoint)
-    extra_halves = max(extra_halves, len(models) - 2 if data == "further" else 0)
-    tasks = [
-        load_task(
-            task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test, extra_halves=extra_halves
-        )
-        for s in range(seeds)
-    ]
-    for model in models:
-        check_questions(model, tasks[0])
+    students = models[1:]
+    if data == "further":
+        extra_halves = max(extra_halves, len(students) - 1)
+    tasks = prepare(
+        task,
+        models,
+        losses=[loss],
+        loss_args={loss: loss_args or {}},
+        seeds=seeds,
+        n_train=n_train,
+        n_val=n_val,
+        n_test=n_test,
+        extra_halves=extra_halves,
+    )
     steps: list[list[Fit]] = [[] for _ in models]
     ceiling = []
-    for t in tasks:
-        ceiling.append(
-            fit(models[-1], t.student, seed=t.seed, **fit_args)
-        )  # the deepest model's activations first
-        steps[0].append(fit(models[0], t.supervisor, seed=t.seed, **fit_args))
-        if data == "further":
-            halves = [*t.extra_halves[: len(models) - 2], t.student]
-        else:
-            halves = (
-                parts_of(t.student, len(models) - 1)
-                if data == "fresh"
-                else [t.student] * (len(models) - 1)
-            )
-        for step, (model, half) in enumerate(zip(models[1:], halves), start=1):
-            labels = steps[step - 1][-1].label(half, training_examples=data == "same")
-            steps[step].append(
-                fit(
+    for dealt in tasks:
+        with ceiling_reads_first(models[-1], dealt.student, fit_args):
+            teacher = fit(models[0], dealt.supervisor, seed=dealt.seed, **fit_args)
+            steps[0].append(teacher)
+            halves = _deal_halves(dealt, len(students), data)
+            for step, (model, half) in enumerate(zip(students, halves, strict=True), start=1):
+                teacher = fit(
                     model,
                     half,
-                    labels,
+                    teacher.label(half, training_examples=data == "same"),
                     loss=loss,
                     loss_args=loss_args,
-                    seed=t.seed,
-                    label_training_examples=data == "same" and step < len(models) - 1,
+                    seed=dealt.seed,
+                    # On the same data, a student labels the examples that it was trained on.
+                    label_training_examples=data == "same" and step < len(students),
                     **fit_args,
                 )
-            )
+                steps[step].append(teacher)
+            ceiling.append(fit(models[-1], dealt.student, seed=dealt.seed, **fit_args))
     name = "direct supervision" if len(models) == 2 else f"bootstrapped, {data} data"
     return Chain(name, list(models), tasks, steps, ceiling)
+
+
+def _deal_halves(task: Task, n_students: int, data: str) -> list[Split]:
+    """Returns the examples that each student is trained on; see `data` in `run_chain`."""
+    if data == "further":
+        return [*task.extra_halves[: n_students - 1], task.student]
+    if data == "fresh":
+        return cut_split(task.student, n_students)
+    return [task.student] * n_students

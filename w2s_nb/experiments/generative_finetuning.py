@@ -1,20 +1,20 @@
-"""TODO."""
+"""Runs generative finetuning before weak-to-strong learning (section 5.2.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..common.registry import UnknownName
-from ..models.loading import ensure
-from ..models.names import resolve
+from ..data.splits import Task
+from ..labels.soft import SoftLabels
 from ..training.language_model import Tuned
-from .arms import Arms, Labeller, run_arms
+from .arms import Arms, Model, run_arms
+from .prepare import check_names
 
-LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT = (
-    "labels only",
-    "student on text first",
-    "both on text first",
-)
+LABELS_ONLY = "labels only"
+STUDENT_ON_TEXT = "student on text first"
+BOTH_ON_TEXT = "both on text first"
+ORDERS = (LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT)
 
 
 def run_generative(
@@ -23,34 +23,37 @@ def run_generative(
     strong: str,
     *,
     which: Iterable[str] = (LABELS_ONLY, STUDENT_ON_TEXT),
-    chosen: Labeller | None = None,
+    chosen: Callable[[Task, None], SoftLabels] | None = None,
     lm_args: dict | None = None,
     **arms_args,
 ) -> dict[str, Arms]:
-    """Weak-to-strong learning without and with generative finetuning before it.
+    """Runs weak-to-strong learning without and with generative finetuning before it.
 
-    The student model learns the texts of the student half, labels unseen, before it becomes student and ceiling; in
-    'both on text first' the supervisor too learns the texts of its half.
+    The student model learns the texts of the student half, without their labels, before it becomes
+    student and ceiling; in 'both on text first' the supervisor too learns the texts of its half.
 
     Args:
         which: of `LABELS_ONLY`, `STUDENT_ON_TEXT` and `BOTH_ON_TEXT`.
-        chosen: (task, None) -> labels of the student half that choose the text of each pair that the student learns;
-            None learns both, as the supervisor always does.
+        chosen: (task, None) -> labels of the student half that choose the text of each pair that
+            the student learns; None learns both, as the supervisor always does.
         lm_args: of `finetune_lm`, such as {"method": "lora"}.
         arms_args: of `run_arms`.
+    Returns:
+        {name in `which`: its arms}.
+    Raises:
+        UnknownName, ValueError: before any model is loaded.
     Source: Burns et al. 2023, section 5.2.2 and figure 18.
     """
-    for model in (weak, strong):
-        ensure(resolve(model))
-    for name in (which := list(which)):
-        if name not in (LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT):
-            raise UnknownName(
-                "order of learning", str(name), (LABELS_ONLY, STUDENT_ON_TEXT, BOTH_ON_TEXT)
-            )
-    tuned = Tuned(strong, "student", chosen, lm_args or {})
-    models = {
+    check_names([weak, strong])
+    which = list(which)
+    for name in which:
+        if name not in ORDERS:
+            raise UnknownName("order of learning", str(name), ORDERS)
+    weak_on_text = Tuned(weak, "supervisor", None, lm_args or {})
+    strong_on_text = Tuned(strong, "student", chosen, lm_args or {})
+    models: dict[str, tuple[Model, Model]] = {
         LABELS_ONLY: (weak, strong),
-        STUDENT_ON_TEXT: (weak, tuned),
-        BOTH_ON_TEXT: (Tuned(weak, "supervisor", None, lm_args or {}), tuned),
+        STUDENT_ON_TEXT: (weak, strong_on_text),
+        BOTH_ON_TEXT: (weak_on_text, strong_on_text),
     }
     return {name: run_arms(task, *models[name], **arms_args) for name in which}

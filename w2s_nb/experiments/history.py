@@ -1,10 +1,10 @@
-"""Every student in the store, whichever notebook or sweep made it, beside its supervisor and its ceiling."""
+"""Lists every student in the store, whoever made it, beside its supervisor and its ceiling."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,8 @@ from ..models.names import size_order
 from ..training.hyperparameters import METHODS
 from .arms import student_name
 
-# what tells settings apart that have other names in common, where it differs from its default
-_SHOWN = (
+# Hyper-parameters that the column `setting` names where they differ from the method's defaults.
+_NAMED = (
     "epochs",
     "batch_size",
     "head_lr",
@@ -30,204 +30,329 @@ _SHOWN = (
     "features",
     "l2",
 )
-_LOOKS = ("evals", "curve_test")  # a ceiling is looked at less often in training
+# How often a fit is evaluated in training; a ceiling less often than its student.
+_EVALUATION = ("evals", "curve_test")
 _NAMES = ("task", "weak", "strong", "arm", "weak_method", "method", "n_train", "setting", "n_test")
 
 
 def all_students() -> pd.DataFrame:
-    """A row a stored student and setting, its seeds together: accuracies and PGR with intervals, by the student's size.
+    """Builds a row per student and setting in the store, its seeds together.
 
-    Students are those whose supervisor learned from ground truth; of a chain, its first. The ceiling of a student is
-    the same model with the same method, hyperparameters and seed on ground truth of the same examples, or where there is none of
-    the most examples of that half. A student without a ceiling has no PGR. Each stands at the checkpoint that it was
-    trained for, but never at 'oracle', which looks at the test labels: there at 'validation'. Of fits by several
-    versions of the code the newest version's count, and of several at a seed the newest. Labels are told apart by their
-    source and number. Students on a variant of the task, whose test examples are not their supervisor's, are left out.
+    Students are those whose supervisor learned from ground truth; of a chain, its first. The
+    ceiling of a student is the same model with the same method, hyper-parameters and seed on ground
+    truth of the same examples; where there is none, the one with the most examples of that half. A
+    student without a ceiling has no PGR. Each stands at the checkpoint that it was trained for, but
+    never at 'oracle', which looks at the test labels: there at 'validation'. If several versions of
+    the code made fits of a setting, those of the newest count, and of several fits of a seed the
+    newest. Labels are told apart by their source and number. Students on a variant of the task,
+    whose test examples are not their supervisor's, are left out.
 
     Returns:
-        Columns task, weak, strong, arm, weak_method, method, n_train, setting (what differs from the defaults of
-        labels, loss and hyperparameters), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement, each with the ends
-        of its interval, `_low` and `_high`; seconds that the students took, and when the newest was created.
+        Rows in the order of task and the student's size. Columns task, weak, strong, arm,
+        weak_method, method, n_train, setting (what differs from the defaults of labels, loss and
+        hyper-parameters), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement,
+        each with the ends of its interval, `_low` and `_high`; seconds that the students took, and
+        when the newest was created.
     """
-    records = {a: r for a in store.addresses() if (r := store.record(a)) and _trained(r)}
-    ceilings: dict[tuple, list[dict]] = {}
-    for r in records.values():
-        if _on_truth(r) and r["summary"]["trained_split"] == "student":
-            ceilings.setdefault(_shared(r), []).append(r)
-    groups: dict[str, tuple[str, dict[int, tuple]]] = {}
-    for r in sorted(records.values(), key=lambda r: r["created"]):
-        weak = records.get(r["summary"]["labels_address"])
-        if weak and _on_truth(weak) and weak["summary"]["task"] == r["summary"]["task"]:
-            alike = [
-                c
-                for c in ceilings.get(_shared(r), [])
-                if c["config"]["splits"][0] == r["config"]["splits"][0]
-            ]
-            found = max(
-                alike or ceilings.get(_shared(r), []),
-                key=lambda c: (len(c["trained_on"]), c["created"]),
-                default=None,
-            )
-            setting, code = _setting(r, weak), json.dumps(r["config"]["code"])
-            seeds = groups[setting][1] if groups.get(setting, ("",))[0] == code else {}
-            groups[setting] = code, seeds | {r["summary"]["seed"]: (weak, r, found)}
-    rows = [
-        _row([seeds[seed] for seed in sorted(seeds)])
-        for _, seeds in progress(groups.values(), desc="students")
-    ]
-    rows = sorted(
-        (row for row in rows if row),
-        key=lambda r: (
-            r["task"],
-            _size(r["strong"]),
-            _size(r["weak"]),
-            r["arm"] != student_name("xent"),
-            r["arm"],
-        ),
-    )
-    return pd.DataFrame(
-        rows, columns=list(rows[0]) if rows else [*_NAMES, "seeds", "accuracy", "pgr"]
-    )
+    fits = _read_fits()
+    ceilings: dict[tuple, list[_StoredFit]] = {}
+    for fit in fits.values():
+        if fit.on_truth and fit.trained_split == "student":
+            ceilings.setdefault(fit.shared_with_ceiling, []).append(fit)
+    settings: dict[str, dict[int, _Trio]] = {}
+    versions: dict[str, str] = {}
+    for student in sorted(fits.values(), key=lambda fit: fit.created):
+        weak = fits.get(student.labels_address)
+        if weak is None or not weak.on_truth or weak.task != student.task:
+            continue
+        ceiling = _find_ceiling(student, ceilings.get(student.shared_with_ceiling, []))
+        trio = _Trio(weak, student, ceiling)
+        # Students come from old to new, so a newer version of the code replaces an older one.
+        if versions.get(trio.setting) != student.code:
+            settings[trio.setting] = {}
+        versions[trio.setting] = student.code
+        settings[trio.setting][student.seed] = trio
+    rows = []
+    for seeds in progress(settings.values(), desc="students"):
+        row = _build_row([seeds[seed] for seed in sorted(seeds)])
+        if row is not None:
+            rows.append(row)
+    rows.sort(key=_row_order)
+    columns = list(rows[0]) if rows else [*_NAMES, "seeds", "accuracy", "pgr"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _trained(r: dict) -> bool:
-    """Whether a record is of a model that was trained to classify or to answer."""
+@dataclass(frozen=True)
+class _StoredFit:
+    """A trained classifier or answering model, as its record in the store describes it.
+
+    Attributes:
+        model, model_digest: its name, and a hash of the weights that it started from.
+        labels, labels_address: who gave the labels, and the supervisor's address if it is a fit.
+        trained_on: a hash of its training examples.
+        evaluated_on: hashes of its test split and of the split after it.
+        code: the version of the code that made it.
+    """
+
+    address: str
+    created: str
+    seconds: float
+    stop: str
+    task: str
+    model: str
+    model_digest: str
+    method: str
+    hyperparameters: dict
+    loss: str
+    loss_args: dict
+    labels: str
+    labels_address: str
+    precision: str
+    seed: int
+    trained_split: str
+    trained_on: str
+    evaluated_on: tuple[str, ...]
+    n_trained_on: int
+    n_train: int
+    n_val: int | None
+    n_test: int
+    code: str
+
+    @property
+    def on_truth(self) -> bool:
+        return self.labels == "ground truth"
+
+    @property
+    def shared_with_ceiling(self) -> tuple:
+        """What a student and its ceiling have in common."""
+        hyperparameters = {k: v for k, v in self.hyperparameters.items() if k not in _EVALUATION}
+        return (
+            self.model_digest,
+            self.method,
+            self.seed,
+            self.precision,
+            self.evaluated_on,
+            json.dumps(hyperparameters, sort_keys=True),
+        )
+
+    @property
+    def changed(self) -> dict:
+        """The named hyper-parameters that differ from the method's defaults."""
+        defaults = _as_stored(asdict(METHODS[self.method]))
+        return {k: v for k, v in self.hyperparameters.items() if k in _NAMED and v != defaults[k]}
+
+    @property
+    def changed_loss_args(self) -> dict:
+        """The loss's arguments that differ from its defaults."""
+        defaults = _as_stored(loss_args(self.loss)) if self.loss in LOSSES else {}
+        return {k: v for k, v in self.loss_args.items() if v != defaults.get(k)}
+
+
+@dataclass(frozen=True)
+class _Trio:
+    """The fits of one seed: a student with its supervisor, and its ceiling if there is one."""
+
+    weak: _StoredFit
+    student: _StoredFit
+    ceiling: _StoredFit | None
+
+    @property
+    def names(self) -> dict:
+        """The columns that name the student's setting."""
+        weak, student = self.weak, self.student
+        return {
+            "task": student.task,
+            "weak": weak.model,
+            "strong": student.model,
+            "arm": student_name(student.loss),
+            "weak_method": weak.method,
+            "method": student.method,
+            "n_train": student.n_train,
+            "setting": self._describe(),
+            "n_test": student.n_test,
+        }
+
+    def _describe(self) -> str:
+        """Says how labels, loss and hyper-parameters differ from their defaults."""
+        weak, student = self.weak, self.student
+        changed = student.changed | student.changed_loss_args
+        weak_changed = {k: v for k, v in weak.changed.items() if v != changed.get(k)}
+        if weak.n_train != student.n_train:
+            weak_changed["n_train"] = weak.n_train
+        phrases = [
+            student.labels.removeprefix(weak.model).lstrip(", "),
+            *(f"{k} = {v}" for k, v in changed.items()),
+            *(f"supervisor's {k} = {v}" for k, v in weak_changed.items()),
+        ]
+        return ", ".join(filter(None, phrases))
+
+    @property
+    def setting(self) -> str:
+        """What the seeds of a setting have in common, as JSON."""
+        weak, student = self.weak, self.student
+        common = [
+            self.names,
+            student.model_digest,
+            student.hyperparameters,
+            student.evaluated_on[0],
+            student.loss_args,
+            student.precision,
+            student.n_val,
+            student.stop,
+            weak.model_digest,
+            weak.hyperparameters,
+            weak.n_train,
+            weak.stop,
+        ]
+        return json.dumps(common, sort_keys=True)
+
+
+def _as_stored(values: dict) -> dict:
+    """Returns values as JSON gives them back: tuples as lists."""
+    return json.loads(json.dumps(values))
+
+
+def _read_fits() -> dict[str, _StoredFit]:
+    """Returns {address: fit} of all models in the store that were trained to classify or answer."""
+    fits = {}
+    for address in store.addresses():
+        record = store.record(address)
+        if record is not None and _is_trained(record):
+            fits[address] = _read_fit(record)
+    return fits
+
+
+def _is_trained(record: dict) -> bool:
+    summary = record["summary"]
+    trained = bool(summary.get("n_train") and summary["loss"])
+    # Prompts, finetuning on text and fits of earlier versions lack one of the two.
     return (
-        bool(r["summary"].get("n_train") and r["summary"]["loss"])
-        and "accuracy_last" in r["metrics"]
+        trained and "accuracy_last" in record["metrics"] and "hyperparameters" in record["config"]
     )
 
 
-def _on_truth(r: dict) -> bool:
-    return r["summary"]["labels"] == "ground truth"
-
-
-def _shared(r: dict) -> tuple:
-    """What a student and its ceiling have in common."""
-    config, hyperparameters = (
-        r["config"],
-        {k: v for k, v in r["config"]["hyperparameters"].items() if k not in _LOOKS},
-    )
-    return (
-        config["model"],
-        config["method"],
-        config["seed"],
-        config["precision"],
-        *config["splits"][1:3],
-        json.dumps(hyperparameters, sort_keys=True),
-    )
-
-
-def _setting(r: dict, weak: dict) -> str:
-    """What the seeds of a setting have in common, as JSON."""
-    s, config = r["summary"], r["config"]
-    return json.dumps(
-        [
-            _names(r, weak),
-            config["model"],
-            config["hyperparameters"],
-            config["splits"][1],
-            s["loss_args"],
-            config["precision"],
-            s.get("n_val"),
-            r["stop"],
-            weak["config"]["model"],
-            weak["config"]["hyperparameters"],
-            weak["summary"]["n_train"],
-            weak["stop"],
-        ],
-        sort_keys=True,
+def _read_fit(record: dict) -> _StoredFit:
+    summary = record["summary"]
+    config = record["config"]
+    trained_on, *others = config["splits"]
+    return _StoredFit(
+        address=record["address"],
+        created=record["created"],
+        seconds=record["seconds"],
+        stop=record["stop"],
+        task=summary["task"],
+        model=summary["model"],
+        model_digest=config["model"],
+        method=summary["method"],
+        hyperparameters=config["hyperparameters"],
+        loss=summary["loss"],
+        loss_args=summary["loss_args"],
+        labels=summary["labels"],
+        labels_address=summary["labels_address"],
+        precision=config["precision"],
+        seed=summary["seed"],
+        trained_split=summary["trained_split"],
+        trained_on=trained_on,
+        evaluated_on=tuple(others[:2]),
+        n_trained_on=len(record["trained_on"]),
+        n_train=summary["n_train"],
+        n_val=summary.get("n_val"),
+        n_test=summary["n_test"],
+        code=json.dumps(config["code"]),
     )
 
 
-def _names(r: dict, weak: dict) -> dict:
-    """The columns that name a student's setting."""
-    s, w = r["summary"], weak["summary"]
-    usual = json.loads(json.dumps(loss_args(s["loss"]) if s["loss"] in LOSSES else {}))
-    changed = _changed(r) | {k: v for k, v in s["loss_args"].items() if v != usual.get(k)}
-    parts = [
-        s["labels"].removeprefix(w["model"]).lstrip(", "),
-        *(f"{k} = {v}" for k, v in changed.items()),
-    ]
-    others = {k: v for k, v in _changed(weak).items() if v != changed.get(k)} | (
-        {"n_train": w["n_train"]} if w["n_train"] != s["n_train"] else {}
+def _find_ceiling(student: _StoredFit, candidates: list[_StoredFit]) -> _StoredFit | None:
+    """Returns the newest ceiling on the student's own examples, or else on the most examples."""
+    on_same = [fit for fit in candidates if fit.trained_on == student.trained_on]
+    return max(on_same or candidates, key=lambda fit: (fit.n_trained_on, fit.created), default=None)
+
+
+def _row_order(row: dict) -> tuple:
+    """Returns what rows are sorted by: the naive student of each pair comes first."""
+    is_other = row["arm"] != student_name("xent")
+    return row["task"], _size(row["strong"]), _size(row["weak"]), is_other, row["arm"]
+
+
+def _size(model: str) -> tuple:
+    try:
+        return size_order(model)
+    except ValueError:  # a model that was registered in another process only
+        return math.inf, model
+
+
+def _build_row(trios: list[_Trio]) -> dict | None:
+    """Builds one row from the fits of a setting, one trio per seed.
+
+    Skips seeds with missing or damaged files; returns None if none is left.
+    """
+    trios_read = []
+    tests_read = []
+    for trio in trios:
+        tests = _read_tests(trio)
+        if tests is not None:
+            trios_read.append(trio)
+            tests_read.append(tests)
+    if not trios_read:
+        return None
+    first = tests_read[0][0]
+    truth = first.truth.to_numpy()
+    group = first.group.to_numpy()
+    # A setting has a ceiling if every seed has one.
+    has_ceiling = all(trio.ceiling for trio in trios_read)
+    columns = ("weak_accuracy", "accuracy", "ceiling_accuracy")[: 3 if has_ceiling else 2]
+    row = trios_read[-1].names | {"seeds": len(trios_read)}
+    probs = []
+    for arm, column in enumerate(columns):
+        p1 = np.stack([tests[arm].p1.loc[first.index] for tests in tests_read])
+        probs.append(np.stack([1 - p1, p1], axis=2))
+        row |= metrics.accuracy(probs[arm], truth, group=group).as_dict(column)
+    pgr = metrics.Estimate(math.nan, math.nan, math.nan, 0)
+    if has_ceiling:
+        with collect_warnings():  # where PGR is not defined it is missing
+            weak, student, ceiling = probs
+            pgr = metrics.pgr(weak, student, ceiling, truth, group=group)
+    weak_says, student_says = (
+        np.stack([tests[arm].says.loc[first.index] for tests in tests_read]) for arm in (0, 1)
     )
-    parts += [f"supervisor's {k} = {v}" for k, v in others.items()]
-    return {
-        "task": s["task"],
-        "weak": w["model"],
-        "strong": s["model"],
-        "arm": student_name(s["loss"]),
-        "weak_method": w["method"],
-        "method": s["method"],
-        "n_train": s["n_train"],
-        "setting": ", ".join(filter(None, parts)),
-        "n_test": s["n_test"],
+    agreement = metrics.of_means(np.asarray, weak_says == student_says, group=group)
+    return row | {
+        **pgr.as_dict("pgr"),
+        **agreement.as_dict("agreement"),
+        "seconds": sum(trio.student.seconds for trio in trios_read),
+        "created": trios_read[-1].student.created,
     }
 
 
-def _changed(r: dict) -> dict:
-    """What differs in a fit's hyper-parameters from its method's."""
-    usual = json.loads(json.dumps(asdict(METHODS[r["summary"]["method"]])))
-    return {k: v for k, v in r["config"]["hyperparameters"].items() if k in _SHOWN and v != usual[k]}
+def _read_tests(trio: _Trio) -> list[pd.DataFrame] | None:
+    """Returns what each fit of a seed predicts on test, or None if one cannot be compared."""
+    tests: list[pd.DataFrame] = []
+    for fit in (trio.weak, trio.student, trio.ceiling):
+        if fit is None:
+            continue
+        test = _read_test(fit)
+        if test is None or (tests and set(test.index) != set(tests[0].index)):
+            return None
+        tests.append(test)
+    return tests
 
 
-def _row(seeds: list[tuple[dict, dict, dict | None]]) -> dict | None:
-    """The row of a setting from (supervisor, student, ceiling) of each seed, but those with a damaged or missing file;
-    None where that leaves none."""
-    read = [(three, [_test(r) for r in three if r]) for three in seeds]
-    read = [
-        (three, tests)
-        for three, tests in read
-        if all(test is not None and set(test.index) == set(tests[0].index) for test in tests)
-    ]
-    if not read:
+def _read_test(fit: _StoredFit) -> pd.DataFrame | None:
+    """Returns a fit's test predictions by id, or None if they cannot be read.
+
+    Returns:
+        Columns truth, group, p1 (P(y = 1) at the fit's checkpoint), says (class or answer).
+    """
+    stored = store.read(fit.address)
+    if stored is None:
         return None
-    whole = all(ceiling for (_, _, ceiling), _ in read)
-    seeds, tests = [three for three, _ in read], [tests[: 3 if whole else 2] for _, tests in read]
-    first = tests[0][0]
-    arms = [np.stack([test.p1.loc[first.index] for test in column]) for column in zip(*tests)]
-    probs, of = [np.stack([1 - p1, p1], axis=2) for p1 in arms], dict(group=first.group.to_numpy())
-    said = [np.stack([test.says.loc[first.index] for test in column]) for column in zip(*tests)]
-    weak, student, _ = seeds[-1]
-    row = _names(student, weak) | {"seeds": len(seeds)}
-    for name, arm in zip(("weak_accuracy", "accuracy", "ceiling_accuracy"), probs):
-        row |= metrics.accuracy(arm, first.truth.to_numpy(), **of).as_dict(name)
-    with collect_warnings():  # where PGR is not defined it is missing
-        found = (
-            metrics.pgr(*probs, first.truth.to_numpy(), **of)
-            if whole
-            else metrics.Estimate(*[math.nan] * 3, 0)
-        )
-    row |= found.as_dict("pgr") | metrics.of_means(np.asarray, said[0] == said[1], **of).as_dict(
-        "agreement"
-    )
-    return row | {"seconds": sum(r["seconds"] for _, r, _ in seeds), "created": student["created"]}
-
-
-def _test(r: dict) -> pd.DataFrame | None:
-    """A fit's test examples by id: truth, group, P(y = 1) at its checkpoint, and what it says; or None."""
-    read = store.read(r["address"])
-    if read is None:
+    _, predictions, _ = stored
+    test = predictions[predictions["split"] == "test"].set_index("id")
+    if "answer" in test:
+        right = test.right.astype(float)
+        group = np.arange(len(test))
+        return pd.DataFrame({"truth": 1, "group": group, "p1": right, "says": test.answer})
+    if "truth" not in test:  # of a version that did not keep it
         return None
-    frame = read[1][read[1]["split"] == "test"].set_index("id")
-    if "answer" in frame:
-        return pd.DataFrame(
-            {
-                "truth": 1,
-                "group": np.arange(len(frame)),
-                "p1": frame.right.astype(float),
-                "says": frame.answer,
-            }
-        )
-    if "truth" not in frame:  # of a version that did not keep it
-        return None
-    p1 = frame[r["stop"] if r["stop"] != "oracle" else "validation"].astype(float)
-    return pd.DataFrame({"truth": frame.truth, "group": frame.group, "p1": p1, "says": p1 >= 0.5})
-
-
-def _size(name: str) -> tuple:
-    try:
-        return size_order(name)
-    except ValueError:  # of a model that another process knew
-        return math.inf, name
+    p1 = test["validation" if fit.stop == "oracle" else fit.stop].astype(float)
+    return pd.DataFrame({"truth": test.truth, "group": test.group, "p1": p1, "says": p1 >= 0.5})

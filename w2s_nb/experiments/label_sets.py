@@ -1,4 +1,4 @@
-"""TODO."""
+"""Makes label sets for `run_arms`: other supervisors, confident labels, chosen errors."""
 
 from __future__ import annotations
 
@@ -14,74 +14,82 @@ from .arms import Labeller
 
 
 def taught_by(*models: str, how: str = "mean", **fit_args) -> Labeller:
-    """A label set for `run_arms`: one other supervisor's labels, or several supervisors' combined.
+    """Makes a label set of another supervisor's labels, or of several supervisors' combined.
 
     Args:
         models: names; each is trained on ground truth of the supervisor half.
         how: as in `labels.combine`, where there are several.
         fit_args: of the supervisors, such as method.
+    Raises:
+        UnknownName, ValueError: no such model or way to combine; no model.
     """
-    if not models or how not in COMBINE:
-        raise (
-            UnknownName("way to combine", str(how), COMBINE)
-            if models
-            else ValueError("no supervisor named")
-        )
+    if not models:
+        raise ValueError("no supervisor named; expected at least one model")
+    if how not in COMBINE:
+        raise UnknownName("way to combine", str(how), COMBINE)
     for model in models:
         resolve(model)
 
-    def labels(task: Task, supervisor: Fit) -> SoftLabels:
-        each = [
-            fit(model, task.supervisor, seed=task.seed, **fit_args).label(task.student)
-            for model in models
-        ]
+    def labels(task: Task, supervisor: Fit | None) -> SoftLabels:
+        each = []
+        for model in models:
+            teacher = fit(model, task.supervisor, seed=task.seed, **fit_args)
+            each.append(teacher.label(task.student))
         return each[0] if len(each) == 1 else combine(each, how, validation=task.validation)
 
     return labels
 
 
 def confident(share: float) -> Labeller:
-    """A label set for `run_arms`: the supervisor's most confident labels, this share of either class (appendix B)."""
+    """Makes a label set of the supervisor's most confident labels (appendix B).
+
+    Args:
+        share: of the labels of either class, in (0, 1].
+    Raises:
+        ValueError: another share.
+    """
     if not 0 < share <= 1:
         raise ValueError(f"share {share!r}; expected one in (0, 1]")
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
         task.student.need_classes("confidence")
-        found = supervisor.label(task.student)
-        return found.select(task.student, found.confident(task.student, share))
+        all_labels = supervisor.label(task.student)
+        return all_labels.select(task.student, all_labels.confident(task.student, share))
 
     return labels
 
 
 def matched(errors: str, strong: str, **fit_args) -> Labeller:
-    """A label set for `run_arms`: the supervisor's accuracy on the student half, errors of another structure.
+    """Makes a label set as accurate as the supervisor on the student half, with other errors.
 
     Args:
-        errors: one of `labels.ERRORS` or `labels.PAIR_ERRORS`, or 'own': the supervisor's hard labels.
-        strong: model whose confidence 'unconfident' and 'confident' take; it is trained on ground truth of the
-            supervisor half, so that its answers for the student half are held out.
+        errors: their structure, one of `labels.ERRORS` or `labels.PAIR_ERRORS`, or 'own': the
+            supervisor's hard labels.
+        strong: the model whose confidence 'unconfident' and 'confident' take; it is trained on
+            ground truth of the supervisor half, so that its answers for the student half are held
+            out.
         fit_args: of that model, such as method.
+    Raises:
+        UnknownName: no such structure of errors.
     Source: Burns et al. 2023, appendix E.2.
     """
-    if errors not in (known := ("own", *ERRORS, *PAIR_ERRORS)):
+    known = ("own", *ERRORS, *PAIR_ERRORS)
+    if errors not in known:
         raise UnknownName("error structure", str(errors), known)
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
-        task.student.need_classes("a structure of errors")
-        own = supervisor.label(task.student).harden()
+        half = task.student
+        half.need_classes("a structure of errors")
+        own = supervisor.label(half).harden()
         if errors == "own":
             return own
-        accuracy = float(
-            metrics.correct(own.for_split(task.student), task.student.hard_label).mean()
-        )
-        asks = errors in ("unconfident", "confident")
-        sure = (
-            fit(strong, task.supervisor, seed=task.seed, **fit_args).label(task.student)
-            if asks
-            else None
-        )
+        accuracy = float(metrics.correct(own.for_split(half), half.hard_label).mean())
+        strong_labels = None
+        if errors in ("unconfident", "confident"):
+            strong_fit = fit(strong, task.supervisor, seed=task.seed, **fit_args)
+            strong_labels = strong_fit.label(half)
         return simulate(
-            errors, (task.student, task.validation), accuracy, strong=sure, seed=task.seed
+            errors, (half, task.validation), accuracy, strong=strong_labels, seed=task.seed
         )
 
     return labels

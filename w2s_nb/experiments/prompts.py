@@ -1,4 +1,4 @@
-"""TODO."""
+"""Puts prompts beside finetuning: zero-shot, few-shot with true or weak labels (section 5.2.1)."""
 
 from __future__ import annotations
 
@@ -6,64 +6,81 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from ..common.registry import UnknownName
 from ..prompting.prompt import one_model, prompt
 from ..training.result import Fit
 from .arms import WEAK, Arms
 
-ZERO_SHOT, FEW_GT, FEW_WEAK = "zero-shot", "few-shot, ground truth", "few-shot, weak labels"
+ZERO_SHOT = "zero-shot"
+FEW_GT = "few-shot, ground truth"
+FEW_WEAK = "few-shot, weak labels"
+KINDS = (ZERO_SHOT, FEW_GT, FEW_WEAK)
 
 
-def with_prompts(
-    arms: Arms, shots: int, *, only: tuple[str, ...] = (ZERO_SHOT, FEW_GT, FEW_WEAK), **prompt_args
-) -> Arms:
-    """These arms, and their strong model prompted: zero-shot, few-shot with ground truth, few-shot with weak labels.
+def with_prompts(arms: Arms, shots: int, *, only: tuple[str, ...] = KINDS, **prompt_args) -> Arms:
+    """Returns a copy of the arms with further students: their strong model, prompted.
 
-    A seed draws the shots from its student half, the same for both kinds of label; weak ones are the supervisor's.
-    Zero-shot answers are the same for every seed.
+    Each seed draws the shots from its student half, the same for both kinds of label; weak labels
+    are the supervisor's. Zero-shot answers are the same for every seed.
 
     Args:
         arms: supervisor, finetuned students and ceiling, of `run_arms`.
         shots: solved examples before a question.
-        only: the kinds wanted.
+        only: the kinds of prompt that are wanted, of `KINDS`.
         prompt_args: of `prompt`, such as calibrate and chat.
+    Raises:
+        UnknownName, ValueError, ModelUnavailable: no such kind; as `prompt`.
     Source: Burns et al. 2023, section 5.2.1 and figure 9.
     """
-    kinds = {
-        ZERO_SHOT: lambda t, weak: dict(shots=0),
-        FEW_GT: lambda t, weak: dict(shots=shots),
-        FEW_WEAK: lambda t, weak: dict(shots=shots, labels=weak.label(t.student)),
-    }
+    for kind in only:
+        if kind not in KINDS:
+            raise UnknownName("kind of prompt", str(kind), KINDS)
+    prompted = {}
     with one_model():
-        extra_halves: dict[str, list[Fit]] = {
-            kind: [
-                prompt(arms.strong, t.test, seed=t.seed, **kinds[kind](t, weak), **prompt_args)
-                for t, weak in zip(arms.tasks, arms.fits[WEAK])
-            ]
-            for kind in only
-        }
-    return arms.with_students(extra_halves)
+        for kind in only:
+            prompted[kind] = _prompt_each_seed(arms, kind, shots, prompt_args)
+    return arms.with_students(prompted)
+
+
+def _prompt_each_seed(arms: Arms, kind: str, shots: int, prompt_args: dict) -> list[Fit]:
+    answers = []
+    for task, weak in zip(arms.tasks, arms.fits[WEAK], strict=True):
+        labels = weak.label(task.student) if kind == FEW_WEAK else None
+        answers.append(
+            prompt(
+                arms.strong,
+                task.test,
+                shots=0 if kind == ZERO_SHOT else shots,
+                labels=labels,
+                seed=task.seed,
+                **prompt_args,
+            )
+        )
+    return answers
 
 
 def by_shots(arms: Arms, shots: Iterable[int], **prompt_args) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracy of prompts with ground truth against the number of shots: more of the same draw at each step.
+    """Measures prompts with ground truth against the number of shots.
 
+    More shots are the fewer ones and further examples of the same draw.
+
+    Args:
+        arms, prompt_args: as in `with_prompts`.
+        shots: numbers of shots.
     Returns:
-        Rows (arm, shots, accuracy with interval, PGR with interval), and rows (arm, shots, seed, accuracy).
+        Rows (arm, shots, seeds, accuracy with interval, PGR with interval), and rows (arm, shots,
+        seed, accuracy).
     """
-    rows, dots = [], []
+    rows = []
+    rows_by_seed = []
     with one_model():
         for k in shots:
             arm = FEW_GT if k else ZERO_SHOT
-            found = with_prompts(arms, k, only=(arm,), **prompt_args)
-            rows.append(
-                {
-                    "arm": arm,
-                    "shots": k,
-                    "seeds": len(arms.tasks),
-                    **found.accuracy(arm).as_dict("accuracy"),
-                    **found.pgr(arm).as_dict("pgr"),
-                }
-            )
-            seeds = found.by_seed()
-            dots.append(seeds[seeds.arm == arm].assign(shots=k))
-    return pd.DataFrame(rows), pd.concat(dots, ignore_index=True)
+            prompted = with_prompts(arms, k, only=(arm,), **prompt_args)
+            row = {"arm": arm, "shots": k, "seeds": len(arms.tasks)}
+            row |= prompted.accuracy(arm).as_dict("accuracy")
+            row |= prompted.pgr(arm).as_dict("pgr")
+            rows.append(row)
+            by_seed = prompted.by_seed()
+            rows_by_seed.append(by_seed[by_seed.arm == arm].assign(shots=k))
+    return pd.DataFrame(rows), pd.concat(rows_by_seed, ignore_index=True)

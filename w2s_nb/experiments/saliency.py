@@ -1,4 +1,4 @@
-"""Baselines beside finetuning on weak labels: probes (section 5.2.3) and prompts (section 5.2.1)."""
+"""Compares linear probes with finetuning, on weak labels and on ground truth (section 5.2.3)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ import pandas as pd
 
 from .. import metrics
 from ..common.registry import UnknownName
-from ..data.load import load_task
-from ..losses.contract import loss_args as check_loss_args
 from ..metrics.estimate import Estimate
-from ..models.loading import ensure
 from ..models.names import resolve
 from ..training.fit import fit
 from ..training.hyperparameters import PROBES, choose_hyperparameters
+from ..training.result import Fit
 from .arms import CEILING, WEAK, Arms
+from .prepare import ceiling_reads_first, prepare
 
-LP_WEAK, LP_GT, FT_WEAK, FT_WEAK_LP_GT, FT_GT = (
-    "lp(weak)",
-    "lp(gt)",
-    "ft(weak)",
-    "ft(weak) + lp(gt)",
-    "ft(gt)",
-)
+LP_WEAK = "lp(weak)"
+LP_GT = "lp(gt)"
+FT_WEAK = "ft(weak)"
+FT_WEAK_LP_GT = "ft(weak) + lp(gt)"
+FT_GT = "ft(gt)"
 
 
 def run_saliency(
@@ -37,16 +34,17 @@ def run_saliency(
     solver: str = "probe",
     loss: str = "xent",
     loss_args: dict | None = None,
-    seeds: int = 1,
+    seeds: int | Iterable[int] = 1,
     n_train: int | None = None,
     n_val: int | None = None,
     n_test: int | None = None,
     **ft_args,
 ) -> Arms:
-    """Linear probes and finetuning of one strong model, on weak labels and on ground truth.
+    """Trains linear probes and finetunes one strong model, on weak labels and on ground truth.
 
-    All are trained on the student half: lp(weak) and lp(gt) probe the pretrained model's last layer, ft(weak) is the
-    student, ft(weak) + lp(gt) a probe with ground truth on the student's last layer, and the ceiling is ft(gt).
+    All are trained on the student half: lp(weak) and lp(gt) probe the pretrained model's last
+    layer, ft(weak) is the student, ft(weak) + lp(gt) a probe with ground truth on the student's
+    last layer, and the ceiling is ft(gt).
 
     Args:
         method: of finetuning: 'full', 'lora' or 'top'.
@@ -65,90 +63,98 @@ def run_saliency(
         raise UnknownName("solver of probes", str(solver), PROBES)
     choose_hyperparameters(method, ft_args)
     choose_hyperparameters(weak_method, {})
-    for model in (weak, strong):
-        ensure(resolve(model))
-    check_loss_args(loss, loss_args)
-    tasks = [
-        load_task(task, seed=s, n_train=n_train, n_val=n_val, n_test=n_test) for s in range(seeds)
-    ]
-    fits = {arm: [] for arm in (WEAK, LP_WEAK, LP_GT, FT_WEAK, FT_WEAK_LP_GT, CEILING)}
-    for t in tasks:
-        of_gt = fit(
-            strong, t.student, method=solver, seed=t.seed
-        )  # the deepest model's activations first
-        supervisor = fit(weak, t.supervisor, method=weak_method, seed=t.seed)
-        labels = supervisor.label(t.student)
-        student = fit(
-            strong,
-            t.student,
-            labels,
-            loss=loss,
-            loss_args=loss_args,
-            method=method,
-            seed=t.seed,
-            keep_weights=True,
-            **ft_args,
-        )
-        made = (
-            supervisor,
-            fit(strong, t.student, labels, method=solver, seed=t.seed),
-            of_gt,
-            student,
-            fit(student.name, t.student, method=solver, seed=t.seed),
-            fit(strong, t.student, method=method, seed=t.seed, **ft_args),
-        )
-        for arm, one in zip(fits, made):
-            fits[arm].append(one)
+    tasks = prepare(
+        task,
+        [weak, strong],
+        losses=[loss],
+        loss_args={loss: loss_args or {}},
+        seeds=seeds,
+        n_train=n_train,
+        n_val=n_val,
+        n_test=n_test,
+    )
+    fits: dict[str, list[Fit]] = {}
+    for dealt in tasks:
+        seed = dealt.seed
+        half = dealt.student
+        with ceiling_reads_first(strong, half, {"method": solver}):
+            supervisor = fit(weak, dealt.supervisor, method=weak_method, seed=seed)
+            labels = supervisor.label(half)
+            student = fit(
+                strong,
+                half,
+                labels,
+                loss=loss,
+                loss_args=loss_args,
+                method=method,
+                seed=seed,
+                keep_weights=True,
+                **ft_args,
+            )
+            arms = {
+                WEAK: supervisor,
+                LP_WEAK: fit(strong, half, labels, method=solver, seed=seed),
+                LP_GT: fit(strong, half, method=solver, seed=seed),
+                FT_WEAK: student,
+                FT_WEAK_LP_GT: fit(student.name, half, method=solver, seed=seed),
+                CEILING: fit(strong, half, method=method, seed=seed, **ft_args),
+            }
+        for arm, one_fit in arms.items():
+            fits.setdefault(arm, []).append(one_fit)
     return Arms(weak, strong, tasks, fits)
 
 
 def probes_by_depth(
-    arms: Arms, depths: Iterable[int] | None = None, *, arm: str = FT_WEAK, solver: str = "logistic"
+    arms: Arms,
+    depths: Iterable[int] | None = None,
+    *,
+    arm: str = FT_WEAK,
+    solver: str = "logistic",
 ) -> tuple[pd.DataFrame, dict[str, Estimate]]:
-    """Test accuracy of probes with ground truth at every depth, before and after finetuning.
+    """Measures probes with ground truth at every depth, before and after finetuning.
 
     Args:
         arms: of `run_saliency`.
         depths: numbers of layers; None takes all.
         arm: whose finetuned models are probed.
-        solver: as in `run_saliency`; training 200 epochs a depth takes longer than solving.
+        solver: as in `run_saliency`; training 200 epochs per depth takes longer than solving.
     Returns:
-        Rows (arm: 'before' or 'after', layers, accuracy with interval), and at each depth where the two differ the
-        accuracy after minus before, paired by example and seed, under the depth's name.
+        Rows (arm: 'before' or 'after', layers, seeds, test accuracy with interval); and for each
+        depth where the two differ {"<depth> layers": accuracy after minus before}, paired by
+        example and seed.
     """
-    full = arms.fits[arm][0].record["summary"]["layers"]
-    depths = list(range(1, full + 1)) if depths is None else list(depths)
-    truth, group = arms.hard_label, arms.tasks[0].test.group
-    names = {
+    all_layers = arms.fits[arm][0].record["summary"]["layers"]
+    depths = list(range(1, all_layers + 1)) if depths is None else list(depths)
+    models = {
         "before": [f"{resolve(arms.strong).base}"] * len(arms.tasks),
         "after": [f.name for f in arms.fits[arm]],
     }
     probs: dict[tuple[str, int], np.ndarray] = {}
+    # The deepest first: its activations serve the shallower ones.
     for depth in sorted(depths, reverse=True):
-        for when, models in names.items():
-            probs[when, depth] = np.stack(
-                [
-                    fit(f"{model}@{depth}", t.student, method=solver, seed=t.seed).predict(t.test)
-                    for model, t in zip(models, arms.tasks)
-                ]
-            )
-    rows = pd.DataFrame(
-        [
-            {
-                "arm": when,
-                "layers": depth,
-                "seeds": len(arms.tasks),
-                **metrics.accuracy(probs[when, depth], truth, group=group).as_dict("accuracy"),
-            }
-            for when in names
-            for depth in depths
-        ]
-    )
-    change = {
-        f"{depth} layers": metrics.difference(
-            probs["after", depth], probs["before", depth], truth, group=group
-        )
-        for depth in depths
-        if not np.array_equal(probs["after", depth], probs["before", depth])
-    }
-    return rows, change
+        for when, names in models.items():
+            probs[when, depth] = _probe(arms, [f"{name}@{depth}" for name in names], solver)
+    truth = arms.hard_label
+    group = arms.test.group
+    rows = []
+    for when in models:
+        for depth in depths:
+            row = {"arm": when, "layers": depth, "seeds": len(arms.tasks)}
+            accuracy = metrics.accuracy(probs[when, depth], truth, group=group)
+            rows.append(row | accuracy.as_dict("accuracy"))
+    changes = {}
+    for depth in depths:
+        before = probs["before", depth]
+        after = probs["after", depth]
+        if not np.array_equal(after, before):
+            changes[f"{depth} layers"] = metrics.difference(after, before, truth, group=group)
+    return pd.DataFrame(rows), changes
+
+
+def _probe(arms: Arms, models: list[str], solver: str) -> np.ndarray:
+    """Returns (seeds, n_test, 2) predictions of probes with ground truth, one model per seed."""
+    probs = []
+    for model, task in zip(models, arms.tasks, strict=True):
+        probe = fit(model, task.student, method=solver, seed=task.seed)
+        probs.append(probe.predict(task.test))
+    return np.stack(probs)

@@ -1,4 +1,4 @@
-"""Tasks made out of a task."""
+"""Derives tasks: pairs in reverse order, and texts with the supervisor's opinion appended."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ OPINION = "I think this is {label}. What do you think?"
 
 
 def swapped(split: Split) -> Split:
-    """The pairs of a split turned round: first text second, and the other class right. Ids are those of the new pairs.
+    """Returns the pairs of a split in reverse order, the other class right, with ids of their own.
 
     Raises:
         ValueError: examples of one text.
     """
     if split.arity != 2:
-        raise ValueError(f"{split!r} has one text an example; there is nothing to turn round")
-    texts, label = tuple(pair[::-1] for pair in split.texts), 1 - split.hard_label
-    name = split.task.name if split.task else ""
-    ids = np.array([example_id(name, Example(pair, int(y))) for pair, y in zip(texts, label)])
-    return replace(split, ids=ids, texts=texts, hard_label=label)
+        raise ValueError(f"{split!r} has one text per example; there is no order to reverse")
+    texts = tuple((second, first) for first, second in split.texts)
+    hard_label = 1 - split.hard_label
+    task = split.task.name if split.task else ""
+    ids = _make_ids(task, texts, hard_label)
+    return replace(split, ids=ids, texts=texts, hard_label=hard_label)
 
 
 def with_opinion(
@@ -35,45 +36,52 @@ def with_opinion(
     template: str = OPINION,
     words: tuple[str, str] = ("incorrect", "correct"),
 ) -> Task:
-    """The task with the supervisor's hard label written at the end of every text of student, validation and test.
+    """Returns the task with the supervisor's hard label written at the end of every text.
 
-    A student can then be right on its labels by reading them: imitation is trivial. Ids are those of the new texts; the
-    order of examples stays, so predictions of the two tasks compare row by row. The supervisor's half is as it was.
+    Texts of student, validation and test are changed; the supervisor's half is as it was. A student
+    can then agree with its labels by reading them: imitation is trivial. Ids are those of the new
+    texts; the order of examples stays, so predictions of the two tasks compare row by row.
 
     Args:
         task: the task that the supervisor was trained on.
         weak: the supervisor; it must hold predictions of the three splits.
         template: appended after a space, {label} standing for the word.
-        words: for the classes 0 and 1; of a pair, the text that the supervisor prefers gets the second.
+        words: for the classes 0 and 1; of a pair, the text that the supervisor prefers gets the
+            second.
     Source: Burns et al. 2023, appendix E.3.
     """
     task.test.need_classes("with_opinion")
     if "{label}" not in template:
         raise ValueError(f"template {template!r} does not say where the {{label}} goes")
-
-    def told(split: Split) -> Split:
-        texts = []
-        for own, label in zip(split.texts, (weak.predict(split)[:, 1] >= 0.5).astype(int).tolist()):
-            marks = [label] if len(own) == 1 else [1 - label, label]
-            texts.append(
-                tuple(
-                    f"{text} {template.format(label=words[mark])}" for text, mark in zip(own, marks)
-                )
-            )
-        ids = np.array(
-            [example_id(name, Example(t, int(y))) for t, y in zip(texts, split.hard_label)]
-        )
-        return replace(split, ids=ids, texts=tuple(texts))
-
     name = f"{task.name}, opinion"
+    opinions = [f" {template.format(label=word)}" for word in words]
     return Task(
         name,
         task.seed,
         task.max_len + 2 * len(template.split()),
-        replace(task.supervisor),
-        told(task.student),
-        told(task.validation),
-        told(task.test),
+        replace(task.supervisor),  # a copy: a split belongs to one task
+        _append_opinion(task.student, weak, opinions, name),
+        _append_opinion(task.validation, weak, opinions, name),
+        _append_opinion(task.test, weak, opinions, name),
         task.counts,
         task.spec,
     )
+
+
+def _append_opinion(split: Split, weak: Fit, opinions: list[str], task: str) -> Split:
+    """Returns the split with `opinions[class]` at the end of its texts."""
+    labels = (weak.predict(split)[:, 1] >= 0.5).astype(int).tolist()
+    texts = []
+    for example, label in zip(split.texts, labels, strict=True):
+        # Of a pair, one text is the better one, so the first is right where the label is 0.
+        classes = [label] if len(example) == 1 else [1 - label, label]
+        pairs = zip(example, classes, strict=True)
+        texts.append(tuple(text + opinions[of_class] for text, of_class in pairs))
+    ids = _make_ids(task, texts, split.hard_label)
+    return replace(split, ids=ids, texts=tuple(texts))
+
+
+def _make_ids(task: str, texts, hard_label: np.ndarray) -> np.ndarray:
+    """Returns (n,) ids of examples with these texts."""
+    examples = zip(texts, hard_label, strict=True)
+    return np.array([example_id(task, Example(text, int(label))) for text, label in examples])

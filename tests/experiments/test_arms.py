@@ -1,0 +1,83 @@
+"""Tests of arms over seeds: what experiments refuse, their tables, how they are shown."""
+
+import numpy as np
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb import plots
+from w2s_nb.experiments.arms import CEILING, WEAK, tables, with_intervals
+from w2s_nb.experiments.prompts import FEW_GT, FEW_WEAK, ZERO_SHOT
+from w2s_nb.experiments.saliency import LP_GT
+
+QUICK = dict(method="probe", epochs=20, n_train=96, n_val=32, n_test=64)
+
+
+@pytest.fixture
+def arms(words, tiny):
+    return w2s.run_arms("words", f"{tiny}@1", tiny, seeds=2, **QUICK)
+
+
+@pytest.mark.parametrize("seeds", [0, True, [], 1.5])
+@pytest.mark.parametrize("run", [w2s.run_arms, w2s.run_saliency, w2s.one_setting, w2s.run_chain])
+def test_every_experiment_needs_a_seed(run, seeds, words, tiny):
+    models = ([tiny, tiny],) if run is w2s.run_chain else (tiny, tiny)
+    with pytest.raises(ValueError, match="seeds"):
+        run("words", *models, seeds=seeds, n_train=96, n_val=32, n_test=64)
+    assert w2s.results().empty
+
+
+def test_seeds_are_given_by_number_or_one_by_one(arms, words, tiny):
+    assert [task.seed for task in arms.tasks] == [0, 1]
+    one = w2s.run_arms("words", f"{tiny}@1", tiny, seeds=[1, 1], **QUICK)
+    assert [task.seed for task in one.tasks] == [1]
+    assert one.fits[WEAK][0].address == arms.fits[WEAK][1].address
+    chain = w2s.run_chain("words", [f"{tiny}@1", tiny], seeds=[1], **QUICK)
+    assert chain.steps[0][0].address == arms.fits[WEAK][1].address
+
+
+def test_student_args_are_for_the_students_alone(words, tiny):
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, student_args={"evals": [0.1, 0.5]}, **QUICK)
+    assert [len(arms.fits[arm][0].curve) for arm in arms.fits] == [20, 3, 20]
+
+
+def test_bars_by_task_show_every_arm_and_seed(arms):
+    table = arms.table().reset_index().assign(task="words")
+    figure = plots.by_task(table, arms.by_seed().assign(task="words"), "t")
+    drawn = {t.name: t.y[0] for t in figure.data if t.type == "bar"}
+    assert drawn == dict(zip(table.arm, table.accuracy)) and list(drawn)[-1] == CEILING
+    assert sum(len(t.y) for t in figure.data if t.type == "box") == 6
+    assert {LP_GT, ZERO_SHOT, FEW_GT, FEW_WEAK} <= set(plots.COLOURS)
+
+
+def test_tables_join_experiments_by_models_or_by_name(arms, words, tiny):
+    other = w2s.run_arms("words", f"{tiny}@2", tiny, **QUICK)
+    table, by_seed = tables([arms, other])
+    assert list(table.weak) == [f"{tiny}@1"] * 3 + [f"{tiny}@2"] * 3 and set(table.strong) == {tiny}
+    assert len(by_seed) == 6 + 3 and list(table.accuracy[:3]) == list(arms.table().accuracy)
+    named, by_seed = tables({"one": arms, "two": other}, "kind")
+    assert list(named.kind) == ["one"] * 3 + ["two"] * 3 and "weak" not in named
+    assert list(by_seed.kind) == ["one"] * 6 + ["two"] * 3
+    with pytest.raises(TypeError, match="names"):
+        tables([arms], "kind")
+
+
+def test_arms_and_chains_are_shown_briefly(arms, tiny):
+    assert repr(arms).splitlines() == [
+        f"Arms: {tiny}@1 teaches {tiny}, words, 2 seed(s), 64 test examples",
+        "  weak supervisor; student, naive; strong ceiling",
+    ]
+    many = arms.with_students({f"student, {i}": arms.fits[CEILING] for i in range(20)})
+    assert repr(many).endswith("student, 4; 15 more students; strong ceiling")
+    chain = w2s.run_chain("words", [f"{tiny}@1", tiny], seeds=2, **QUICK)
+    assert len(repr(chain).splitlines()) == 2 and "2 seed(s)" in repr(chain)
+    for shown in (arms, chain):
+        accuracy = format(arms.accuracy(CEILING))
+        assert accuracy in shown._repr_html_() and "accuracy_low" not in shown._repr_html_()
+
+
+def test_numbers_are_read_with_their_intervals(arms):
+    text = with_intervals(arms.table())
+    assert text.accuracy["student, naive"] == format(arms.accuracy("student, naive"))
+    assert text.pgr[WEAK] == "" and text.n_train[WEAK] == "96"
+    assert not [column for column in text if column.endswith(("_low", "_high"))]
+    assert np.isnan(arms.table().pgr[WEAK])

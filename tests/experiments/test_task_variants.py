@@ -1,0 +1,56 @@
+"""Tests of derived tasks: the supervisor's opinion in the text."""
+
+import numpy as np
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb.experiments import task_variants
+from w2s_nb.experiments.arms import CEILING, WEAK
+
+
+def test_the_opinion_is_appended_and_nothing_else_changes(words, tiny):
+    weak = w2s.fit(f"{tiny}@1", words.supervisor, method="probe", epochs=20)
+    varied = w2s.with_opinion(words, weak, words=("w58", "w59"))
+    for old, new in zip(words.splits[1:], varied.splits[1:]):
+        answer = weak.predict(old).argmax(1)
+        assert (old.hard_label == new.hard_label).all() and not set(old.ids) & set(new.ids)
+        for text, longer, says in zip(old.texts, new.texts, answer):
+            assert longer[0] == f"{text[0]} I think this is w5{8 + says}. What do you think?"
+    assert (
+        varied.max_len > words.max_len
+        and varied.student.task is varied
+        and words.student.task is words
+    )
+    carried = weak.with_ids_of(words, varied)
+    np.testing.assert_array_equal(carried.predict(varied.test), weak.predict(words.test))
+    with pytest.raises(ValueError, match="{label}"):
+        w2s.with_opinion(words, weak, template="no place")
+
+
+def test_the_opinion_calls_the_preferred_text_of_a_pair_correct(words, tiny):
+    pairs = w2s.load_task("word_pairs", n_train=40, n_val=20, n_test=20)
+    weak = w2s.fit(f"{tiny}@1", pairs.supervisor, method="probe", epochs=20)
+    varied = w2s.with_opinion(pairs, weak)
+    for texts, prefers in zip(varied.test.texts, weak.predict(pairs.test).argmax(1)):
+        assert (
+            f"{task_variants.OPINION.format(label='correct')}" in texts[prefers]
+            and "incorrect" in texts[1 - prefers]
+        )
+
+
+def test_a_student_that_can_read_its_labels_recovers_no_gap():
+    """Repeats appendix E.3 on the embedded model: the student reads its supervisor's opinion."""
+    settings = dict(method="probe", n_train=160, n_val=40, n_test=200, seeds=2)
+    weak, strong = "SmolLM2-135M@4", "SmolLM2-135M@16"
+    plain = w2s.run_arms("movie_snippets", weak, strong, **settings)
+    varied = w2s.run_arms("movie_snippets", weak, strong, variant=w2s.with_opinion, **settings)
+    assert (
+        varied.agreement("student, naive").value
+        > 0.95
+        > 0.85
+        > plain.agreement("student, naive").value
+    )
+    assert varied.accuracy(CEILING).value > varied.accuracy(WEAK).value + 0.03, (
+        "there is a gap to recover"
+    )
+    assert abs(varied.pgr("student, naive").value) < 0.15
