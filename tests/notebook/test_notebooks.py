@@ -284,41 +284,6 @@ def test_small_copies_say_what_they_change(tmp_path):
     assert copies == originals and Path("solutions", "00_tour.ipynb") in copies
 
 
-def test_renderer_follows_the_environment(monkeypatch):
-    monkeypatch.delenv("PLOTLY_RENDERER", raising=False)
-    monkeypatch.setenv("BROWSER_PATH", "/somewhere/chromium")
-    monkeypatch.setattr(plots.base.kaleido, "start_sync_server", lambda **options: None)
-    assert plots.use_renderer() == "plotly_mimetype+png"
-    monkeypatch.setenv("BROWSER_PATH", "/somewhere/broken")
-    monkeypatch.setattr(plots.base.kaleido, "start_sync_server", lambda **options: 1 / 0)
-    with pytest.warns(UserWarning, match="does not start"):
-        assert plots.use_renderer() == "plotly_mimetype+notebook_connected"
-    monkeypatch.delenv("BROWSER_PATH")
-    monkeypatch.setattr(plots.base.shutil, "which", lambda name: None)
-    assert plots.use_renderer() == "plotly_mimetype+notebook_connected"
-
-
-def test_a_browser_that_hangs_costs_a_figure_its_picture_and_nothing_else(monkeypatch):
-    asked, pictures = [], plots.base._Png()
-    monkeypatch.setattr(plots.base, "_PATIENCE", 0.2)
-    monkeypatch.setattr(
-        plots.base.PngRenderer,
-        "to_mimebundle",
-        lambda self, fig: asked.append(fig) or {"image/png": "x"},
-    )
-    assert pictures.to_mimebundle({"a": 1}) == {"image/png": "x"}
-    monkeypatch.setattr(
-        plots.base.PngRenderer,
-        "to_mimebundle",
-        lambda self, fig: asked.append(fig) or time.sleep(5),
-    )
-    with pytest.warns(UserWarning, match="stored without"):
-        assert pictures.to_mimebundle({"a": 2}) == {}
-    assert pictures.to_mimebundle({"a": 3}) == {} and asked == [{"a": 1}, {"a": 2}], (
-        "nobody waits a second time"
-    )
-
-
 def focal(p, logits, targets, gamma):
     return (1 - p) ** gamma * w2s.LOSSES["xent"](logits, targets, progress=0.0)
 

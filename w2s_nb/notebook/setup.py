@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import plots
 from ..common import device, files, paths
 from ..common.registry import TASKS, UnknownName
 from ..common.store import address
@@ -24,6 +23,7 @@ from ..experiments.saliency import run_saliency
 from ..training.answers import check_questions
 from ..training.hyperparameters import PROBES, SHARDED
 from .parameters import check, names_in
+from .renderer import use_renderer
 
 _SIZES = ("n_train", "n_val", "n_test")
 
@@ -166,7 +166,7 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     results = _results_path(notebook, parameters.get("results", ""))
     results.parent.mkdir(parents=True, exist_ok=True)
     _quieten()
-    plots.use_renderer()
+    use_renderer()
     return run
 
 

@@ -1,6 +1,6 @@
 """Figures: tables or arrays in, plotly Figure out. One colour an arm everywhere, dots for seeds, bars for intervals."""
 
-from .base import COLOURS, colour, use_renderer
+from .base import COLOURS, colour
 from .baselines import by_depth, by_shots, by_task
 from .examples import card, differences
 from .imitation import agreement, by_size, flow, gain, training_curves
@@ -32,5 +32,4 @@ __all__ = [
     "reliability",
     "spread",
     "training_curves",
-    "use_renderer",
 ]

@@ -1,19 +1,9 @@
-"""What all figures share: renderer, colours, axes, intervals."""
+"""Holds what all figures share: colours, axes, intervals."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import os
-import shutil
-import threading
-import warnings
-
-import kaleido
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io
-from plotly.io.base_renderers import PngRenderer
 
 WEAK, CEILING = "weak supervisor", "strong ceiling"
 # Okabe and Ito's palette, distinguishable with any colour vision
@@ -48,68 +38,6 @@ COLOURS = {
 }
 _MORE = ("#AA4499", "#117733", "#DDCC77", "#661100", "#6699CC")
 _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every axis
-_PATIENCE = 60.0  # seconds for a figure's PNG, which takes a third of one, the first four
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
-def use_renderer() -> str:
-    """Chooses how figures are stored in a notebook, unless `PLOTLY_RENDERER` has: returns the renderer's name.
-
-    With a Chromium on the machine every figure also gets a PNG, which GitHub and exported HTML show; without one,
-    exported HTML loads plotly from its CDN.
-    """
-    if not os.environ.get("PLOTLY_RENDERER"):
-        browser = os.environ.get("BROWSER_PATH") or next(
-            filter(None, map(shutil.which, _BROWSERS)), None
-        )
-        plotly.io.renderers["png"] = _Png()
-        plotly.io.renderers.default = "plotly_mimetype+" + (
-            "png" if _serves(browser) else "notebook_connected"
-        )
-    return plotly.io.renderers.default
-
-
-class _Png(PngRenderer):
-    """A PNG beside each figure, for as long as the browser answers: kaleido itself would wait for ever."""
-
-    silent = False
-
-    def to_mimebundle(self, fig_dict: dict) -> dict:
-        """{media type: content}, empty once a figure has had no answer."""
-        found: list[dict] = []
-
-        def draw():
-            with contextlib.suppress(Exception):  # what is wrong shows in that nothing is found
-                found.append(super(_Png, self).to_mimebundle(fig_dict))
-
-        if not self.silent:
-            worker = threading.Thread(target=draw, daemon=True)
-            worker.start()
-            worker.join(_PATIENCE)
-            if not found:
-                self.silent = True
-                warnings.warn(
-                    "the browser drew no PNG of a figure; this and later ones are stored without",
-                    stacklevel=2,
-                )
-        return found[0] if found else {}
-
-
-@functools.cache
-def _serves(browser: str | None) -> bool:
-    """Starts one browser for all figures of this process, 0.3 s each instead of 4; False if there is none that does."""
-    if not browser:
-        return False
-    os.environ["BROWSER_PATH"] = browser
-    warnings.filterwarnings("ignore", message="The kopts argument is ignored")
-    try:
-        kaleido.start_sync_server(silence_warnings=True)
-    except Exception as error:  # a browser that does not start must not cost a run its figures
-        warnings.warn(
-            f"figures are stored without PNG: {browser} does not start ({error})", stacklevel=2
-        )
-        return False
-    return True
 
 
 def colour(arm: str) -> str:
