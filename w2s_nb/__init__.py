@@ -1,6 +1,7 @@
 """w2s_nb: a research kit for weak-to-strong generalization (Burns et al. 2023, arXiv 2312.09390).
 
-`import w2s_nb as w2s` loads nothing heavy: each name of `__init__.pyi` is imported when it is first used.
+`import w2s_nb as w2s` loads nothing heavy: a name of `__init__.pyi` is imported when it
+is first used.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-# Every public name and the file that defines it. `__init__.py` reads this list and imports a name when it is first used.
+# Every public name and the file that defines it. `__init__.py` imports a name on its first use.
 from . import chess as chess
 from . import metrics as metrics
 from . import plots as plots
@@ -6,20 +6,17 @@ from .common.registry import MODELS as MODELS
 from .common.registry import TASKS as TASKS
 from .common.store import results as results
 from .data.load import load_task as load_task
-from .data.splits import Split as Split
-from .data.splits import Task as Task
 from .data.tasks.spec import Example as Example
 from .data.tasks.spec import Hub as Hub
 from .data.tasks.spec import Prompt as Prompt
 from .data.tasks.spec import register_task as register_task
-from .experiments.arms import Arms as Arms
+from .experiments.arms import CEILING as CEILING
+from .experiments.arms import WEAK as WEAK
 from .experiments.arms import by_labels as by_labels
-from .experiments.arms import by_seed_of as by_seed_of
 from .experiments.arms import pgr as pgr
 from .experiments.arms import run_arms as run_arms
-from .experiments.arms import table_of as table_of
-from .experiments.arms import tables_by as tables_by
-from .experiments.bootstrapping import Chain as Chain
+from .experiments.arms import student_name as student_name
+from .experiments.arms import tables as tables
 from .experiments.bootstrapping import run_chain as run_chain
 from .experiments.generative_finetuning import run_generative as run_generative
 from .experiments.history import all_students as all_students
@@ -34,10 +31,8 @@ from .experiments.saliency import probes_by_depth as probes_by_depth
 from .experiments.saliency import run_saliency as run_saliency
 from .experiments.task_variants import swapped as swapped
 from .experiments.task_variants import with_opinion as with_opinion
-from .inputs.features import Features as Features
 from .inputs.features import features as features
 from .inputs.tokens import split_report as split_report
-from .labels.answers import Answers as Answers
 from .labels.simulated import combine as combine
 from .labels.simulated import simulate as simulate
 from .labels.soft import SoftLabels as SoftLabels
@@ -46,18 +41,13 @@ from .losses.contract import register_loss as register_loss
 from .models.names import resolve as resolve
 from .notebook import exercises as exercises
 from .notebook import widgets as widgets
-from .notebook.setup import Run as Run
+from .notebook.parameters import names_in as names_in
 from .notebook.setup import setup as setup
 from .prompting.prompt import prompt as prompt
 from .sweeps.driver import run_sweep as run_sweep
 from .training.answers import zero_shot as zero_shot
 from .training.fit import fit as fit
-from .training.hyperparameters import METHODS as METHODS
-from .training.hyperparameters import Recipe as Recipe
-from .training.language_model import LanguageFit as LanguageFit
 from .training.language_model import Tuned as Tuned
 from .training.language_model import finetune_lm as finetune_lm
 from .training.language_model import perplexity as perplexity
-from .training.result import AnswerFit as AnswerFit
-from .training.result import Fit as Fit
 from .training.rewards import rewards as rewards
