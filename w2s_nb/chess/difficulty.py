@@ -11,7 +11,8 @@ import pandas as pd
 from .. import metrics
 from ..data.load import load_task
 from ..data.splits import Split, Task
-from ..experiments.arms import CEILING, WEAK, Arms
+from ..experiments.arms import CEILING, Arms
+from ..experiments.one_setting import differences
 from ..models.loading import ensure
 from ..models.names import resolve
 from ..training.answers import zero_shot
@@ -97,27 +98,17 @@ def _broken_down(arms: Arms, parts: dict[str, np.ndarray], column: str) -> pd.Da
 
 
 def disagreements(arms: Arms, student: str) -> pd.DataFrame:
-    """Test puzzles that, at the first seed, one of student and supervisor solves and the other does not.
+    """Lists test puzzles that either the student or its supervisor solves, at the first seed.
 
-    Columns: id, text, answer (the true one), supervisor, student, solved_by (student or supervisor), p_right (what the
-    student gives the true answer); those that the student alone solves first, the surest first.
+    Returns:
+        Columns id, text, answer (the true one), supervisor, student, solved_by ('student' or
+        'supervisor'), p_right (the probability that the student gives the true answer); those that
+        the student alone solves first, the surest of them first.
     """
-    test, fits = (
-        arms.tasks[0].test,
-        {"supervisor": arms.fits[WEAK][0], "student": arms.fits[student][0]},
-    )
-    right = {who: f.column(test, "right").astype(bool) for who, f in fits.items()}
-    frame = pd.DataFrame(
-        {
-            "id": test.ids,
-            "text": [text for (text,) in test.texts],
-            "answer": test.answers,
-            **{who: f.column(test, "answer") for who, f in fits.items()},
-            "solved_by": np.where(right["student"], "student", "supervisor"),
-            "p_right": fits["student"].column(test, "p_right"),
-        }
-    )
-    return frame[right["student"] != right["supervisor"]].sort_values(
+    puzzles = differences(arms, student).rename(columns={"truth": "answer", "right": "solved_by"})
+    puzzles = puzzles[puzzles.solved_by.isin(("student", "supervisor"))]
+    columns = ["id", "text", "answer", "supervisor", "student", "solved_by", "p_right"]
+    return puzzles[columns].sort_values(
         ["solved_by", "p_right"], ascending=[True, False], ignore_index=True
     )
 
