@@ -1,4 +1,4 @@
-"""`fit`: what is learnt, what is refused, what is found again; the store under faults."""
+"""`fit`: what is learnt, refused and found again; where it stops; the store under faults."""
 
 import os
 import textwrap
@@ -104,18 +104,6 @@ def test_code_version_sees_code_and_not_comments(tmp_path, monkeypatch):
     assert versions[0] == versions[1] != versions[2]
 
 
-def test_weak_labels_are_held_out_and_cover_validation(words, tiny):
-    weak = w2s.fit(tiny, words.supervisor, **QUICK)
-    labels = weak.label(words.student)
-    assert set(labels.ids) == set(words.student.ids) | set(words.validation.ids)
-    assert labels.source == tiny and labels.address == weak.address
-    np.testing.assert_allclose(labels.for_split(words.student), weak.predict(words.student))
-    with pytest.raises(ValueError, match="held out"):
-        weak.label(words.supervisor)
-    with pytest.raises(ValueError, match="lack 96 of 96"):
-        labels.for_split(words.supervisor)
-
-
 def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
     first = w2s.fit(tiny, words.student, labels, **QUICK)
@@ -149,7 +137,7 @@ def test_labels_without_validation_train_to_the_last_step(words, tiny):
         w2s.fit(tiny, words.student, labels, stop="validation", **QUICK)
 
 
-def test_weak_labels_of_one_class_are_survived(words, tiny):
+def test_weak_labels_of_one_class_can_be_trained_on(words, tiny):
     ones = w2s.SoftLabels(words.student.ids, np.tile([0.1, 0.9], (96, 1)), "a constant")
     fit = w2s.fit(tiny, words.student, ones, loss="confidence", **QUICK)
     assert 0 <= fit.accuracy(words.test).value <= 1
@@ -186,7 +174,7 @@ def test_an_empty_label_set_is_not_ground_truth(words, tiny):
         w2s.fit(tiny, words.student, none, **QUICK)
 
 
-def test_arms_refuse_what_would_fail_late(tiny, words):
+def test_arms_refuse_wrong_names_before_any_training(tiny, words):
     for losses, loss_args, error in (
         ("xent", None, TypeError),
         (("xent", "confidance"), None, UnknownName),
@@ -196,29 +184,6 @@ def test_arms_refuse_what_would_fail_late(tiny, words):
         with pytest.raises(error):
             w2s.run_arms("words", tiny, tiny, losses=losses, loss_args=loss_args)
     assert w2s.results().empty
-
-
-def test_kept_weights_are_the_trained_ones(words, tiny):
-    import torch
-
-    from w2s_nb import models
-    from w2s_nb.inputs.batches import TokenInputs
-    from w2s_nb.inputs.tokens import tokenize
-    from w2s_nb.training import loop
-
-    fit = w2s.fit(tiny, words.student, method="full", lr=1e-3, keep_weights=True)
-    checkpoint = models.with_depth(models.resolve(tiny))
-    net, weights = (
-        models.build(checkpoint, "full", 1, head_init="zero", device=torch.device("cpu")),
-        fit.weights(),
-    )
-    vocabulary = weights.pop("vocabulary")
-    models.compact_embedding(net, vocabulary)
-    net.load_state_dict(weights)
-    probs = loop.predict(net, TokenInputs(tokenize(words.test, checkpoint, 16), vocabulary.numpy()))
-    np.testing.assert_allclose(probs, fit.predict(words.test), atol=1e-5)
-    with pytest.raises(FileNotFoundError, match="keep_weights=True"):
-        w2s.fit(tiny, words.student, **QUICK).weights()
 
 
 def test_results_are_one_tidy_table(words, tiny):
@@ -248,14 +213,6 @@ def test_results_are_one_tidy_table(words, tiny):
         "seeds",
     }
     assert table.accuracy_last.between(0, 1).all() and (table.n_train == 96).all()
-
-
-def test_pgr_of_fits_is_pgr_of_their_predictions(words, tiny):
-    arms = w2s.run_arms("words", f"{tiny}@1", tiny, n_train=96, n_val=32, n_test=64, **QUICK)
-    fits = [arms.fits[a][0] for a in ("weak supervisor", "student, naive", "strong ceiling")]
-    weak, student, ceiling = (f.accuracy(words.test).value for f in fits)
-    got = w2s.pgr(*fits, words.test).value
-    assert np.isnan(got) or got == pytest.approx((student - weak) / (ceiling - weak))
 
 
 @pytest.mark.parametrize("name", ["predictions.parquet", "curve.parquet", "record.json"])
@@ -345,7 +302,7 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(
     assert len(w2s.results()) == 1 and isinstance(fit.predictions, pd.DataFrame)
 
 
-def test_looking_at_fewer_test_examples_changes_no_stored_prediction_but_the_oracles(words, tiny):
+def test_evaluating_fewer_test_examples_changes_only_the_oracles_predictions(words, tiny):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
     whole, few = (
         w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, evals=6, curve_test=n)
@@ -358,14 +315,14 @@ def test_looking_at_fewer_test_examples_changes_no_stored_prediction_but_the_ora
 
 
 def test_predictions_are_those_of_the_checkpoint_that_was_best(words, tiny):
-    """A curve whose best look is not its last: the weights of that look are put back before predicting."""
+    """The best evaluation is not the last: its weights are put back before predicting."""
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student).flip(0.3, seed=1)
     fit = w2s.fit(
         tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6, curve_test=64
     )
     curve = fit.curve
     best = curve.validation_accuracy_on_labels.idxmax()
-    assert best < len(curve) - 1, "the test needs a best look before the last"
+    assert best < len(curve) - 1, "the test needs a best evaluation before the last"
     assert fit.accuracy(words.validation, stop="validation").value == pytest.approx(
         curve.validation_accuracy[best]
     )
@@ -375,17 +332,7 @@ def test_predictions_are_those_of_the_checkpoint_that_was_best(words, tiny):
     assert fit.accuracy(words.test, stop="oracle").value == pytest.approx(curve.test_accuracy.max())
 
 
-def test_a_student_labels_the_rest_of_its_half(words, tiny):
-    first, rest = words.student.take(slice(0, 40)), words.student.take(slice(40, None))
-    fit = w2s.fit(tiny, first, **QUICK)
-    assert len(fit.label(rest)) == 56 + len(words.validation)
-    with pytest.raises(ValueError, match="held out"):
-        fit.label(words.student)
-    own = w2s.fit(tiny, first, label_training_examples=True, **QUICK)
-    assert own.address != fit.address and own.label(words.student, training_examples=True).covers(words.student)
-
-
-def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
+def test_a_probe_of_the_first_features_ignores_the_others(words, tiny, monkeypatch):
     from w2s_nb.inputs.activations import Pooled
 
     few = w2s.fit(tiny, words.student, features=3, **QUICK)
@@ -407,39 +354,9 @@ def test_a_probe_of_the_first_features_sees_no_others(words, tiny, monkeypatch):
         w2s.fit(tiny, words.student, features=3, method="full")
 
 
-@pytest.mark.parametrize("evals", [(), (0.0,), (0.5, 1.2), 0])
-def test_looks_outside_of_training_are_refused(evals, words, tiny):
-    with pytest.raises(ValueError, match="evals"):
-        w2s.fit(tiny, words.student, evals=evals, **QUICK)
-
-
-def test_chosen_looks_are_in_the_curve(words, tiny):
+def test_evaluations_at_chosen_fractions_are_in_the_curve(words, tiny):
     fit = w2s.fit(tiny, words.student, evals=[0.1, 0.5], **QUICK)
     assert fit.curve.progress.tolist() == pytest.approx([0.1, 0.5, 1.0])
-
-
-@pytest.mark.parametrize(
-    "settings, n_train, expected",
-    [
-        (dict(epochs=2, evals=4), 600, 64),
-        (dict(epochs=2, evals=(0.1, 0.2, 0.5, 1.0)), 600, 64),
-        (dict(epochs=2, evals=4), 5000, None),
-        (dict(epochs=200, evals=20), 600, None),
-        (dict(epochs=2, evals=9), 600, 32),
-        (dict(epochs=2, evals=1), 600, 592),
-    ],
-)
-def test_looks_cost_a_fixed_share_of_training(settings, n_train, expected):
-    from w2s_nb.training.hyperparameters import (
-        EVALUATION_SHARE,
-        Hyperparameters,
-        examples_per_evaluation,
-    )
-
-    found = examples_per_evaluation(Hyperparameters(**settings), n_train, 200, 800)
-    assert found == expected
-    if expected and expected > 32 and settings["evals"] == 4:
-        assert 3 * (found + 200) <= EVALUATION_SHARE * 3 * 2 * n_train
 
 
 def test_labels_that_know_a_part_of_validation_stop_on_that_part(words, tiny):

@@ -1,4 +1,4 @@
-"""What differs on a CUDA device: bf16, memory. Skipped without one; `pytest -m gpu` runs these alone."""
+"""bf16 and memory on a CUDA device. Skipped without one; `pytest -m gpu` runs these alone."""
 
 import gc
 
@@ -23,7 +23,7 @@ GPU = torch.device("cuda")
 
 @pytest.fixture(autouse=True)
 def on_gpu(monkeypatch):
-    """The device that `config.device` finds; what a test left on it is freed."""
+    """Leaves the choice of the device to the kit, and frees what a test left on it."""
     monkeypatch.delenv("W2S_DEVICE", raising=False)
     yield
     gc.collect()
@@ -36,7 +36,7 @@ def net_of(task):
     return net, tokenize(task.student, checkpoint, 64)
 
 
-def steps(net, tokens, n, **more):
+def train_one_epoch(net, tokens, n, **options):
     """Trains for one epoch on the first n examples."""
     loop.train(
         net,
@@ -46,7 +46,7 @@ def steps(net, tokens, n, **more):
         Hyperparameters(epochs=1, lr=1e-4, evals=1),
         seed=0,
         evaluate=lambda *a: None,
-        **more,
+        **options,
     )
 
 
@@ -57,11 +57,13 @@ def snippets():
 
 @pytest.mark.parametrize("method", ["full", "lora", "top", "probe"])
 def test_bf16_learns_what_fp32_does(words, tiny, monkeypatch, method):
-    given = {"method": method, "epochs": 6, **({} if method == "probe" else {"lr": 1e-2})}
-    on_gpu = w2s.fit(tiny, words.student, **given)
+    options = {"method": method, "epochs": 6}
+    if method != "probe":
+        options["lr"] = 1e-2
+    on_gpu = w2s.fit(tiny, words.student, **options)
     assert on_gpu.record["config"]["precision"] == device.precision() == "bf16"
     monkeypatch.setenv("W2S_DEVICE", "cpu")
-    on_cpu = w2s.fit(tiny, words.student, **given)
+    on_cpu = w2s.fit(tiny, words.student, **options)
     assert on_gpu.address != on_cpu.address
     assert abs(on_gpu.accuracy(words.test).value - on_cpu.accuracy(words.test).value) < 0.1
 
@@ -74,16 +76,16 @@ def test_master_weights_are_fp32_and_attention_is_sdpa(snippets):
 
 def test_out_of_memory_halves_the_micro_batch_and_goes_on(snippets, capsys):
     net, tokens = net_of(snippets)
-    steps(net, tokens, 32, micro_batch=4)
+    train_one_epoch(net, tokens, 32, micro_batch=4)
     torch.cuda.reset_peak_memory_stats()
-    steps(net, tokens, 32, micro_batch=4)
+    train_one_epoch(net, tokens, 32, micro_batch=4)
     enough = (
         torch.cuda.max_memory_allocated() * 1.1 / torch.cuda.get_device_properties(GPU).total_memory
     )
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, enough))
     try:
-        steps(net, tokens, 128, micro_batch=32)
+        train_one_epoch(net, tokens, 128, micro_batch=32)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert "micro-batch 32 -> 16" in "".join(capsys.readouterr())
@@ -96,7 +98,7 @@ def test_recomputed_activations_take_less_memory(snippets, monkeypatch):
         net, tokens = net_of(snippets)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        steps(net, tokens, 64)
+        train_one_epoch(net, tokens, 64)
         peaks.append(torch.cuda.max_memory_allocated() - before)
         del net
     assert peaks[1] < peaks[0]

@@ -1,0 +1,85 @@
+"""A `Fit`: stored predictions that are looked up, weak labels, weights, and how it is shown."""
+
+import numpy as np
+import pytest
+
+import w2s_nb as w2s
+
+QUICK = dict(method="probe", epochs=30)
+
+
+def test_a_fit_is_shown_as_a_line_and_as_a_small_table(words, tiny):
+    fit = w2s.fit(tiny, words.student, seed=3, **QUICK)
+    assert repr(fit) == (
+        f"Fit({tiny}, words, probe, xent on ground truth, seed 3, stop validation)"
+    )
+    table = fit._repr_html_()
+    for name in ("model", "task", "labels", "loss", "method", "seed", "stop", "test accuracy"):
+        assert f"<th>{name}</th>" in table
+    assert f"<td>{fit.accuracy(words.test)}</td>" in table
+
+
+def test_predictions_are_looked_up_and_no_model_runs(words, tiny, monkeypatch):
+    from w2s_nb.models import loading
+
+    fit = w2s.fit(tiny, words.supervisor, **QUICK)
+    monkeypatch.setattr(loading, "load_lm", None)
+    assert fit.predict(words.test).shape == (64, 2)
+    with pytest.raises(ValueError, match="96 of 96 examples of 'supervisor' are not there"):
+        fit.predict(words.supervisor)
+    with pytest.raises(ValueError, match="of the test split only"):
+        fit.predict(words.validation, stop="oracle")
+
+
+def test_weak_labels_are_held_out_and_cover_validation(words, tiny):
+    weak = w2s.fit(tiny, words.supervisor, **QUICK)
+    labels = weak.label(words.student)
+    assert set(labels.ids) == set(words.student.ids) | set(words.validation.ids)
+    assert labels.source == tiny and labels.address == weak.address
+    np.testing.assert_allclose(labels.for_split(words.student), weak.predict(words.student))
+    with pytest.raises(ValueError, match="held out"):
+        weak.label(words.supervisor)
+    with pytest.raises(ValueError, match="lack 96 of 96"):
+        labels.for_split(words.supervisor)
+
+
+def test_kept_weights_are_the_trained_ones(words, tiny):
+    import torch
+
+    from w2s_nb import models
+    from w2s_nb.inputs.batches import TokenInputs
+    from w2s_nb.inputs.tokens import tokenize
+    from w2s_nb.training import loop
+
+    fit = w2s.fit(tiny, words.student, method="full", lr=1e-3, keep_weights=True)
+    checkpoint = models.with_depth(models.resolve(tiny))
+    net, weights = (
+        models.build(checkpoint, "full", 1, head_init="zero", device=torch.device("cpu")),
+        fit.weights(),
+    )
+    vocabulary = weights.pop("vocabulary")
+    models.compact_embedding(net, vocabulary)
+    net.load_state_dict(weights)
+    probs = loop.predict(net, TokenInputs(tokenize(words.test, checkpoint, 16), vocabulary.numpy()))
+    np.testing.assert_allclose(probs, fit.predict(words.test), atol=1e-5)
+    with pytest.raises(FileNotFoundError, match="keep_weights=True"):
+        w2s.fit(tiny, words.student, **QUICK).weights()
+
+
+def test_pgr_of_fits_is_pgr_of_their_predictions(words, tiny):
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, n_train=96, n_val=32, n_test=64, **QUICK)
+    fits = [arms.fits[a][0] for a in ("weak supervisor", "student, naive", "strong ceiling")]
+    weak, student, ceiling = (f.accuracy(words.test).value for f in fits)
+    got = w2s.pgr(*fits, words.test).value
+    assert np.isnan(got) or got == pytest.approx((student - weak) / (ceiling - weak))
+
+
+def test_a_student_labels_the_rest_of_its_half(words, tiny):
+    first, rest = words.student.take(slice(0, 40)), words.student.take(slice(40, None))
+    fit = w2s.fit(tiny, first, **QUICK)
+    assert len(fit.label(rest)) == 56 + len(words.validation)
+    with pytest.raises(ValueError, match="held out"):
+        fit.label(words.student)
+    of_all = w2s.fit(tiny, first, label_training_examples=True, **QUICK)
+    assert of_all.address != fit.address
+    assert of_all.label(words.student, training_examples=True).covers(words.student)
