@@ -240,7 +240,7 @@ def test_a_known_model_out_of_reach_says_how_much_there_is_to_download(name, siz
 
 def test_every_pinned_revision_is_a_commit():
     for spec in MODELS.values():
-        assert spec.revision is None or len(spec.revision) == 40 and int(spec.revision, 16)
+        assert spec.revision is None or (len(spec.revision) == 40 and int(spec.revision, 16))
     without = {s.name for s in MODELS.values() if s.hub_id and not s.revision}
     assert without == {"Qwen1.5-72B", "Qwen-14B"}, "resolved to a commit when first asked for"
 
@@ -310,5 +310,5 @@ def test_long_texts_keep_their_end_and_are_counted(words, tiny):
         ("chess-3M", "chess-0.1M", []),
     ],
 )
-def test_rungs_lie_evenly_between_two_models_of_a_ladder(weak, strong, between):
-    assert models.rungs(weak, strong) == between
+def test_models_between_two_others_are_evenly_spaced(weak, strong, between):
+    assert models.models_between(weak, strong) == between

@@ -19,6 +19,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "with_depth",
             "tokenizer",
         ],
-        "names": ["Checkpoint", "EMBEDDED", "HEADS", "ModelSpec", "resolve", "rungs", "size_order"],
+        "names": [
+            "Checkpoint",
+            "EMBEDDED",
+            "HEADS",
+            "ModelSpec",
+            "models_between",
+            "resolve",
+            "size_order",
+        ],
     },
 )

@@ -90,7 +90,9 @@ def with_adapters(body: nn.Module, rank: int) -> nn.Module:
 
 
 @torch.no_grad()
-def put_trained(lm: nn.Module, tensors: dict[str, torch.Tensor], method: str, hyperparameters: dict) -> None:
+def put_trained(
+    lm: nn.Module, tensors: dict[str, torch.Tensor], method: str, hyperparameters: dict
+) -> None:
     """Puts a fit's trained tensors into the language model that it started from; the head is left out.
 
     Args:

@@ -1,4 +1,8 @@
-"""The table of models and how a name becomes a checkpoint: alias, hub id, local folder, any of them cut in depth."""
+"""Names of models: the table of known ones, and the checkpoint that a name means.
+
+A name is an alias of the table, a hub id, a local folder or a finetuned model, each optionally cut
+in depth.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,16 @@ class ModelSpec:
     """A known model.
 
     Attributes:
-        hub_id: repository on the Hugging Face hub, or None for the embedded default.
-        revision: commit that is downloaded; None resolves `main` to its commit when first asked for.
-        n_params: parameters without the unembedding where that is tied, as published.
+        hub_id: repository on the Hugging Face hub; None for the embedded default and for models
+            whose weights come with the kit.
+        revision: commit that is downloaded; None takes the commit of `main` at the first download.
+        n_params: parameters as published, without the unembedding if that is tied.
         n_layers: transformer blocks at full depth.
-        lr: default learning rate of full finetuning with AdamW. The paper states none; the values for GPT-2 and for
-            7B and above are those of openai/weak-to-strong, the others interpolate.
-        bytes_each: bytes a parameter takes as published.
-        folder: where the weights are that come with the kit, or None.
+        lr: default learning rate of full finetuning with AdamW. The paper states none; the values
+            for GPT-2 and for 7B and above are those of openai/weak-to-strong, the others
+            interpolate.
+        bytes_each: bytes per parameter as published.
+        folder: for a model whose weights come with the kit, where they are; else None.
     """
 
     name: str
@@ -40,302 +46,91 @@ class ModelSpec:
 
 EMBEDDED = "SmolLM2-135M"
 HEADS = ("unembedding", "zero")  # how the head of a finetuned model begins
-_M, _B = 10**6, 10**9
-_TABLE = [
-    (EMBEDDED, None, None, 135 * _M, 30, 3e-4),
-    (
-        "gpt2",
-        "openai-community/gpt2",
-        "607a30d783dfa663caf39e06633721c8d4cfcd7e",
-        124 * _M,
-        12,
-        5e-5,
-        4,
-    ),
-    (
-        "gpt2-medium",
-        "openai-community/gpt2-medium",
-        "6dcaa7a952f72f9298047fd5137cd6e4f05f41da",
-        355 * _M,
-        24,
-        5e-5,
-        4,
-    ),
-    (
-        "gpt2-large",
-        "openai-community/gpt2-large",
-        "32b71b12589c2f8d625668d2335a01cac3249519",
-        774 * _M,
-        36,
-        1e-5,
-        4,
-    ),
-    (
-        "gpt2-xl",
-        "openai-community/gpt2-xl",
-        "15ea56dee5df4983c59b2538573817e1667135e2",
-        1558 * _M,
-        48,
-        1e-5,
-        4,
-    ),
-    (
-        "Qwen1.5-0.5B",
-        "Qwen/Qwen1.5-0.5B",
-        "8f445e3628f3500ee69f24e1303c9f10f5342a39",
-        464 * _M,
-        24,
-        3e-5,
-    ),
-    (
-        "Qwen1.5-1.8B",
-        "Qwen/Qwen1.5-1.8B",
-        "7846de7ed421727b318d6605a0bfab659da2c067",
-        1837 * _M,
-        24,
-        1e-5,
-    ),
-    (
-        "Qwen1.5-4B",
-        "Qwen/Qwen1.5-4B",
-        "a66363a0c24e2155c561e4b53c658b1d3965474e",
-        3950 * _M,
-        40,
-        1e-5,
-    ),
-    (
-        "Qwen1.5-7B",
-        "Qwen/Qwen1.5-7B",
-        "831096e3a59a0789a541415da25ef195ceb802fe",
-        7721 * _M,
-        32,
-        1e-5,
-    ),
-    (
-        "Qwen1.5-14B",
-        "Qwen/Qwen1.5-14B",
-        "dce4b190d34470818e5bec2a92cb8233aaa02ca2",
-        14167 * _M,
-        40,
-        1e-5,
-    ),
-    ("Qwen1.5-72B", "Qwen/Qwen1.5-72B", None, 72288 * _M, 80, 1e-5),
-    (
-        "Qwen2.5-0.5B",
-        "Qwen/Qwen2.5-0.5B",
-        "060db6499f32faf8b98477b0a26969ef7d8b9987",
-        494 * _M,
-        24,
-        3e-5,
-    ),
-    (
-        "Qwen2.5-1.5B",
-        "Qwen/Qwen2.5-1.5B",
-        "8faed761d45a263340a0528343f099c05c9a4323",
-        1544 * _M,
-        28,
-        1e-5,
-    ),
-    (
-        "Qwen2.5-3B",
-        "Qwen/Qwen2.5-3B",
-        "3aab1f1954e9cc14eb9509a215f9e5ca08227a9b",
-        3086 * _M,
-        36,
-        1e-5,
-    ),
-    (
-        "Qwen2.5-7B",
-        "Qwen/Qwen2.5-7B",
-        "d149729398750b98c0af14eb82c78cfe92750796",
-        7616 * _M,
-        28,
-        1e-5,
-    ),
-    (
-        "Qwen2.5-14B",
-        "Qwen/Qwen2.5-14B",
-        "97e1e76335b7017d8f67c08a19d103c0504298c9",
-        14770 * _M,
-        48,
-        1e-5,
-    ),
-    (
-        "Qwen3-0.6B",
-        "Qwen/Qwen3-0.6B-Base",
-        "da87bfb608c14b7cf20ba1ce41287e8de496c0cd",
-        596 * _M,
-        28,
-        3e-5,
-    ),
-    (
-        "Qwen3-1.7B",
-        "Qwen/Qwen3-1.7B-Base",
-        "ea980cb0a6c2ae4b936e82123acc929f1cec04c1",
-        1721 * _M,
-        28,
-        1e-5,
-    ),
-    (
-        "Qwen3-4B",
-        "Qwen/Qwen3-4B-Base",
-        "906bfd4b4dc7f14ee4320094d8b41684abff8539",
-        4022 * _M,
-        36,
-        1e-5,
-    ),
-    (
-        "Qwen3-8B",
-        "Qwen/Qwen3-8B-Base",
-        "49e3418fbbbca6ecbdf9608b4d22e5a407081db4",
-        8191 * _M,
-        36,
-        1e-5,
-    ),
-    (
-        "pythia-70m",
-        "EleutherAI/pythia-70m",
-        "a39f36b100fe8a5377810d56c3f4789b9c53ac42",
-        70 * _M,
-        6,
-        1e-4,
-    ),
-    (
-        "pythia-160m",
-        "EleutherAI/pythia-160m",
-        "50f5173d932e8e61f858120bcb800b97af589f46",
-        162 * _M,
-        12,
-        5e-5,
-    ),
-    (
-        "pythia-410m",
-        "EleutherAI/pythia-410m",
-        "9879c9b5f8bea9051dcb0e68dff21493d67e9d4f",
-        405 * _M,
-        24,
-        3e-5,
-    ),
-    (
-        "pythia-1b",
-        "EleutherAI/pythia-1b",
-        "f73d7dcc545c8bd326d8559c8ef84ffe92fea6b2",
-        1012 * _M,
-        16,
-        1e-5,
-    ),
-    (
-        "pythia-1.4b",
-        "EleutherAI/pythia-1.4b",
-        "fedc38a16eea3bd36a96b906d78d11d2ce18ed79",
-        1415 * _M,
-        24,
-        1e-5,
-    ),
-    (
-        "pythia-2.8b",
-        "EleutherAI/pythia-2.8b",
-        "2a259cdd96a4beb1cdf467512e3904197345f6a9",
-        2775 * _M,
-        32,
-        1e-5,
-    ),
-    (
-        "pythia-6.9b",
-        "EleutherAI/pythia-6.9b",
-        "c0e3eee36dc47af0c49f361c74cfe459c09f7f23",
-        6857 * _M,
-        32,
-        1e-5,
-    ),
-    (
-        "SmolLM2-135M-base",
-        "HuggingFaceTB/SmolLM2-135M",
-        "93efa2f097d58c2a74874c7e644dbc9b0cee75a2",
-        135 * _M,
-        30,
-        3e-4,
-    ),
-    (
-        "SmolLM2-360M",
-        "HuggingFaceTB/SmolLM2-360M",
-        "f8027fd0eaeea54caa13c31d31b9fdc459c38b49",
-        362 * _M,
-        32,
-        1e-4,
-    ),
-    (
-        "SmolLM2-1.7B",
-        "HuggingFaceTB/SmolLM2-1.7B",
-        "effd688a12921b4cc83e3312b6feb579f70f9c71",
-        1711 * _M,
-        24,
-        2e-5,
-    ),
-    (
-        "Llama-3.2-1B",
-        "meta-llama/Llama-3.2-1B",
-        "4e20de362430cd3b72f300e6b0f18e50e7166e08",
-        1236 * _M,
-        16,
-        1e-5,
-    ),
-    (
-        "Llama-3.2-3B",
-        "meta-llama/Llama-3.2-3B",
-        "13afe5124825b4f3751f836b40dafda64c1ed062",
-        3213 * _M,
-        28,
-        1e-5,
-    ),
-    (
-        "Llama-3-8B",
-        "meta-llama/Meta-Llama-3-8B",
-        "8cde5ca8380496c9a6cc7ef3a8b46a0372a1d920",
-        8030 * _M,
-        32,
-        1e-5,
-    ),
-    (
-        "Llama-3.1-8B",
-        "meta-llama/Llama-3.1-8B",
-        "d04e592bb4f6aa9cfee91e2e20afa771667e1d4b",
-        8030 * _M,
-        32,
-        1e-5,
-    ),
-    (
-        "OLMo-2-1B",
-        "allenai/OLMo-2-0425-1B",
-        "a1847dff35000b4271fa70afc5db10fd29fedbdf",
-        1485 * _M,
-        16,
-        1e-5,
-        4,
-    ),
-    (
-        "OLMo-2-7B",
-        "allenai/OLMo-2-1124-7B",
-        "7df9a82518afdecae4e8c026b27adccc8c1f0032",
-        7299 * _M,
-        32,
-        1e-5,
-        4,
-    ),
-    (
-        "Qwen-1_8B",
-        "Qwen/Qwen-1_8B",
-        "fa6e214ccbbc6a55235c26ef406355b6bfdf5eed",
-        1837 * _M,
-        24,
-        1e-5,
-    ),
-    ("Qwen-7B", "Qwen/Qwen-7B", "ef3c5c9c57b252f3149c1408daf4d649ec8b6c85", 7721 * _M, 32, 1e-5),
-    ("Qwen-14B", "Qwen/Qwen-14B", None, 14167 * _M, 40, 1e-5),
-    ("Qwen-72B", "Qwen/Qwen-72B", "b8e18ac61df64d35308695769ff46b976b6a00f4", 72288 * _M, 80, 1e-5),
+_REVISIONS = {  # the commit of each hub model that is downloaded
+    "openai-community/gpt2": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    "openai-community/gpt2-medium": "6dcaa7a952f72f9298047fd5137cd6e4f05f41da",
+    "openai-community/gpt2-large": "32b71b12589c2f8d625668d2335a01cac3249519",
+    "openai-community/gpt2-xl": "15ea56dee5df4983c59b2538573817e1667135e2",
+    "Qwen/Qwen1.5-0.5B": "8f445e3628f3500ee69f24e1303c9f10f5342a39",
+    "Qwen/Qwen1.5-1.8B": "7846de7ed421727b318d6605a0bfab659da2c067",
+    "Qwen/Qwen1.5-4B": "a66363a0c24e2155c561e4b53c658b1d3965474e",
+    "Qwen/Qwen1.5-7B": "831096e3a59a0789a541415da25ef195ceb802fe",
+    "Qwen/Qwen1.5-14B": "dce4b190d34470818e5bec2a92cb8233aaa02ca2",
+    "Qwen/Qwen2.5-0.5B": "060db6499f32faf8b98477b0a26969ef7d8b9987",
+    "Qwen/Qwen2.5-1.5B": "8faed761d45a263340a0528343f099c05c9a4323",
+    "Qwen/Qwen2.5-3B": "3aab1f1954e9cc14eb9509a215f9e5ca08227a9b",
+    "Qwen/Qwen2.5-7B": "d149729398750b98c0af14eb82c78cfe92750796",
+    "Qwen/Qwen2.5-14B": "97e1e76335b7017d8f67c08a19d103c0504298c9",
+    "Qwen/Qwen3-0.6B-Base": "da87bfb608c14b7cf20ba1ce41287e8de496c0cd",
+    "Qwen/Qwen3-1.7B-Base": "ea980cb0a6c2ae4b936e82123acc929f1cec04c1",
+    "Qwen/Qwen3-4B-Base": "906bfd4b4dc7f14ee4320094d8b41684abff8539",
+    "Qwen/Qwen3-8B-Base": "49e3418fbbbca6ecbdf9608b4d22e5a407081db4",
+    "EleutherAI/pythia-70m": "a39f36b100fe8a5377810d56c3f4789b9c53ac42",
+    "EleutherAI/pythia-160m": "50f5173d932e8e61f858120bcb800b97af589f46",
+    "EleutherAI/pythia-410m": "9879c9b5f8bea9051dcb0e68dff21493d67e9d4f",
+    "EleutherAI/pythia-1b": "f73d7dcc545c8bd326d8559c8ef84ffe92fea6b2",
+    "EleutherAI/pythia-1.4b": "fedc38a16eea3bd36a96b906d78d11d2ce18ed79",
+    "EleutherAI/pythia-2.8b": "2a259cdd96a4beb1cdf467512e3904197345f6a9",
+    "EleutherAI/pythia-6.9b": "c0e3eee36dc47af0c49f361c74cfe459c09f7f23",
+    "HuggingFaceTB/SmolLM2-135M": "93efa2f097d58c2a74874c7e644dbc9b0cee75a2",
+    "HuggingFaceTB/SmolLM2-360M": "f8027fd0eaeea54caa13c31d31b9fdc459c38b49",
+    "HuggingFaceTB/SmolLM2-1.7B": "effd688a12921b4cc83e3312b6feb579f70f9c71",
+    "meta-llama/Llama-3.2-1B": "4e20de362430cd3b72f300e6b0f18e50e7166e08",
+    "meta-llama/Llama-3.2-3B": "13afe5124825b4f3751f836b40dafda64c1ed062",
+    "meta-llama/Meta-Llama-3-8B": "8cde5ca8380496c9a6cc7ef3a8b46a0372a1d920",
+    "meta-llama/Llama-3.1-8B": "d04e592bb4f6aa9cfee91e2e20afa771667e1d4b",
+    "allenai/OLMo-2-0425-1B": "a1847dff35000b4271fa70afc5db10fd29fedbdf",
+    "allenai/OLMo-2-1124-7B": "7df9a82518afdecae4e8c026b27adccc8c1f0032",
+    "Qwen/Qwen-1_8B": "fa6e214ccbbc6a55235c26ef406355b6bfdf5eed",
+    "Qwen/Qwen-7B": "ef3c5c9c57b252f3149c1408daf4d649ec8b6c85",
+    "Qwen/Qwen-72B": "b8e18ac61df64d35308695769ff46b976b6a00f4",
+}
+_M = 10**6
+# name, hub_id, n_params, n_layers, lr, and bytes_each where it is not 2
+_TABLE: list[tuple] = [
+    (EMBEDDED, None, 135 * _M, 30, 3e-4),
+    ("gpt2", "openai-community/gpt2", 124 * _M, 12, 5e-5, 4),
+    ("gpt2-medium", "openai-community/gpt2-medium", 355 * _M, 24, 5e-5, 4),
+    ("gpt2-large", "openai-community/gpt2-large", 774 * _M, 36, 1e-5, 4),
+    ("gpt2-xl", "openai-community/gpt2-xl", 1558 * _M, 48, 1e-5, 4),
+    ("Qwen1.5-0.5B", "Qwen/Qwen1.5-0.5B", 464 * _M, 24, 3e-5),
+    ("Qwen1.5-1.8B", "Qwen/Qwen1.5-1.8B", 1837 * _M, 24, 1e-5),
+    ("Qwen1.5-4B", "Qwen/Qwen1.5-4B", 3950 * _M, 40, 1e-5),
+    ("Qwen1.5-7B", "Qwen/Qwen1.5-7B", 7721 * _M, 32, 1e-5),
+    ("Qwen1.5-14B", "Qwen/Qwen1.5-14B", 14167 * _M, 40, 1e-5),
+    ("Qwen1.5-72B", "Qwen/Qwen1.5-72B", 72288 * _M, 80, 1e-5),
+    ("Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B", 494 * _M, 24, 3e-5),
+    ("Qwen2.5-1.5B", "Qwen/Qwen2.5-1.5B", 1544 * _M, 28, 1e-5),
+    ("Qwen2.5-3B", "Qwen/Qwen2.5-3B", 3086 * _M, 36, 1e-5),
+    ("Qwen2.5-7B", "Qwen/Qwen2.5-7B", 7616 * _M, 28, 1e-5),
+    ("Qwen2.5-14B", "Qwen/Qwen2.5-14B", 14770 * _M, 48, 1e-5),
+    ("Qwen3-0.6B", "Qwen/Qwen3-0.6B-Base", 596 * _M, 28, 3e-5),
+    ("Qwen3-1.7B", "Qwen/Qwen3-1.7B-Base", 1721 * _M, 28, 1e-5),
+    ("Qwen3-4B", "Qwen/Qwen3-4B-Base", 4022 * _M, 36, 1e-5),
+    ("Qwen3-8B", "Qwen/Qwen3-8B-Base", 8191 * _M, 36, 1e-5),
+    ("pythia-70m", "EleutherAI/pythia-70m", 70 * _M, 6, 1e-4),
+    ("pythia-160m", "EleutherAI/pythia-160m", 162 * _M, 12, 5e-5),
+    ("pythia-410m", "EleutherAI/pythia-410m", 405 * _M, 24, 3e-5),
+    ("pythia-1b", "EleutherAI/pythia-1b", 1012 * _M, 16, 1e-5),
+    ("pythia-1.4b", "EleutherAI/pythia-1.4b", 1415 * _M, 24, 1e-5),
+    ("pythia-2.8b", "EleutherAI/pythia-2.8b", 2775 * _M, 32, 1e-5),
+    ("pythia-6.9b", "EleutherAI/pythia-6.9b", 6857 * _M, 32, 1e-5),
+    ("SmolLM2-135M-base", "HuggingFaceTB/SmolLM2-135M", 135 * _M, 30, 3e-4),
+    ("SmolLM2-360M", "HuggingFaceTB/SmolLM2-360M", 362 * _M, 32, 1e-4),
+    ("SmolLM2-1.7B", "HuggingFaceTB/SmolLM2-1.7B", 1711 * _M, 24, 2e-5),
+    ("Llama-3.2-1B", "meta-llama/Llama-3.2-1B", 1236 * _M, 16, 1e-5),
+    ("Llama-3.2-3B", "meta-llama/Llama-3.2-3B", 3213 * _M, 28, 1e-5),
+    ("Llama-3-8B", "meta-llama/Meta-Llama-3-8B", 8030 * _M, 32, 1e-5),
+    ("Llama-3.1-8B", "meta-llama/Llama-3.1-8B", 8030 * _M, 32, 1e-5),
+    ("OLMo-2-1B", "allenai/OLMo-2-0425-1B", 1485 * _M, 16, 1e-5, 4),
+    ("OLMo-2-7B", "allenai/OLMo-2-1124-7B", 7299 * _M, 32, 1e-5, 4),
+    ("Qwen-1_8B", "Qwen/Qwen-1_8B", 1837 * _M, 24, 1e-5),
+    ("Qwen-7B", "Qwen/Qwen-7B", 7721 * _M, 32, 1e-5),
+    ("Qwen-14B", "Qwen/Qwen-14B", 14167 * _M, 40, 1e-5),
+    ("Qwen-72B", "Qwen/Qwen-72B", 72288 * _M, 80, 1e-5),
 ]
-for _row in _TABLE:
-    MODELS.register(_row[0], ModelSpec(*_row))
+for _name, _hub_id, *_numbers in _TABLE:
+    MODELS.register(_name, ModelSpec(_name, _hub_id, _REVISIONS.get(_hub_id), *_numbers))
 
 
 @dataclass(frozen=True)
@@ -343,13 +138,13 @@ class Checkpoint:
     """A model as named by the user, before anything is loaded.
 
     Attributes:
-        name: as given, for tables and figures; `base@layers` where cut in depth.
+        name: as given, for tables and figures; ends in `@layers` if cut in depth.
         base: the name without the cut.
-        layers: blocks kept, counted from the embedding; equal to `full_layers` without a cut.
+        layers: number of blocks kept, counted from the embedding; `full_layers` without a cut.
         lr: default learning rate of full finetuning.
-        fit: address of the fit whose trained weights the model has, or "".
+        fit: for a finetuned model, the address of the fit whose weights it has; else "".
         parent: the model that this fit started from.
-        trunk: layers that the fit left as they are in `parent`; above them, everything may differ.
+        trunk: number of lowest layers that are the same in `parent`; all above may differ.
     """
 
     name: str
@@ -366,134 +161,150 @@ class Checkpoint:
 
     @property
     def root(self) -> Checkpoint:
-        """The pretrained model that finetuning started from; the model itself if it is one."""
+        """The pretrained model that all finetuning started from, or this model if it is that."""
         return self.parent.root if self.parent else self
 
     def cut(self, layers: int) -> Checkpoint:
-        """The same model cut to its first `layers` blocks; of a finetuned one its parent, where they are the same."""
+        """Returns the same model cut to its first `layers` blocks.
+
+        If finetuning left these blocks as they were, returns the parent cut to them.
+        """
         if self.parent and layers <= self.trunk:
             return self.parent.cut(layers)
         return replace(self, layers=layers, name=f"{self.base}@{layers}")
 
 
 def resolve(name: str) -> Checkpoint:
-    """The checkpoint that a name means. Touches neither network nor weights.
+    """Returns the checkpoint that a name means. Touches neither network nor weights.
 
     Args:
-        name: an alias (`gpt2-xl`), a hub id (`Qwen/Qwen2.5-7B`, optionally `:revision`), a local folder with a
-            `config.json`, a finetuned model of the store (`fit:` and its address, `Fit.name`), or any of these with
-            `@k` for its first k layers.
+        name: an alias (`gpt2-xl`), a hub id (`Qwen/Qwen2.5-7B`, optionally `:revision`), a local
+            folder with a `config.json`, a finetuned model of the store (`fit:` and its address,
+            `Fit.name`), or any of these with `@k` for its first k layers.
     Raises:
         UnknownName: no such alias, folder, hub id or fit; lists near and known names.
-        ValueError: `@k` outside 1..full depth; a fit that kept no weights, or has none but a probe's.
+        ValueError: `@k` outside 1..full depth; a fit that kept no weights, or that trained only a
+            probe.
     """
-    base, cut = re.fullmatch(r"(.+?)(?:@(\d+))?", str(name).strip() or "?", re.S).groups()
-    by_id = {spec.hub_id: spec for spec in MODELS.values() if spec.hub_id}
-    folder, config = Path(base).expanduser(), None
+    text = str(name).strip() or "?"
+    cut = re.search(r"(?<=.)@(\d+)$", text, re.S)
+    base = text[: cut.start()] if cut else text
+    checkpoint = _at_full_depth(name, base)
+    if not cut:
+        return checkpoint
+    layers = int(cut[1])
+    depth = checkpoint.layers if checkpoint.fit else checkpoint.full_layers
+    if not 1 <= layers <= (depth or layers):
+        raise ValueError(f"{name!r} asks for {layers} layers; {base} has 1 to {depth}")
+    return checkpoint.cut(layers)
+
+
+def _at_full_depth(name: str, base: str) -> Checkpoint:
+    """Returns the checkpoint that `base`, a name without `@k`, means; `name` is for tables."""
     if base.startswith("fit:"):
-        found = _finetuned(name, base)
-    elif base in MODELS or base in by_id:
-        spec = MODELS[base] if base in MODELS else by_id[base]
-        found = Checkpoint(
-            name,
-            base,
-            spec.hub_id,
-            spec.revision,
-            spec.folder,
-            spec.n_layers,
-            spec.n_layers,
-            spec.lr,
+        return _finetuned(name, base)
+    spec = MODELS[base] if base in MODELS else _spec_of_hub_id(base)
+    if spec:
+        depth = spec.n_layers
+        return Checkpoint(
+            name, base, spec.hub_id, spec.revision, spec.folder, depth, depth, spec.lr
         )
-    elif (folder / "config.json").is_file():
-        config = json.loads((folder / "config.json").read_text())
-        depth = config.get("num_hidden_layers") or config.get("n_layer")
-        record = folder / "pretraining.json"  # of a model that this kit pretrained
-        lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else 5e-5
-        found = Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr)
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists():
-        hub_id, _, revision = base.partition(":")
-        found = Checkpoint(name, base, hub_id, revision or None, None, None, None, 1e-5)
-    elif folder.is_dir():
+    folder = Path(base).expanduser()
+    if (folder / "config.json").is_file():
+        return _local(name, base, folder)
+    if folder.is_dir():
         raise UnknownName("model (a folder without config.json)", base, MODELS)
-    else:
+    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists()
+    if not is_hub_id:
         raise UnknownName("model", base, MODELS)
-    if cut is None:
-        return found
-    depth = found.layers if found.fit else found.full_layers
-    if not 1 <= int(cut) <= (depth or int(cut)):
-        raise ValueError(f"{name!r} asks for {cut} layers; {base} has 1 to {depth}")
-    return found.cut(int(cut))
+    hub_id, _, revision = base.partition(":")
+    return Checkpoint(name, base, hub_id, revision or None, None, None, None, 1e-5)
+
+
+def _spec_of_hub_id(hub_id: str | None) -> ModelSpec | None:
+    """Returns the known model that is this repository on the hub, or None."""
+    if hub_id:
+        for spec in MODELS.values():
+            if spec.hub_id == hub_id:
+                return spec
+    return None
+
+
+def _local(name: str, base: str, folder: Path) -> Checkpoint:
+    """Returns the checkpoint in a local folder, with depth and learning rate from its files."""
+    config = json.loads((folder / "config.json").read_text())
+    depth = config.get("num_hidden_layers") or config.get("n_layer")
+    record = folder / "pretraining.json"  # written if this kit pretrained the model
+    lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else 5e-5
+    return Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr)
 
 
 def _finetuned(name: str, base: str) -> Checkpoint:
-    """The checkpoint of a stored fit: what it started from, with the weights it trained."""
+    """Returns the checkpoint of a stored fit: the model it started from, with its own weights."""
     record = store.record(base.removeprefix("fit:"))
     if record is None:
-        near = difflib.get_close_matches(base, [f"fit:{address}" for address in store.addresses()])
-        raise UnknownName(
-            "finetuned model", base, near or ["those of w2s.results()"]
-        )  # there may be thousands
-    config, summary = record["config"], record["summary"]
+        fits = [f"fit:{address}" for address in store.addresses()]
+        # only near names: there may be thousands
+        near = difflib.get_close_matches(base, fits)
+        raise UnknownName("finetuned model", base, near or ["those of w2s.results()"])
+    config = record["config"]
+    model = record["summary"]["model"]
     if not config.get("keep_weights") or config["method"] not in ("full", "lora", "top"):
         raise ValueError(
-            f"{base} ({summary['model']}, method {config['method']}) has no finetuned weights of a "
-            f"language model; fit(..., method='full', 'lora' or 'top', keep_weights=True) keeps them"
+            f"{base} ({model}, method {config['method']}) has no finetuned weights of a language "
+            f"model; fit(..., method='full', 'lora' or 'top', keep_weights=True) keeps them"
         )
-    parent = replace(resolve(summary["model"]), layers=config["layers"])
-    trunk = (
-        max(0, config["layers"] - config["hyperparameters"]["top_layers"])
-        if config["method"] == "top"
-        else 0
-    )
+    parent = replace(resolve(model), layers=config["layers"])
+    trunk = 0
+    if config["method"] == "top":
+        trunk = max(0, config["layers"] - config["hyperparameters"]["top_layers"])
     return replace(parent, name=name, base=base, fit=record["address"], parent=parent, trunk=trunk)
 
 
 def ways_out(hub_id: str) -> str:
-    """What to do where a hub model cannot be downloaded, and of a known one how much there is to download."""
-    size = "".join(
-        f" (weights of about {spec.n_params * spec.bytes_each / 1e9:.1f} GB)"
-        for spec in MODELS.values()
-        if spec.hub_id == hub_id
-    )
+    """Returns advice for a hub model that cannot be downloaded, with its size if it is known."""
+    spec = _spec_of_hub_id(hub_id)
+    size = ""
+    if spec:
+        size = f" (weights of about {spec.n_params * spec.bytes_each / 1e9:.1f} GB)"
     return (
-        f"Ways out: run `hf download {hub_id}`{size} on a machine with network and set HF_HOME to that cache; name "
-        f"a local folder that holds the checkpoint instead of the hub id; for a gated model log in with `hf auth "
-        f"login`; or use the embedded default, {EMBEDDED}, at any depth, such as {EMBEDDED}@16."
+        f"Ways out: run `hf download {hub_id}`{size} on a machine with network and set HF_HOME to "
+        f"that cache; name a local folder that holds the checkpoint instead of the hub id; for a "
+        f"gated model log in with `hf auth login`; or use the embedded default, {EMBEDDED}, at any "
+        f"depth, such as {EMBEDDED}@16."
     )
 
 
-def rungs(weak: str, strong: str, most: int = 2) -> list[str]:
-    """Models between two of one ladder, from small to large: depths of one model, or sizes of the chess ladder.
+def models_between(weak: str, strong: str, most: int = 2) -> list[str]:
+    """Returns names of models between two others, evenly spaced, from small to large.
+
+    These are depths of one model, or sizes of the series that comes with the kit (chess models).
 
     Args:
-        most: how many; the paper bootstraps by two.
+        most: how many names at most; the paper bootstraps through two models.
     Returns:
-        at most so many names; none where the two are of no common ladder, or nothing lies between them.
+        at most so many names; none if the two are neither depths of one model nor of that series,
+        or if nothing lies between them.
     """
-    low, high = resolve(weak), resolve(strong)
-    ladder = sorted((spec.n_params, name) for name, spec in MODELS.items() if spec.folder)
-    sizes = [name for _, name in ladder]
+    low = resolve(weak)
+    high = resolve(strong)
+    series = sorted((spec.n_params, name) for name, spec in MODELS.items() if spec.folder)
+    sizes = [name for _, name in series]
+    between: list[str] = []
     if low.base in sizes and high.base in sizes and low.base != high.base:
-        found = sizes[sizes.index(low.base) + (low.name == low.base) : sizes.index(high.base)]
+        # of a weak model that is cut in depth, the whole model is between the two as well
+        above_weak = sizes.index(low.base) + (low.name == low.base)
+        between = sizes[above_weak : sizes.index(high.base)]
     elif low.base == high.base and low.layers and high.layers:
-        found = [f"{low.base}@{depth}" for depth in range(low.layers + 1, high.layers)]
-    else:
-        found = []
-    n = min(most, len(found))
-    return [found[round((i + 1) * (len(found) + 1) / (n + 1)) - 1] for i in range(n)]
+        between = [f"{low.base}@{depth}" for depth in range(low.layers + 1, high.layers)]
+    n = min(most, len(between))
+    return [between[round((i + 1) * (len(between) + 1) / (n + 1)) - 1] for i in range(n)]
 
 
 @functools.cache
 def size_order(name: str) -> tuple[int, int]:
-    """Sorts names from small to large: (published parameters, layers kept)."""
+    """Returns a key that sorts names from small to large: (published parameters, layers kept)."""
     checkpoint = resolve(name)
     root = checkpoint.root
-    spec = next(
-        (
-            s
-            for s in MODELS.values()
-            if root.base == s.name or root.hub_id and root.hub_id == s.hub_id
-        ),
-        None,
-    )
+    spec = MODELS[root.base] if root.base in MODELS else _spec_of_hub_id(root.hub_id)
     return (spec.n_params if spec else 0, checkpoint.layers or 0)
