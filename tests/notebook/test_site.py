@@ -1,26 +1,32 @@
-"""The static site: every page, every link, one plotly.js, nothing of this machine or from another."""
+"""The static site: its pages and links, one plotly.js, nothing of this machine or from another."""
 
 import functools
 import json
 import posixpath
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import nbformat
 import pytest
 
 from w2s_nb.__main__ import main
+from w2s_nb.common.paths import checkout as find_checkout
 from w2s_nb.notebook import site
 
-NOTEBOOKS = Path(site.ROOT, "notebooks")
+ROOT = find_checkout()
+NOTEBOOKS = ROOT / "notebooks"
 FIGURE = {"data": [{"type": "bar", "x": ["weak"], "y": [0.71828]}], "layout": {"width": 300}}
 
 
 def notebook(title, *outputs, source="", ids=True):
-    """A notebook with a heading, a cell of text and one code cell that left outputs, each {media type: content}."""
+    """Returns a notebook with a heading, a cell of text and a code cell with outputs.
+
+    Args:
+        outputs: {media type: content} of each.
+        ids: False leaves out the ids of cells, as older notebooks do.
+    """
     v4 = nbformat.v4
-    made = v4.new_notebook(
+    content = v4.new_notebook(
         cells=[
             v4.new_markdown_cell(f"# {title}\n\n{source}"),
             v4.new_code_cell(
@@ -28,20 +34,16 @@ def notebook(title, *outputs, source="", ids=True):
             ),
         ]
     )
-    return (
-        made
-        if ids
-        else {
-            **made,
-            "cells": [{k: v for k, v in cell.items() if k != "id"} for cell in made.cells],
-            "nbformat_minor": 4,
-        }
-    )
+    if ids:
+        return content
+    for cell in content.cells:
+        del cell["id"]
+    return content | {"nbformat_minor": 4}
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A small checkout: two notebooks, one solution, a table of contents, a document and files that they link to."""
+    """A small checkout: two notebooks, one solution, contents, and files that they link to."""
     root = tmp_path / "checkout"
     (root / "notebooks" / "solutions").mkdir(parents=True)
     (root / "more").mkdir()
@@ -51,16 +53,19 @@ def checkout(tmp_path):
         "text/html": "<script src='https://cdn.plot.ly/a.js'>",
     }
     controls = {site.WIDGET: {"model_id": "abc", "version_major": 2}, "text/plain": "Dropdown(...)"}
-    links = "[next](01_second.ipynb#part-two), [paper](https://arxiv.org/abs/2312.09390), [gone](02.ipynb)"
+    links = (
+        "[next](01_second.ipynb#part-two), [paper](https://arxiv.org/abs/2312.09390), "
+        "[gone](02.ipynb)"
+    )
     two = {"text/plain": "2"}
-    made = {
+    notebooks = {
         "00_first": notebook(
             "The *first* of `two`", figure, controls, ids=False, source=f"$x$ {links}"
         ),
         "01_second": notebook("Second", two, source="## Part, two\n[c](../more/a.csv)"),
         "solutions/00_first": notebook("Answers", two, source="[back](../00_first.ipynb)"),
     }
-    for name, content in made.items():
+    for name, content in notebooks.items():
         (root / "notebooks" / f"{name}.ipynb").write_text(json.dumps(content))
     (root / "notebooks" / "README.md").write_text(
         "# Index\n\n[first](00_first.ipynb) [more](../more/README.md)\n"
@@ -103,9 +108,12 @@ def test_every_notebook_and_document_has_a_page(real):
         for p in NOTEBOOKS.rglob("*.ipynb")
         if ".ipynb_checkpoints" not in p.parts
     }
-    assert names | {"index.html", "fa.html", "readme.html", "w2s_nb/ladder/README.html"} <= set(
-        real
-    )
+    assert names | {
+        "index.html",
+        "fa.html",
+        "readme.html",
+        "w2s_nb/chess/weights/README.html",
+    } <= set(real)
     assert (
         "<title>A tour: can a weak model teach a strong one?</title>"
         in real["00_tour.html"].decode()
@@ -205,11 +213,12 @@ def test_each_page_leads_on_and_back(checkout):
         )
 
     front = [("index.html", "Contents"), ("fa.html", "فارسی")]
-    assert line("00_first.html") == front + [
+    assert line("00_first.html") == [
+        *front,
         ("solutions/00_first.html", "Solutions"),
         ("01_second.html", "Second →"),
     ]
-    assert line("01_second.html") == front + [("00_first.html", "← The first of two")]
+    assert line("01_second.html") == [*front, ("00_first.html", "← The first of two")]
     assert line("solutions/00_first.html") == [
         ("../index.html", "Contents"),
         ("../fa.html", "فارسی"),
@@ -303,8 +312,8 @@ def test_the_command_says_where_and_what(checkout, tmp_path, monkeypatch, capsys
 
 
 def test_the_persian_introduction_keeps_its_directions():
-    """Blocks begin with a Persian letter, so that `dir="auto"` finds them; code and intervals stand apart."""
-    text = Path(site.ROOT, "README.fa.md").read_text()
+    """Blocks begin with a Persian letter, so that `dir="auto"` finds them; code stands apart."""
+    text = (ROOT / "README.fa.md").read_text()
     turns = re.findall(r"<div dir=\"rtl\">|</div>|^```", text, re.M)
     assert (
         "```" in turns
