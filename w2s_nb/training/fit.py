@@ -101,16 +101,19 @@ def fit(
             **hyperparameters,
         )
     checkpoint = resolve(model)
+    # a task sets hyper-parameters and stop for finetuning; probes keep their own
     if method not in PROBES:
         hyperparameters = task.hyperparameters | hyperparameters
         stop = stop or task.stop
     chosen = choose_hyperparameters(method, hyperparameters)
     loss_args = losses.loss_args(loss, loss_args)
     _check_logistic(method, loss)
+    weak = labels is not None
     training_labels, validation_labels = _collect_labels(split, labels)
     known = validation_labels.knows(task.validation)
-    stop = choose_stop(stop, method, weak=labels is not None, known=known)
+    stop = choose_stop(stop, method, weak=weak, known=known)
     _check_size(split)
+    # all arguments are valid; from here on the model's files are needed
     checkpoint, layers = _with_depth(checkpoint)
     job = TrainingJob(
         checkpoint=checkpoint,
@@ -120,7 +123,7 @@ def fit(
         validation=_validation_targets(split, validation_labels, known),
         known=np.flatnonzero(known),
         method=method,
-        hyperparameters=fill_defaults(chosen, method, checkpoint, split, labels is not None),
+        hyperparameters=fill_defaults(chosen, method, checkpoint, split, weak),
         loss=loss,
         loss_args=loss_args,
         seed=seed,

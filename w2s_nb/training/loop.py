@@ -282,7 +282,13 @@ def backward(
 
 
 def _backward_in_memory(
-    net, inputs, rows, targets, loss, micro_batch: int, batchwise: bool
+    net: nn.Module,
+    inputs: Inputs,
+    rows: np.ndarray,
+    targets: torch.Tensor,
+    loss: Callable,
+    micro_batch: int,
+    batchwise: bool,
 ) -> tuple[float, torch.Tensor, int]:
     """Runs `backward`, with a smaller micro-batch where memory runs out, and returns that too."""
     while True:
