@@ -1,4 +1,8 @@
-"""Checks of a reader's own answers: each runs the answer on inputs of its own and says what was expected."""
+"""Checks a reader's answers to exercises: runs each on known inputs and prints what was expected.
+
+Each check takes a function, `answer`, and returns whether its results are right. `answer(x (n, d))`
+in a docstring is the arguments that it is called with, and their shapes.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,22 @@ import numpy as np
 import torch
 
 from ... import losses, metrics
-from ...chess import rules
 from ...data.tasks.spec import Example
 from ...metrics import imitation
-from .verdict import verdict
+from .verdict import judge
 
 
-def _halves(p1: np.ndarray) -> np.ndarray:
-    """(n, 2) probabilities of both classes, from those of class 1."""
+def _both_classes(p1: np.ndarray) -> np.ndarray:
+    """Returns (n, 2) probabilities of both classes, from those of class 1."""
     return np.stack([1 - p1, p1], axis=1)
 
 
-def check_pgr(mine: Callable[[float, float, float], float]) -> bool:
-    """Checks `mine(weak, student, ceiling)`, accuracies: half way, a quarter, above the ceiling, below weak."""
-    return verdict(
+def check_pgr(answer: Callable[[float, float, float], float]) -> bool:
+    """Checks `answer(weak, student, ceiling)`, of accuracies: the performance gap recovered, also
+    above the ceiling and below the supervisor."""
+    return judge(
         "performance gap recovered",
-        mine,
+        answer,
         ((0.6, 0.7, 0.8), 0.5),
         ((0.5, 0.6, 0.9), 0.25),
         ((0.6, 0.85, 0.8), 1.25),
@@ -31,218 +35,235 @@ def check_pgr(mine: Callable[[float, float, float], float]) -> bool:
     )
 
 
-def check_student_accuracy(mine: Callable[[float, int, int, int], float]) -> bool:
-    """Checks `mine(weak, corrected, new, n)`: accuracy of a student that corrects so many of its supervisor's mistakes
-    on n test examples, and makes so many new ones."""
-    return verdict(
-        "accuracy of the student", mine, ((0.7, 20, 5, 100), 0.85), ((0.8, 3, 7, 50), 0.72)
+def check_student_accuracy(answer: Callable[[float, int, int, int], float]) -> bool:
+    """Checks `answer(weak, corrected, new, n)`: the accuracy of a student that on n test examples
+    corrects `corrected` of its supervisor's mistakes and makes `new` others."""
+    return judge(
+        "accuracy of the student", answer, ((0.7, 20, 5, 100), 0.85), ((0.8, 3, 7, 50), 0.72)
     )
 
 
-def check_calibration_error(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(probs (n, 2), hard_label (n,))` against `metrics.calibration_error` with 10 bins."""
+def check_calibration_error(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(probs (n, 2), hard_label (n,))` against `metrics.calibration_error` with 10
+    bins."""
     rng = np.random.default_rng(0)
     p1 = rng.random(400)
-    probs, label = _halves(p1), (rng.random(400) < p1**2).astype(int)
-    return verdict(
-        "expected calibration error",
-        mine,
-        ((probs, label), metrics.calibration_error(probs, label, resamples=0).value),
-    )
+    probs = _both_classes(p1)
+    label = (rng.random(400) < p1**2).astype(int)
+    expected = metrics.calibration_error(probs, label, resamples=0).value
+    return judge("expected calibration error", answer, ((probs, label), expected))
 
 
-def check_most_confident(mine: Callable[[np.ndarray, float], np.ndarray]) -> bool:
-    """Checks `mine(probs (n, 2), share)`: (n,) bool, the share of labels with the most probable likelier class."""
-    probs = _halves(np.array([0.9, 0.55, 0.2, 0.7]))
-    return verdict(
+def check_most_confident(answer: Callable[[np.ndarray, float], np.ndarray]) -> bool:
+    """Checks `answer(probs (n, 2), share)`: (n,) bool, the share of labels whose likelier class has
+    the highest probability."""
+    probs = _both_classes(np.array([0.9, 0.55, 0.2, 0.7]))
+    return judge(
         "the more confident share",
-        mine,
+        answer,
         ((probs, 0.5), np.array([True, False, True, False])),
         ((probs, 0.25), np.array([True, False, False, False])),
     )
 
 
-def check_gap_closed(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(weak, student, ceiling)`, accuracies (seeds,): PGR of the means, not the mean of PGRs."""
-    weak, student, ceiling = np.array([0.70, 0.74]), np.array([0.75, 0.75]), np.array([0.80, 0.75])
-    return verdict("PGR over seeds", mine, ((weak, student, ceiling), 0.03 / 0.055))
+def check_gap_closed(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(weak, student, ceiling)`, of accuracies (seeds,): PGR of the means, not the
+    mean of PGRs."""
+    weak = np.array([0.70, 0.74])
+    student = np.array([0.75, 0.75])
+    ceiling = np.array([0.80, 0.75])
+    return judge("PGR over seeds", answer, ((weak, student, ceiling), 0.03 / 0.055))
 
 
-def check_gap_error(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(weak_right (n,), ceiling_right (n,))`, masks of the same examples: standard error of the gap in
-    accuracy; dividing by n or by n - 1 makes no difference here."""
+def check_gap_error(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(weak_right (n,), ceiling_right (n,))`, of masks of the same examples: the
+    standard error of the gap in accuracy, divided by n or by n - 1."""
     rng = np.random.default_rng(0)
     ceiling = rng.random(1000) < 0.85
-    weak = np.where(
-        rng.random(1000) < 0.8, ceiling, rng.random(1000) < 0.4
-    )  # often wrong on the same examples
+    # Both are often wrong on the same examples, so that an unpaired answer is wrong.
+    same = rng.random(1000) < 0.8
+    weak = np.where(same, ceiling, rng.random(1000) < 0.4)
     expected = float(np.std(ceiling.astype(float) - weak) / np.sqrt(1000))
-    return verdict(
-        "standard error of the gap", mine, ((weak, ceiling), expected), tolerance=expected / 500
+    tolerance = expected / 500
+    return judge(
+        "standard error of the gap", answer, ((weak, ceiling), expected), tolerance=tolerance
     )
 
 
 def check_confidence_targets(
-    mine: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor],
+    answer: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor],
 ) -> bool:
-    """Checks `mine(logits (b, 2), targets (b, 2), a)`: the targets (b, 2) of the confidence loss at weight a."""
+    """Checks `answer(logits (b, 2), targets (b, 2), a)`: the targets (b, 2) of the confidence loss
+    at weight a."""
     generator = torch.Generator().manual_seed(0)
-    logits, targets = torch.randn(8, 2, generator=generator), torch.rand(8, 1, generator=generator)
-    targets = torch.cat([1 - targets, targets], dim=1)
+    logits = torch.randn(8, 2, generator=generator)
+    p1 = torch.rand(8, 1, generator=generator)
+    targets = torch.cat([1 - p1, p1], dim=1)
     score = logits[:, 1] - logits[:, 0]
     guess = torch.nn.functional.one_hot((score > score.quantile(0.5)).long(), 2)
-    return verdict(
-        "targets of the confidence loss",
-        mine,
-        *(((logits, targets, a), (1 - a) * targets + a * guess) for a in (0.25, 0.5)),
-    )
+    cases = [((logits, targets, a), (1 - a) * targets + a * guess) for a in (0.25, 0.5)]
+    return judge("targets of the confidence loss", answer, *cases)
 
 
-def check_alpha(mine: Callable[[float], float]) -> bool:
-    """Checks `mine(progress)`: the weight of the student's guess, rising to 0.75 over the first fifth of training."""
-    return verdict(
-        "the weight of the student's guess",
-        mine,
-        *(((p,), 0.75 * losses.ramp(p, 0.2)) for p in (0.0, 0.05, 0.1, 0.2, 0.6, 1.0)),
-    )
+def check_alpha(answer: Callable[[float], float]) -> bool:
+    """Checks `answer(progress)`: the weight of the student's guess, which rises to 0.75 over the
+    first fifth of training."""
+    cases = [((p,), 0.75 * losses.ramp(p, 0.2)) for p in (0.0, 0.05, 0.1, 0.2, 0.6, 1.0)]
+    return judge("the weight of the student's guess", answer, *cases)
 
 
-def check_passed_on(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(supervisor_right (n,), student_right (n,))`: the share of the supervisor's mistakes that stay."""
+def check_passed_on(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(supervisor_right (n,), student_right (n,))`: the share of the supervisor's
+    mistakes that the student makes too."""
     supervisor = np.array([True, False, False, False, True, False, True])
     student = np.array([True, False, False, True, False, False, False])
-    return verdict("mistakes passed on", mine, ((supervisor, student), 0.75))
+    return judge("mistakes passed on", answer, ((supervisor, student), 0.75))
 
 
-def check_labels_a_step(mine: Callable[[int, int], tuple[float, float]]) -> bool:
-    """Checks `mine(n_examples, n_models)`: labels each student is trained on, with fresh data and with the same."""
-    return verdict("labels a step", mine, ((600, 4), (200, 600)), ((600, 2), (600, 600)))
+def check_labels_a_step(answer: Callable[[int, int], tuple[float, float]]) -> bool:
+    """Checks `answer(n_examples, n_models)`: how many labels each student of a chain is trained on,
+    with fresh data and with the same."""
+    return judge("labels a step", answer, ((600, 4), (200, 600)), ((600, 2), (600, 600)))
 
 
-def check_misfit(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(student (n,), weak (n,))`, P(y = 1) of both, against `imitation.misfit`."""
+def check_misfit(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(student (n,), weak (n,))`, of P(y = 1) of both, against `imitation.misfit`."""
     rng = np.random.default_rng(0)
-    student, weak = rng.random(50), rng.random(50)
-    return verdict(
-        "misfit", mine, ((student, weak), imitation.misfit(_halves(student), _halves(weak)).value)
-    )
+    student = rng.random(50)
+    weak = rng.random(50)
+    expected = imitation.misfit(_both_classes(student), _both_classes(weak)).value
+    return judge("misfit", answer, ((student, weak), expected))
 
 
-def check_longest(mine: Callable[[np.ndarray, int], np.ndarray]) -> bool:
-    """Checks `mine(lengths (n,), n_wrong)`: (n,) bool, the `n_wrong` longest texts."""
+def check_longest(answer: Callable[[np.ndarray, int], np.ndarray]) -> bool:
+    """Checks `answer(lengths (n,), n_wrong)`: (n,) bool, the `n_wrong` longest texts."""
     lengths = np.array([12, 80, 33, 79, 5])
-    return verdict(
-        "the longest texts",
-        mine,
-        *(((lengths, n), np.isin(lengths, np.sort(lengths)[-n:])) for n in (2, 3)),
-    )
+    cases = [((lengths, n), np.isin(lengths, np.sort(lengths)[-n:])) for n in (2, 3)]
+    return judge("the longest texts", answer, *cases)
 
 
-def check_probe_gradient(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> bool:
-    """Checks `mine(x (n, d), p (n,), targets (n,))`: gradient (d,) of the mean cross-entropy with respect to the
-    weights of a logistic probe that predicts p."""
+def check_probe_gradient(
+    answer: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+) -> bool:
+    """Checks `answer(x (n, d), p (n,), targets (n,))`: the gradient (d,) of the mean cross-entropy
+    with respect to the weights of a logistic probe that predicts p."""
     rng = np.random.default_rng(0)
-    x, p, targets = rng.normal(size=(6, 3)), rng.random(6), rng.random(6)
-    return verdict("gradient of the probe", mine, ((x, p, targets), x.T @ (p - targets) / 6))
+    x = rng.normal(size=(6, 3))
+    p = rng.random(6)
+    targets = rng.random(6)
+    return judge("gradient of the probe", answer, ((x, p, targets), x.T @ (p - targets) / 6))
 
 
-def check_salience_gained(mine: Callable[[float, float, float], float]) -> bool:
-    """Checks `mine(lp_gt, ft_weak_lp_gt, ft_gt)`, accuracies: the share of the gap between probing and finetuning on
-    ground truth that probing the student closes."""
-    return verdict("salience gained", mine, ((0.72, 0.78, 0.82), 0.6), ((0.80, 0.79, 0.85), -0.2))
+def check_salience_gained(answer: Callable[[float, float, float], float]) -> bool:
+    """Checks `answer(lp_gt, ft_weak_lp_gt, ft_gt)`, of accuracies: the share of the gap between
+    probing and finetuning on ground truth that probing the student closes."""
+    return judge("salience gained", answer, ((0.72, 0.78, 0.82), 0.6), ((0.80, 0.79, 0.85), -0.2))
 
 
-def check_calibrated(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
-    """Checks `mine(probs (n, 2), free (2,))`: (n, 2) probabilities divided by those of content-free prompts."""
-    probs, free = np.array([[0.3, 0.7], [0.1, 0.9]]), np.array([0.2, 0.8])
+def check_calibrated(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
+    """Checks `answer(probs (n, 2), free (2,))`: (n, 2) probabilities divided by those of
+    content-free prompts, so that rows sum to 1."""
+    probs = np.array([[0.3, 0.7], [0.1, 0.9]])
+    free = np.array([0.2, 0.8])
     ratio = probs / free
-    return verdict(
-        "calibrated probabilities", mine, ((probs, free), ratio / ratio.sum(axis=1, keepdims=True))
-    )
+    expected = ratio / ratio.sum(axis=1, keepdims=True)
+    return judge("calibrated probabilities", answer, ((probs, free), expected))
 
 
-def check_answer_score(mine: Callable[[np.ndarray, list[int]], float]) -> bool:
-    """Checks `mine(log_p (m, v), answer)`: the log-probability of an answer of m tokens; row j of log_p is the
-    distribution after the prompt and the answer's first j tokens."""
+def check_answer_score(answer: Callable[[np.ndarray, list[int]], float]) -> bool:
+    """Checks `answer(log_p (m, v), tokens)`: the log-probability of a text of m tokens; row j of
+    log_p is the distribution after the prompt and the text's first j tokens."""
     log_p = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
-    return verdict("score of an answer", mine, ((log_p, [1, 2]), float(np.log(0.3 * 0.8))))
+    return judge("score of an answer", answer, ((log_p, [1, 2]), float(np.log(0.3 * 0.8))))
 
 
-def check_pair_probability(mine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
-    """Checks `mine(first (n,), second (n,))`, rewards of two responses: (n,) P(the second is better)."""
-    first, second = np.array([0.0, 1.0, 2.0]), np.array([0.0, 3.0, -1.0])
-    return verdict(
+def check_pair_probability(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
+    """Checks `answer(first (n,), second (n,))`, of rewards of two responses: (n,) P(the second is
+    better)."""
+    first = np.array([0.0, 1.0, 2.0])
+    second = np.array([0.0, 3.0, -1.0])
+    return judge(
         "probability that the second is better",
-        mine,
+        answer,
         ((first, second), 1 / (1 + np.exp(first - second))),
     )
 
 
-def check_length_bias(mine: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(says (n,), label (n,), longer (n,))`, the text that is preferred, better, longer, 0 or 1 each: how
-    much oftener the longer is preferred than it is the better."""
-    says, label = np.array([1, 0, 0, 1, 0, 1, 0]), np.array([1, 1, 0, 0, 1, 1, 0])
-    return verdict("length bias", mine, ((says, label, np.array([1, 0, 0, 1, 1, 0, 0])), 1 / 7))
+def check_length_bias(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(says (n,), label (n,), longer (n,))`, which of two texts, 0 or 1, is
+    preferred, is better, is longer: how often the longer text is preferred, minus how often it is
+    better."""
+    says = np.array([1, 0, 0, 1, 0, 1, 0])
+    label = np.array([1, 1, 0, 0, 1, 1, 0])
+    longer = np.array([1, 0, 0, 1, 1, 0, 0])
+    return judge("length bias", answer, ((says, label, longer), 1 / 7))
 
 
-def check_perplexity(mine: Callable[[np.ndarray, np.ndarray], float]) -> bool:
-    """Checks `mine(nats (n,), tokens (n,))`, sums of n texts: the perplexity of all their tokens."""
-    return verdict(
-        "perplexity", mine, ((np.array([6.0, 40.0]), np.array([3, 10])), float(np.exp(46 / 13)))
-    )
+def check_perplexity(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(nats (n,), tokens (n,))`, of the sums of n texts: the perplexity of all their
+    tokens."""
+    nats = np.array([6.0, 40.0])
+    tokens = np.array([3, 10])
+    return judge("perplexity", answer, ((nats, tokens), float(np.exp(46 / 13))))
 
 
-def check_targets(mine: Callable[[np.ndarray, int], np.ndarray]) -> bool:
-    """Checks `mine(lengths (b,), t)`: (b, t) bool, the places of texts padded to t tokens on the right where there is a
-    next token to predict."""
+def check_targets(answer: Callable[[np.ndarray, int], np.ndarray]) -> bool:
+    """Checks `answer(lengths (b,), t)`: (b, t) bool, the places where there is a next token to
+    predict, in texts padded on the right to t tokens."""
     expected = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]], dtype=bool)
-    return verdict("where there is a next token", mine, ((np.array([3, 1, 4]), 4), expected))
+    return judge("where there is a next token", answer, ((np.array([3, 1, 4]), 4), expected))
 
 
-def check_half_move(mine: Callable[[int], str]) -> bool:
-    """Checks `mine(i)`: the number that stands before half-move i, counted from 0, as in '1. d4 1... Nf6 2. Nf3'."""
-    words = rules.move_list(["e4"] * 43).split()[::2]
-    return verdict("numbers of half-moves", mine, *(((i,), words[i]) for i in (0, 1, 2, 7, 42)))
+def check_half_move(answer: Callable[[int], str]) -> bool:
+    """Checks `answer(i)`: the number that stands before half-move i, counted from 0, as in '1. d4
+    1... Nf6 2. Nf3'."""
+    from ...chess import rules  # needs the extra [chess]
+
+    numbers = rules.move_list(["e4"] * 43).split()[::2]
+    cases = [((i,), numbers[i]) for i in (0, 1, 2, 7, 42)]
+    return judge("numbers of half-moves", answer, *cases)
 
 
-def check_answer_nats(mine: Callable[[np.ndarray, np.ndarray, int], float]) -> bool:
-    """Checks `mine(log_p (t, v), ids (t,), start)`: -log P of the tokens from `start` on, given those before; row i of
-    log_p is what the model expects after token i."""
+def check_answer_nats(answer: Callable[[np.ndarray, np.ndarray, int], float]) -> bool:
+    """Checks `answer(log_p (t, v), ids (t,), start)`: -log P of the tokens from `start` on, given
+    those before; row i of log_p is the distribution after token i."""
     rng = np.random.default_rng(0)
-    log_p, ids = np.log(rng.dirichlet(np.ones(7), size=6)), rng.integers(7, size=6)
-    return verdict(
-        "loss of an answer", mine, ((log_p, ids, 4), -(log_p[3, ids[4]] + log_p[4, ids[5]]))
-    )
+    log_p = np.log(rng.dirichlet(np.ones(7), size=6))
+    ids = rng.integers(7, size=6)
+    expected = -(log_p[3, ids[4]] + log_p[4, ids[5]])
+    return judge("loss of an answer", answer, ((log_p, ids, 4), expected))
 
 
-def check_confidence(mine: Callable[[np.ndarray], np.ndarray]) -> bool:
-    """Checks `mine(p1 (n,))`, P(y = 1): (n,) the probability of the class that is predicted."""
-    return verdict(
-        "confidence of a prediction",
-        mine,
-        ((np.array([0.1, 0.5, 0.8]),), np.array([0.9, 0.5, 0.8])),
-    )
+def check_confidence(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Checks `answer(p1 (n,))`, of P(y = 1): (n,) the probability of the class that is
+    predicted."""
+    p1 = np.array([0.1, 0.5, 0.8])
+    expected = np.array([0.9, 0.5, 0.8])
+    return judge("confidence of a prediction", answer, ((p1,), expected))
 
 
-def check_best_of(mine: Callable[[int, float], float]) -> bool:
-    """Checks `mine(n, standard_error)`, to 0.003: how far the best of n measurements of one value is above it, on
-    average, where each has normal noise of that standard error."""
-    return verdict(
-        "the best of n", mine, ((1, 0.015), 0.0), ((20, 0.015), 1.86748 * 0.015), tolerance=3e-3
-    )
+def check_best_of(answer: Callable[[int, float], float]) -> bool:
+    """Checks `answer(n, standard_error)`, to 0.003: how far the best of n measurements of one value
+    is above that value on average, where each has normal noise of that standard error."""
+    # The mean of the greatest of 20 draws from a standard normal distribution.
+    greatest_of_20 = 1.86748
+    cases = [((1, 0.015), 0.0), ((20, 0.015), greatest_of_20 * 0.015)]
+    return judge("the best of n", answer, *cases, tolerance=3e-3)
 
 
-def check_examples(mine: Callable[[dict], Iterable[Example]]) -> bool:
-    """Checks `mine(row)`, a task's formatter of rows {text, stars, author}: an example of label 1 from 4 stars, 0 up to 2,
-    none of 3, tied to others by its author."""
+def check_examples(answer: Callable[[dict], Iterable[Example]]) -> bool:
+    """Checks `answer(row)`, a task's formatter of rows {text, stars, author}: one example of label
+    1 from 4 stars, of label 0 up to 2, none of 3; its author is a key of its group."""
 
-    def seen(stars: str) -> list[tuple[int, bool]]:
-        made = mine({"text": "I wore it twice.", "stars": stars, "author": "ada"}) or ()
-        return [(e.label, e.texts == ("I wore it twice.",) and "ada" in e.keys) for e in made]
+    def summarize(stars: str) -> list[tuple[int, bool]]:
+        """Returns for each example its label, and whether it has the text and the author."""
+        text = "I wore it twice."
+        examples = answer({"text": text, "stars": stars, "author": "ada"}) or ()
+        return [(e.label, e.texts == (text,) and "ada" in e.keys) for e in examples]
 
-    return verdict(
+    return judge(
         "examples of a row: their label, and whether text and author are there",
-        seen,
+        summarize,
         (("5",), [(1, True)]),
         (("2",), [(0, True)]),
         (("3",), []),
@@ -250,13 +271,13 @@ def check_examples(mine: Callable[[dict], Iterable[Example]]) -> bool:
     )
 
 
-def check_focal(mine: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]) -> bool:
-    """Checks `mine(logits (b, 2), targets (b, 2), gamma)`: (b,) cross-entropy times (1 - p)^gamma, where p is what the
-    student gives the label, sum of softmax times target."""
-    logits, targets = (
-        torch.tensor([[1.0, 0.0], [2.0, -1.0]]),
-        torch.tensor([[0.2, 0.8], [0.7, 0.3]]),
-    )
+def check_focal(answer: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]) -> bool:
+    """Checks `answer(logits (b, 2), targets (b, 2), gamma)`: (b,) cross-entropy times (1 -
+    p)^gamma, where p, the sum of softmax times target, is the probability that the student gives
+    the label."""
+    logits = torch.tensor([[1.0, 0.0], [2.0, -1.0]])
+    targets = torch.tensor([[0.2, 0.8], [0.7, 0.3]])
     p = (logits.softmax(1) * targets).sum(1)
-    expected = ((1 - p) ** 2 * -(targets * logits.log_softmax(1)).sum(1)).numpy()
-    return verdict("the focal loss", mine, ((logits, targets, 2.0), expected))
+    cross_entropy = -(targets * logits.log_softmax(1)).sum(1)
+    expected = ((1 - p) ** 2 * cross_entropy).numpy()
+    return judge("the focal loss", answer, ((logits, targets, 2.0), expected))

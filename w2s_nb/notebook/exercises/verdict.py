@@ -1,4 +1,4 @@
-"""Whether a reader's answer is the expected one, and what is said of it."""
+"""Judges a reader's answer to an exercise by its results on given inputs."""
 
 from __future__ import annotations
 
@@ -11,46 +11,58 @@ import torch
 from ... import metrics
 
 
-def verdict(
-    question: str, mine: Callable, *cases: tuple[tuple, object], tolerance: float = 1e-6
+def judge(
+    question: str, answer: Callable, *cases: tuple[tuple, object], tolerance: float = 1e-6
 ) -> bool:
-    """Whether an answer returns what each case, (inputs, expected), expects; prints the first case where it does not.
+    """Prints and returns whether an answer gives the expected result in every case.
 
-    An answer may do as it likes: it is given copies of the inputs, may return numbers as a list, array or tensor, and
-    if it raises, that is said like any other wrong result.
+    Of a wrong answer the first case that it fails is printed. An answer is given copies of the
+    inputs, which it may change, and may return numbers as a list, array or tensor; an error that it
+    raises counts as a wrong result.
+
+    Args:
+        question: in a few words, for the line that is printed.
+        answer: the reader's function.
+        cases: (inputs, expected result) each.
+        tolerance: by which a number may differ from the expected one.
     """
     for inputs, expected in cases:
         try:
-            given = mine(*copy.deepcopy(inputs))
-            right, yours = _same(given, expected, tolerance), _shown(given)
-        except (
-            Exception
-        ) as error:  # whatever a reader's code raises is for the reader to see, without our frames
-            right, yours = False, f"{type(error).__name__}: {error}"
-        if not right:
+            result = answer(*copy.deepcopy(inputs))
+            is_right = _same(result, expected, tolerance)
+            shown_result = _format_result(result)
+        except Exception as error:
+            # The reader sees the error of the answer's own code, without frames of this kit.
+            is_right = False
+            shown_result = f"{type(error).__name__}: {error}"
+        if not is_right:
             print(
-                f"not yet: {question}\n  given     {', '.join(map(_brief, inputs))}\n  yours     {yours}\n"
-                f"  expected  {_shown(expected)}"
+                f"not yet: {question}\n"
+                f"  given     {', '.join(map(_format_input, inputs))}\n"
+                f"  yours     {shown_result}\n"
+                f"  expected  {_format_result(expected)}"
             )
             return False
     print(f"right: {question}")
     return True
 
 
-def _plain(given):
-    """Numbers, lists and arrays out of an answer: of tensors and estimates, and of lists of them, what they hold."""
-    if isinstance(given, (list, tuple)):
-        return [_plain(each) for each in given]
-    if isinstance(given, torch.Tensor):
-        return given.tolist()
-    return given.value if isinstance(given, metrics.Estimate) else given
+def _to_plain(result):
+    """Returns a result without tensors and estimates: the numbers that they hold."""
+    if isinstance(result, (list, tuple)):
+        return [_to_plain(each) for each in result]
+    if isinstance(result, torch.Tensor):
+        return result.tolist()
+    if isinstance(result, metrics.Estimate):
+        return result.value
+    return result
 
 
-def _same(given, expected, tolerance: float) -> bool:
+def _same(result, expected, tolerance: float) -> bool:
     if isinstance(expected, str):
-        return isinstance(given, str) and given == expected
+        return isinstance(result, str) and result == expected
     try:
-        numbers = np.asarray(_plain(given), dtype=float)  # what is left open, None, becomes NaN
+        numbers = np.asarray(_to_plain(result), dtype=float)  # None becomes NaN, which is wrong
     except (TypeError, ValueError):
         return False
     if np.ndim(expected) == 0 and numbers.size == 1:
@@ -58,29 +70,25 @@ def _same(given, expected, tolerance: float) -> bool:
     return numbers.shape == np.shape(expected) and np.allclose(numbers, expected, atol=tolerance)
 
 
-def _shown(value) -> str:
-    """A value over as many lines as it takes, below a margin of 12."""
-    plain = _plain(value)
+def _format_result(value) -> str:
+    """Returns a value as text, on as many lines as it takes, behind a margin of 12."""
+    plain = _to_plain(value)
     if isinstance(plain, (float, np.floating)):
         return f"{plain:.6g}"
     try:
+        if np.ndim(plain) == 0:
+            return str(plain)
         with np.printoptions(precision=4, suppress=True, threshold=60):
-            return (
-                np.array2string(np.asarray(plain), prefix=" " * 12)
-                if np.ndim(plain)
-                else str(plain)
-            )
+            return np.array2string(np.asarray(plain), prefix=" " * 12)
     except ValueError:  # rows of different lengths
         return str(plain)
 
 
-def _brief(value) -> str:
-    """A value on one line; a large array by its shape."""
+def _format_input(value) -> str:
+    """Returns a value on one line; a large array by its shape."""
     numbers = np.asarray(value)
     if numbers.size > 12:
         return f"array {numbers.shape}"
-    return str(
-        numbers.round(4).tolist()
-        if numbers.ndim and numbers.dtype.kind == "f"
-        else numbers.tolist()
-    )
+    if numbers.ndim and numbers.dtype.kind == "f":
+        numbers = numbers.round(4)
+    return str(numbers.tolist())
