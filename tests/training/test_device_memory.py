@@ -1,4 +1,4 @@
-"""Memory planned from shapes alone, against arithmetic and real tensors; blocks recomputed in the backward pass."""
+"""Tests memory estimates against arithmetic and real tensors, and blocks that are recomputed."""
 
 import functools
 
@@ -19,12 +19,12 @@ GPT2 = 124_439_808  # parameters
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Two threads gain nothing on matrices so small, and wait for each other on a busy machine."""
+    """Runs tests on one thread: two gain nothing on matrices so small, and wait for each other."""
     with device.threads(1):
         yield
 
 
-def built(path, method):
+def build(path, method):
     torch.manual_seed(0)
     return models.build(
         models.with_depth(models.resolve(path)),
@@ -37,23 +37,21 @@ def built(path, method):
 
 
 def batch(method, examples=3, tokens=10):
-    """A batch with padding, made anew."""
-    mask, generator = (
-        torch.ones(examples, tokens, dtype=torch.long),
-        torch.Generator().manual_seed(0),
-    )
+    """Makes a batch with padding, anew at each call."""
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.ones(examples, tokens, dtype=torch.long)
     mask[0, 6:] = 0
-    given = (
-        {"inputs_embeds": torch.randn(examples, tokens, 16, generator=generator)}
-        if method == "top"
-        else {"input_ids": torch.randint(0, 60, (examples, tokens), generator=generator)}
-    )
-    return given | {"attention_mask": mask}
+    if method == "top":
+        states = torch.randn(examples, tokens, 16, generator=generator)
+        return {"inputs_embeds": states, "attention_mask": mask}
+    ids = torch.randint(0, 60, (examples, tokens), generator=generator)
+    return {"input_ids": ids, "attention_mask": mask}
 
 
-def passed(net, method):
-    """Gradients of a step {parameter: tensor}, and how often the first block's parts ran in it."""
-    runs, part = [], next(iter(models.blocks_of(net.body)[0].children()))
+def run_step(net, method):
+    """Returns gradients {parameter: tensor}, and how often a part of the first block ran."""
+    runs = []
+    part = next(iter(models.blocks_of(net.body)[0].children()))
     part.register_forward_hook(lambda *args: runs.append(1))
     net(**batch(method)).log_softmax(dim=1)[:, 0].mean().backward()
     return {name: p.grad for name, p in net.named_parameters() if p.requires_grad}, len(runs)
@@ -61,21 +59,22 @@ def passed(net, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_recomputing_blocks_runs_them_twice_and_changes_no_gradient(any_tiny, method, monkeypatch):
-    kept, once = passed(built(any_tiny, method), method)
+    expected, runs = run_step(build(any_tiny, method), method)
     monkeypatch.setattr(classifier, "CHECKPOINTED", 0)
-    recomputed, twice = passed(built(any_tiny, method), method)
-    assert (once, twice) == (1, 2)
-    assert kept.keys() == recomputed.keys() and max(g.abs().max() for g in kept.values()) > 1e-3
-    for name, gradient in kept.items():
+    recomputed, runs_recomputed = run_step(build(any_tiny, method), method)
+    assert (runs, runs_recomputed) == (1, 2)
+    assert expected.keys() == recomputed.keys()
+    assert max(gradient.abs().max() for gradient in expected.values()) > 1e-3
+    for name, gradient in expected.items():
         torch.testing.assert_close(recomputed[name], gradient, atol=1e-6, rtol=1e-6)
 
 
-def test_nothing_is_kept_or_recomputed_in_prediction(tiny, monkeypatch):
+def test_prediction_recomputes_nothing(tiny, monkeypatch):
     monkeypatch.setattr(classifier, "CHECKPOINTED", 0)
-    net, runs = built(tiny, "full").eval(), []
-    next(iter(models.blocks_of(net.body)[0].children())).register_forward_hook(
-        lambda *args: runs.append(1)
-    )
+    net = build(tiny, "full").eval()
+    runs = []
+    part = next(iter(models.blocks_of(net.body)[0].children()))
+    part.register_forward_hook(lambda *args: runs.append(1))
     with torch.no_grad():
         net(**batch("full"))
     assert len(runs) == 1
@@ -93,35 +92,35 @@ def simulate(path, method, layers=4, **options):
         "lora_rank": 8,
     } | options
     architecture = _architecture(models.resolve(path))
-    return simulation.deep(
-        layers, functools.partial(simulation.simulated, architecture, method, **options)
-    )
+    step = simulation.Step(architecture=architecture, method=method, **options)
+    return simulation.extrapolate(functools.partial(simulation.simulate, step), layers)
 
 
-def counted_as_real(path, method, recompute=False):
-    """Checks the bytes of a step on tensors without content against those of a real one."""
-    net, found = built(path, method), {}
-    live = simulation._Live(t.untyped_storage() for t in (*net.parameters(), *net.buffers()))
+def check_bytes_against_real_tensors(path, method, recompute=False):
+    net = build(path, method)
+    live = simulation._LiveBytes(t.untyped_storage() for t in (*net.parameters(), *net.buffers()))
+    real = {}
     with live:
         value = net(**batch(method)).sum()
-        found["forward"], found["activations"] = live.most(), live.bytes
+        real["forward"] = live.take_peak()
+        real["activations"] = live.bytes
         value.backward()
-        found["backward"] = live.most()
-    found["weights"] = sum(p.nbytes for p in net.parameters())
-    found["trainable"] = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    planned = simulate(path, method, recompute=recompute)
-    planned["backward"] = max(planned["top"], planned["bottom"])
-    assert found == {name: planned[name] for name in found}
+        real["backward"] = live.take_peak()
+    real["weights"] = sum(p.nbytes for p in net.parameters())
+    real["trainable"] = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    simulated = simulate(path, method, recompute=recompute)
+    simulated["backward"] = max(simulated["top"], simulated["bottom"])
+    assert real == {name: simulated[name] for name in real}
 
 
 def test_tensors_without_content_are_counted_as_real_ones(any_tiny):
-    counted_as_real(any_tiny, "full")
+    check_bytes_against_real_tensors(any_tiny, "full")
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_so_they_are_with_every_method_and_blocks_recomputed(tiny, method, monkeypatch):
+def test_recomputed_blocks_are_counted_as_real_ones_with_every_method(tiny, method, monkeypatch):
     monkeypatch.setattr(classifier, "CHECKPOINTED", 0)
-    counted_as_real(tiny, method, recompute=True)
+    check_bytes_against_real_tensors(tiny, method, recompute=True)
 
 
 @pytest.mark.parametrize(
@@ -129,41 +128,45 @@ def test_so_they_are_with_every_method_and_blocks_recomputed(tiny, method, monke
     [("full", {"passes": 2, "cuda": True, "recompute": True}), ("lora", {"sharded": True})],
     ids=str,
 )
-def test_two_shallow_models_tell_of_a_deep_one(tiny, method, options, monkeypatch):
+def test_extrapolation_from_two_shallow_models_is_exact(tiny, method, options, monkeypatch):
     extrapolated = simulate(tiny, method, **options)
-    monkeypatch.setattr(simulation, "deep", lambda layers, shallow: shallow(layers=layers))
+    monkeypatch.setattr(simulation, "extrapolate", lambda count, layers: count(layers))
     assert extrapolated == simulate(tiny, method, **options)
 
 
 def test_full_finetuning_takes_sixteen_bytes_a_parameter_and_its_activations():
-    plan = device_memory.estimate("gpt2", device="cpu", tokens=128, micro_batch=1)
+    memory = device_memory.estimate("gpt2", device="cpu", tokens=128, micro_batch=1)
     trained = GPT2 + 2 * 768  # and the head
-    assert (plan.n_params, plan.trainable) == (GPT2, trained)
-    assert (plan.weights, plan.gradients, plan.optimiser) == (4 * trained, 4 * trained, 8 * trained)
-    assert plan.step > plan.gradients + plan.activations, (
+    assert (memory.n_params, memory.trainable) == (GPT2, trained)
+    assert (memory.weights, memory.gradients, memory.optimiser) == (
+        4 * trained,
+        4 * trained,
+        8 * trained,
+    )
+    assert memory.step > memory.gradients + memory.activations, (
         "of several passes, the last begins with all gradients"
     )
-    assert 16 * trained + plan.activations < plan.total < 18 * trained + plan.activations
+    assert 16 * trained + memory.activations < memory.total < 18 * trained + memory.activations
     alone = device_memory.estimate("gpt2", device="cpu", tokens=128, batch=1)
-    assert plan.gradients < alone.step < alone.gradients + alone.activations, (
+    assert memory.gradients < alone.step < alone.gradients + alone.activations, (
         "of one pass, activations make room"
     )
 
 
 def test_lora_trains_adapters_over_weights_in_bf16_on_cuda():
     adapters = 12 * 8 * ((768 + 2304) + (768 + 768) + (768 + 3072) + (3072 + 768)) + 2 * 768
-    plan = device_memory.estimate("gpt2", "lora", tokens=128)
-    assert (plan.trainable, plan.gradients, plan.optimiser) == (
+    memory = device_memory.estimate("gpt2", "lora", tokens=128)
+    assert (memory.trainable, memory.gradients, memory.optimiser) == (
         adapters,
         4 * adapters,
         8 * adapters,
     )
-    assert (plan.weights, plan.host) == (2 * GPT2 + 4 * adapters, 2 * GPT2)
+    assert (memory.weights, memory.host) == (2 * GPT2 + 4 * adapters, 2 * GPT2)
     on_cpu = device_memory.estimate("gpt2", "lora", tokens=128, device="cpu")
     assert (on_cpu.weights, on_cpu.host) == (4 * GPT2 + 4 * adapters, 4 * GPT2)
 
 
-def test_an_embedding_cut_to_the_data_takes_its_rows_alone():
+def test_an_embedding_cut_to_the_data_takes_only_the_rows_used():
     whole, cut = (
         device_memory.estimate("gpt2", tokens=128, vocabulary=rows) for rows in (None, 1000)
     )
@@ -171,10 +174,10 @@ def test_an_embedding_cut_to_the_data_takes_its_rows_alone():
     assert cut.activations == whole.activations and cut.total < whole.total
 
 
-def test_the_top_blocks_alone_are_trained_but_the_whole_checkpoint_is_loaded():
+def test_method_top_trains_the_top_blocks_but_loads_the_whole_checkpoint():
     block = 12 * 768**2 + 13 * 768
-    plan = device_memory.estimate("gpt2", "top", top_layers=4, tokens=128)
-    assert plan.trainable == 4 * block + 2 * 768 + 2 * 768 and plan.host == 4 * GPT2
+    memory = device_memory.estimate("gpt2", "top", top_layers=4, tokens=128)
+    assert memory.trainable == 4 * block + 2 * 768 + 2 * 768 and memory.host == 4 * GPT2
     assert (
         device_memory.estimate("gpt2", "top", tokens=8, batch=1, device="cpu", top_layers=1).total
         == 4 * GPT2
@@ -183,8 +186,8 @@ def test_the_top_blocks_alone_are_trained_but_the_whole_checkpoint_is_loaded():
 
 def test_a_large_model_keeps_the_inputs_of_its_blocks():
     inputs = 32 * 1024 * 4096 * 4  # blocks, tokens, width, bytes
-    plan = device_memory.estimate("Qwen-7B", micro_batch=1)
-    assert inputs < plan.activations < 1.15 * inputs
+    memory = device_memory.estimate("Qwen-7B", micro_batch=1)
+    assert inputs < memory.activations < 1.15 * inputs
 
 
 def test_autocast_caches_a_copy_of_every_weight_until_the_forward_pass_ends():
@@ -197,13 +200,15 @@ def test_autocast_caches_a_copy_of_every_weight_until_the_forward_pass_ends():
 
 
 @pytest.mark.parametrize("name", device_memory.ARCHITECTURES)
-def test_parameters_are_those_published(name):
+def test_numbers_of_parameters_are_those_published(name):
     architecture = _architecture(models.resolve(name))
-    assert simulation.counted(architecture) == pytest.approx(MODELS[name].n_params, rel=0.01)
+    assert simulation.count_parameters(architecture) == pytest.approx(
+        MODELS[name].n_params, rel=0.01
+    )
     assert simulation.config_of(architecture).num_hidden_layers == MODELS[name].n_layers
 
 
-def test_a_cut_in_depth_takes_as_many_blocks_less():
+def test_a_model_cut_in_depth_has_fewer_parameters_by_the_blocks_cut():
     whole, cut = (
         device_memory.estimate("gpt2", tokens=128),
         device_memory.estimate("gpt2@6", tokens=128),
@@ -220,7 +225,7 @@ def test_more_devices_hold_less_each():
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_more_at_a_time_takes_more(method):
+def test_longer_sequences_and_larger_batches_take_more(method):
     short, few, many = (
         device_memory.estimate("gpt2", method, tokens=t, batch=b)
         for t, b in ((64, 8), (128, 8), (128, 32))
@@ -231,7 +236,7 @@ def test_more_at_a_time_takes_more(method):
     )
 
 
-def test_passes_on_a_cpu_are_those_that_training_makes():
+def test_a_cpu_makes_passes_of_8192_tokens_as_training_does():
     one, given = (
         device_memory.estimate("gpt2", device="cpu", tokens=512, micro_batch=n) for n in (None, 16)
     )
@@ -247,11 +252,13 @@ def test_the_largest_model_needs_several_devices_of_80_gb():
     )
 
 
-def test_the_table_says_what_the_plan_says():
+def test_the_table_has_the_numbers_of_the_estimates():
     table = device_memory.table(["gpt2"], gb=2, tokens=128)
     assert table.model.tolist() == ["gpt2", "gpt2"] and table.method.tolist() == ["full", "lora"]
-    plan = device_memory.estimate("gpt2", tokens=128, micro_batch=1)
-    assert table["GB total"][0] == plan.total / 1e9 and table["parameters (10^9)"][0] == GPT2 / 1e9
+    memory = device_memory.estimate("gpt2", tokens=128, micro_batch=1)
+    assert (
+        table["GB total"][0] == memory.total / 1e9 and table["parameters (10^9)"][0] == GPT2 / 1e9
+    )
     assert (
         table.devices.tolist() == [device_memory.devices_needed("gpt2", gb=2, tokens=128), 1]
         and table.devices[0] > 1
@@ -298,14 +305,14 @@ def test_wrong_requests_say_what_was_given_and_what_exists(args, given, error, s
 
 
 @pytest.mark.parametrize("gb", [0, -1, "80", True])
-def test_a_device_has_some_memory(gb):
+def test_the_memory_of_a_device_is_a_number_above_0(gb):
     with pytest.raises(ValueError, match="gb = .*expected a number above 0"):
         device_memory.devices_needed("gpt2", gb=gb)
 
 
-def test_a_folder_is_planned_for_from_its_configuration(tiny):
-    plan = device_memory.estimate(tiny)
-    assert plan.n_params == sum(
+def test_the_memory_of_a_model_in_a_folder_is_estimated_from_its_configuration(tiny):
+    memory = device_memory.estimate(tiny)
+    assert memory.n_params == sum(
         p.numel() for p in models.load_lm(models.resolve(tiny)).parameters()
     )
-    assert plan == device_memory.estimate(tiny, tokens=64), "its context"
+    assert memory == device_memory.estimate(tiny, tokens=64), "its context"

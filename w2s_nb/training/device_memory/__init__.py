@@ -1,4 +1,4 @@
-"""What finetuning a model needs, before a weight is loaded."""
+"""Estimates the memory that finetuning a model needs, before any weight is loaded."""
 
 from .estimate import ARCHITECTURES, MemoryEstimate, devices_needed, estimate, table
 

@@ -1,6 +1,7 @@
-"""A training step on tensors that have shapes but no content, and the bytes that are alive at each moment of it.
+"""Simulates a training step on tensors without content, and counts the bytes alive in it.
 
-So nothing here is a list of what a block keeps: the kit's own classifier runs, on PyTorch's fake tensors, and says it.
+The kit's own classifier runs, on PyTorch's fake tensors, which have shapes only. So nothing here
+lists by hand what a block keeps for the backward pass.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import functools
 import json
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 import transformers
@@ -23,11 +25,44 @@ from ...models import classifier
 from ...models.anatomy import blocks_of
 from ...models.classifier import Classifier, compact_embedding
 
-MOMENTS = ("forward", "top", "bottom")
+# the parts of a pass whose peaks `simulate` counts, in order of time
+PHASES = ("forward", "top", "bottom")
+
+
+@dataclass(frozen=True)
+class Step:
+    """The training step that is simulated, on one device.
+
+    Attributes:
+        architecture: configuration of the model, a JSON text.
+        method: 'full', 'lora' or 'top'.
+        examples, tokens: sequences in one pass, and their length.
+        passes: forward and backward passes before the optimiser's step.
+        cuda: run with autocast, whose bf16 copies of weights stay until the forward pass ends.
+        sharded: gradients leave as soon as they are there, and autocast keeps no copies.
+        recompute: blocks are recomputed in the backward pass.
+        vocabulary: rows that the embedding is cut to; None keeps all.
+        lora_rank: as in `Hyperparameters`.
+    """
+
+    architecture: str
+    method: str
+    examples: int
+    tokens: int
+    passes: int
+    cuda: bool
+    sharded: bool
+    recompute: bool
+    vocabulary: int | None
+    lora_rank: int
 
 
 def config_of(architecture: str, layers: int | None = None):
-    """transformers' configuration in a JSON text, cut to its first layers; None leaves all."""
+    """Returns a configuration of transformers from a JSON text, cut to its first layers.
+
+    Args:
+        layers: to keep; None keeps all.
+    """
     fields = json.loads(architecture)
     config = transformers.CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
     config.num_hidden_layers = layers or config.num_hidden_layers
@@ -36,86 +71,207 @@ def config_of(architecture: str, layers: int | None = None):
     return config
 
 
-def _unloaded(config, dtype: torch.dtype):
-    """The language model of a configuration, in the place of `models.load_lm`."""
-    return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
-
-
 @functools.cache
-def counted(architecture: str) -> int:
-    """Parameters of the language model, its unembedding included where that is not tied."""
+def count_parameters(architecture: str) -> int:
+    """Counts the parameters of a language model, with its unembedding where that is not tied."""
     with torch.device("meta"):
-        lm = _unloaded(config_of(architecture), torch.float32)
+        lm = _make_lm(config_of(architecture), torch.float32)
     return sum(p.numel() for p in lm.parameters())
 
 
-def _body(
+@functools.cache
+def count_body_parameters(architecture: str, method: str, lora_rank: int, layers: int) -> int:
+    """Counts the parameters of the body that a method trains, cut to some layers.
+
+    Training recomputes blocks where they are many, see `classifier.CHECKPOINTED`.
+    """
+    _, body = _make_body(config_of(architecture, layers), method, layers, lora_rank, cuda=False)
+    return sum(p.numel() for p in body.parameters())
+
+
+def extrapolate(count: Callable[[int], dict[str, int]], layers: int) -> dict[str, int]:
+    """Returns what `count` returns for a number of layers, from its results for two and three.
+
+    Every block adds the same to each of the numbers.
+
+    Args:
+        count: layers -> numbers by name.
+    """
+    if layers <= 3:
+        return count(layers)
+    two = count(2)
+    three = count(3)
+    return {name: two[name] + (layers - 2) * (three[name] - two[name]) for name in two}
+
+
+@functools.cache
+def simulate(step: Step, layers: int) -> dict[str, int]:
+    """Runs a training step of the classifier on the first layers of a model, and counts bytes.
+
+    Method 'top' trains all of these layers.
+
+    Returns:
+        trainable: the number of parameters trained.
+        weights, gradients: bytes of all parameters, and of the gradients of those trained.
+        gathered: bytes that a device gathers of sharded weights and gradients.
+        activations: bytes that the forward pass leaves for the backward pass.
+        forward, top, bottom: the most bytes, beside weights and optimiser state, in parts of the
+            last pass: until the forward pass ends, until the gradient arrives at the output of the
+            first block, and to the end. Each grows evenly with depth; their maximum does not.
+    """
+    config = config_of(step.architecture, layers)
+    lm, body = _make_body(config, step.method, layers, step.lora_rank, step.cuda)
+    if step.recompute:
+        classifier.recompute_blocks(lm.base_model)  # type: ignore[arg-type]
+    with torch.device("meta"):
+        net = Classifier(body, nn.Linear(config.hidden_size, 2, bias=False)).train()
+        if step.vocabulary:
+            compact_embedding(net, torch.arange(step.vocabulary))
+    if step.cuda:
+        _AsOnCuda().wrap_leaves(net)
+    first_block = blocks_of(body)[0]
+    peaks = _run(net, first_block, step, config.hidden_size)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    weights = _nbytes(net.parameters())
+    block = _nbytes(first_block.parameters())
+    block_gradients = _nbytes(p for p in first_block.parameters() if p.requires_grad)
+    return peaks | {
+        "trainable": sum(p.numel() for p in trained),
+        "gradients": _nbytes(trained),
+        "weights": weights,
+        # what is in no block, two blocks, and the gradients of one
+        "gathered": weights - (layers - 2) * block + block_gradients,
+    }
+
+
+def _make_lm(config, dtype: torch.dtype):
+    """Makes the language model of a configuration, in the place of `loading.load_lm`."""
+    return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def _make_body(
     config, method: str, layers: int, lora_rank: int, cuda: bool
 ) -> tuple[nn.Module, nn.Module]:
-    """A language model of some layers and its body as a method trains it, without content; of 'top', all layers."""
+    """Makes a language model without content, and its body as a method trains it.
+
+    Args:
+        layers: blocks that method 'top' trains: all of the configuration's.
+    """
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft's, which `fit` gives too
+        warnings.simplefilter("ignore")  # those of peft, which `fit` shows
         return classifier.trainable(
             config,
             method,
             top_layers=layers,
             lora_rank=lora_rank,
-            load=_unloaded,
+            load=_make_lm,
             device=torch.device("cuda" if cuda else "cpu"),
         )
 
 
-@functools.cache
-def body_size(architecture: str, method: str, *, layers: int, lora_rank: int) -> dict[str, int]:
-    """`parameters` of the body that a method trains, on which it depends whether blocks are recomputed."""
-    lm, body = _body(config_of(architecture, layers), method, layers, lora_rank, cuda=False)
-    return {"parameters": sum(p.numel() for p in body.parameters())}
+def _run(net: Classifier, first_block: nn.Module, step: Step, width: int) -> dict[str, int]:
+    """Runs the passes of a step; returns `activations` and the peaks of `simulate`."""
+    counts: dict[str, int] = {}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        net.to_empty(device="cpu")
+        if step.sharded:
+            _drop_gradients_at_once(net)
+        live = _LiveBytes(t.untyped_storage() for t in (*net.parameters(), *net.buffers()))
+
+        def watch_gradient(module, args, out):
+            hidden = out[0] if isinstance(out, tuple) else out
+            hidden.register_hook(lambda gradient: counts.update(top=live.take_peak()))
+
+        first_block.register_forward_hook(watch_gradient)
+        with live:
+            for _ in range(step.passes):
+                before = live.bytes
+                with _autocast(step):
+                    value = net(**_batch(step, width)).sum()
+                    counts["forward"] = live.take_peak()
+                counts["activations"] = live.bytes - before
+                value.backward()
+                counts["bottom"] = live.take_peak()
+    return counts
 
 
-class _Live(TorchDispatchMode):
-    """Bytes of the tensors made under it that are still there.
+def _autocast(step: Step):
+    return torch.autocast("cpu", torch.bfloat16, enabled=step.cuda, cache_enabled=not step.sharded)
+
+
+def _drop_gradients_at_once(net: nn.Module) -> None:
+    for parameter in net.parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", None))
+
+
+def _batch(step: Step, width: int) -> dict[str, torch.Tensor]:
+    """Returns the inputs of a pass: token ids; for 'top', states (examples, tokens, width)."""
+    shape = (step.examples, step.tokens)
+    mask = torch.ones(shape, dtype=torch.long)
+    if step.method == "top":
+        return {"inputs_embeds": torch.zeros(*shape, width), "attention_mask": mask}
+    return {"input_ids": torch.zeros(shape, dtype=torch.long), "attention_mask": mask}
+
+
+def _nbytes(parameters: Iterable[torch.Tensor]) -> int:
+    return sum(p.nbytes for p in parameters)
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors that are made under this mode and still there.
 
     Args:
-        known: storages that are not counted.
+        uncounted: storages that are left out.
+
+    Attributes:
+        bytes: alive now.
     """
 
-    def __init__(self, known):
+    def __init__(self, uncounted: Iterable[torch.UntypedStorage]):
         super().__init__()
-        self.bytes = self.peak = 0
-        self.seen = weakref.WeakSet(known)
+        self.bytes = 0
+        self._peak = 0
+        self._seen = weakref.WeakSet(uncounted)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if (
-                isinstance(tensor, torch.Tensor)
-                and (storage := tensor.untyped_storage()) not in self.seen
-            ):
-                self.seen.add(storage)
-                self._add(storage.nbytes())
-                weakref.finalize(storage, self._add, -storage.nbytes())
-        return made
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        """Adds a new storage's bytes, and takes them off when it is freed."""
+        if storage not in self._seen:
+            self._seen.add(storage)
+            self._add(storage.nbytes())
+            weakref.finalize(storage, self._add, -storage.nbytes())
 
     def _add(self, n: int) -> None:
         self.bytes += n
-        self.peak = max(self.peak, self.bytes)
+        self._peak = max(self._peak, self.bytes)
 
-    def most(self) -> int:
-        """The most since the last call."""
-        peak, self.peak = self.peak, self.bytes
+    def take_peak(self) -> int:
+        """Returns the most bytes alive at one time since the last call."""
+        peak = self._peak
+        self._peak = self.bytes
         return peak
 
 
 class _AsOnCuda(TorchFunctionMode):
-    """Runs in float32 what autocast does on CUDA but not on a CPU, of what these models' modules do."""
+    """Runs in float32 what autocast runs so on CUDA but not on a CPU, among these models' calls."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in (torch.pow, nn.functional.layer_norm):
             args = [a.float() if isinstance(a, torch.Tensor) else a for a in args]
         return func(*args, **(kwargs or {}))
 
-    def put(self, net: nn.Module) -> None:
-        """Puts the mode around every module without children; around a backward pass it would not be in force."""
+    def wrap_leaves(self, net: nn.Module) -> None:
+        """Puts the mode around the forward pass of every module without children.
+
+        Around the whole step it would not be in force in the backward pass.
+        """
         for module in net.modules():
             if not any(module.children()):
                 module.forward = self._within(module.forward)
@@ -126,100 +282,3 @@ class _AsOnCuda(TorchFunctionMode):
                 return forward(*args, **kwargs)
 
         return run
-
-
-def deep(layers: int, shallow: Callable[..., dict[str, int]]) -> dict[str, int]:
-    """What `shallow` finds at a depth, from two shallow models: every block adds the same to each of its numbers."""
-    if layers <= 3:
-        return shallow(layers=layers)
-    two, three = shallow(layers=2), shallow(layers=3)
-    return {name: two[name] + (layers - 2) * (three[name] - two[name]) for name in two}
-
-
-@functools.cache
-def simulated(
-    architecture: str,
-    method: str,
-    *,
-    layers: int,
-    examples: int,
-    tokens: int,
-    passes: int,
-    cuda: bool,
-    sharded: bool,
-    recompute: bool,
-    vocabulary: int | None,
-    lora_rank: int,
-) -> dict[str, int]:
-    """A training step of the classifier on the first layers of a model; of method 'top', on as many.
-
-    Args:
-        passes: of `examples` sequences each, before the optimiser's step.
-        cuda: with autocast, its bf16 copies of weights cached until the forward pass ends.
-        sharded: gradients leave as they come, and autocast caches nothing.
-        recompute: blocks are recomputed.
-        vocabulary: rows that the embedding is cut to, or None.
-    Returns:
-        The number of `trainable` parameters, and bytes: `weights`, `gradients`; `activations` that the forward pass
-        leaves; `gathered`, what a device has whole of sharded weights and gradients; and of the last pass, beside
-        weights and optimiser state, the most until the forward pass ends (`forward`), until the gradient arrives at the
-        output of the first block (`top`), and to the end (`bottom`). Each grows evenly with depth, their maximum not.
-    """
-    config = config_of(architecture, layers)
-    lm, body = _body(config, method, layers, lora_rank, cuda)
-    if recompute:
-        classifier.recompute_blocks(lm.base_model)
-    with torch.device("meta"):
-        net = Classifier(body, nn.Linear(config.hidden_size, 2, bias=False)).train()
-        if vocabulary:
-            compact_embedding(net, torch.arange(vocabulary))
-    if cuda:
-        _AsOnCuda().put(net)
-    blocks, found = blocks_of(body), {}
-
-    def mark(module, args, out):
-        hidden = out[0] if isinstance(out, tuple) else out
-        hidden.register_hook(lambda gradient: found.update(top=live.most()))
-
-    blocks[0].register_forward_hook(mark)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        net.to_empty(device="cpu")
-        trained = [p for p in net.parameters() if p.requires_grad]
-        if sharded:
-            for parameter in trained:
-                parameter.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", None))
-        live = _Live(t.untyped_storage() for t in (*net.parameters(), *net.buffers()))
-        with live:
-            for _ in range(passes):
-                before = live.bytes
-                with torch.autocast("cpu", torch.bfloat16, enabled=cuda, cache_enabled=not sharded):
-                    value = net(
-                        **_batch(examples, tokens, config.hidden_size if method == "top" else None)
-                    ).sum()
-                    found["forward"] = live.most()
-                found["activations"] = live.bytes - before
-                value.backward()
-                found["bottom"] = live.most()
-    weights, block = _nbytes(net.parameters()), _nbytes(blocks[0].parameters())
-    return found | {
-        "trainable": sum(p.numel() for p in trained),
-        "gradients": _nbytes(trained),
-        "weights": weights,
-        "gathered": weights
-        - (layers - 2) * block
-        + _nbytes(p for p in blocks[0].parameters() if p.requires_grad),
-    }
-
-
-def _batch(examples: int, tokens: int, width: int | None) -> dict[str, torch.Tensor]:
-    shape, ids = (examples, tokens), {"dtype": torch.long}
-    given = (
-        {"input_ids": torch.zeros(shape, **ids)}
-        if width is None
-        else {"inputs_embeds": torch.zeros(*shape, width)}
-    )
-    return given | {"attention_mask": torch.ones(shape, **ids)}
-
-
-def _nbytes(parameters) -> int:
-    return sum(p.nbytes for p in parameters)
