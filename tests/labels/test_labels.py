@@ -6,6 +6,7 @@ import pytest
 
 import w2s_nb as w2s
 from w2s_nb import labels as labels_module
+from w2s_nb.data.splits import Split
 
 IDS = np.array([f"{i:016x}" for i in range(100)])
 PROBS = np.stack([np.linspace(0, 1, 100), 1 - np.linspace(0, 1, 100)], axis=1)
@@ -25,13 +26,13 @@ def labels(ids=IDS, probs=PROBS):
         (IDS[[0, 0]], PROBS[:2], "1 ids stand twice"),
     ],
 )
-def test_what_are_no_labels_is_refused(ids, probs, says):
+def test_rows_that_are_no_probabilities_and_repeated_ids_are_refused(ids, probs, says):
     with pytest.raises(ValueError, match=says):
         labels(ids, probs)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.137, 0.5, 1.0])
-def test_flip_turns_exactly_the_asked_share(rate):
+def test_flip_turns_round_exactly_the_share_asked_for(rate):
     flipped = labels().flip(rate, seed=1)
     changed = ~np.isclose(flipped.probs, PROBS).all(axis=1)
     assert changed.sum() == round(100 * rate)
@@ -39,7 +40,7 @@ def test_flip_turns_exactly_the_asked_share(rate):
     np.testing.assert_array_equal(flipped.probs, labels().flip(rate, seed=1).probs)
 
 
-def test_flip_out_of_range():
+def test_a_flip_rate_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"share in \[0, 1\]"):
         labels().flip(1.2)
 
@@ -104,7 +105,7 @@ def test_readme_examples_run(tmp_path, monkeypatch):
 
 
 def strong_labels(words, wrong=()):
-    """A strong model's labels: surer and surer of the truth along each split, and wrong at the rows `wrong`."""
+    """Labels more and more sure of the truth along each split, and wrong at the rows `wrong`."""
     splits = (words.student, words.validation)
     rows = []
     for split in splits:
@@ -120,7 +121,7 @@ def strong_labels(words, wrong=()):
 
 @pytest.mark.parametrize("errors", labels_module.ERRORS)
 @pytest.mark.parametrize("accuracy", [1.0, 0.93, 0.682, 0.5])
-def test_simulated_labels_have_the_asked_accuracy_to_the_example(errors, accuracy, words):
+def test_simulated_labels_have_exactly_the_accuracy_asked_for(errors, accuracy, words):
     made = w2s.simulate(
         errors, (words.student, words.validation), accuracy, strong=strong_labels(words)
     )
@@ -135,7 +136,7 @@ def wrong_rows(errors, words, accuracy=0.75, **more):
     return made.for_split(words.student).argmax(1) != words.student.hard_label
 
 
-def test_simulated_errors_stand_where_they_are_asked():
+def test_simulated_errors_have_the_structure_asked_for():
     from tests.conftest import register_words
 
     register_words()
@@ -189,12 +190,12 @@ def test_simulated_errors_stand_where_they_are_asked():
         (lambda t: w2s.SoftLabels.truth(t.student).confident(t.student, 0.0), r"\(0, 1\]"),
     ],
 )
-def test_wrong_requests_are_named(call, says, words):
+def test_wrong_arguments_are_named(call, says, words):
     with pytest.raises(ValueError, match=says):
         call(words)
 
 
-def test_combinations_of_known_supervisors():
+def test_mean_and_majority_of_known_supervisors():
     ids = IDS[:3]
     p = [np.array([0.9, 0.6, 0.4]), np.array([0.2, 0.7, 0.45]), np.array([0.4, 0.8, 0.9])]
     sets = [w2s.SoftLabels(ids, np.stack([1 - x, x], axis=1), str(i)) for i, x in enumerate(p)]
@@ -227,7 +228,7 @@ def test_a_majority_of_independent_supervisors_beats_each():
     assert (made.hard == truth).mean() > 0.8  # 0.837 expected of five independent ones
 
 
-def test_the_surest_share_of_either_class(words):
+def test_the_most_confident_share_of_each_predicted_class_is_kept(words):
     n = len(words.student)
     p1 = np.r_[np.linspace(0.5, 0.9, n - 20), np.linspace(0.0, 0.4, 20)]
     made = w2s.SoftLabels(words.student.ids, np.stack([1 - p1, p1], axis=1), "a test")
@@ -257,7 +258,7 @@ def test_labels_from_a_file(suffix, key, value, words, tmp_path):
     np.testing.assert_allclose(made.for_split(split)[:, 1], given, atol=1e-9)
 
 
-def test_several_answers_of_one_example_are_averaged_and_the_unlabelled_named(
+def test_several_labels_of_one_example_are_averaged_and_unlabelled_examples_named(
     words, tmp_path, tiny
 ):
     ids = words.student.ids
@@ -304,36 +305,38 @@ def test_files_that_hold_no_labels_are_refused(name, text, error, says, words, t
         w2s.SoftLabels.from_file(tmp_path / name, words.student)
 
 
-def test_texts_that_look_like_numbers_or_missing_values_stay_texts(tmp_path):
-    @w2s.register_task(
-        "odd_texts",
-        lambda: {
-            "all": [
-                {"text": t, "label": i % 2}
-                for i, t in enumerate(
-                    ["null", "007", "1e5", "NA", "true", "nan", *map(str, range(40))]
-                )
-            ]
-        },
-        max_len=8,
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_texts_that_look_like_numbers_dates_or_missing_values_stay_texts(suffix, tmp_path):
+    odd = ["null", "007", "1e5", "NA", "true", "nan", "2020-01-01", "1577836800000", "", "1.50"]
+    n = len(odd)
+    ids = IDS[:n]
+    split = Split(
+        "odd", ids, tuple((text,) for text in odd), np.arange(n) % 2, np.arange(n), task=None
     )
-    def odd_texts(row):
-        """Odd texts."""
-        yield w2s.Example((row["text"],), row["label"])
-
-    try:
-        split = w2s.load_task("odd_texts", n_train=12, n_val=2, n_test=4).student
-        for suffix in ("csv", "jsonl"):
-            path = tmp_path / f"odd.{suffix}"
-            frame = pd.DataFrame({"text": [t[0] for t in split.texts], "label": split.hard_label})
-            frame.to_csv(path, index=False) if suffix == "csv" else frame.to_json(
-                path, orient="records", lines=True
-            )
-            assert w2s.SoftLabels.from_file(path, split).covers(split)
-    finally:
-        w2s.TASKS._entries.pop("odd_texts")
+    path = tmp_path / f"odd.{suffix}"
+    frame = pd.DataFrame({"text": odd, "label": split.hard_label})
+    if suffix == "csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    read = w2s.SoftLabels.from_file(path, split)
+    assert read.covers(split)
+    np.testing.assert_array_equal(read.for_split(split)[:, 1], split.hard_label)
 
 
 def test_an_undecided_supervisor_gives_half_a_vote_to_each():
     sets = [w2s.SoftLabels(IDS[:1], np.array([[1 - p, p]]), "one") for p in (0.5, 0.9, 0.2)]
     np.testing.assert_allclose(w2s.combine(sets, "majority").probs, [[0.5, 0.5]])
+
+
+def test_labels_and_answers_are_shown_shortly(words):
+    soft = w2s.SoftLabels(words.student.ids, np.eye(2)[words.student.hard_label], "<me>")
+    assert repr(soft) == "SoftLabels(96 examples by <me>, 50% of class 1)"
+    assert repr(soft.select(words.student, [])).endswith("0 of 96, none)")
+    assert "&lt;me&gt;" in soft._repr_html_() and "1.000" in soft._repr_html_()
+    answers = labels_module.Answers(IDS[:3], (" e4", " e4", " d4"), "a model")
+    assert repr(answers) == "Answers(3 examples by a model, such as ' e4')"
+    assert "&#x27;e4&#x27; 2, &#x27;d4&#x27; 1" in answers._repr_html_()
+    nothing = labels_module.Answers(IDS[:0], (), "nobody")
+    assert repr(nothing) == "Answers(0 examples by nobody)" and nothing._repr_html_()

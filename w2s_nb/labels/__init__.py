@@ -1,4 +1,4 @@
-"""Labels: what everything is trained on, whoever gave them."""
+"""Holds labels, which everything is trained on, whoever gave them."""
 
 from .answers import Answers
 from .simulated import COMBINE, ERRORS, PAIR_ERRORS, combine, simulate
