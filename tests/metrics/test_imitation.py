@@ -24,6 +24,24 @@ def test_cross_entropy_towards_the_supervisors_answer():
     )
 
 
+@pytest.mark.parametrize("tie_of", ["student", "weak"])
+def test_a_tie_predicts_class_1_for_student_and_supervisor_alike(tie_of):
+    """Agreement and its change count a tie of either model as a prediction of class 1."""
+    tie, sure_of_1, sure_of_0 = probs([0.5, 0.5]), probs([0.9, 0.9]), probs([0.1, 0.1])
+
+    def agreement(other):
+        student, weak = (tie, other) if tie_of == "student" else (other, tie)
+        value = imitation.agreement(student, weak).value
+        opposite = probs(1 - student[:, 1])
+        change = imitation.agreement_change(opposite, student, weak).value
+        # turning a tie round leaves a tie
+        assert change == (0 if tie_of == "student" else 2 * value - 1)
+        return value
+
+    assert (agreement(sure_of_1), agreement(sure_of_0)) == (1, 0)
+    assert imitation.agreement(tie, tie).value == 1
+
+
 def test_change_of_agreement_is_the_difference_and_its_interval_is_paired():
     rng = np.random.default_rng(0)
     truth, weak = rng.integers(2, size=400), rng.random(400)
@@ -41,7 +59,7 @@ def test_change_of_agreement_is_the_difference_and_its_interval_is_paired():
 
 
 def test_the_gain_is_at_least_the_misfit_for_a_projection_onto_a_class_that_holds_the_truth():
-    """Theorem 1 of Charikar et al. 2024, on its own assumptions: squared loss, linear students, the same data."""
+    """Checks theorem 1 of Charikar et al. 2024 under squared loss, with linear students."""
     rng = np.random.default_rng(0)
     x = np.c_[np.ones(500), rng.normal(size=(500, 5)) * 0.02]
     truth = x @ np.array([0.5, 1, -1, 2, 0, 1])

@@ -1,4 +1,4 @@
-"""Values with their 95 % intervals."""
+"""Computes values with their 95 % intervals."""
 
 from . import imitation, preference_bias
 from .classification import (

@@ -1,6 +1,7 @@
-"""What a model of preferences is drawn to beside quality: the length of a response, and its place.
+"""Measures what draws a preference model beside quality: a response's length and its place.
 
-Predictions are (n, 2), or (s, n, 2) for several seeds, of the same n pairs; column 1 is P(the second is better).
+Predictions are (n, 2), or (s, n, 2) for several seeds, of the same n pairs; column 1 is P(the
+second is better).
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from .estimate import Estimate, of_means
 
 
 def prefers_longer(probs, longer, *, group=None) -> Estimate:
-    """Share of pairs of unequal length in which the longer text is preferred.
+    """Computes the share of pairs of unequal length in which the longer text is preferred.
 
     Args:
         probs: (n, 2) or (s, n, 2).
-        longer: (n,) 1 where the second text is the longer, -1 where the first is, 0 for equal ones: `Split.longer`.
+        longer: (n,) `Split.longer`: 1 where the second text is the longer, -1 where the first is, 0
+            for equal lengths.
     """
     p1 = p1_of(probs)
-    return share(_says_longer(p1, longer), _unequal(longer, p1), group=group)
+    return share(_prefers_longer(p1, longer), _unequal(longer, p1), group=group)
 
 
 def length_bias(probs, hard_label, longer, *, group=None) -> Estimate:
-    """How much oftener the longer text is preferred than it is the better one: above 0, errors favour length.
+    """Computes how often the longer text is preferred, minus how often it is in fact the better.
+
+    Above 0, errors favour length.
 
     Args:
         probs: (n, 2) or (s, n, 2).
@@ -31,48 +35,56 @@ def length_bias(probs, hard_label, longer, *, group=None) -> Estimate:
         longer: as in `prefers_longer`.
     """
     p1 = p1_of(probs)
-    truth = (labels_of(hard_label, p1) == 1) == (np.asarray(longer) > 0)
-    return share(_says_longer(p1, longer) - truth.astype(float), _unequal(longer, p1), group=group)
+    longer_is_better = (labels_of(hard_label, p1) == 1) == (np.asarray(longer) > 0)
+    bias = _prefers_longer(p1, longer) - longer_is_better.astype(float)
+    return share(bias, _unequal(longer, p1), group=group)
 
 
 def length_bias_change(probs, other, longer, *, group=None) -> Estimate:
-    """Length bias of one model minus that of another, paired: both are judged on the same pairs, so the truth cancels.
+    """Computes the length bias of one model minus that of another, with a paired interval.
+
+    Both are judged on the same pairs, so the truth cancels.
 
     Args:
         probs, other: (n, 2) or (s, n, 2).
         longer: as in `prefers_longer`.
     """
-    p1, p2 = p1_of(probs), p1_of(other)
-    return share(
-        _says_longer(p1, longer) - _says_longer(p2, longer), _unequal(longer, p1), group=group
-    )
+    p1 = p1_of(probs)
+    change = _prefers_longer(p1, longer) - _prefers_longer(p1_of(other), longer)
+    return share(change, _unequal(longer, p1), group=group)
 
 
 def order_bias(probs, swapped, *, group=None) -> Estimate:
-    """How much oftener than half the second text is preferred, over both orders of each pair: 0 where place plays no
-    part, 0.5 where it decides alone.
+    """Computes how often the second text is preferred over both orders of each pair, minus 1/2.
+
+    It is 0 where place plays no part, and 0.5 where the second place always wins.
 
     Args:
         probs: (n, 2) or (s, n, 2).
-        swapped: the same for the pairs turned round, `variants.swapped`; column 1 is again the text that stands second.
+        swapped: the same for the pairs in reverse order (`task_variants.swapped`); column 1 is
+            again the text that stands second.
     """
-    return of_means(
-        lambda a, b: (a + b) / 4, *(np.sign(p1_of(p) - 0.5) for p in (probs, swapped)), group=group
-    )
+    # 1 where the second text is preferred, -1 where the first is, 0 for a tie
+    second = np.sign(p1_of(probs) - 0.5)
+    second_of_swapped = np.sign(p1_of(swapped) - 0.5)
+    return of_means(lambda a, b: (a + b) / 4, second, second_of_swapped, group=group)
 
 
 def order_decides(probs, swapped, *, group=None) -> Estimate:
-    """Share of pairs of which another text is preferred when they are turned round.
+    """Computes the share of pairs in which reversing the order changes which text is preferred.
 
     Args:
         probs, swapped: as in `order_bias`.
     """
-    return of_means(np.asarray, (p1_of(probs) - 0.5) * (p1_of(swapped) - 0.5) > 0, group=group)
+    same_place = (p1_of(probs) - 0.5) * (p1_of(swapped) - 0.5) > 0
+    return of_means(np.asarray, same_place, group=group)
 
 
-def _says_longer(p1: np.ndarray, longer) -> np.ndarray:
+def _prefers_longer(p1: np.ndarray, longer) -> np.ndarray:
+    """Returns 1.0 where the longer text is preferred, else 0.0, (s, n)."""
     return ((p1 >= 0.5) == (np.asarray(longer) > 0)).astype(float)
 
 
-def _unequal(longer, like: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(np.asarray(longer) != 0, like.shape)
+def _unequal(longer, p1: np.ndarray) -> np.ndarray:
+    """Returns whether the two texts differ in length, repeated per seed to the shape of `p1`."""
+    return np.broadcast_to(np.asarray(longer) != 0, p1.shape)
