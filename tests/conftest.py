@@ -1,4 +1,4 @@
-"""Shared by all tests: an own store, tiny random models of every architecture, a tiny learnable task."""
+"""Shared by all tests: a store per test, tiny random models, a tiny task that can be learned."""
 
 import multiprocessing
 import os
@@ -11,14 +11,13 @@ import weakref
 from pathlib import Path
 
 os.environ["TQDM_DISABLE"] = "1"
-os.environ["HF_HUB_OFFLINE"] = (
-    "1"  # hub paths are tested with the hub out of reach, whatever the machine
-)
+# Tests of hub models expect the hub out of reach, on every machine.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 import w2s_nb as w2s
 from w2s_nb.common import paths
@@ -77,8 +76,8 @@ LONGEST = [
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that of two processes none waits for the other at the end."""
-    items.sort(key=lambda item: (LONGEST + [item.path.stem]).index(item.path.stem))
+    """Puts the longest files first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: [*LONGEST, item.path.stem].index(item.path.stem))
 
 
 _SERVER = multiprocessing.get_context("forkserver")
@@ -86,28 +85,31 @@ _SERVER.set_forkserver_preload(["w2s_nb", "pytest"])
 
 
 class Script:
-    """Code in a process of its own, as `python -c` runs it, without the seconds of importing torch and the kit.
+    """Code that runs in a process of its own, as with `python -c`.
 
-    The process is forked from one that has imported them and done nothing else.
+    The process is forked from one that has imported torch and the kit and done nothing else, which
+    saves the seconds of importing them.
     """
 
     def __init__(self, code, *arguments, **environment):
         self._folder = Path(tempfile.mkdtemp())
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        given = code, arguments, {**os.environ, **environment}, str(self._folder)
+        environment = {**os.environ, **environment}
         self._process = _SERVER.Process(
-            target=_run_script, args=given, daemon=True
-        )  # it ends with the tests
+            target=_run_script,
+            args=(code, arguments, environment, str(self._folder)),
+            daemon=True,  # it ends with the tests
+        )
         self._process.start()
 
     def poll(self):
-        """The exit code, negative after a signal; None as long as it runs."""
+        """Returns the exit code, negative after a signal; None as long as it runs."""
         return self._process.exitcode
 
     def wait(self, timeout=120):
-        """The exit code."""
+        """Waits for the end and returns the exit code."""
         self._process.join(timeout)
-        assert self.poll() is not None, f"runs for more than {timeout} s: {self.said()}"
+        assert self.poll() is not None, f"runs for more than {timeout} s: {self.printed()}"
         return self.poll()
 
     def send_signal(self, number):
@@ -117,12 +119,10 @@ class Script:
         self.send_signal(signal.SIGKILL)
         self.wait()
 
-    def said(self):
-        """What it has printed so far, and what as errors."""
-        return tuple(
-            (self._folder / name).read_text() if (self._folder / name).exists() else ""
-            for name in ("out", "err")
-        )
+    def printed(self):
+        """Returns the text written so far to standard output and to standard error."""
+        files = [self._folder / "out", self._folder / "err"]
+        return tuple(file.read_text() if file.exists() else "" for file in files)
 
 
 def _run_script(code, arguments, environment, folder):
@@ -137,13 +137,13 @@ def _run_script(code, arguments, environment, folder):
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """Every test has a store of its own."""
+    """Gives every test a store of its own."""
     monkeypatch.setenv("W2S_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 def save_tiny(path, architecture="llama", seed=0):
-    """A random model of four layers and a tokenizer of one token a word, as a local folder."""
+    """Saves a random model of four layers, with one token per word, as a local folder."""
     torch.manual_seed(seed)
     lm = transformers.AutoModelForCausalLM.from_config(ARCHITECTURES[architecture]())
     with torch.no_grad():  # larger than at initialisation, so that a wrong mask or position shows
@@ -151,8 +151,14 @@ def save_tiny(path, architecture="llama", seed=0):
             if parameter.ndim > 1:
                 parameter.mul_(8)
     lm.save_pretrained(path)
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<bos>"))
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<bos>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if architecture == "qwen2":
+        # transformers reads every tokenizer of this architecture as byte-pair encoding; of ours it
+        # keeps the added tokens alone
+        words = [AddedToken(word, single_word=True, normalized=False) for word in WORDS]
+        tokenizer.add_tokens(words)
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>", unk_token="<bos>"
     ).save_pretrained(path)
@@ -161,18 +167,18 @@ def save_tiny(path, architecture="llama", seed=0):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """Path of the tiny Llama."""
+    """Returns the path of a tiny Llama."""
     return save_tiny(tmp_path_factory.mktemp("models") / "llama")
 
 
 @pytest.fixture(scope="session", params=ARCHITECTURES)
 def any_tiny(request, tmp_path_factory):
-    """Path of a tiny model of each architecture."""
+    """Returns the path of a tiny model, once per architecture."""
     return save_tiny(tmp_path_factory.mktemp("models") / request.param, request.param)
 
 
 def word_rows(n=600, seed=0):
-    """Rows whose label is which of two words stands last; the other words are noise."""
+    """Yields rows whose label says which of two words stands last; the other words are noise."""
     rng = random.Random(seed)
     for i in range(n):
         label = rng.randrange(2)
@@ -200,14 +206,14 @@ def register_words():
 
 @pytest.fixture
 def words():
-    """The task `words` with small splits; `word_pairs` is registered too."""
+    """Loads the task `words` with small splits; registers `word_pairs` too."""
     register_words()
     return w2s.load_task("words", n_train=96, n_val=32, n_test=64)
 
 
 @pytest.fixture(scope="session")
 def real_data():
-    """Folder of real dataset files, `W2S_DATA`; tests that need it skip without it."""
+    """Returns the folder of real dataset files, `W2S_DATA`; skips the test if there is none."""
     if not paths.data_dir():
         pytest.skip("W2S_DATA is not set: no real dataset files to test on")
     return paths.data_dir()

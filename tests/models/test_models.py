@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import w2s_nb as w2s
+from tests.conftest import WORDS
 from w2s_nb import models
 from w2s_nb.common.registry import MODELS, UnknownName
 from w2s_nb.inputs.batches import TokenInputs, TrunkInputs
@@ -182,6 +183,13 @@ def test_swapping_a_pair_gives_the_complement(any_tiny):
         for pair in (TEXTS[:2], TEXTS[1::-1])
     )
     torch.testing.assert_close(forth, back.flip(1))
+
+
+def test_every_tiny_model_reads_one_token_per_word(any_tiny):
+    tokenizer = models.tokenizer(models.folder(models.resolve(any_tiny)))
+    words = WORDS[4:]
+    assert tokenizer(" ".join(words))["input_ids"] == list(range(4, len(WORDS)))
+    assert tokenizer("w12 <eos> 0 w1 1 w5")["input_ids"] == [16, 0, 1, 5, 2, 9]
 
 
 def test_names_resolve_to_what_they_say(tiny):
