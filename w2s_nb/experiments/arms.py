@@ -93,6 +93,11 @@ class Arms:
         return self.test.hard_label
 
     @property
+    def answered(self) -> bool:
+        """Whether the task is answered by generating; its fits are then `AnswerFit`."""
+        return bool(self.test.answers)
+
+    @property
     def students(self) -> list[str]:
         """Names of the student arms."""
         return [arm for arm in self.fits if arm not in (WEAK, CEILING)]
@@ -141,7 +146,7 @@ class Arms:
             on: 'all' examples, or the supervisor's 'mistakes' or its 'correct' answers.
         """
         weak = self.probs(WEAK)
-        if self.test.answers:
+        if self.answered:
             same = self.column(student, "answer") == self.column(WEAK, "answer")
             chosen = imitation.chosen(weak, self.hard_label, on)
             return metrics.share(same, chosen, group=self.test.group)
@@ -447,7 +452,8 @@ def tables(
     if column is not None and not isinstance(experiments, Mapping):
         raise TypeError(f"column = {column!r} needs names; expected experiments as {{name: arms}}")
     named = experiments if isinstance(experiments, Mapping) else dict(enumerate(experiments))
-    table, by_seed = [], []
+    table = []
+    by_seed = []
     for name, arms in named.items():
         key = {"weak": arms.weak, "strong": arms.strong} if column is None else {column: name}
         table.append(arms.table().reset_index().assign(**key))

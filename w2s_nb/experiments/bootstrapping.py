@@ -229,10 +229,10 @@ def run_chain(
     steps: list[list[Fit]] = [[] for _ in models]
     ceiling = []
     for dealt in tasks:
+        halves = _deal_halves(dealt, len(students), data)
         with ceiling_reads_first(models[-1], dealt.student, fit_args):
             teacher = fit(models[0], dealt.supervisor, seed=dealt.seed, **fit_args)
             steps[0].append(teacher)
-            halves = _deal_halves(dealt, len(students), data)
             for step, (model, half) in enumerate(zip(students, halves, strict=True), start=1):
                 teacher = fit(
                     model,

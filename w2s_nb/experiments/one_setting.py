@@ -124,7 +124,7 @@ def differences(arms: Arms, student: str | None = None) -> pd.DataFrame:
         columns["text"] = [text for (text,) in test.texts]
     else:
         columns["first"], columns["second"] = zip(*test.texts, strict=True)
-    if test.answers:
+    if arms.answered:
         columns["truth"] = test.answers
         columns["supervisor"] = cast(AnswerFit, weak_fit).column(test, "answer")
         columns["student"] = cast(AnswerFit, student_fit).column(test, "answer")

@@ -62,6 +62,7 @@ def run_saliency(
     if solver not in PROBES:
         raise UnknownName("solver of probes", str(solver), PROBES)
     choose_hyperparameters(method, ft_args)
+    ft_args = {"method": method, **ft_args}
     choose_hyperparameters(weak_method, {})
     tasks = prepare(
         task,
@@ -73,6 +74,7 @@ def run_saliency(
         n_val=n_val,
         n_test=n_test,
     )
+    loss_of_student: dict = {"loss": loss, "loss_args": loss_args}
     fits: dict[str, list[Fit]] = {}
     for dealt in tasks:
         seed = dealt.seed
@@ -81,15 +83,7 @@ def run_saliency(
             supervisor = fit(weak, dealt.supervisor, method=weak_method, seed=seed)
             labels = supervisor.label(half)
             student = fit(
-                strong,
-                half,
-                labels,
-                loss=loss,
-                loss_args=loss_args,
-                method=method,
-                seed=seed,
-                keep_weights=True,
-                **ft_args,
+                strong, half, labels, seed=seed, keep_weights=True, **loss_of_student, **ft_args
             )
             arms = {
                 WEAK: supervisor,
@@ -97,7 +91,7 @@ def run_saliency(
                 LP_GT: fit(strong, half, method=solver, seed=seed),
                 FT_WEAK: student,
                 FT_WEAK_LP_GT: fit(student.name, half, method=solver, seed=seed),
-                CEILING: fit(strong, half, method=method, seed=seed, **ft_args),
+                CEILING: fit(strong, half, seed=seed, **ft_args),
             }
         for arm, one_fit in arms.items():
             fits.setdefault(arm, []).append(one_fit)

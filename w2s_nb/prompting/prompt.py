@@ -104,18 +104,13 @@ def prompt(
 
     def make():
         log_p = answer_log_probs(checkpoint, head, questions, answers)
-        asked = log_p[: -len(CONTENT_FREE)]
-        content_free = log_p[-len(CONTENT_FREE) :]
         record = {
             "config": config,
-            "metrics": _measure(splits, _share(asked)),
             "stop": "last",
             "trained_on": drawn.split.ids.tolist(),
-            "content_free": content_free.tolist(),
             "summary": _summarize(task, checkpoint, drawn, seed),
         }
-        no_steps = pd.DataFrame({"step": pd.Series(dtype=int)})
-        return record, _tabulate(splits, asked), no_steps
+        return _add_answers(record, splits, log_p)
 
     address = store.address(config)
     record, predictions, curve = store.get_or_make(address, make)
@@ -216,6 +211,24 @@ def _encode(
     asked += [(word,) * splits[0].arity for word in CONTENT_FREE]
     rendered = render(wording, solved, tok if chat else None)
     return rendered.encode(tok, [wording.ask(texts) for texts in asked])
+
+
+def _add_answers(
+    record: dict, splits: list[Split], log_p: np.ndarray
+) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    """Returns a record with what was answered, the predictions, and an empty training curve.
+
+    Args:
+        log_p: (n + 3, 2) log-probabilities of the two answers, the content-free inputs last.
+    """
+    asked = log_p[: -len(CONTENT_FREE)]
+    content_free = log_p[-len(CONTENT_FREE) :]
+    record |= {
+        "metrics": _measure(splits, _share(asked)),
+        "content_free": content_free.tolist(),
+    }
+    no_steps = pd.DataFrame({"step": pd.Series(dtype=int)})
+    return record, _tabulate(splits, asked), no_steps
 
 
 def _tabulate(splits: list[Split], log_p: np.ndarray) -> pd.DataFrame:
