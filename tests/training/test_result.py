@@ -1,9 +1,11 @@
 """A `Fit`: stored predictions that are looked up, weak labels, weights, and how it is shown."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import w2s_nb as w2s
+from w2s_nb.training.result import AnswerFit, Fit
 
 QUICK = dict(method="probe", epochs=30)
 
@@ -17,6 +19,27 @@ def test_a_fit_is_shown_as_a_line_and_as_a_small_table(words, tiny):
     for name in ("model", "task", "labels", "loss", "method", "seed", "stop", "test accuracy"):
         assert f"<th>{name}</th>" in table
     assert f"<td>{fit.accuracy(words.test)}</td>" in table
+
+
+SUMMARY = dict(model="<m>", task="t", labels="ground truth", loss="", method="prompt", seed=0)
+
+
+def test_the_table_of_answers_has_exact_match_as_accuracy():
+    predictions = pd.DataFrame(
+        {
+            "split": ["test"] * 4 + ["student"],
+            "id": list("abcde"),
+            "right": [True] * 3 + [False] * 2,
+        }
+    )
+    fit = AnswerFit("0", {"summary": SUMMARY}, predictions, pd.DataFrame(), "last")
+    assert "<td>0.750 [" in fit._repr_html_() and "<td>&lt;m&gt;</td>" in fit._repr_html_()
+
+
+def test_the_table_of_a_prompted_model_has_no_accuracy_without_stored_truth():
+    predictions = pd.DataFrame({"split": ["test"], "id": ["a"], "last": [0.5]})
+    fit = Fit("0", {"summary": SUMMARY}, predictions, pd.DataFrame(), "last")
+    assert "test accuracy" not in fit._repr_html_()
 
 
 def test_predictions_are_looked_up_and_no_model_runs(words, tiny, monkeypatch):
