@@ -1,4 +1,7 @@
-"""Figures: tables or arrays in, plotly Figure out. One colour an arm everywhere, dots for seeds, bars for intervals."""
+"""Draws figures: tables or arrays in, a plotly Figure out.
+
+An arm has one colour everywhere; dots are seeds, bars are intervals.
+"""
 
 from .base import COLOURS, colour
 from .baselines import by_depth, by_shots, by_task
@@ -12,6 +15,7 @@ from .sweeps import spread
 __all__ = [
     "COLOURS",
     "accuracy",
+    "accuracy_by_size",
     "agreement",
     "by_depth",
     "by_shots",
@@ -21,7 +25,6 @@ __all__ = [
     "colour",
     "differences",
     "flow",
-    "accuracy_by_size",
     "gain",
     "length_bias",
     "lines",

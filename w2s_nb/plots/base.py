@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 WEAK, CEILING = "weak supervisor", "strong ceiling"
@@ -41,14 +42,15 @@ _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every 
 
 
 def colour(arm: str) -> str:
-    """The colour of an arm; arms of newly registered losses take further ones, always the same."""
+    """Returns the colour of an arm; an arm of a new loss gets one of a few more, always the
+    same."""
     if arm not in COLOURS:
         COLOURS[arm] = _MORE[sum(map(ord, arm)) % len(_MORE)]
     return COLOURS[arm]
 
 
 def figure_of(title: str, x: str, y: str, **layout) -> go.Figure:
-    """An empty figure in the kit's style."""
+    """Returns an empty figure in the kit's style; `x` and `y` are the titles of the axes."""
     figure = go.Figure()
     figure.update_layout(
         template="simple_white",
@@ -65,7 +67,11 @@ def figure_of(title: str, x: str, y: str, **layout) -> go.Figure:
 
 
 def interval_of(low, value, high) -> dict:
-    """plotly's error bar from the ends of an interval; an end that is not finite leaves every axis."""
+    """Returns plotly's error bar for an interval; an end that is not finite leaves every axis.
+
+    Args:
+        low, value, high: numbers or sequences of numbers of one length.
+    """
     low, value, high = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (low, value, high))
     return dict(
         type="data",
@@ -77,15 +83,69 @@ def interval_of(low, value, high) -> dict:
     )
 
 
+def add_dotted_line(
+    figure: go.Figure, y: float, text: str, position: str | None = "top left"
+) -> None:
+    """Adds a thin dotted horizontal line, such as that of chance."""
+    figure.add_hline(
+        y=y,
+        line_dash="dot",
+        line_width=1.5,
+        annotation_text=text,
+        annotation_position=position,
+    )
+
+
+def add_references(figure: go.Figure, accuracies: dict[str, float], position: str) -> None:
+    """Adds the accuracy of each arm, {arm: accuracy}, as a dashed horizontal line in its colour."""
+    for arm, value in accuracies.items():
+        figure.add_hline(
+            y=value,
+            line_color=colour(arm),
+            line_dash="dash",
+            line_width=2,
+            annotation_text=arm,
+            annotation_position=position,
+        )
+
+
+def add_pgr_ends(figure: go.Figure) -> None:
+    """Adds the lines of a PGR of 0, the supervisor, and of 1, the ceiling."""
+    for y, arm, text in ((0, WEAK, "supervisor"), (1, CEILING, "ceiling")):
+        figure.add_hline(
+            y=y,
+            line_color=colour(arm),
+            line_width=2,
+            annotation_text=text,
+            annotation_position="top left",
+        )
+
+
+def pgr_range(rows: pd.DataFrame) -> list[float]:
+    """Returns a range of the PGR axis that shows every point, but not the whole of a long interval.
+
+    Args:
+        rows: columns pgr, pgr_low, pgr_high.
+    """
+    ends = np.r_[rows.pgr_low, rows.pgr_high]
+    finite_ends = ends[np.isfinite(ends)]
+    in_view = np.r_[np.clip(finite_ends, -1.5, 2.5), rows.pgr, 0, 1]
+    return [in_view.min() - 0.15, in_view.max() + 0.15]
+
+
 def short(names: list[str]) -> list[str]:
-    """Names of models as tick labels: of one model cut to several depths, the depths alone.
+    """Returns names of models as tick labels: of one model cut to several depths, the depths alone.
 
     >>> short(["SmolLM2-135M@4", "SmolLM2-135M@12"]), short(["gpt2", "gpt2-xl"])
     (['4 layers', '12 layers'], ['gpt2', 'gpt2-xl'])
     """
-    bases, _, depths = zip(*(name.rpartition("@") for name in names))
-    return (
-        [f"{depth} layers" for depth in depths]
-        if len(set(bases)) == 1 and bases[0]
-        else list(names)
-    )
+    bases = {name.rpartition("@")[0] for name in names}
+    if len(bases) > 1 or "" in bases:
+        return list(names)
+    return [f"{name.rpartition('@')[2]} layers" for name in names]
+
+
+def ticks_of(names: pd.Series) -> dict[str, str]:
+    """Returns {model: tick label} of the models of a column, in their order."""
+    models = list(dict.fromkeys(names))
+    return dict(zip(models, short(models), strict=True))

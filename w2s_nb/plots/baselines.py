@@ -1,30 +1,30 @@
-"""Probes and prompts."""
+"""Draws probes, prompts, and several tasks beside each other."""
 
 from __future__ import annotations
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from .base import CEILING, colour, figure_of, interval_of
+from .base import CEILING, add_dotted_line, add_references, colour, figure_of, interval_of
 
 
 def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
-    """Probe accuracy against depth, before and after finetuning, with intervals.
+    """Draws probe accuracy against depth, before and after finetuning, with intervals.
 
     Args:
         rows: columns arm ('before', 'after'), layers, accuracy, accuracy_low, accuracy_high.
         trunk: layers that finetuning left as they were; a line marks them.
     """
     figure = figure_of(title, "layers below the probe", "test accuracy")
-    for side, (arm, part) in enumerate(rows.groupby("arm", sort=False)):
+    for i, (arm, probes) in enumerate(rows.groupby("arm", sort=False)):
         figure.add_scatter(
-            x=part.layers + 0.12 * side,
-            y=part.accuracy,
+            x=probes.layers + 0.12 * i,
+            y=probes.accuracy,
             mode="lines+markers",
             name=f"{arm} finetuning",
             line=dict(color=colour(arm)),
-            text=[f"{n} layers" for n in part.layers],
-            error_y=interval_of(part.accuracy_low, part.accuracy, part.accuracy_high),
+            text=[f"{n} layers" for n in probes.layers],
+            error_y=interval_of(probes.accuracy_low, probes.accuracy, probes.accuracy_high),
         )
     if trunk:
         figure.add_vline(
@@ -40,56 +40,42 @@ def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
 def by_shots(
     rows: pd.DataFrame, dots: pd.DataFrame, references: dict[str, float], title: str
 ) -> go.Figure:
-    """Accuracy of prompts against the number of shots: mean and 95 % interval, a dot a draw; other arms as lines.
+    """Draws the accuracy of prompts against the number of shots: mean, 95 % interval, a dot per
+    draw.
 
     Args:
-        rows, dots: of `by_shots`.
-        references: {arm: accuracy}.
+        rows, dots: the two tables of `w2s.by_shots`.
+        references: {arm: accuracy} of other arms, drawn as lines.
     """
-    figure, axis = (
-        figure_of(title, "shots", "test accuracy", showlegend=False),
-        rows.shots.astype(str),
-    )
+    figure = figure_of(title, "shots", "test accuracy", showlegend=False)
     figure.add_scatter(
         x=dots.shots.astype(str),
         y=dots.accuracy,
         mode="markers",
-        text=[f"seed {s}" for s in dots.seed],
+        text=[f"seed {seed}" for seed in dots.seed],
         marker=dict(size=7, symbol="circle-open", color=[colour(arm) for arm in dots.arm]),
     )
     figure.add_scatter(
-        x=axis,
+        x=rows.shots.astype(str),
         y=rows.accuracy,
         mode="lines+markers",
         line=dict(color=colour(rows.arm.iloc[-1])),
         marker=dict(size=11, color=[colour(arm) for arm in rows.arm]),
         error_y=interval_of(rows.accuracy_low, rows.accuracy, rows.accuracy_high),
     )
-    for arm, value in references.items():
-        figure.add_hline(
-            y=value,
-            line_color=colour(arm),
-            line_dash="dash",
-            line_width=2,
-            annotation_text=arm,
-            annotation_position="top left",
-        )
-    figure.add_hline(
-        y=0.5,
-        line_dash="dot",
-        line_width=1.5,
-        annotation_text="chance",
-        annotation_position="top right",
-    )
+    add_references(figure, references, "top left")
+    add_dotted_line(figure, 0.5, "chance", "top right")
     figure.update_xaxes(type="category")
     return figure
 
 
 def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure:
-    """Test accuracy of every arm on several tasks: bars in groups, 95 % intervals, a dot a seed.
+    """Draws the test accuracy of every arm on several tasks: bars in groups, 95 % intervals, a dot
+    per seed.
 
     Args:
-        table: rows with task, arm, accuracy, accuracy_low, accuracy_high; supervisor and ceiling are drawn too.
+        table: rows with task, arm, accuracy, accuracy_low, accuracy_high; supervisor and ceiling
+            are drawn too.
         by_seed: rows with task, arm, accuracy.
     """
     figure = figure_of(
@@ -103,39 +89,42 @@ def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure
         bargroupgap=0,
         boxgroupgap=0,
     )
-    order = [a for a in dict.fromkeys(table.arm) if a != CEILING]
-    for arm in [*order, CEILING]:
-        part, dots = table[table.arm == arm], by_seed[by_seed.arm == arm]
-        figure.add_bar(
-            x=part.task,
-            y=part.accuracy,
-            name=arm,
-            marker_color=colour(arm),
-            offsetgroup=arm,
-            error_y=interval_of(part.accuracy_low, part.accuracy, part.accuracy_high),
-        )
-        figure.add_box(
-            x=dots.task,
-            y=dots.accuracy,
-            offsetgroup=arm,
-            boxpoints="all",
-            pointpos=0,
-            jitter=0.3,
-            showlegend=False,
-            line_color="rgba(0,0,0,0)",
-            fillcolor="rgba(0,0,0,0)",
-            marker=dict(color="#222222", size=5, symbol="circle-open"),
-            hoveron="points",
-        )
-    figure.add_hline(
-        y=0.5,
-        line_dash="dot",
-        line_width=1.5,
-        annotation_text="chance",
-        annotation_position="top left",
-    )
+    other_arms = [arm for arm in dict.fromkeys(table.arm) if arm != CEILING]
+    for arm in [*other_arms, CEILING]:
+        _add_bars(figure, arm, table[table.arm == arm])
+        _add_dots(figure, arm, by_seed[by_seed.arm == arm])
+    add_dotted_line(figure, 0.5, "chance")
     figure.update_layout(width=940, height=480)
-    figure.update_yaxes(
-        range=[min(0.45, table.accuracy_low.min() - 0.02), 1.0]
-    )  # bars are cut below chance
+    # bars are cut below chance
+    figure.update_yaxes(range=[min(0.45, table.accuracy_low.min() - 0.02), 1.0])
     return figure
+
+
+def _add_bars(figure: go.Figure, arm: str, rows: pd.DataFrame) -> None:
+    """Adds an arm's bar of each task."""
+    figure.add_bar(
+        x=rows.task,
+        y=rows.accuracy,
+        name=arm,
+        marker_color=colour(arm),
+        offsetgroup=arm,
+        error_y=interval_of(rows.accuracy_low, rows.accuracy, rows.accuracy_high),
+    )
+
+
+def _add_dots(figure: go.Figure, arm: str, rows: pd.DataFrame) -> None:
+    """Adds an arm's dots of each task: points of invisible boxes, which stand in groups as bars
+    do."""
+    figure.add_box(
+        x=rows.task,
+        y=rows.accuracy,
+        offsetgroup=arm,
+        boxpoints="all",
+        pointpos=0,
+        jitter=0.3,
+        showlegend=False,
+        line_color="rgba(0,0,0,0)",
+        fillcolor="rgba(0,0,0,0)",
+        marker=dict(color="#222222", size=5, symbol="circle-open"),
+        hoveron="points",
+    )

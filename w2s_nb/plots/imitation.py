@@ -1,4 +1,4 @@
-"""What a student takes over from its supervisor."""
+"""Draws what a student takes over from its supervisor."""
 
 from __future__ import annotations
 
@@ -7,24 +7,42 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .base import colour, figure_of, interval_of, short
+from .base import add_references, colour, figure_of, interval_of, short, ticks_of
+
+_PANELS = {
+    "all": "all examples",
+    "mistakes": "the supervisor's mistakes",
+    "correct": "its right answers",
+}
+# what `flow` draws for each state of an answer: height of the node, word, colour of node and of
+# band
+_HEIGHTS = {"right": 0.25, "passed on": 0.72, "new": 0.95}
+_WORDS = {"right": "right", "passed on": "still wrong", "new": "newly wrong"}
+_NODE_COLOURS = {"right": "#56B4E9", "passed on": "#D55E00", "new": "#CC79A7"}
+_BAND_COLOURS = {
+    "right": "rgba(86,180,233,0.35)",
+    "passed on": "rgba(213,94,0,0.45)",
+    "new": "rgba(204,121,167,0.55)",
+}
 
 
 def agreement(rows: pd.DataFrame, title: str) -> go.Figure:
-    """Share of examples on which a student predicts as its supervisor, by whether the supervisor is right.
+    """Draws the share of examples on which a student predicts as its supervisor.
+
+    All examples, those that the supervisor gets wrong, and those that it gets right.
 
     Args:
         rows: columns arm, on ('all', 'mistakes', 'correct'), value, low, high.
     """
     figure = figure_of(title, "the supervisor's answers", "student agrees")
-    for arm, part in rows.groupby("arm", sort=False):
+    for arm, rows_of_arm in rows.groupby("arm", sort=False):
         figure.add_bar(
-            x=part.on,
-            y=part.value,
+            x=rows_of_arm.on,
+            y=rows_of_arm.value,
             name=arm,
             marker_color=colour(arm),
-            text=[f"{v:.2f}" for v in part.value],
-            error_y=interval_of(part.low, part.value, part.high),
+            text=[f"{value:.2f}" for value in rows_of_arm.value],
+            error_y=interval_of(rows_of_arm.low, rows_of_arm.value, rows_of_arm.high),
         )
     figure.update_layout(barmode="group")
     figure.update_yaxes(range=[0, 1.05])
@@ -32,66 +50,81 @@ def agreement(rows: pd.DataFrame, title: str) -> go.Figure:
 
 
 def by_size(rows: pd.DataFrame, measure: str, title: str) -> go.Figure:
-    """A measure against the student's size: a panel for all examples, the supervisor's mistakes, its right answers.
+    """Draws a measure of imitation against the student's size, in three panels.
+
+    All examples, the supervisor's mistakes, and its right answers.
 
     Args:
         rows: `Arms.imitation` of several students, by size.
         measure: 'agreement' or 'cross_entropy'.
     """
-    panels = {
-        "all": "all examples",
-        "mistakes": "the supervisor's mistakes",
-        "correct": "its right answers",
-    }
     figure = make_subplots(
         1,
-        len(panels),
+        len(_PANELS),
         shared_yaxes=True,
         horizontal_spacing=0.03,
-        subplot_titles=list(panels.values()),
+        subplot_titles=list(_PANELS.values()),
     )
-    sizes = list(dict.fromkeys(rows.strong))
-    rows = rows.assign(tick=rows.strong.map(dict(zip(sizes, short(sizes)))))
-    for column, on in enumerate(panels, start=1):
-        name = f"{measure}_{on}"
-        for arm, part in rows.groupby("arm", sort=False):
-            figure.add_scatter(
-                x=part.tick,
-                y=part[name],
-                name=arm,
-                legendgroup=arm,
-                offsetgroup=arm,
-                showlegend=column == 1,
-                mode="lines+markers",
-                line=dict(color=colour(arm)),
-                row=1,
-                col=column,
-                error_y=interval_of(part[f"{name}_low"], part[name], part[f"{name}_high"]),
-            )
+    rows = rows.assign(tick=rows.strong.map(ticks_of(rows.strong)))
+    for panel, on in enumerate(_PANELS, start=1):
+        _fill_panel(figure, panel, rows, f"{measure}_{on}")
     figure.update_layout(
         figure_of(title, "", "").layout, width=940, scattermode="group", scattergap=0.85
     )
     figure.update_xaxes(type="category", title="")
     figure.update_yaxes(gridcolor="#E5E5E5", showgrid=True, title="")
-    ends = [rows[f"{measure}_{on}{end}"] for on in panels for end in ("_low", "_high")]
-    figure.update_yaxes(range=[min(map(min, ends)) - 0.03, max(map(max, ends)) + 0.03])
+    low = min(rows[f"{measure}_{on}_low"].min() for on in _PANELS)
+    high = max(rows[f"{measure}_{on}_high"].max() for on in _PANELS)
+    figure.update_yaxes(range=[low - 0.03, high + 0.03])
     figure.update_yaxes(title=f"{measure.replace('_', '-')} with the supervisor", col=1)
     return figure
+
+
+def _fill_panel(figure: go.Figure, panel: int, rows: pd.DataFrame, column: str) -> None:
+    """Adds a line per arm to one panel of `by_size`; the first panel gives the legend."""
+    for arm, rows_of_arm in rows.groupby("arm", sort=False):
+        value = rows_of_arm[column]
+        figure.add_scatter(
+            x=rows_of_arm.tick,
+            y=value,
+            name=arm,
+            legendgroup=arm,
+            offsetgroup=arm,
+            showlegend=panel == 1,
+            mode="lines+markers",
+            line=dict(color=colour(arm)),
+            row=1,
+            col=panel,
+            error_y=interval_of(rows_of_arm[f"{column}_low"], value, rows_of_arm[f"{column}_high"]),
+        )
 
 
 def training_curves(
     curves: dict[str, list[pd.DataFrame]], references: dict[str, float], title: str
 ) -> go.Figure:
-    """Test accuracy over training: mean over seeds as a line, a thin line a seed; dotted, accuracy on weak labels of
-    held-out validation examples, which is what a student can stop on.
+    """Draws test accuracy over training: the mean over seeds as a line, each seed as a thin line.
+
+    Dotted: accuracy on the weak labels of held-out validation examples, by which a student can
+    choose where to stop.
 
     Args:
         curves: {arm: `Fit.curve` of each seed}.
         references: {arm: accuracy}, such as those of supervisor and ceiling.
     """
     figure = figure_of(title, "fraction of training", "accuracy")
-    for arm, seeds in curves.items():
-        for curve in seeds if len(seeds) > 1 else []:
+    for arm, curves_of_seeds in curves.items():
+        _add_curves(figure, arm, curves_of_seeds)
+    starts = [curve.progress.min() for seeds in curves.values() for curve in seeds]
+    if min(starts) < 0.02:
+        figure.update_xaxes(type="log", dtick=1, title="fraction of training, logarithmic")
+    add_references(figure, references, "bottom right")
+    return figure
+
+
+def _add_curves(figure: go.Figure, arm: str, curves: list[pd.DataFrame]) -> None:
+    """Adds an arm's lines: seeds, if there are several, their mean, and accuracy on weak labels."""
+    if len(curves) > 1:
+        for curve in curves:
             figure.add_scatter(
                 x=curve.progress,
                 y=curve.test_accuracy,
@@ -100,36 +133,26 @@ def training_curves(
                 opacity=0.35,
                 line=dict(color=colour(arm), width=1),
             )
-        figure.add_scatter(
-            x=seeds[0].progress,
-            y=np.mean([c.test_accuracy for c in seeds], axis=0),
-            name=arm,
-            mode="lines+markers",
-            line=dict(color=colour(arm), width=3),
-        )
-        figure.add_scatter(
-            x=seeds[0].progress,
-            y=np.mean([c.validation_accuracy_on_labels for c in seeds], axis=0),
-            name=f"{arm}: on held-out weak labels",
-            mode="lines",
-            line=dict(color=colour(arm), width=2, dash="dot"),
-        )
-    if min(curve.progress.min() for seeds in curves.values() for curve in seeds) < 0.02:
-        figure.update_xaxes(type="log", dtick=1, title="fraction of training, logarithmic")
-    for arm, value in references.items():
-        figure.add_hline(
-            y=value,
-            line_color=colour(arm),
-            line_dash="dash",
-            line_width=2,
-            annotation_text=arm,
-            annotation_position="bottom right",
-        )
-    return figure
+    figure.add_scatter(
+        x=curves[0].progress,
+        y=np.mean([curve.test_accuracy for curve in curves], axis=0),
+        name=arm,
+        mode="lines+markers",
+        line=dict(color=colour(arm), width=3),
+    )
+    figure.add_scatter(
+        x=curves[0].progress,
+        y=np.mean([curve.validation_accuracy_on_labels for curve in curves], axis=0),
+        name=f"{arm}: on held-out weak labels",
+        mode="lines",
+        line=dict(color=colour(arm), width=2, dash="dot"),
+    )
 
 
 def gain(rows: pd.DataFrame, title: str) -> go.Figure:
-    """The gain seen against the gain that theory predicts from misfit, with 95 % intervals; equal on the diagonal.
+    """Draws the gain seen against the gain that theory predicts from misfit, with 95 % intervals.
+
+    They are equal on the diagonal.
 
     Args:
         rows: columns arm, pair, misfit, misfit_low, misfit_high, gain, gain_low, gain_high.
@@ -146,67 +169,80 @@ def gain(rows: pd.DataFrame, title: str) -> go.Figure:
         line=dict(color="#999999", dash="dot"),
         name="predicted = seen",
     )
-    for arm, part in rows.groupby("arm", sort=False):
+    for arm, pairs in rows.groupby("arm", sort=False):
         figure.add_scatter(
-            x=part.misfit,
-            y=part.gain,
+            x=pairs.misfit,
+            y=pairs.gain,
             mode="markers",
             name=arm,
-            text=part.pair,
+            text=pairs.pair,
             marker=dict(color=colour(arm), size=10),
-            error_x=interval_of(part.misfit_low, part.misfit, part.misfit_high),
-            error_y=interval_of(part.gain_low, part.gain, part.gain_high),
+            error_x=interval_of(pairs.misfit_low, pairs.misfit, pairs.misfit_high),
+            error_y=interval_of(pairs.gain_low, pairs.gain, pairs.gain_high),
         )
     figure.add_hline(y=0, line_width=1, line_color="#222222")
     return figure
 
 
 def flow(counts: pd.DataFrame, names: list[str], title: str) -> go.Figure:
-    """How answers pass from one model to the next: which of the supervisor's mistakes survive, and which are new.
+    """Draws how answers pass from one model to the next: which mistakes survive, and which are new.
 
     Args:
         counts: `Chain.flow()`: columns step, before, after ('right', 'passed on', 'new'), examples.
         names: of the models, in order.
     """
-    places, shown = {"right": 0.25, "passed on": 0.72, "new": 0.95}, short(names)
-    tint = {
-        "right": "rgba(86,180,233,0.35)",
-        "passed on": "rgba(213,94,0,0.45)",
-        "new": "rgba(204,121,167,0.55)",
-    }
-    nodes = [(step, side) for step in range(len(names)) for side in places if step or side != "new"]
-    total = {
-        (step, side): counts[(counts.step == step) & (counts.before == side)].examples.sum()
-        if step < len(names) - 1
-        else counts[(counts.step == step - 1) & (counts.after == side)].examples.sum()
-        for step, side in nodes
-    }
-    word = {"right": "right", "passed on": "still wrong", "new": "newly wrong"}
-    links = [r for r in counts.itertuples() if (r.step, r.before) in total and r.examples > 0]
+    nodes = _flow_nodes(len(names))
+    totals = [_flow_total(counts, step, state, len(names) - 1) for step, state in nodes]
     figure = figure_of(title, "", "")
     figure.add_sankey(
         arrangement="fixed",
         textfont=dict(size=12, color="#222222"),
         node=dict(
-            label=[
-                f"{shown[step]}<br>{word[side] if step or side == 'right' else 'wrong'} "
-                f"{total[step, side]:.0f}"
-                for step, side in nodes
-            ],
+            label=_flow_labels(nodes, totals, short(names)),
             pad=18,
             thickness=14,
-            color=[
-                {"right": "#56B4E9", "passed on": "#D55E00", "new": "#CC79A7"}[side]
-                for _, side in nodes
-            ],
+            color=[_NODE_COLOURS[state] for _, state in nodes],
             x=[0.02 + 0.96 * step / (len(names) - 1) for step, _ in nodes],
-            y=[places[s] for _, s in nodes],
+            y=[_HEIGHTS[state] for _, state in nodes],
         ),
-        link=dict(
-            source=[nodes.index((r.step, r.before)) for r in links],
-            value=[r.examples for r in links],
-            target=[nodes.index((r.step + 1, r.after)) for r in links],
-            color=[tint[r.before] for r in links],
-        ),
+        link=_flow_bands(counts, nodes),
     )
     return figure
+
+
+def _flow_nodes(n_models: int) -> list[tuple[int, str]]:
+    """Returns the nodes (step, state of the answers); at the first model no mistake is new."""
+    return [(0, "right"), (0, "passed on")] + [
+        (step, state) for step in range(1, n_models) for state in _HEIGHTS
+    ]
+
+
+def _flow_total(counts: pd.DataFrame, step: int, state: str, last: int) -> float:
+    """Returns how many answers are in a state at a model; of the last, `counts` has only
+    arrivals."""
+    if step < last:
+        rows = counts[(counts.step == step) & (counts.before == state)]
+    else:
+        rows = counts[(counts.step == step - 1) & (counts.after == state)]
+    return rows.examples.sum()
+
+
+def _flow_labels(nodes: list[tuple[int, str]], totals: list[float], names: list[str]) -> list[str]:
+    """Returns the text of each node: the model, and how many of its answers are in the state."""
+    labels = []
+    for (step, state), total in zip(nodes, totals, strict=True):
+        word = "wrong" if step == 0 and state == "passed on" else _WORDS[state]
+        labels.append(f"{names[step]}<br>{word} {total:.0f}")
+    return labels
+
+
+def _flow_bands(counts: pd.DataFrame, nodes: list[tuple[int, str]]) -> dict:
+    """Returns plotly's links between nodes, a band per row of `counts` that has examples."""
+    rows = [row for row in counts.itertuples() if (row.step, row.before) in nodes]
+    rows = [row for row in rows if row.examples > 0]
+    return dict(
+        source=[nodes.index((row.step, row.before)) for row in rows],
+        value=[row.examples for row in rows],
+        target=[nodes.index((row.step + 1, row.after)) for row in rows],
+        color=[_BAND_COLOURS[row.before] for row in rows],
+    )
