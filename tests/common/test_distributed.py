@@ -109,7 +109,7 @@ def both(tmp_path_factory):
         for rank in range(2)
     ]
     assert [worker.wait(300) for worker in workers] == [0, 0], "\n".join(
-        w.said()[1] for w in workers
+        w.printed()[1] for w in workers
     )[-4000:]
     before = os.environ.get("W2S_HOME")
     found = []

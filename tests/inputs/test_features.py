@@ -161,7 +161,7 @@ def process(tiny, log, pause):
 def test_a_killed_run_goes_on_after_its_finished_shards(words, tiny, tmp_path, home):
     victim, deadline = process(tiny, tmp_path / "log", pause=0.3), time.time() + 90
     while time.time() < deadline and len(list(home.glob("activations/*/*.safetensors"))) < 4:
-        assert victim.poll() is None, victim.said()
+        assert victim.poll() is None, victim.printed()
         time.sleep(0.02)
     victim.kill()
     finished = 8 * len(list(home.glob("activations/*/*.safetensors")))
@@ -169,15 +169,15 @@ def test_a_killed_run_goes_on_after_its_finished_shards(words, tiny, tmp_path, h
     assert 32 <= finished < texts
     (tmp_path / "log").unlink()
     again = process(tiny, tmp_path / "log", pause=0)
-    assert again.wait() == 0, again.said()
+    assert again.wait() == 0, again.printed()
     assert len((tmp_path / "log").read_text()) == texts - finished
-    assert float(again.said()[0]) == pytest.approx(w2s.features(tiny, words.student)[4].sum())
+    assert float(again.printed()[0]) == pytest.approx(w2s.features(tiny, words.student)[4].sum())
 
 
 def test_two_processes_that_want_the_same_features_compute_them_once(words, tiny, tmp_path):
     both = [process(tiny, tmp_path / "log", pause=0.05) for _ in range(2)]
-    assert [p.wait() for p in both] == [0, 0], [p.said() for p in both]
-    assert both[0].said()[0] == both[1].said()[0] != ""
+    assert [p.wait() for p in both] == [0, 0], [p.printed() for p in both]
+    assert both[0].printed()[0] == both[1].printed()[0] != ""
     assert len((tmp_path / "log").read_text()) == len(set(words.student.texts))
 
 

@@ -221,7 +221,7 @@ def test_a_killed_driver_leaves_no_run_behind_and_loses_none_that_ended(quick, t
         time.time() + 120,
     )
     while (
-        not ("\n[2/3" in driver.said()[0] and 2 in starts(log))
+        not ("\n[2/3" in driver.printed()[0] and 2 in starts(log))
         and driver.poll() is None
         and time.time() < until
     ):
@@ -247,7 +247,7 @@ def test_two_drivers_at_once_run_each_run_once(quick, tmp_path):
     given["axes"] = {"n": [0, 1, 2]}
     (tmp_path / "some.yaml").write_text(json.dumps(given))
     both = [Script(SCRIPT, str(tmp_path / "some.yaml"), str(tmp_path / "runs")) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0], [process.said() for process in both]
+    assert [process.wait() for process in both] == [0, 0], [process.printed() for process in both]
     assert starts(log) == [0, 1, 2]
 
 

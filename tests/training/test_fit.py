@@ -265,8 +265,8 @@ def trainings(tmp_path):
 
 def test_two_processes_that_want_one_fit_train_it_once(words, tiny, tmp_path):
     both = [script(tiny, tmp_path, epochs=400) for _ in range(2)]
-    assert [p.wait() for p in both] == [0, 0], [p.said() for p in both]
-    assert both[0].said()[0] == both[1].said()[0] != "" and trainings(tmp_path) == 1
+    assert [p.wait() for p in both] == [0, 0], [p.printed() for p in both]
+    assert both[0].printed()[0] == both[1].printed()[0] != "" and trainings(tmp_path) == 1
 
 
 # killed in training; after the first file is written; after both tables, before the record
@@ -294,7 +294,7 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(
         trainings(tmp_path)
         and (files is None or len(list((home / "fits").glob("*/*.parquet"))) >= files)
     ):
-        assert victim.poll() is None, victim.said()
+        assert victim.poll() is None, victim.printed()
         time.sleep(0.02)
     victim.kill()
     assert w2s.results().empty and not list((home / "fits").glob("*/record.json"))
