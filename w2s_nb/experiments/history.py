@@ -87,7 +87,8 @@ class _StoredFit:
     """A trained classifier or answering model, as its record in the store describes it.
 
     Attributes:
-        model, model_digest: its name, and a hash of the weights that it started from.
+        model, model_digest, layers: its name, a hash of the weights that it started from, which all
+            depths of a model share, and its depth.
         labels, labels_address: who gave the labels, and the supervisor's address if it is a fit.
         trained_on: a hash of its training examples.
         evaluated_on: hashes of its test split and of the split after it.
@@ -101,6 +102,7 @@ class _StoredFit:
     task: str
     model: str
     model_digest: str
+    layers: int
     method: str
     hyperparameters: dict
     loss: str
@@ -128,6 +130,7 @@ class _StoredFit:
         hyperparameters = {k: v for k, v in self.hyperparameters.items() if k not in _EVALUATION}
         return (
             self.model_digest,
+            self.layers,
             self.method,
             self.seed,
             self.precision,
@@ -243,6 +246,7 @@ def _read_fit(record: dict) -> _StoredFit:
         task=summary["task"],
         model=summary["model"],
         model_digest=config["model"],
+        layers=config["layers"],
         method=summary["method"],
         hyperparameters=config["hyperparameters"],
         loss=summary["loss"],
