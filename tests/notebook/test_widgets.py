@@ -18,7 +18,6 @@ from w2s_nb import metrics, plots
 from w2s_nb.common import paths, progress, store
 from w2s_nb.common.registry import LOSSES, UnknownName
 from w2s_nb.data.tasks.spec import Example
-from w2s_nb.experiments.one_setting import epochs
 from w2s_nb.notebook import widgets
 from w2s_nb.notebook.widgets import base, run_table, setting_explorer
 from w2s_nb.training.result import AnswerFit
@@ -58,60 +57,6 @@ def slow():
 def bars_of(output):
     figure = output.outputs[0]["data"]["application/vnd.plotly.v1+json"]
     return {trace["x"][0]: trace["y"][0] for trace in figure["data"] if trace["type"] == "bar"}
-
-
-# explore
-
-
-def test_explore_is_three_fits_on_the_first_labels(setting, words, tiny):
-    arms = w2s.one_setting(
-        **setting, n_labels=40, seeds=[3], loss="confidence", loss_args={"alpha": 0.25}, epochs=5
-    )
-    task = w2s.load_task("words", seed=3, **SIZES)
-    supervisor = w2s.fit(f"{tiny}@1", task.supervisor, method="probe", seed=3, epochs=5)
-    some = task.student.take(slice(40))
-    student = w2s.fit(
-        tiny,
-        some,
-        supervisor.label(task.student),
-        method="probe",
-        seed=3,
-        loss="confidence",
-        loss_args={"alpha": 0.25},
-        epochs=5,
-    )
-    ceiling = w2s.fit(tiny, some, method="probe", seed=3, epochs=5)
-    assert [fits[0].address for fits in arms.fits.values()] == [
-        f.address for f in (supervisor, student, ceiling)
-    ]
-    assert arms.pgr("student, confidence") == w2s.pgr(supervisor, student, ceiling, task.test)
-
-
-@pytest.mark.parametrize(
-    "n, passes", [(20, 200), (600, 200), (640, 200), (641, 166), (3000, 41), (200_000, 1)]
-)
-def test_a_probe_makes_no_more_than_a_thousand_steps(n, passes):
-    assert epochs(n) == passes and (passes == 1 or passes * -(-n // 128) <= 1000)
-
-
-@pytest.mark.parametrize(
-    "change, error, says",
-    [
-        (
-            dict(n_labels=97),
-            ValueError,
-            "n_labels = 97; expected a whole number from 2 to n_train, 96",
-        ),
-        (dict(n_labels=True), ValueError, "n_labels = True"),
-        (dict(task="word"), UnknownName, "Near: word"),
-        (dict(loss="confidense"), UnknownName, "Near: confidence"),
-        (dict(strong="SmolLM-135M"), UnknownName, "SmolLM2-135M"),
-        (dict(loss_args={"alfa": 1}), ValueError, "alfa"),
-    ],
-)
-def test_explore_refuses_what_is_wrong(setting, change, error, says):
-    with pytest.raises(error, match=says):
-        w2s.one_setting(**setting | change)
 
 
 # the explorer
@@ -502,104 +447,6 @@ def test_answers_are_browsed_with_the_board(monkeypatch):
 
 
 # what is stored, and its table
-
-
-def test_recovered_has_every_student_with_the_intervals_of_its_arms(words, tiny):
-    # of these random models the shallow one is the better
-    arms = w2s.run_arms(
-        "words",
-        tiny,
-        f"{tiny}@1",
-        losses=("xent", "confidence"),
-        loss_args={"confidence": {"alpha": 0.75}},
-        method="probe",
-        epochs=30,
-        seeds=2,
-        **SIZES,
-    )
-    w2s.run_arms("words", f"{tiny}@2", f"{tiny}@1", method="probe", epochs=30, **SIZES)
-    rows = w2s.all_students()
-    assert len(rows) == 3 and rows.weak.tolist().count(tiny) == 2
-    row = rows[(rows.weak == tiny) & (rows.arm == "student, confidence")].iloc[0]
-    assert row.setting == "epochs = 30, alpha = 0.75" and row.seeds == 2 and row.n_train == 96
-    table = arms.table()
-    for name in ("accuracy", "pgr", "agreement"):
-        for end in ("", "_low", "_high"):
-            assert row[name + end] == pytest.approx(table.loc["student, confidence", name + end])
-    assert row.ceiling_accuracy == table.accuracy["strong ceiling"]
-
-
-def test_recovered_pools_nothing_but_seeds(words, tiny):
-    def one_setting(**change):
-        return w2s.one_setting(
-            "words", tiny, f"{tiny}@1", **dict(n_labels=48, **SIZES) | dict(epochs=5) | change
-        )
-
-    one_setting(seeds=[2, 0])
-    one_setting(seeds=[1], n_val=20)
-    one_setting(seeds=[1], n_train=48)
-    rows = w2s.all_students()
-    assert (
-        sorted(rows.seeds) == [1, 1, 2]
-        and (rows.setting.str.contains("supervisor's n_train = 96").sum()) == 2
-    )
-    two = rows[rows.seeds == 2].iloc[0]
-    ordered = one_setting(seeds=[0, 2]).table()
-    assert [two[f"accuracy{end}"] for end in ("_low", "_high")] == [
-        ordered[f"accuracy{end}"]["student, naive"] for end in ("_low", "_high")
-    ], "seeds in their own order"
-
-
-def test_recovered_never_shows_what_test_labels_chose(words, tiny):
-    supervisor = w2s.fit(tiny, words.supervisor, method="probe", epochs=40)
-    student = w2s.fit(
-        f"{tiny}@1",
-        words.student,
-        supervisor.label(words.student),
-        method="probe",
-        epochs=40,
-        stop="oracle",
-    )
-    by = {stop: student.accuracy(words.test, stop=stop).value for stop in ("oracle", "validation")}
-    assert w2s.all_students().accuracy[0] == by["validation"] <= by["oracle"]
-
-
-def test_a_damaged_seed_costs_itself_only_and_an_older_version_is_left_out(words, tiny):
-    arms = w2s.run_arms("words", tiny, f"{tiny}@1", method="probe", epochs=5, seeds=3, **SIZES)
-    broken = store.folder(arms.fits["student, naive"][1].address) / "predictions.parquet"
-    broken.write_bytes(b"broken")
-    assert w2s.all_students().seeds.tolist() == [2]
-    first = arms.fits["student, naive"][0].address
-    record, predictions, curve = store.read(first)
-    older = record | {
-        "config": record["config"] | {"code": ["older", "older"]},
-        "created": "2020-01-01",
-    }
-    store.write(first, {k: v for k, v in older.items() if k != "checksum"}, predictions, curve)
-    assert w2s.all_students().seeds.tolist() == [1]
-
-
-def test_recovered_leaves_out_what_has_no_supervisor_or_is_damaged_and_keeps_what_has_no_ceiling(
-    words, tiny
-):
-    assert w2s.all_students().empty
-    supervisor = w2s.fit(f"{tiny}@1", words.supervisor, method="probe", epochs=5)
-    nobody = w2s.SoftLabels(words.student.ids, np.full((96, 2), 0.5), "nobody")
-    w2s.fit(tiny, words.student, nobody, method="probe", epochs=5)
-    assert w2s.all_students().empty, "labels of nobody"
-    student = w2s.fit(
-        tiny, words.student, supervisor.label(words.student), method="probe", epochs=5
-    )
-    assert len(rows := w2s.all_students()) == 1 and np.isnan(rows.pgr[0]) and rows.accuracy[0] > 0
-    few = words.student.take(slice(50))
-    w2s.fit(tiny, few, method="probe", epochs=5)
-    w2s.fit(tiny, words.student, method="probe", epochs=5)
-    assert (
-        w2s.all_students().ceiling_accuracy[0]
-        == w2s.fit(tiny, words.student, method="probe", epochs=5).accuracy(words.test).value
-    ), "of two ceilings that on the student's own examples"
-    (store.folder(student.address) / "predictions.parquet").write_bytes(b"broken")
-    assert w2s.all_students().empty
 
 
 def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
