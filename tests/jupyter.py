@@ -1,4 +1,4 @@
-"""JupyterLab at small copies of the notebooks, and a notebook in a browser's page, for tests and benchmarks."""
+"""JupyterLab at small copies of the notebooks, and a notebook in a browser's page, for tests."""
 
 import contextlib
 import json
@@ -23,17 +23,18 @@ THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
 @contextlib.contextmanager
-def served(folder: Path, given: dict[str, dict], theme: str = "light", **env):
-    """Address of a JupyterLab at copies of some notebooks with parameters, without outputs, in a theme.
+def served(folder: Path, notebooks: dict[str, dict], theme: str = "light", **env):
+    """Yields the address of a JupyterLab at copies of notebooks, with parameters, without outputs.
 
     Args:
         folder: empty; holds the copies, the settings and the log.
-        given: {notebook: {parameter: value}}.
+        notebooks: {name: {parameter: value}}.
+        theme: a key of `THEMES`.
         env: of the server and its kernels, beside this process's.
     Raises:
         TimeoutError: it does not start; has the end of its log.
     """
-    for name, parameters in given.items():
+    for name, parameters in notebooks.items():
         copy = parameterize_notebook(
             load_notebook_node(str(NOTEBOOKS / f"{name}.ipynb")), parameters
         )
@@ -102,18 +103,14 @@ def served(folder: Path, given: dict[str, dict], theme: str = "light", **env):
 
 
 class Notebook:
-    """A notebook in a page, all its cells run."""
+    """A notebook in a page, with all its cells run."""
 
     def __init__(self, browser, address: str, name: str):
-        self.name, self.wrong, self.page = (
-            name,
-            [],
-            browser.new_page(viewport={"width": 1400, "height": 1000}),
-        )
-        self.page.on(
-            "console", lambda said: self.wrong.append(said.text) if said.type == "error" else None
-        )
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.name = name
+        self.errors = []
+        self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        self.page.on("console", self._keep_error)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
         self.page.wait_for_function(
@@ -125,23 +122,29 @@ class Notebook:
             "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
         )
         self.page.wait_for_function(
-            "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code' && "
-            "c.model.sharedModel.source.trim()).every(c => c.model.executionCount > 0)",
+            "() => window.jupyterapp.shell.currentWidget.content.widgets.filter("
+            "c => c.model.type === 'code' && c.model.sharedModel.source.trim())"
+            ".every(c => c.model.executionCount > 0)",
             timeout=300_000,
         )
 
+    def _keep_error(self, message) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
     def outputs(self) -> list[str]:
-        """Kinds of all outputs."""
+        """Returns the kinds of all outputs."""
         return self.page.evaluate(
-            "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').flatMap("
-            "c => c.model.outputs.toJSON().map(o => o.output_type))"
+            "() => window.jupyterapp.shell.currentWidget.content.widgets.filter("
+            "c => c.model.type === 'code')"
+            ".flatMap(c => c.model.outputs.toJSON().map(o => o.output_type))"
         )
 
     def show(self, selector: str):
-        """The first visible match, scrolled into view."""
-        found = self.page.locator(selector).first
-        found.scroll_into_view_if_needed(timeout=20_000)
-        return found
+        """Scrolls the first match into view, and returns it."""
+        match = self.page.locator(selector).first
+        match.scroll_into_view_if_needed(timeout=20_000)
+        return match
 
     def picture(self, what: str) -> None:
         """Leaves a picture in the folder that `W2S_SCREENSHOTS` names, if it does."""
@@ -154,14 +157,14 @@ class Notebook:
     def close(self) -> None:
         """Closes the page; AssertionError if anything was wrong in the browser's console."""
         self.page.close()
-        assert not self.wrong
+        assert not self.errors
 
     def to_cell(self, starts: str) -> None:
         """Scrolls to the code cell that starts so; cells out of sight are not in the page."""
         self.page.evaluate(
-            "starts => { const nb = window.jupyterapp.shell.currentWidget.content; const i = nb.widgets.findIndex(c => "
-            "c.model.sharedModel.source.startsWith(starts)); nb.activeCellIndex = i; return nb.scrollToItem(i, "
-            "'start'); }",
+            "starts => { const nb = window.jupyterapp.shell.currentWidget.content; "
+            "const i = nb.widgets.findIndex(c => c.model.sharedModel.source.startsWith(starts)); "
+            "nb.activeCellIndex = i; return nb.scrollToItem(i, 'start'); }",
             starts,
         )
         self.page.wait_for_timeout(500)

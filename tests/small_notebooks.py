@@ -1,6 +1,7 @@
-"""Copies of the notebooks with small parameters, for nbval: `python -m tests.small_notebooks FOLDER`.
+"""Writes copies of the notebooks with small parameters, for nbval.
 
-Their defaults are what `make notebooks` and papermill run; here every cell runs, on few examples and seeds.
+Run it by `python -m tests.small_notebooks FOLDER`. `make notebooks` and papermill run the
+defaults; in the copies every cell runs, on few examples and seeds.
 """
 
 import sys
@@ -21,7 +22,8 @@ SMALL = {
     "strong": "SmolLM2-135M@8",
     "between": "SmolLM2-135M@5, SmolLM2-135M@6",
 }
-# the checks of 02 and 05 need a student that is better than its supervisor; in 07 every question goes through the model
+# The checks of 02 and 05 need a student that is better than its supervisor; in 07 every question
+# goes through the model.
 SMALLER = {
     "00_tour": {"seeds": 1},
     "01_weak_labels": {"supervisors": "SmolLM2-135M@3, SmolLM2-135M@5"},
@@ -56,7 +58,8 @@ SMALLER = {
     "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"},
 }
 
-# solutions train little that the notebooks do not: by probe what is finetuned there, and of the rest still less
+# Solutions train little that the notebooks do not: by probe what is finetuned there, and less of
+# the rest.
 SOLUTIONS = {
     "00_tour": {"method": "probe", "seeds": 1},
     "01_weak_labels": {"method": "probe"},
@@ -74,8 +77,9 @@ SOLUTIONS = {
 
 
 def small(path: Path) -> dict:
-    """The parameters that a notebook's small copy is given."""
-    chosen, known = SMALL | SMALLER.get(path.stem, {}), inspect_notebook(str(path))
+    """Returns the parameters of a notebook's small copy."""
+    chosen = SMALL | SMALLER.get(path.stem, {})
+    known = inspect_notebook(str(path))
     if path.parent.name == "solutions":
         chosen |= SOLUTIONS.get(path.stem, {})
     return {name: value for name, value in chosen.items() if name in known}

@@ -1,7 +1,7 @@
-"""A real JupyterLab in a real browser: the tour, the explorer's sliders, the browser of examples; in both themes.
+"""JupyterLab in a real browser, in both themes: the tour, the explorer, the browser of examples.
 
-Skipped where Playwright or a Chromium is missing; `make browser` installs both. With `W2S_SCREENSHOTS` naming a folder,
-pictures of what was seen are left there.
+Skipped where Playwright or a Chromium is missing; `make browser` installs both. If
+`W2S_SCREENSHOTS` names a folder, pictures of the pages are left there.
 """
 
 import json
@@ -21,22 +21,25 @@ SMALL = {
     "weak": "SmolLM2-135M@2",
     "strong": "SmolLM2-135M@4",
 }
-GIVEN = {"00_tour": SMALL, "11_explorer": SMALL | {"n_labels": 60, "seeds": 2}}
+PARAMETERS = {"00_tour": SMALL, "11_explorer": SMALL | {"n_labels": 60, "seeds": 2}}
 NUMBERS = "el => [...el.querySelectorAll('table')].find(t => t.innerText.includes('PGR')).innerText"
-BARS = "el => JSON.stringify(el.querySelector('.js-plotly-plot').data.filter(t => t.type === 'bar').map(t => t.y[0]))"
+BARS = (
+    "el => JSON.stringify(el.querySelector('.js-plotly-plot').data"
+    ".filter(t => t.type === 'bar').map(t => t.y[0]))"
+)
 
 
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
         try:
-            found = playwright.chromium.launch(
+            chromium = playwright.chromium.launch(
                 executable_path=jupyter.CHROMIUM, args=["--no-sandbox"]
             )
         except sync_api.Error as error:
             pytest.skip(f"no Chromium starts here ({str(error).splitlines()[0]}): make browser")
-        yield found
-        found.close()
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="module", params=jupyter.THEMES)
@@ -45,7 +48,7 @@ def lab(request, tmp_path_factory):
     store = tmp_path_factory.getbasetemp() / "lab_store"
     with jupyter.served(
         tmp_path_factory.mktemp("lab"),
-        GIVEN,
+        PARAMETERS,
         request.param,
         W2S_HOME=str(store),
         OMP_NUM_THREADS="1",
@@ -77,10 +80,12 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     page.wait_for_selector(".widget-slider", timeout=20_000)
     widget = page.locator(".jp-OutputArea-output", has=page.locator(".widget-slider")).first
     widget.locator(".js-plotly-plot .bars path").first.wait_for(timeout=20_000)
-    numbers, status = widget.locator("table", has_text="PGR").first, widget.get_by_role("status")
+    numbers = widget.locator("table", has_text="PGR").first
+    status = widget.get_by_role("status")
 
-    before, said = json.loads(widget.evaluate(BARS)), widget.evaluate(NUMBERS)
-    assert "PGR" in said
+    before = json.loads(widget.evaluate(BARS))
+    numbers_before = widget.evaluate(NUMBERS)
+    assert "PGR" in numbers_before
     ink = (
         numbers.evaluate("el => getComputedStyle(el).color")
         .partition("(")[2]
@@ -104,7 +109,7 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     page.wait_for_function(
         f"([el, old]) => ({NUMBERS})(el) !== old",
         timeout=30_000,
-        arg=[widget.element_handle(), said],
+        arg=[widget.element_handle(), numbers_before],
     )
     assert "n_labels=20" in widget.locator("textarea").input_value()
     after = json.loads(widget.evaluate(BARS))
@@ -113,13 +118,13 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     explorer.picture(f"{theme}-explorer-moved")
 
     explorer.to_cell("widgets.disagreements(")
-    onward = page.get_by_role("button", name="next").first
-    onward.wait_for(timeout=20_000)
-    differ = page.locator(".jp-OutputArea-output", has=onward).first
+    next_button = page.get_by_role("button", name="next").first
+    next_button.wait_for(timeout=20_000)
+    differ = page.locator(".jp-OutputArea-output", has=next_button).first
     place, text = differ.get_by_role("status"), differ.locator("div[style*='pre-wrap']")
     assert place.inner_text().startswith("1 of ")
     first = text.first.inner_text()
-    onward.press("Enter")
+    next_button.press("Enter")
     page.wait_for_function(
         "el => el.innerText.includes('2 of')", arg=differ.element_handle(), timeout=10_000
     )

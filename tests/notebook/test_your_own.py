@@ -1,4 +1,4 @@
-"""Who has read the README alone gets a result of a csv of their own: in Python, and in 12_your_own."""
+"""The README's lines on one's own texts give a result: in Python, and in notebook 12_your_own."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ SMALL = {"SmolLM2-135M@4": "SmolLM2-135M@2", "SmolLM2-135M@16": "SmolLM2-135M@4"
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
+def texts(tmp_path, monkeypatch):
     """A csv of 300 texts and labels, in the current folder."""
     rows = [
         r for r in rated("amazonReviewSnippets_GroundTruth.txt")["all"] if abs(r["rating"]) >= 1
@@ -32,7 +32,7 @@ def mine(tmp_path, monkeypatch):
     TASKS._entries.pop("mine", None)
 
 
-def test_the_readmes_lines_on_ones_own_texts(mine, capsys):
+def test_the_readmes_lines_on_ones_own_texts(texts, capsys):
     section = (ROOT / "README.md").read_text().partition("**Your own texts**")[2]
     lines = re.search(r"```python\n(.*?)```", section, re.S)[1]
     assert len(lines.strip().splitlines()) <= 15
@@ -43,10 +43,10 @@ def test_the_readmes_lines_on_ones_own_texts(mine, capsys):
     assert "student, naive" in capsys.readouterr().out
     rows = w2s.all_students()
     assert rows.task.tolist() == ["mine"] and rows.seeds[0] == 3 and 0 < rows.accuracy[0] <= 1
-    assert set(text for (text,) in w2s.load_task("mine").test.texts) <= mine
+    assert set(text for (text,) in w2s.load_task("mine").test.texts) <= texts
 
 
-def test_the_readmes_command_on_ones_own_texts(mine, tmp_path):
+def test_the_readmes_command_on_ones_own_texts(texts, tmp_path):
     command = re.search(
         r"`(papermill notebooks/12_your_own.ipynb [^`]*)`", (ROOT / "README.md").read_text()
     )[1].split()
@@ -78,7 +78,10 @@ def test_the_readmes_command_on_ones_own_texts(mine, tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads((tmp_path / "out.json").read_text())
-    assert [row["arm"] for row in found["table"]][1:3] == ["student, naive", "student, focal"]
-    assert {row["task"] for row in found["beside"]} == {"mine", "movie_snippets"}  # the file's name
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert [row["arm"] for row in result["table"]][1:3] == ["student, naive", "student, focal"]
+    assert {row["task"] for row in result["beside"]} == {
+        "mine",
+        "movie_snippets",
+    }  # the file's name
     assert "300 rows" in (tmp_path / "out.ipynb").read_text()

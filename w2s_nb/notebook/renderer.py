@@ -1,4 +1,4 @@
-"""Chooses how figures are stored in a notebook: as data for plotly, and as PNG where a browser draws."""
+"""Chooses how figures are stored in a notebook: as data for plotly, and as PNG where possible."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _find_browser() -> str | None:
 
 
 class _Png(PngRenderer):
-    """A PNG beside each figure, as long as the browser answers: kaleido itself would wait for ever."""
+    """A PNG beside each figure, while the browser answers: kaleido itself would wait for ever."""
 
     silent = False
 

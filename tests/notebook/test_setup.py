@@ -1,0 +1,93 @@
+"""Set-up of a notebook: what it refuses, and what papermill injected."""
+
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.models.loading import ModelUnavailable
+from w2s_nb.notebook import setup
+
+GOOD = dict(
+    task="movie_snippets",
+    weak="SmolLM2-135M@4",
+    strong="SmolLM2-135M@16",
+    method="probe",
+    seeds=1,
+    n_train=40,
+    n_val=20,
+    n_test=40,
+    results="",
+)
+
+
+@pytest.mark.parametrize(
+    "strong, error, message",
+    [
+        ("gpt3", UnknownName, "Near: gpt2"),
+        ("Qwen-7B", ModelUnavailable, "Qwen/Qwen-7B"),
+        ("gpt2-xl", ModelUnavailable, "openai-community/gpt2-xl"),
+    ],
+)
+def test_an_unknown_or_unavailable_model_is_refused_within_seconds(strong, error, message):
+    started = time.perf_counter()
+    with pytest.raises(error, match=message):
+        w2s.setup("03_conf_loss", **GOOD | {"strong": strong})
+    assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (dict(task="movie_snipets"), UnknownName, "Near: movie_snippets"),
+        (dict(weak="SmolLM-135M@4"), UnknownName, "SmolLM2-135M"),
+        (dict(strong="SmolLM2-135M@99"), ValueError, "1 to 30"),
+        (dict(method="prob"), UnknownName, "probe"),
+        (dict(weak_method="prob"), UnknownName, "probe"),
+        (dict(tasks="movie_snippets, tweet"), UnknownName, "tweet_snippets"),
+        (dict(shots=0), ValueError, "from 1"),
+        (dict(more_shots="1, two"), ValueError, "'two'"),
+        (dict(top_layers=2), ValueError, "finetunes nothing"),
+        (dict(losses="xent, confidance"), UnknownName, "Near: confidence"),
+        (dict(seeds=0), ValueError, "from 1"),
+        (dict(seeds="3"), TypeError, "whole number"),
+        (dict(n_train=41), ValueError, "even"),
+        (dict(n_test=40.0), TypeError, "float"),
+        (dict(results=3), TypeError, "path"),
+        (dict(task=5), TypeError, "name"),
+        (dict(task="snippet_preferences@x"), ValueError, "number in"),
+        (dict(comparisons=True), ValueError, "anthropic_hh.*snippet_preferences"),
+        (
+            dict(task="mate_in_one"),
+            ValueError,
+            "answered by generating; 03_conf_loss takes .*boolq",
+        ),
+        (dict(answers=True), ValueError, "has two classes; 03_conf_loss takes chess_puzzles"),
+        (dict(answers=True, task="mate_in_one"), ValueError, "method 'probe' has two classes"),
+        (dict(task="mate_in_one@easy"), ValueError, "1000-1500"),
+        (dict(bands="10, twenty"), ValueError, "bands has 'twenty'"),
+        (dict(responses="chose"), ValueError, "both or chosen"),
+        (dict(method="probe@3"), UnknownName, "Near: probe"),
+        (dict(finetuning="probe"), ValueError, "finetuning 'probe' finetunes nothing"),
+        (dict(lm_method="logistic"), ValueError, "lm_method 'logistic' finetunes nothing"),
+        (dict(top_layers=2, method="probe"), ValueError, "expects full, lora or top"),
+        (dict(lm_method="ful", top_layers=2), UnknownName, "Near: full"),
+    ],
+)
+def test_setup_refuses_wrong_values(change, error, message):
+    with pytest.raises(error, match=message):
+        w2s.setup("03_conf_loss", **GOOD | change)
+
+
+def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):
+    cells = ["", "task = 'x'", "# Parameters\nstrnog = 'x'\nseeds: int = 3\n", "other = 1"]
+
+    shell = SimpleNamespace(user_ns={"In": cells})
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert setup._injected_names() == ["strnog", "seeds"]
+    with pytest.raises(UnknownName, match="strnog"):
+        w2s.setup("03_conf_loss", **GOOD)

@@ -1,0 +1,96 @@
+"""Figures show the numbers of the tables that they are given."""
+
+import pandas as pd
+import pytest
+
+import w2s_nb as w2s
+from w2s_nb import plots
+
+
+@pytest.fixture
+def arms(words, tiny):
+    return w2s.run_arms(
+        "words",
+        f"{tiny}@1",
+        tiny,
+        losses=("xent", "confidence"),
+        n_train=96,
+        n_val=32,
+        n_test=64,
+        seeds=2,
+        method="probe",
+        epochs=30,
+    )
+
+
+def test_figures_show_the_tables_numbers(arms):
+    table, by_seed = arms.table(), arms.by_seed()
+    figure = plots.accuracy(table, by_seed, "title")
+    bars = [t for t in figure.data if t.type == "bar"]
+    assert [b.y[0] for b in bars] == table.accuracy.tolist() and [b.x[0] for b in bars] == list(
+        table.index
+    )
+    assert [len(t.y) for t in figure.data if t.type == "scatter"] == [2] * 4
+    low = [b.y[0] - b.error_y.arrayminus[0] for b in bars]
+    assert low == pytest.approx(table.accuracy_low.tolist())
+    assert (
+        len({b.marker.color for b in bars}) == 4
+        and bars[0].marker.color == plots.COLOURS["weak supervisor"]
+    )
+
+
+def test_an_arm_has_the_same_colour_in_every_figure(arms):
+    table = arms.table().reset_index().assign(strong="m", pgr=0.5, pgr_low=0.4, pgr_high=0.6)
+    for figure in (
+        plots.accuracy_by_size(table, "t"),
+        plots.pgr(table, arms.by_seed(), "t", x="arm"),
+    ):
+        for trace in figure.data:
+            if trace.name:
+                assert plots.COLOURS[trace.name] in (trace.line.color, trace.marker.color)
+
+
+def test_figures_of_imitation_show_the_tables_numbers(arms, words, tiny):
+    rows = arms.imitation()
+    panels = plots.by_size(rows, "agreement", "t")
+    assert [t.y[0] for t in panels.data if t.name == "student, naive"] == [
+        rows.loc[0, f"agreement_{on}"] for on in ("all", "mistakes", "correct")
+    ]
+    points = plots.gain(rows.assign(pair="a -> b"), "t").data[1:]
+    assert [(p.x[0], p.y[0]) for p in points] == list(zip(rows.misfit, rows.gain))
+    curves = {arm: [f.curve for f in arms.fits[arm]] for arm in arms.students}
+    figure = plots.training_curves(curves, {"strong ceiling": 0.9}, "t")
+    thick = next(t for t in figure.data if t.name == "student, naive")
+    curves_by_seed = [f.curve.test_accuracy.to_numpy() for f in arms.fits["student, naive"]]
+    assert list(thick.y) == pytest.approx(sum(curves_by_seed) / 2)
+
+
+def test_flow_figure_draws_every_answer(words, tiny):
+    chain = w2s.run_chain(
+        "words",
+        [f"{tiny}@1", f"{tiny}@2", tiny],
+        n_train=96,
+        n_val=32,
+        n_test=64,
+        method="probe",
+        epochs=3,
+    )
+    sankey = plots.flow(chain.flow(), chain.models, "t").data[0]
+    assert sum(sankey.link.value) == 2 * 64 and len(sankey.node.label) == 8
+    wrong = [chain.probs(step)[0].argmax(1) != chain.test.hard_label for step in range(3)]
+    assert sankey.node.label[1].endswith(f"wrong {wrong[0].sum()}")
+    assert sankey.node.label[6].endswith(f"still wrong {(wrong[0] & wrong[2]).sum()}")
+    assert sankey.node.label[7].endswith(f"newly wrong {(~wrong[0] & wrong[2]).sum()}")
+
+
+def test_a_chosen_point_outside_of_the_usual_range_is_still_shown():
+    table = pd.DataFrame(
+        {
+            "arm": ["student, naive"] * 2,
+            "labels": ["a", "b"],
+            "pgr": [0.2, -3.0],
+            "pgr_low": [0.0, -9.0],
+            "pgr_high": [0.4, -1.0],
+        }
+    )
+    assert plots.pgr(table, table, "t", x="labels").layout.yaxis.range[0] < -3
