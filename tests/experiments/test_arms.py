@@ -63,13 +63,13 @@ def test_tables_join_experiments_by_models_or_by_name(arms, words, tiny):
 
 def test_arms_and_chains_are_shown_briefly(arms, tiny):
     assert repr(arms).splitlines() == [
-        f"Arms: {tiny}@1 teaches {tiny}, words, 2 seed(s), 64 test examples",
+        f"Arms: {tiny}@1 teaches {tiny}, words, seeds 0, 1, 64 test examples",
         "  weak supervisor; student, naive; strong ceiling",
     ]
     many = arms.with_students({f"student, {i}": arms.fits[CEILING] for i in range(20)})
     assert repr(many).endswith("student, 4; 15 more students; strong ceiling")
     chain = w2s.run_chain("words", [f"{tiny}@1", tiny], seeds=2, **QUICK)
-    assert len(repr(chain).splitlines()) == 2 and "2 seed(s)" in repr(chain)
+    assert len(repr(chain).splitlines()) == 2 and "seeds 0, 1" in repr(chain)
     for shown in (arms, chain):
         accuracy = format(arms.accuracy(CEILING))
         assert accuracy in shown._repr_html_() and "accuracy_low" not in shown._repr_html_()

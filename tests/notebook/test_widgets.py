@@ -18,6 +18,7 @@ from w2s_nb import metrics, plots
 from w2s_nb.common import paths, progress, store
 from w2s_nb.common.registry import LOSSES, UnknownName
 from w2s_nb.data.tasks.spec import Example
+from w2s_nb.experiments.arms import Arms
 from w2s_nb.notebook import widgets
 from w2s_nb.notebook.widgets import base, run_table, setting_explorer
 from w2s_nb.training.result import AnswerFit
@@ -433,7 +434,7 @@ def test_answers_are_browsed_with_the_board(monkeypatch):
         )
         fits[arm] = [AnswerFit("a", {"summary": {}}, frame, pd.DataFrame(), "last")]
     browser = widgets.disagreements(
-        w2s.Arms("a", "b", [task], fits | {"strong ceiling": fits["student, naive"]})
+        Arms("a", "b", [task], fits | {"strong ceiling": fits["student, naive"]})
     )
     assert len(browser.selected) == 4 and browser.selected.p_right.is_monotonic_decreasing
     assert "<svg" in browser.example.value and "answer <b>Qh4#</b>" in browser.example.value

@@ -73,9 +73,10 @@ class Arms:
         names = list(self.fits)
         if len(names) > 8:
             names[7:-1] = [f"{len(names) - 8} more students"]
+        seeds = ", ".join(str(task.seed) for task in self.tasks)
         return (
-            f"Arms: {self.weak} teaches {self.strong}, {self.tasks[0].name}, "
-            f"{len(self.tasks)} seed(s), {len(self.test)} test examples\n  " + "; ".join(names)
+            f"Arms: {self.weak} teaches {self.strong}, {self.tasks[0].name}, seeds {seeds}, "
+            f"{len(self.test)} test examples\n  " + "; ".join(names)
         )
 
     def _repr_html_(self) -> str:
@@ -84,22 +85,22 @@ class Arms:
 
     @property
     def test(self) -> Split:
-        """The test examples, the same for every arm and seed."""
+        """Returns the test examples, the same for every arm and seed."""
         return self.tasks[0].test
 
     @property
     def hard_label(self) -> np.ndarray:
-        """(n_test,) ground truth of the test examples."""
+        """Returns (n_test,) ground truth of the test examples."""
         return self.test.hard_label
 
     @property
     def answered(self) -> bool:
-        """Whether the task is answered by generating; its fits are then `AnswerFit`."""
+        """Tells whether the task is answered by generating; its fits are then `AnswerFit`."""
         return bool(self.test.answers)
 
     @property
     def students(self) -> list[str]:
-        """Names of the student arms."""
+        """Returns the names of the student arms."""
         return [arm for arm in self.fits if arm not in (WEAK, CEILING)]
 
     def with_students(self, students: dict[str, list[Fit]]) -> Arms:

@@ -63,8 +63,9 @@ class Chain:
     ceiling: list[Fit]
 
     def __repr__(self) -> str:
+        seeds = ", ".join(str(task.seed) for task in self.tasks)
         return (
-            f"Chain: {self.name}, {self.tasks[0].name}, {len(self.tasks)} seed(s), "
+            f"Chain: {self.name}, {self.tasks[0].name}, seeds {seeds}, "
             f"{len(self.test)} test examples\n  " + " -> ".join(self.models)
         )
 
@@ -74,7 +75,7 @@ class Chain:
 
     @property
     def test(self) -> Split:
-        """The test examples, the same for every model and seed."""
+        """Returns the test examples, the same for every model and seed."""
         return self.tasks[0].test
 
     def probs(self, step: int) -> np.ndarray:
@@ -85,7 +86,7 @@ class Chain:
         return np.stack([f.predict(t.test) for f, t in zip(fits, self.tasks, strict=True)])
 
     def _right(self, step: int) -> np.ndarray:
-        """Returns (seeds, n_test) bool: whether a model's prediction is right."""
+        """Returns (seeds, n_test) bool, True where a model's prediction is right."""
         return metrics.correct(self.probs(step), self.test.hard_label)
 
     def table(self) -> pd.DataFrame:

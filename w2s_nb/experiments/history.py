@@ -126,7 +126,7 @@ class _StoredFit:
 
     @property
     def shared_with_ceiling(self) -> tuple:
-        """What a student and its ceiling have in common."""
+        """Returns what a student and its ceiling have in common."""
         hyperparameters = {k: v for k, v in self.hyperparameters.items() if k not in _EVALUATION}
         return (
             self.model_digest,
@@ -140,13 +140,13 @@ class _StoredFit:
 
     @property
     def changed(self) -> dict:
-        """The named hyper-parameters that differ from the method's defaults."""
+        """Returns the named hyper-parameters that differ from the method's defaults."""
         defaults = _as_stored(asdict(METHODS[self.method]))
         return {k: v for k, v in self.hyperparameters.items() if k in _NAMED and v != defaults[k]}
 
     @property
     def changed_loss_args(self) -> dict:
-        """The loss's arguments that differ from its defaults."""
+        """Returns the loss's arguments that differ from its defaults."""
         defaults = _as_stored(loss_args(self.loss)) if self.loss in LOSSES else {}
         return {k: v for k, v in self.loss_args.items() if v != defaults.get(k)}
 
@@ -161,7 +161,7 @@ class _Trio:
 
     @property
     def names(self) -> dict:
-        """The columns that name the student's setting."""
+        """Returns the columns that name the student's setting."""
         weak, student = self.weak, self.student
         return {
             "task": student.task,
@@ -191,7 +191,7 @@ class _Trio:
 
     @property
     def setting(self) -> str:
-        """What the seeds of a setting have in common, as JSON."""
+        """Returns what the seeds of a setting have in common, as JSON."""
         weak, student = self.weak, self.student
         common = [
             self.names,

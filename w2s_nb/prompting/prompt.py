@@ -137,7 +137,7 @@ class _Shots:
 
     @property
     def identity(self) -> list:
-        """What tells shots apart in an address; [] without shots."""
+        """Returns what tells shots apart in an address; [] without shots."""
         if not len(self.split):
             return []
         return [self.split.ids.tolist(), self.labels.source, self.labels.address]
@@ -185,7 +185,7 @@ def _draw_shots(
 
 
 def _decide_chat(chat: bool | None, checkpoint: Checkpoint) -> bool:
-    """Returns whether the prompt is a conversation; refuses one without a chat template."""
+    """Decides if the prompt is a conversation; refuses one without a chat template."""
     has_template = bool(tokenizer(folder(checkpoint)).chat_template)
     if chat and not has_template:
         raise ValueError(f"chat=True; the tokenizer of {checkpoint.base} has no chat template")

@@ -27,7 +27,7 @@ class Rendered:
 
     @property
     def head(self) -> str:
-        """All that stands before the question, the same for every question."""
+        """Returns all that stands before the question, the same for every question."""
         return "".join(text for text, _ in self.pieces)
 
     def encode(
