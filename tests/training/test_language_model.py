@@ -19,6 +19,7 @@ from w2s_nb.experiments.generative_finetuning import BOTH_ON_TEXT, LABELS_ONLY, 
 from w2s_nb.inputs.batches import NextTokens, TokenInputs
 from w2s_nb.models.language import LanguageModel
 from w2s_nb.training import language_model, loop
+from w2s_nb.training.hyperparameters import METHODS
 from w2s_nb.training.language_model import Tuned, finetune_lm, perplexity
 
 QUICK = dict(lr=3e-3, epochs=3, batch_size=16, held_out=40)
@@ -52,7 +53,7 @@ def test_nats_of_padded_texts_are_those_of_transformers(any_tiny):
 def test_a_micro_batch_of_any_size_trains_the_same(tiny, words):
     """Compares one pass per batch with several: the loss of a batch is over all its tokens."""
     checkpoint = models.with_depth(models.resolve(tiny))
-    settings = replace(w2s.METHODS["full"], epochs=1, batch_size=16, lr=3e-4, max_len=16, evals=2)
+    settings = replace(METHODS["full"], epochs=1, batch_size=16, lr=3e-4, max_len=16, evals=2)
     train_tokens, test_tokens = (
         language_model.tokenize(language_model._as_single_texts(split), checkpoint, 16)
         for split in (words.student, words.test)
