@@ -43,7 +43,7 @@ def test_the_notebooks_of_the_paper_have_exercises():
 
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
-def test_an_exercise_is_a_statement_a_stub_and_a_hint(path):
+def test_an_exercise_has_a_statement_a_stub_and_a_hint(path):
     cells, kinds, numbers = exercises_of(path), "", []
     for kind, source, cell in cells:
         if kind == "code":
@@ -109,7 +109,7 @@ def test_every_exercise_has_its_solution_and_every_solution_its_exercise(path):
 
 
 @pytest.mark.parametrize("path", sorted(SOLUTIONS.glob("*.ipynb")), ids=lambda p: p.stem)
-def test_a_solution_has_been_run_and_says_what_was_seen(path):
+def test_a_solution_has_been_run_and_ends_in_what_was_seen(path):
     import papermill
 
     given, cells = papermill.inspect_notebook(str(path)), cells_of(path)

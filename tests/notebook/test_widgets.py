@@ -41,17 +41,17 @@ def explorer(setting):
 
 @pytest.fixture
 def slow():
-    """A loss that takes as long as it is let."""
-    let = threading.Event()
+    """A loss whose every step waits until the event is set."""
+    event = threading.Event()
 
     @w2s.register_loss
     def waits(logits, targets, *, progress):
-        """Cross-entropy, once it is let."""
-        let.wait(0.02)
+        """Cross-entropy, after a wait."""
+        event.wait(0.02)
         return LOSSES["xent"](logits, targets, progress=progress)
 
-    yield let
-    let.set()
+    yield event
+    event.set()
     LOSSES._entries.pop("waits")
 
 
@@ -63,7 +63,7 @@ def bars_of(output):
 # the explorer
 
 
-def test_the_explorer_shows_what_explore_gives_and_follows_every_control(explorer, setting):
+def test_the_explorer_shows_one_setting_and_follows_every_control(explorer, setting):
     def expected(**change):
         asked = setting | dict(loss="confidence", loss_args={"alpha": 0.5}, seeds=[0]) | change
         return w2s.one_setting(**asked)
@@ -111,7 +111,7 @@ def test_the_explorer_shows_what_explore_gives_and_follows_every_control(explore
     assert explorer.alpha.disabled, "xent has no alpha"
 
 
-def test_the_lines_to_copy_make_what_is_shown(explorer):
+def test_the_lines_to_copy_make_the_fits_shown(explorer):
     explorer.n_labels.value, explorer.alpha.value = 50, 0.75
     explorer.worker.wait()
     lines, table = explorer.code.value.splitlines(), {}
@@ -132,7 +132,7 @@ def test_the_lines_to_copy_make_what_is_shown(explorer):
     )
 
 
-def test_a_newer_setting_ends_the_older_and_cancel_ends_all(slow, explorer):
+def test_a_newer_setting_ends_work_on_the_older_and_cancel_ends_all_work(slow, explorer):
     stored = set(store.addresses())
     explorer.loss.value = "waits"
     while not explorer.status.text.startswith(explorer.strong.value):
@@ -158,7 +158,7 @@ def test_a_newer_setting_ends_the_older_and_cancel_ends_all(slow, explorer):
     assert "student, waits" in bars_of(explorer.accuracy)
 
 
-def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer):
+def test_the_explorer_shows_an_error_of_a_setting_and_goes_on(explorer):
     @w2s.register_task("few", lambda: {"all": list(word_rows(40))}, max_len=16)
     def few(row):
         """Too few rows."""
@@ -179,7 +179,7 @@ def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer)
 
 
 @pytest.mark.parametrize(
-    "change, error, says",
+    "change, error, message",
     [
         (dict(task="word"), UnknownName, "Near: word"),
         (dict(loss="x"), UnknownName, "xent"),
@@ -191,12 +191,14 @@ def test_what_is_wrong_with_a_setting_is_said_and_the_explorer_goes_on(explorer)
         (dict(tasks=["nothing"]), UnknownName, "nothing"),
     ],
 )
-def test_the_explorer_refuses_what_does_not_exist(setting, change, error, says):
-    with pytest.raises(error, match=says):
+def test_the_explorer_refuses_unknown_names_and_numbers_out_of_range(
+    setting, change, error, message
+):
+    with pytest.raises(error, match=message):
         widgets.explorer(**setting | change)
 
 
-def test_the_explorer_offers_what_can_be_had_here(monkeypatch, tmp_path):
+def test_the_explorer_offers_tasks_and_depths_that_need_no_network(monkeypatch, tmp_path):
     monkeypatch.delenv("W2S_DATA", raising=False)
     assert {"movie_snippets", "snippet_preferences"} <= set(setting_explorer._tasks_at_hand()) - {
         "boolq"
@@ -215,7 +217,7 @@ def test_the_explorer_offers_what_can_be_had_here(monkeypatch, tmp_path):
 # work in the background
 
 
-def test_work_that_is_told_ends_where_its_listener_raises(words, tiny):
+def test_work_ends_where_the_listener_of_its_progress_raises(words, tiny):
     seen = []
 
     def tell(what, n, total):
@@ -235,7 +237,7 @@ def test_work_that_is_told_ends_where_its_listener_raises(words, tiny):
     )
 
 
-def test_a_note_goes_to_its_own_work_and_other_warnings_stay_warnings():
+def test_a_warning_of_background_work_goes_to_its_status_line_only():
     status, inside = base.Status(), threading.Event()
 
     def work(request):
@@ -254,7 +256,7 @@ def test_a_note_goes_to_its_own_work_and_other_warnings_stay_warnings():
         warnings.warn("later", stacklevel=1)
 
 
-def test_whatever_ends_work_the_next_request_is_done():
+def test_after_work_that_exits_the_next_request_is_done():
     done, status = [], base.Status()
 
     def work(request):
@@ -271,7 +273,7 @@ def test_whatever_ends_work_the_next_request_is_done():
     assert done == ["more"]
 
 
-def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
+def test_of_many_requests_only_the_last_is_done_and_no_thread_is_left():
     done, status = [], base.Status()
 
     def work(request):
@@ -291,7 +293,7 @@ def test_of_many_requests_the_last_is_done_and_no_thread_is_left():
 # differences, and their browser
 
 
-def test_differences_count_as_the_metrics_do(words, tiny):
+def test_differences_have_the_same_counts_as_the_metrics(words, tiny):
     arms = w2s.run_arms(
         "words",
         f"{tiny}@1",
@@ -332,7 +334,7 @@ def test_differences_count_as_the_metrics_do(words, tiny):
         w2s.differences(arms, "student, x")
 
 
-def test_the_browser_pages_through_what_its_filters_let_through(words, tiny):
+def test_the_browser_pages_through_the_examples_that_its_controls_select(words, tiny):
     arms = w2s.run_arms("words", f"{tiny}@1", tiny, method="probe", epochs=30, **SIZES)
     rows, browser = w2s.differences(arms), widgets.disagreements(arms)
     apart = rows[rows.right.isin(["student", "supervisor"])]
@@ -382,7 +384,7 @@ def test_a_pair_is_shown_with_both_of_its_texts(words, tiny):
     )
 
 
-def test_a_text_is_shown_and_not_run():
+def test_html_in_a_text_is_escaped():
     row = pd.Series(
         dict(
             id="a",
@@ -402,7 +404,7 @@ def test_a_text_is_shown_and_not_run():
     )
 
 
-def test_answers_are_browsed_with_the_board(monkeypatch):
+def test_answers_to_chess_puzzles_are_shown_with_a_board(monkeypatch):
     first = itertools.product(
         ("a3", "a4", "b3", "b4", "c3"), ("a6", "a5", "b6", "b5", "c6", "c5", "h6", "h5")
     )
@@ -488,7 +490,7 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
     assert "&lt;b&gt;&amp;" in run_table.html_of_rows(rows)
 
 
-def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
+def test_a_line_of_the_figure_is_named_by_what_differs_between_lines():
     row = dict(
         arm="student, naive",
         task="a",
@@ -519,6 +521,6 @@ def test_a_series_of_the_figure_is_named_by_what_tells_it_apart():
     assert not plots.pgr_by_size(rows[rows.pgr.isna()], "t").data
 
 
-def test_registering_is_enough_for_the_explorer(setting):
+def test_the_explorer_offers_a_registered_task(setting):
     register_words()
     assert "words" in setting_explorer._tasks_at_hand()

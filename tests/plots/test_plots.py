@@ -83,7 +83,7 @@ def test_flow_figure_draws_every_answer(words, tiny):
     assert sankey.node.label[7].endswith(f"newly wrong {(~wrong[0] & wrong[2]).sum()}")
 
 
-def test_a_chosen_point_outside_of_the_usual_range_is_still_shown():
+def test_a_pgr_outside_of_the_usual_range_is_still_shown():
     table = pd.DataFrame(
         {
             "arm": ["student, naive"] * 2,
