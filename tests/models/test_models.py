@@ -59,7 +59,7 @@ def test_prediction_is_unchanged_by_padding(any_tiny, side, extra):
     net = classifier(any_tiny)
     alone = torch.cat([net(**padded([t], "right", 0)) for t in TEXTS])
     torch.testing.assert_close(net(**padded(TEXTS, side, extra)), alone, atol=2e-5, rtol=1e-4)
-    assert alone.std() > 1e-2, "the model says the same of every text; the test could not fail"
+    assert alone.std() > 1e-2, "the model gives all texts the same scores; the test could not fail"
 
 
 @torch.no_grad()

@@ -1,9 +1,10 @@
-"""The original Qwen series: the numbers its published equations give, the ids its published vocabulary gives."""
+"""The original Qwen series: logits of its published equations, ids of its published vocabulary."""
 
 import base64
 import json
 import shutil
 import unicodedata
+from itertools import pairwise
 from pathlib import Path
 
 import huggingface_hub
@@ -42,20 +43,20 @@ TEXTS = {
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
-    """A folder for what all tests may share."""
+    """Returns a folder that all tests share."""
     return tmp_path_factory.mktemp("qwen")
 
 
 @pytest.fixture(autouse=True)
 def tokenizers(shared, monkeypatch):
-    """The folder where converted tokenizers are kept."""
+    """Returns the folder where converted tokenizers are kept."""
     monkeypatch.setenv("W2S_CACHE", str(shared / "cache"))
     return shared / "cache" / "tokenizers"
 
 
 @pytest.fixture(scope="session")
 def original(shared):
-    """Path of a tiny original Qwen of four layers, beside remote code that must not run."""
+    """Returns the path of a tiny original Qwen, with remote code that must not run."""
     path = save_original_qwen(shared / "original")
     for part in ("configuration", "modeling", "tokenization"):
         (shared / "original" / f"{part}_qwen.py").write_text("raise SystemExit('remote code ran')")
@@ -72,32 +73,29 @@ def weights_of(path):
 
 
 def published(path, ids, layers=None, **changed):
-    """Logits (t, vocabulary) by the equations of the technical report: RMSNorm, rotary positions, SwiGLU, no tie."""
-    config, w = json.loads((path / "config.json").read_text()) | changed, weights_of(path)
-    heads, head_dim, t = config["num_attention_heads"], config["kv_channels"], len(ids)
+    """Computes logits (t, vocabulary) by the equations of the technical report.
+
+    They are RMSNorm, rotary positions, SwiGLU, and an unembedding that is not tied.
+    """
+    config = json.loads((path / "config.json").read_text()) | changed
+    w = weights_of(path)
+    heads = config["num_attention_heads"]
+    head_dim = config["kv_channels"]
+    t = len(ids)
 
     def norm(x, name):
-        return (
-            x
-            / (x.pow(2).mean(-1, keepdim=True) + config["layer_norm_epsilon"]).sqrt()
-            * w[f"{name}.weight"]
-        )
+        scale = (x.pow(2).mean(-1, keepdim=True) + config["layer_norm_epsilon"]).sqrt()
+        return x / scale * w[f"{name}.weight"]
 
-    def rotated(
-        x,
-    ):  # (heads, t, head_dim): pairs (j, j + head_dim / 2) turn by position * base^(-2 j / head_dim)
+    def rotated(x):
+        """Turns the pairs (j, j + head_dim / 2) by position * base^(-2 j / head_dim)."""
         half = head_dim // 2
-        angle = torch.arange(t)[:, None] * config["rotary_emb_base"] ** (
-            -2 * torch.arange(half) / head_dim
-        )
+        speed = config["rotary_emb_base"] ** (-2 * torch.arange(half) / head_dim)
+        angle = torch.arange(t)[:, None] * speed
         first, second = x[..., :half], x[..., half:]
-        return torch.cat(
-            [
-                first * angle.cos() - second * angle.sin(),
-                first * angle.sin() + second * angle.cos(),
-            ],
-            -1,
-        )
+        turned_first = first * angle.cos() - second * angle.sin()
+        turned_second = first * angle.sin() + second * angle.cos()
+        return torch.cat([turned_first, turned_second], -1)
 
     x = w["transformer.wte.weight"][ids]
     for i in range(layers or config["num_hidden_layers"]):
@@ -113,11 +111,8 @@ def published(path, ids, layers=None, **changed):
         x = x + mixed.transpose(0, 1).reshape(t, -1) @ w[f"{at}.attn.c_proj.weight"].T
         y = norm(x, f"{at}.ln_2")
         gate = y @ w[f"{at}.mlp.w2.weight"].T
-        x = (
-            x
-            + (y @ w[f"{at}.mlp.w1.weight"].T * gate * gate.sigmoid())
-            @ w[f"{at}.mlp.c_proj.weight"].T
-        )
+        gated = y @ w[f"{at}.mlp.w1.weight"].T * gate * gate.sigmoid()
+        x = x + gated @ w[f"{at}.mlp.c_proj.weight"].T
     return norm(x, "transformer.ln_f") @ w["lm_head.weight"].T
 
 
@@ -151,7 +146,7 @@ def test_prediction_is_unchanged_by_padding(original, side, extra):
 
 
 @pytest.mark.parametrize(
-    "known",
+    "test",
     [
         test_models.test_prediction_is_unchanged_by_batch_and_order,
         test_models.test_the_word_with_id_0_is_read,
@@ -162,10 +157,10 @@ def test_prediction_is_unchanged_by_padding(original, side, extra):
         test_models.test_lora_trains_adapters_and_head_only,
         test_models.test_swapping_a_pair_gives_the_complement,
     ],
-    ids=lambda known: known.__name__,
+    ids=lambda test: test.__name__,
 )
-def test_what_holds_of_every_architecture_holds(known, original):
-    known(original)
+def test_it_passes_the_tests_of_the_other_architectures(test, original):
+    test(original)
 
 
 def test_top_layers_over_the_trunk_equal_the_whole_model(original):
@@ -198,18 +193,22 @@ def test_a_finetuned_model_is_what_its_fit_predicted(method, words, original):
 
 
 def encoded(path, text):
-    """Ids of a text without special tokens by the definition of byte-pair encoding: ever the pair of lowest rank."""
+    """Returns a text's ids by the definition of byte-pair encoding: merge the pair of lowest rank.
+
+    The text has no special tokens.
+    """
     lines = [line.split() for line in (path / "qwen.tiktoken").read_bytes().splitlines()]
-    ranks, found = {base64.b64decode(token): int(rank) for token, rank in lines}, []
+    ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+    ids = []
     for piece in regex.findall(SPLIT, unicodedata.normalize("NFC", text)):
         parts = [bytes([b]) for b in piece.encode()]
         while pairs := [
-            (ranks[a + b], i) for i, (a, b) in enumerate(zip(parts, parts[1:])) if a + b in ranks
+            (ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks
         ]:
             _, i = min(pairs)
             parts[i : i + 2] = [parts[i] + parts[i + 1]]
-        found += [ranks[part] for part in parts]
-    return found
+        ids += [ranks[part] for part in parts]
+    return ids
 
 
 @pytest.mark.parametrize("kind", TEXTS)
@@ -245,7 +244,7 @@ def test_a_vocabulary_is_converted_once(tokenizers, tmp_path, monkeypatch):
     assert set(tokenizers.iterdir()) == before and {p.suffix for p in before} == {"", ".lock"}
 
 
-def test_a_tokenizer_that_is_there_is_taken(original, shared, tmp_path):
+def test_a_fast_tokenizer_in_the_folder_is_used(original, shared, tmp_path):
     shutil.copytree(original, tmp_path / "model")
     (tmp_path / "model" / "qwen.tiktoken").unlink()
     models.tokenizer(shared / "original").backend_tokenizer.save(
@@ -283,7 +282,7 @@ def test_a_folder_without_a_vocabulary_names_the_file(tmp_path):
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
     ],
 )
-def test_what_qwen2_cannot_express_is_refused(changed, says, tmp_path):
+def test_a_configuration_that_qwen2_cannot_express_is_refused(changed, says, tmp_path):
     path = save_original_qwen(tmp_path, layers=1, **changed)
     with pytest.raises(ValueError, match=says):
         models.load_lm(models.resolve(path))
@@ -305,7 +304,7 @@ def test_the_context_is_the_length_trained_on(tmp_path):
         w2s.features(path, ["1" * 33])
 
 
-def test_weights_that_are_missing_are_no_random_ones(tmp_path):
+def test_a_checkpoint_with_missing_weights_is_refused(tmp_path):
     path = save_original_qwen(tmp_path)
     shard = tmp_path / "model-00002-of-00002.safetensors"
     tensors = load_file(shard)
@@ -323,7 +322,7 @@ def test_pickled_weights_are_not_read(tmp_path):
         models.ensure(models.resolve(path))
 
 
-def test_what_transformers_saves_of_it_is_read_again(original, tmp_path):
+def test_a_model_that_transformers_saved_is_read_again(original, tmp_path):
     lm = models.load_lm(models.resolve(original))
     lm.save_pretrained(tmp_path)
     again = models.load_lm(models.resolve(str(tmp_path)))
@@ -342,7 +341,7 @@ def test_digest_follows_the_vocabulary(original, tmp_path):
 
 @pytest.fixture
 def hub(shared, original, tmp_path, monkeypatch):
-    """A hub cache that holds Qwen-7B at its pinned revision, with the tiny model's files."""
+    """Makes a hub cache of Qwen-7B at its pinned revision, with the tiny model's files."""
     revision = MODELS["Qwen-7B"].revision
     repository = tmp_path / "hub" / "models--Qwen--Qwen-7B"
     shutil.copytree(original, repository / "snapshots" / revision)

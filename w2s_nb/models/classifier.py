@@ -1,4 +1,4 @@
-"""A language model's body with a linear head on its last token, and which of its parts a method trains."""
+"""The classifier that every method trains: a language model's body and a linear head."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ import torch
 from torch import nn
 
 from ..common import distributed
-from .anatomy import attention_of, keep_top, with_adapters
+from .anatomy import TransformersModel, attention_of, keep_top, with_adapters
 from .loading import folder, hollow_lm, load_lm, tokenizer
 from .names import HEADS, Checkpoint
 
-CHECKPOINTED = 1_000_000_000  # parameters of a body above which training recomputes activations
+# parameters of a body above which training recomputes activations
+CHECKPOINTED = 1_000_000_000
 
 
 class Classifier(nn.Module):
     """Body, last-token pooling and a linear head.
 
-    An example has k texts: one for classification, two for a comparison. The head has 2 // k outputs a text, so both
-    kinds end in logits (b, 2), and the softmax of a pair's two scores is sigmoid(r(second) - r(first)), the reward
-    model of appendix A.3.
+    An example has k texts: one for classification, two for a comparison. The head has 2 // k
+    outputs per text, so both kinds end in logits (b, 2), and the softmax of a pair's two scores is
+    sigmoid(r(second) - r(first)), the reward model of appendix A.3.
     """
 
-    def __init__(self, body: nn.Module | None, head: nn.Linear):
+    body: TransformersModel
+
+    def __init__(self, body: TransformersModel | None, head: nn.Linear):
         super().__init__()
-        self.body, self.head = body, head
+        self.body = body
+        self.head = head
 
     def forward(
         self, attention_mask=None, *, features=None, position_ids=None, ends=None, **inputs
@@ -34,59 +38,63 @@ class Classifier(nn.Module):
         """Scores examples.
 
         Args:
-            attention_mask: (b, t), 1 on real tokens; padding may be left or right. Of pairs (b, 1, t, t), True where a
-                token may look.
-            features: (b * k, d), pooled already (method `probe`); nothing else is then given.
+            attention_mask: (b, t), 1 on real tokens; padding may be left or right. For pairs
+                (b, 1, t, t), True where a token, the row, attends to another.
+            features: (b * k, d), pooled already (method `probe`); then the only argument.
             position_ids: (b, t); None counts real tokens.
-            ends: (b, 2), the last tokens of a pair's texts; None takes the last real token.
+            ends: (b, 2), positions of the last tokens of a pair's texts; None takes the last real
+                token.
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
             (b, 2) float32, unnormalised.
         """
         if features is None:
-            if ends is None:
-                position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
-                ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
-            if attention_mask.ndim == 4:  # reading a maximum waits for a GPU
-                attention_mask = attention_of(
-                    self.body, attention_mask, int(position_ids.max()) + 1
-                )
-            hidden = self.body(
-                attention_mask=attention_mask, position_ids=position_ids, use_cache=False, **inputs
-            ).last_hidden_state
-            features = hidden[
-                torch.arange(len(hidden), device=hidden.device)[:, None], ends
-            ].flatten(0, 1)
-        with torch.autocast(
-            features.device.type, enabled=False
-        ):  # bf16 would merge scores of neighbouring examples
+            features = self._pool(attention_mask, position_ids, ends, inputs)
+        # bf16 would give neighbouring examples the same score
+        with torch.autocast(features.device.type, enabled=False):
             return self.head(features.float()).view(-1, 2)
+
+    def _pool(self, attention_mask, position_ids, ends, inputs: dict) -> torch.Tensor:
+        """Returns the last layer's states (b * k, d) at the ends of texts; arguments of forward."""
+        if ends is None:
+            position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
+            ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
+        if attention_mask.ndim == 4:
+            # only for pairs: reading a maximum waits for the GPU
+            longest = int(position_ids.max()) + 1
+            attention_mask = attention_of(self.body, attention_mask, longest)
+        hidden = self.body(
+            attention_mask=attention_mask, position_ids=position_ids, use_cache=False, **inputs
+        ).last_hidden_state
+        rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+        return hidden[rows, ends].flatten(0, 1)
 
 
 def probe(width: int, arity: int) -> Classifier:
-    """A linear head alone, at zero, for features (b * k, width) pooled already."""
+    """Returns a classifier of a linear head alone, at zero, for pooled features (b * k, width)."""
     head = nn.Linear(width, 2 // arity, bias=True)
     nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias).requires_grad_(
-        arity == 1
-    )  # it cancels between the two texts of a pair
+    nn.init.zeros_(head.bias)
+    head.bias.requires_grad_(arity == 1)  # it cancels between the two texts of a pair
     return Classifier(None, head)
 
 
-def head_for(lm: nn.Module, arity: int, init: str, label_tokens: list[int]) -> nn.Linear:
-    """The linear head of 2 // arity outputs on a language model's last layer.
+def head_for(lm: TransformersModel, arity: int, init: str, label_tokens: list[int]) -> nn.Linear:
+    """Returns a linear head of 2 // arity outputs for a language model's last layer.
 
     Args:
         label_tokens: ids of the tokens "0" and "1".
-        init: 'unembedding' copies the unembedding rows of the tokens "0" and "1" (section A.1; of "1" alone for a
-            pair, whose row the paper calls arbitrary), 'zero' starts at zero, as openai/weak-to-strong does.
+        init: 'unembedding' copies the unembedding rows of the tokens "0" and "1" (section A.1; for
+            pairs of "1" alone, a row that the paper calls arbitrary); 'zero' starts at zero, as
+            openai/weak-to-strong does.
+    Raises:
+        ValueError: any other `init`.
     """
     head = nn.Linear(lm.config.hidden_size, 2 // arity, bias=False)
     nn.init.zeros_(head.weight)
     if init == "unembedding":
-        head.weight.data.copy_(
-            lm.get_output_embeddings().weight[label_tokens[-(2 // arity) :]].detach()
-        )
+        rows = label_tokens[-(2 // arity) :]
+        head.weight.data.copy_(lm.get_output_embeddings().weight[rows].detach())
     elif init != "zero":
         raise ValueError(f"head_init {init!r}; expected one of {', '.join(HEADS)}")
     return head
@@ -100,14 +108,15 @@ def trainable(
     lora_rank: int,
     device: torch.device,
     load: Callable = load_lm,
-) -> tuple[nn.Module, nn.Module]:
-    """A checkpoint's language model, on the CPU, and its body as a method trains it.
+) -> tuple[TransformersModel, TransformersModel]:
+    """Returns a checkpoint's language model, on the CPU, and its body as a method trains it.
 
-    A body of more than `CHECKPOINTED` parameters recomputes its activations, see `recompute_blocks`.
+    A body of more than `CHECKPOINTED` parameters recomputes its activations: `recompute_blocks`.
 
     Args:
-        method: 'full' (every weight), 'lora' (peft adapters on all linear layers; the frozen weights in bf16 on CUDA),
-            'top' (the last `top_layers` blocks and final norm, fed with `inputs_embeds` from the frozen trunk).
+        method: 'full' (every weight), 'lora' (peft adapters on all linear layers; the frozen
+            weights in bf16 on CUDA), 'top' (the last `top_layers` blocks and final norm, whose
+            input is `inputs_embeds` from the frozen trunk).
         load: (checkpoint, dtype) -> the language model.
     """
     frozen_in_bf16 = method == "lora" and device.type == "cuda"
@@ -122,13 +131,13 @@ def trainable(
     return lm, body
 
 
-def recompute_blocks(body: nn.Module) -> None:
-    """Lets a body in training keep the inputs of its blocks alone, and compute the rest again in the backward pass.
+def recompute_blocks(body: TransformersModel) -> None:
+    """Makes a body keep only its blocks' inputs and recompute the rest in the backward pass.
 
     Gradients are the same. A step costs one more forward pass, about a third of its time.
 
     Args:
-        body: without an adapters' wrapper around it; its blocks may have adapters.
+        body: without peft's wrapper around it; its blocks may have adapters.
     """
     body.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
@@ -143,9 +152,10 @@ def build(
     lora_rank: int = 8,
     device: torch.device,
 ) -> Classifier:
-    """The module that a method trains, on its device: the body of `trainable`, and a head.
+    """Returns the module that a method trains, on its device: the body of `trainable`, and a head.
 
-    Where several devices train it, it is on the CPU in worker 0, without weights in the others: for `parallel.shard`.
+    If several devices train it, it is on the CPU in worker 0 and has no weights in the others, as
+    `distributed.shard` expects.
     """
     hollow = distributed.rank() > 0
     label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
@@ -163,12 +173,13 @@ def build(
 
 
 def compact_embedding(model: Classifier, used: torch.Tensor) -> None:
-    """Keeps only the embedding rows of `used` token ids (u,), sorted; inputs are then indices into `used`.
+    """Keeps only the embedding rows of `used` token ids (u,), sorted.
 
-    Predictions on texts of those tokens are unchanged, in training too: a row no text uses never enters a forward
-    pass. The dense gradient of the whole table is the largest single cost of finetuning a small model on a CPU.
+    Inputs are then indices into `used`. Predictions on texts of those tokens are unchanged, in
+    training too: a row that no text uses never enters a forward pass. The dense gradient of the
+    whole table is the largest single cost of finetuning a small model on a CPU.
     """
-    table = model.body.get_input_embeddings()
-    kept = nn.Embedding(len(used), table.embedding_dim).to(table.weight)
-    kept.weight.data.copy_(table.weight[used.to(table.weight.device)])
-    model.body.set_input_embeddings(kept)
+    whole = model.body.get_input_embeddings()
+    compact = nn.Embedding(len(used), whole.embedding_dim).to(whole.weight)
+    compact.weight.data.copy_(whole.weight[used.to(whole.weight.device)])
+    model.body.set_input_embeddings(compact)

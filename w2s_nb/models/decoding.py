@@ -1,11 +1,12 @@
-"""What a language model says after prompts: the likeliest token at every step, and how likely given answers are.
+"""Answers of a language model to prompts: the likeliest tokens, and how likely given answers are.
 
-In the precision of the model's weights, float32 where the kit loads it: in bf16 the batch would decide some answers.
+Computed in the precision of the model's weights, which the kit loads in float32: in bf16 the other
+prompts of a batch would decide some answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,15 +18,16 @@ from ..common.device import device
 from ..common.progress import progress
 from .anatomy import attention_of
 
-MAX_TOKENS = {"cpu": 4096, "cuda": 32768}  # of a pass, padding included
+MAX_TOKENS = {"cpu": 4096, "cuda": 32768}  # in one pass, padding included
 
 
-def _batches(lengths: np.ndarray, label: str):
-    """Positions by length, longest first, as many together as `MAX_TOKENS` allows."""
+def _batches(lengths: np.ndarray, label: str) -> Iterator[np.ndarray]:
+    """Yields indices of texts, longest first, as many together as `MAX_TOKENS` allows."""
     order = np.argsort(-lengths, kind="stable")
     with progress(total=len(order), desc=label, unit="prompt") as bar:
         while len(order):
-            size = max(1, MAX_TOKENS.get(device().type, 4096) // int(lengths[order[0]]))
+            longest = int(lengths[order[0]])
+            size = max(1, MAX_TOKENS.get(device().type, 4096) // longest)
             yield order[:size]
             bar.update(min(size, len(order)))
             order = order[size:]
@@ -35,15 +37,15 @@ def _batches(lengths: np.ndarray, label: str):
 def greedy(
     lm, prompts: Sequence[np.ndarray], *, most: int, end: int, batch: int | None = None
 ) -> list[list[int]]:
-    """The tokens that follow prompts at temperature 0, up to the end of text.
+    """Returns the tokens that follow each prompt at temperature 0, up to the end of text.
 
     Args:
         lm: a causal language model on the training device.
         prompts: token ids of each.
-        most: tokens generated at most.
+        most: how many tokens are generated at most.
         end: id of the end-of-text token; it is left out.
-        batch: prompts in one pass, padded on the left; None takes what `MAX_TOKENS` allows. It changes speed, not the
-            result.
+        batch: prompts in one pass, padded on the left; None takes what `MAX_TOKENS` allows. It
+            changes speed, not the result.
     """
     config = GenerationConfig(
         do_sample=False,
@@ -53,74 +55,85 @@ def greedy(
         pad_token_id=end,
         use_cache=True,
     )
-    lm.generation_config = config  # a model's own may sample, or penalise what stood already
-    lengths, found = np.array([len(ids) for ids in prompts]), [[] for _ in prompts]
-    rows = (
-        _batches(lengths + most, "answering")
-        if batch is None
-        else np.array_split(np.argsort(-lengths, kind="stable"), range(batch, len(prompts), batch))
-    )
-    for chosen in rows:
-        ids = (
-            pad_sequence([torch.tensor(prompts[i][::-1].copy()) for i in chosen], batch_first=True)
-            .flip(1)
-            .long()
-        )
-        mask = (
-            torch.arange(ids.shape[1]) >= ids.shape[1] - torch.as_tensor(lengths[chosen])[:, None]
-        )
-        said = lm.generate(
+    # a model's own configuration may sample, or penalise tokens that the text has already
+    lm.generation_config = config
+    lengths = np.array([len(ids) for ids in prompts])
+    batches: Iterable[np.ndarray]
+    if batch is None:
+        batches = _batches(lengths + most, "answering")
+    else:
+        order = np.argsort(-lengths, kind="stable")
+        batches = np.array_split(order, range(batch, len(prompts), batch))
+    answers: list[list[int]] = [[] for _ in prompts]
+    for chosen in batches:
+        ids, mask = _pad_left([prompts[i] for i in chosen])
+        texts = lm.generate(
             input_ids=ids.to(device()),
-            attention_mask=mask.long().to(device()),
+            attention_mask=mask.to(device()),
             generation_config=config,
-        )[:, ids.shape[1] :].tolist()
-        for i, tokens in zip(chosen, said):
-            found[i] = tokens[: tokens.index(end)] if end in tokens else tokens
-    return found
+        )
+        for i, tokens in zip(chosen, texts[:, ids.shape[1] :].tolist(), strict=True):
+            answers[i] = tokens[: tokens.index(end)] if end in tokens else tokens
+    return answers
+
+
+def _pad_left(prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns token ids and attention mask, both (b, t) int64, of prompts padded on the left."""
+    # pad_sequence pads on the right: of reversed prompts that is the left
+    backwards = [torch.tensor(ids[::-1].copy()) for ids in prompts]
+    ids = pad_sequence(backwards, batch_first=True).flip(1).long()
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    mask = torch.arange(ids.shape[1]) >= ids.shape[1] - lengths[:, None]
+    return ids, mask.long()
 
 
 @torch.inference_mode()
 def log_probs(
     lm, prompts: Sequence[np.ndarray], options: Sequence[Sequence[Sequence[int]]]
 ) -> list[np.ndarray]:
-    """Log-probability of each option as what follows its prompt, nats, the sum over its tokens.
+    """Computes the log-probability, in nats, that each option follows its prompt.
 
-    A prompt is run once with all its options behind it, side by side: each attends to the prompt and to itself alone,
-    at the positions that it has alone.
+    It is the sum over the option's tokens. A prompt is run once with all its options after it, side
+    by side: each option attends to the prompt and itself alone, at the positions that it would have
+    alone.
 
     Args:
         prompts: token ids of each.
-        options: of each prompt the options, of each option its token ids, at least one.
+        options: for each prompt its options, for each option its token ids, at least one.
     Returns:
-        of each prompt (options,) float64.
+        for each prompt (options,) float64.
     """
     unembedding = lm.get_output_embeddings()
+    weight = unembedding.weight
     bias = None if unembedding.bias is None else unembedding.bias.float()
-    rows = [_Tree(prompt, each) for prompt, each in zip(prompts, options)]
-    found: list[np.ndarray] = [np.empty(0)] * len(rows)
-    for chosen in _batches(np.array([len(row.ids) for row in rows]), "scoring"):
-        ids = pad_sequence([torch.from_numpy(rows[i].ids) for i in chosen], batch_first=True)
-        at = pad_sequence([torch.from_numpy(rows[i].positions) for i in chosen], batch_first=True)
-        mask = torch.zeros(len(chosen), 1, ids.shape[1], ids.shape[1], dtype=torch.bool)
-        mask[:, 0, :, 0] = True  # padding sees something
+    trees = [_Tree(prompt, each) for prompt, each in zip(prompts, options, strict=True)]
+    results: list[np.ndarray] = [np.empty(0)] * len(trees)
+    for chosen in _batches(np.array([len(tree.ids) for tree in trees]), "scoring"):
+        hidden = _states(lm, [trees[i] for i in chosen])
         for k, i in enumerate(chosen):
-            n = len(rows[i].ids)
-            mask[k, 0, :n, :n] = torch.from_numpy(rows[i].mask())
-        mask = attention_of(lm.base_model, mask.to(device()), int(at.max()) + 1)
-        hidden = lm.base_model(
-            input_ids=ids.to(device()),
-            attention_mask=mask,
-            position_ids=at.to(device()),
-            use_cache=False,
-        ).last_hidden_state
-        for k, i in enumerate(chosen):
-            states = hidden[k, torch.from_numpy(rows[i].before).to(device())].float()
-            log_p = linear(states, unembedding.weight.float(), bias).log_softmax(dim=1)
-            tokens = torch.from_numpy(rows[i].tokens).to(device())
-            found[i] = np.add.reduceat(
-                log_p.gather(1, tokens[:, None])[:, 0].cpu().double().numpy(), rows[i].first
-            )
-    return found
+            states = hidden[k, torch.from_numpy(trees[i].before).to(device())].float()
+            log_p = linear(states, weight.float(), bias).log_softmax(dim=1)
+            tokens = torch.from_numpy(trees[i].tokens).to(device())
+            log_p = log_p.gather(1, tokens[:, None])[:, 0].cpu().double()
+            results[i] = np.add.reduceat(log_p.numpy(), trees[i].first)
+    return results
+
+
+def _states(lm, trees: list[_Tree]) -> torch.Tensor:
+    """Returns the last layer's states (b, t, d) of a batch of trees, padded on the right."""
+    ids = pad_sequence([torch.from_numpy(tree.ids) for tree in trees], batch_first=True)
+    positions = pad_sequence([torch.from_numpy(tree.positions) for tree in trees], batch_first=True)
+    mask = torch.zeros(len(trees), 1, ids.shape[1], ids.shape[1], dtype=torch.bool)
+    mask[:, 0, :, 0] = True  # padding attends to something: a softmax over nothing is NaN
+    for k, tree in enumerate(trees):
+        n = len(tree.ids)
+        mask[k, 0, :n, :n] = torch.from_numpy(tree.mask())
+    return lm.base_model(
+        input_ids=ids.to(device()),
+        attention_mask=attention_of(lm.base_model, mask.to(device()), int(positions.max()) + 1),
+        position_ids=positions.to(device()),
+        use_cache=False,
+    ).last_hidden_state
 
 
 class _Tree:
@@ -128,32 +141,39 @@ class _Tree:
 
     Attributes:
         ids, positions: (t,) int64, of the prompt and of every option's tokens but the last.
-        option: (t,) int64, which option a token is of; -1 for the prompt.
-        tokens, before: (m,) int64, the tokens that are scored, and where each is predicted.
-        first: (options,) where each option begins among them.
+        option: (t,) int64, the option that each token belongs to; -1 for the prompt.
+        tokens: (m,) int64, the tokens that are scored: those of all options, one after the other.
+        before: (m,) int64, the index in `ids` at which each of them is predicted.
+        first: (options,) the index in `tokens` at which each option begins.
     """
 
     def __init__(self, prompt: np.ndarray, options: Sequence[Sequence[int]]):
-        ids, positions, option = list(prompt), list(range(len(prompt))), [-1] * len(prompt)
-        tokens, before, first = [], [], []
-        for number, each in enumerate(options):
+        ids = list(prompt)
+        positions = list(range(len(prompt)))
+        option_of_token = [-1] * len(prompt)
+        tokens: list[int] = []
+        before: list[int] = []
+        first: list[int] = []
+        for number, option in enumerate(options):
             first.append(len(tokens))
-            for j, token in enumerate(each):
+            for j, token in enumerate(option):
                 tokens.append(token)
                 before.append(len(ids) - 1 if j else len(prompt) - 1)
-                if j < len(each) - 1:
+                # nothing is predicted after an option's last token
+                if j < len(option) - 1:
                     ids.append(token)
                     positions.append(len(prompt) + j)
-                    option.append(number)
-        self.ids, self.positions, self.option = (
-            np.array(x, dtype=np.int64) for x in (ids, positions, option)
-        )
-        self.tokens, self.before, self.first = (
-            np.array(x, dtype=np.int64) for x in (tokens, before, first)
-        )
+                    option_of_token.append(number)
+        self.ids = np.array(ids, dtype=np.int64)
+        self.positions = np.array(positions, dtype=np.int64)
+        self.option = np.array(option_of_token, dtype=np.int64)
+        self.tokens = np.array(tokens, dtype=np.int64)
+        self.before = np.array(before, dtype=np.int64)
+        self.first = np.array(first, dtype=np.int64)
 
     def mask(self) -> np.ndarray:
-        """(t, t) bool, True where a token, the row, may look."""
-        return np.tri(len(self.ids), dtype=bool) & (
-            (self.option == -1) | (self.option == self.option[:, None])
-        )
+        """Returns (t, t) bool: True where a token, the row, attends to another."""
+        earlier = np.tri(len(self.ids), dtype=bool)
+        of_prompt = self.option == -1
+        of_same_option = self.option == self.option[:, None]
+        return earlier & (of_prompt | of_same_option)

@@ -1,4 +1,4 @@
-"""A language model as generative finetuning trains it."""
+"""The language model that generative finetuning trains."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ class LanguageModel(nn.Module):
 
     def __init__(self, body: nn.Module, unembedding: nn.Linear):
         super().__init__()
-        self.body, self.unembedding = body, unembedding
+        self.body = body
+        self.unembedding = unembedding
         self.head = nn.Identity()  # there is no head with a learning rate of its own
 
     def forward(self, attention_mask=None, *, targets, **inputs) -> torch.Tensor:
-        """Negative log-likelihoods.
+        """Computes negative log-likelihoods of texts.
 
         Args:
             attention_mask: (b, t), padding on the right.
-            targets: (b, t), the token after each; -1 where none is to be predicted, such as on padding.
+            targets: (b, t), the token after each; -1 if none is to be predicted, as on padding.
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
-            (b, 2) float32: the sum over the tokens predicted, nats, and how many they are.
+            (b, 2) float32: the sum over the predicted tokens, in nats, and their number.
         """
         hidden = self.body(
             attention_mask=attention_mask, use_cache=False, **inputs
         ).last_hidden_state
         real = targets >= 0
-        nats = F.cross_entropy(
-            self.unembedding(hidden[real]).float(), targets[real], reduction="none"
-        )
-        total = torch.zeros(len(targets), device=nats.device).index_add(
-            0, real.nonzero()[:, 0], nats
-        )
+        logits = self.unembedding(hidden[real]).float()
+        nats = F.cross_entropy(logits, targets[real], reduction="none")
+        text = real.nonzero()[:, 0]  # the row in the batch of each predicted token
+        total = torch.zeros(len(targets), device=nats.device).index_add(0, text, nats)
         return torch.stack([total, real.sum(dim=1)], dim=1)

@@ -1,4 +1,7 @@
-"""Checkpoints to modules: where the weights are, their digest, tokenizer and body, without remote code or pickle."""
+"""Loads checkpoints: files, digests, tokenizers and language models.
+
+Runs no remote code and reads no pickled weights.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,14 @@ _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja
 
 
 class ModelUnavailable(OSError):
-    """The weights of a known name cannot be had here; the message names the ways out."""
+    """The weights of a known model are out of reach here; the message says what to do."""
 
 
 @contextlib.contextmanager
 def quiet():
     """Silences transformers' load reports: cutting in depth leaves weights unused on purpose."""
-    level, bar = (
-        transformers.logging.get_verbosity(),
-        transformers.logging.is_progress_bar_enabled(),
-    )
+    level = transformers.logging.get_verbosity()
+    bar = transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
@@ -44,10 +45,12 @@ def quiet():
 
 
 def ensure(checkpoint: Checkpoint) -> None:
-    """Fails now, in seconds, if the checkpoint's weights cannot be had here. Downloads only a hub model's config.
+    """Checks within seconds that a checkpoint's weights are within reach.
+
+    Downloads only the config of a hub model.
 
     Raises:
-        ModelUnavailable: names the hub id and the ways out.
+        ModelUnavailable: they are not; names the hub id and says what to do.
     """
     root = checkpoint.root
     if root.hub_id:
@@ -57,7 +60,10 @@ def ensure(checkpoint: Checkpoint) -> None:
 
 
 def folder(checkpoint: Checkpoint) -> Path:
-    """Local folder with config, tokenizer and safetensors of a checkpoint at full depth, downloaded if need be."""
+    """Returns the local folder of a checkpoint at full depth; downloads a hub model if need be.
+
+    It holds config, tokenizer and safetensors.
+    """
     if checkpoint.parent:
         return folder(checkpoint.parent)
     if not (checkpoint.folder or checkpoint.hub_id):
@@ -65,36 +71,34 @@ def folder(checkpoint: Checkpoint) -> Path:
     path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
     if not any(path.glob("*.safetensors")):
         raise ModelUnavailable(
-            f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are not "
-            f"read. {ways_out(checkpoint.hub_id or checkpoint.base)}"
+            f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are "
+            f"not read. {ways_out(checkpoint.hub_id or checkpoint.base)}"
         )
     return path
 
 
 @functools.cache
 def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> Path:
-    """Snapshot of a hub repository at one commit; what the cache holds is used without asking the hub."""
+    """Returns the folder of a hub repository at one commit; downloads what the cache lacks."""
     try:
         if not (revision and try_to_load_from_cache(hub_id, "config.json", revision=revision)):
-            revision = _commit(
-                hub_id, revision
-            )  # asked once: out of reach, this fails at once, a download retries
+            # with the hub out of reach this fails at once, where a download would retry
+            revision = _commit(hub_id, revision)
         if only_config:
-            return Path(
-                hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)
-            ).parent
+            config = hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)
+            return Path(config).parent
         return Path(
             snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED, etag_timeout=10)
         )
     except Exception as error:  # the hub's errors share no base class; each one ends here
         raise ModelUnavailable(
-            f"model {hub_id} (revision {revision or 'main'}) is not in the local hub cache and could not be fetched: "
-            f"{type(error).__name__}. {ways_out(hub_id)}"
+            f"model {hub_id} (revision {revision or 'main'}) is not in the local hub cache and "
+            f"could not be fetched: {type(error).__name__}. {ways_out(hub_id)}"
         ) from error
 
 
-def _commit(hub_id: str, revision: str | None) -> str:
-    """The commit that a revision, or `main`, is at now; without network, the one that the local cache holds."""
+def _commit(hub_id: str, revision: str | None) -> str | None:
+    """Returns the commit of a revision, or of `main`, now; offline, the one in the local cache."""
     try:
         return HfApi().model_info(hub_id, revision=revision, timeout=10).sha
     except Exception as error:
@@ -105,10 +109,10 @@ def _commit(hub_id: str, revision: str | None) -> str:
 
 
 def with_depth(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its depth, read from the model's config where the name did not say it.
+    """Returns the checkpoint with its depth, read from the model's config if the name lacks it.
 
     Raises:
-        ValueError: cut deeper than the model is.
+        ValueError: the name asks for more layers than the model has.
     """
     if checkpoint.parent:
         parent = with_depth(checkpoint.parent)
@@ -116,13 +120,14 @@ def with_depth(checkpoint: Checkpoint) -> Checkpoint:
     depth = config_of(replace(checkpoint, layers=None)).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
         raise ValueError(
-            f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has {depth}"
+            f"{checkpoint.name!r} asks for {checkpoint.layers} layers; "
+            f"{checkpoint.base} has {depth}"
         )
     return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
 
 
 def _embedded() -> Path:
-    """The embedded GGUF, dequantised once into an ordinary safetensors folder in the cache."""
+    """Returns the folder of the embedded model: its GGUF, dequantised once into safetensors."""
 
     def dequantise(target: Path) -> None:
         gguf = fetch(_GGUF)
@@ -134,43 +139,49 @@ def _embedded() -> Path:
                 quantization_config=transformers.GgufConfig(dequantize=True),
             )
             lm.save_pretrained(target)
-            transformers.AutoTokenizer.from_pretrained(
-                gguf.parent, gguf_file=gguf.name
-            ).save_pretrained(target)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+            tokenizer.save_pretrained(target)
 
     sha256 = ASSETS[_GGUF].sha256
-    return made_once(
-        f"models/{EMBEDDED}-Instruct-{sha256[:12]}", dequantise, {"source": _GGUF, "sha256": sha256}
-    )
+    name = f"models/{EMBEDDED}-Instruct-{sha256[:12]}"
+    return made_once(name, dequantise, {"source": _GGUF, "sha256": sha256})
 
 
 def digest(checkpoint: Checkpoint) -> str:
-    """What the weights are, for addresses: commit of a hub model, content hash of a local one, a fit's address; of the
-    original Qwen series with how they are read."""
+    """Identifies the weights of a checkpoint, for addresses of fits.
+
+    Returns a hub model's commit, a local model's content hash, or a finetuned model's fit. For the
+    original Qwen series the code that reads the weights counts as well.
+    """
     if checkpoint.fit:
         return checkpoint.fit
     if not (checkpoint.hub_id or checkpoint.folder):
         return ASSETS[_GGUF].sha256[:16]
-    found = folder(checkpoint).name[:16] if checkpoint.hub_id else _content(checkpoint)
-    if _original_qwen(folder(checkpoint)):
+    path = folder(checkpoint)
+    weights = path.name[:16] if checkpoint.hub_id else _hash_folder(path)
+    if _original_qwen(path):
         from . import qwen
 
-        return store.address({"weights": found, "read": store.code_version(qwen)})[:16]
-    return found
+        return store.address({"weights": weights, "read": store.code_version(qwen)})[:16]
+    return weights
 
 
-def _content(checkpoint: Checkpoint) -> str:
-    files = [
-        p
-        for p in sorted(checkpoint.folder.iterdir())
-        if p.name != "pretraining.json"
-        and p.suffix in (".json", ".safetensors", ".txt", ".model", ".tiktoken")
-    ]
-    return _hash_files(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+def _hash_folder(path: Path) -> str:
+    """Returns a hash of the files in a model folder that decide what the model computes."""
+    suffixes = (".json", ".safetensors", ".txt", ".model", ".tiktoken")
+    files = []
+    for file in sorted(path.iterdir()):
+        if file.name != "pretraining.json" and file.suffix in suffixes:
+            files.append((file, file.stat().st_size, file.stat().st_mtime_ns))
+    return _hash_files(tuple(files))
 
 
 @functools.cache
-def _hash_files(files) -> str:
+def _hash_files(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Returns a hash of names and contents of files (path, size, time of last change).
+
+    Size and time are there for the cache: a changed file is hashed again.
+    """
     whole = hashlib.sha256()
     for path, *_ in files:
         with open(path, "rb") as stream:
@@ -179,13 +190,13 @@ def _hash_files(files) -> str:
 
 
 def _original_qwen(path: Path) -> bool:
-    """Whether a model folder is of the original Qwen series, which transformers does not know."""
+    """Returns True for a folder of the original Qwen series, which transformers does not know."""
     return json.loads((path / "config.json").read_text()).get("model_type") == "qwen"
 
 
 @functools.cache
 def tokenizer(path: Path):
-    """The fast tokenizer in a folder; loaded once per process."""
+    """Returns the fast tokenizer in a model folder; loads it once per process."""
     with quiet():
         if _original_qwen(path):
             from . import qwen
@@ -195,10 +206,10 @@ def tokenizer(path: Path):
 
 
 def config_of(checkpoint: Checkpoint):
-    """transformers' configuration of a checkpoint, cut to its depth where the name says one."""
+    """Returns transformers' configuration of a checkpoint, with the depth that its name says."""
     path = folder(checkpoint)
     if _original_qwen(path):
-        from . import qwen  # takes over a second, and is only needed here
+        from . import qwen  # takes over a second, and is needed only here
 
         qwen.register()
     config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -209,10 +220,13 @@ def config_of(checkpoint: Checkpoint):
 
 
 def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
-    """Refuses sequences longer than a model's context, which some architectures would run past without a word.
+    """Checks that sequences fit in a model's context, which some architectures exceed silently.
 
+    Args:
+        tokens: length of the longest sequence.
+        advice: last sentence of the error, on what to do.
     Raises:
-        ValueError: says how long, and gives the advice.
+        ValueError: they do not fit.
     """
     limit = getattr(config_of(checkpoint), "max_position_embeddings", None)
     if limit and tokens > limit:
@@ -222,22 +236,15 @@ def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
 
 
 def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
-    """The causal language model of a checkpoint, cut to its depth, dropout off, in evaluation mode, on the CPU."""
+    """Returns the causal language model of a checkpoint, cut to its depth, on the CPU.
+
+    Dropout is 0, and the model is in evaluation mode.
+
+    Raises:
+        ModelUnavailable: a finetuned model whose parent has other weights now.
+    """
     if checkpoint.parent:
-        lm, record = load_lm(checkpoint.parent, dtype), store.record(checkpoint.fit)
-        if digest(checkpoint.parent) != record["config"]["model"]:
-            raise ModelUnavailable(
-                f"{checkpoint.name} was finetuned from {checkpoint.parent.name}, whose weights are "
-                f"not the same any more; its own cannot be put into them. Fit it again"
-            )
-        put_trained(
-            lm,
-            store.weights(checkpoint.fit),
-            record["config"]["method"],
-            record["config"]["hyperparameters"],
-        )
-        keep_blocks(lm.base_model, slice(checkpoint.layers))
-        return lm
+        return _load_finetuned(checkpoint, checkpoint.parent, dtype)
     with quiet():
         lm = transformers.AutoModelForCausalLM.from_pretrained(
             folder(checkpoint),
@@ -246,14 +253,32 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
             use_safetensors=True,
             trust_remote_code=False,
         ).eval()
-    lm.get_input_embeddings().padding_idx = (
-        None  # padding is masked; the same id inside a text is a word and trains
-    )
+    # padding is masked; the same id inside a text is a word and trains
+    lm.get_input_embeddings().padding_idx = None
+    return lm
+
+
+def _load_finetuned(checkpoint: Checkpoint, parent: Checkpoint, dtype: torch.dtype):
+    """Returns the language model of a stored fit: that of its parent, with the trained weights."""
+    lm = load_lm(parent, dtype)
+    record = store.record(checkpoint.fit)
+    if record is None:
+        raise ModelUnavailable(
+            f"{checkpoint.name}: its fit is no longer in the store. Fit it again"
+        )
+    config = record["config"]
+    if digest(parent) != config["model"]:
+        raise ModelUnavailable(
+            f"{checkpoint.name} was finetuned from {parent.name}, whose weights are not the same "
+            f"any more; its own cannot be put into them. Fit it again"
+        )
+    put_trained(lm, store.weights(checkpoint.fit), config["method"], config["hyperparameters"])
+    keep_blocks(lm.base_model, slice(checkpoint.layers))
     return lm
 
 
 def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
-    """The language model of `load_lm` in shape alone, on the meta device: no weights are read or held."""
+    """Returns the language model of `load_lm` without weights, on the meta device."""
     with torch.device("meta"):
         lm = transformers.AutoModelForCausalLM.from_config(
             _without_dropout(checkpoint), dtype=dtype
@@ -263,6 +288,7 @@ def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
 
 
 def _without_dropout(checkpoint: Checkpoint):
+    """Returns the configuration of a checkpoint with every dropout at 0, without a KV cache."""
     config = config_of(checkpoint)
     for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "hidden_dropout"):
         if hasattr(config, name):
@@ -272,5 +298,8 @@ def _without_dropout(checkpoint: Checkpoint):
 
 
 def n_params(checkpoint: Checkpoint) -> int:
-    """Parameters of the body at the checkpoint's depth, embedding included, unembedding and head left out."""
+    """Counts the parameters of the body at the checkpoint's depth.
+
+    The embedding is included; unembedding and head are not.
+    """
     return sum(p.numel() for p in hollow_lm(checkpoint).base_model.parameters())

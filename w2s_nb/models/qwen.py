@@ -1,8 +1,9 @@
-"""The original Qwen series (Qwen-1_8B, 7B, 14B, 72B) as transformers' own Qwen2: the same network under other names.
+"""Reads the original Qwen series (Qwen-1_8B, 7B, 14B, 72B) as transformers' own Qwen2.
 
-It is published with remote code. What that code computes, on texts within the length it was trained on, is Qwen2
-without grouped queries; so its configuration is translated, its weights are renamed as their shards are read, and its
-vocabulary is put into a fast tokenizer. Importing this module takes as long as importing Qwen2, over a second.
+It is published with remote code. On texts within the length that it was trained on, this code
+computes Qwen2 without grouped queries, under other names. So its configuration is translated, its
+weights are renamed as their shards are read, and its vocabulary is put into a fast tokenizer.
+Importing this module takes as long as importing Qwen2, over a second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from transformers.core_model_loading import Chunk, WeightConverter, WeightRenami
 from ..common.assets import made_once
 from ..common.store import code_version
 
-_FIELDS = {  # of Qwen2: of the original
+_FIELDS = {  # a field of Qwen2's configuration: the same of the original
     "vocab_size": "vocab_size",
     "hidden_size": "hidden_size",
     "num_hidden_layers": "num_hidden_layers",
@@ -44,17 +45,17 @@ _NAMES = [
     (".mlp.c_proj.", ".mlp.down_proj."),
 ]
 _SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
-    r"\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *[f"<|extra_{i}|>" for i in range(205)]]
 
 
-def translated(original: dict) -> dict:
-    """Fields of `Qwen2Config` for the content of an original `config.json`.
+def translate(original: dict) -> dict:
+    """Returns the fields of `Qwen2Config` for the content of an original `config.json`.
 
-    The context is `seq_length`: beyond it the original scales queries and stretches rotary positions (`use_logn_attn`,
-    `use_dynamic_ntk`), which Qwen2 does not. Dropout is left at 0.
+    The context is `seq_length`: beyond it the original scales queries and stretches rotary
+    positions (`use_logn_attn`, `use_dynamic_ntk`), which Qwen2 does not. Dropout is left at 0.
 
     Raises:
         ValueError: a field is missing, or has a value that Qwen2 cannot express.
@@ -78,27 +79,27 @@ def translated(original: dict) -> dict:
         raise ValueError(
             f"config.json of an original Qwen that cannot be loaded: {'; '.join(strange)}"
         )
-    return {name: original[field] for name, field in _FIELDS.items()} | {
-        "intermediate_size": original["intermediate_size"]
-        // 2,  # the original counts gate and up projection as one
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": float(original["rotary_emb_base"]),
-        },
+    fields = {name: original[field] for name, field in _FIELDS.items()}
+    # the original counts gate and up projection as one
+    fields["intermediate_size"] = original["intermediate_size"] // 2
+    fields["rope_parameters"] = {
+        "rope_type": "default",
+        "rope_theta": float(original["rotary_emb_base"]),
     }
+    return fields
 
 
 class OriginalQwenConfig(transformers.Qwen2Config):
-    """Qwen2's configuration, read from an original `config.json` or from one that transformers saved."""
+    """Qwen2's configuration, read from an original `config.json` or one that transformers saved."""
 
     model_type = "qwen"
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
-        """The configuration in a `config.json`, see `translated`."""
-        return super().from_dict(
-            config_dict if "rms_norm_eps" in config_dict else translated(config_dict), **kwargs
-        )
+        """Returns the configuration in a `config.json`; one of the original goes by `translate`."""
+        if "rms_norm_eps" not in config_dict:
+            config_dict = translate(config_dict)
+        return super().from_dict(config_dict, **kwargs)
 
 
 class OriginalQwenModel(transformers.Qwen2Model):
@@ -114,28 +115,29 @@ class OriginalQwenForCausalLM(transformers.Qwen2ForCausalLM):
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """As transformers' own, which gives random values to weights that it does not find.
+        """Loads the model as transformers does, but refuses a checkpoint with missing weights.
 
         Raises:
-            ValueError: there are such weights.
+            ValueError: weights are missing; transformers would give them random values.
         """
-        lm, found = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        if found["missing_keys"]:
-            raise ValueError(
-                f"original Qwen checkpoint without weights for {', '.join(sorted(found['missing_keys']))}"
-            )
+        lm, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        missing = sorted(info["missing_keys"])
+        if missing:
+            raise ValueError(f"original Qwen checkpoint without weights for {', '.join(missing)}")
         return lm
 
 
 @functools.cache
 def register() -> None:
-    """Lets transformers' Auto classes read original Qwen checkpoints, `model_type` qwen, without their remote code."""
+    """Lets transformers' Auto classes read original Qwen checkpoints without their remote code.
+
+    It registers `model_type` qwen, for the whole process.
+    """
     transformers.AutoConfig.register("qwen", OriginalQwenConfig)
     transformers.AutoModel.register(OriginalQwenConfig, OriginalQwenModel)
     transformers.AutoModelForCausalLM.register(OriginalQwenConfig, OriginalQwenForCausalLM)
-    attention = [
-        f".self_attn.{part}_proj." for part in "qkv"
-    ]  # one matrix (3 d, d) in the original
+    # queries, keys and values are one matrix (3 d, d) in the original
+    attention = [f".self_attn.{letter}_proj." for letter in "qkv"]
     register_checkpoint_conversion_mapping(
         "qwen",
         [
@@ -149,13 +151,12 @@ class _Converter(TikTokenConverter):
     """transformers' converter, reading ranks without the tiktoken package."""
 
     @staticmethod
-    def load_tiktoken_bpe(path: Path) -> dict[bytes, int]:
-        """Ranks of byte sequences, a line `base64 rank` each."""
+    def load_tiktoken_bpe(path: Path) -> dict[bytes, int]:  # type: ignore[override]
+        """Returns the ranks of byte sequences from a file with one line `base64 rank` per token."""
         lines = [line.split() for line in path.read_bytes().splitlines() if line]
         ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
-        if sorted(ranks.values()) != list(
-            range(len(lines))
-        ):  # the special tokens' ids follow the last rank
+        # the special tokens' ids follow the last rank
+        if sorted(ranks.values()) != list(range(len(lines))):
             raise ValueError(
                 f"{path}: the ranks of its {len(lines)} tokens are not 0 to {len(lines) - 1}"
             )
@@ -163,10 +164,12 @@ class _Converter(TikTokenConverter):
 
 
 def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
-    """The tokenizer of a model folder: its `tokenizer.json` where it has one, else its `qwen.tiktoken`, converted once.
+    """Returns the tokenizer of a model folder.
 
-    That is byte-level BPE on NFC text, digits one by one, with the special tokens read where a text has them. End of
-    text and padding are `<|endoftext|>`. Converting the published vocabulary, 151,643 tokens, takes seconds.
+    It is in `tokenizer.json`, or, if there is none, in `qwen.tiktoken`, which is converted once:
+    byte-level BPE on NFC text, digits one by one; special tokens are recognised inside texts. End
+    of text and padding are `<|endoftext|>`. Converting the published vocabulary, 151,643 tokens,
+    takes seconds.
 
     Raises:
         FileNotFoundError: the folder has neither.
@@ -174,9 +177,9 @@ def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
     """
 
     def convert(target: Path) -> None:
-        made = _Converter(vocabulary, _SPLIT, extra_special_tokens=_SPECIAL).converted()
-        made.normalizer = normalizers.NFC()
-        transformers.PreTrainedTokenizerFast(tokenizer_object=made).save_pretrained(target)
+        tokenizer = _Converter(vocabulary, _SPLIT, extra_special_tokens=_SPECIAL).converted()
+        tokenizer.normalizer = normalizers.NFC()
+        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(target)
 
     vocabulary = folder / "qwen.tiktoken"
     if not (folder / "tokenizer.json").is_file():
