@@ -1,4 +1,4 @@
-"""Features: the model's own hidden states, computed once, whatever kills the run; probes solved to their optimum."""
+"""Tests features, which are computed once whatever kills the run, and probes that are solved."""
 
 import os
 import time
@@ -70,7 +70,7 @@ def test_features_are_every_hidden_state_of_each_text_alone(pool, any_tiny):
         )
 
 
-def test_one_pass_serves_all_layers_depths_splits_and_orders(words, tiny, passes):
+def test_one_pass_serves_all_layers_depths_splits_and_orders_of_examples(words, tiny, passes):
     all_layers = w2s.features(tiny, words.student)
     assert sum(passes) == len(set(words.student.texts))
     passes.clear()
@@ -149,7 +149,8 @@ def run(lm, batch, *rest):
     time.sleep({pause})
     return real(lm, batch, *rest)
 activations._run = run
-print(w2s.features({tiny!r}, w2s.load_task("words", n_train=96, n_val=32, n_test=64).student)[4].sum())
+task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
+print(w2s.features({tiny!r}, task.student)[4].sum())
 """
 
 
@@ -183,7 +184,7 @@ def test_two_processes_that_want_the_same_features_compute_them_once(words, tiny
 
 @pytest.mark.parametrize("method", ["full", "lora", "top"])
 def test_a_finetuned_models_features_are_what_its_own_head_saw(method, any_tiny, words):
-    """Features of the named fit, under the head that was trained with it, give the fit's predictions."""
+    """Features of a fit, under the head that was trained with it, give the fit's predictions."""
     fit = w2s.fit(
         any_tiny,
         words.student,
@@ -245,7 +246,7 @@ def test_a_finetuned_model_is_a_model_like_any_other(words, tiny):
 
 @pytest.mark.parametrize("first, second", [(2, 2), (3, 2), (2, 3)])
 def test_top_layers_finetuned_twice(first, second, words, tiny):
-    """Features of a finetuned model finetuned again, where they come from the store of three models."""
+    """Features of a model finetuned twice come from the stored activations of three models."""
     once = w2s.fit(tiny, words.student, method="top", top_layers=first, lr=3e-3, keep_weights=True)
     twice = w2s.fit(
         once.name,
@@ -348,14 +349,15 @@ def test_swapping_pairs_gives_the_complement_of_the_logistic_probe():
 
 
 def test_training_as_in_the_paper_and_solving_agree_where_there_is_one_optimum():
-    """D.2's Adam, 200 epochs at 1e-3, against the closed solution without penalty, on soft labels."""
+    """Compares Adam as in appendix D.2, on soft labels, with the solution without penalty."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(3000, 5)).astype(np.float32)
     targets = 1 / (1 + np.exp(-(x @ rng.normal(size=5) * 0.5 + 0.3)))
     net, inputs = models.probe(5, 1), FeatureInputs(torch.from_numpy(x), 1)
-    loss = lambda logits, t, progress: torch.nn.functional.cross_entropy(
-        logits, t, reduction="none"
-    )  # noqa: E731
+
+    def loss(logits, t, progress):
+        return torch.nn.functional.cross_entropy(logits, t, reduction="none")
+
     loop.train(
         net,
         inputs,
@@ -415,7 +417,7 @@ def test_the_penalty_is_chosen_as_a_stopping_epoch_is(words, tiny):
     assert choose_hyperparameters("logistic", {}).l2 == (1e4, 1e3, 1e2, 10.0, 1.0)
 
 
-def test_weak_labels_of_one_class_are_survived_by_the_logistic_probe(words, tiny):
+def test_the_logistic_probe_can_be_fitted_to_labels_of_one_class(words, tiny):
     ids = np.concatenate([words.student.ids, words.validation.ids])
     ones = w2s.SoftLabels(ids, np.tile([0.0, 1.0], (len(ids), 1)), "always 1")
     assert w2s.fit(tiny, words.student, ones, method="logistic").accuracy(words.test).value == 0.5

@@ -1,1 +1,1 @@
-"""What models read: tokens, batches, activations stored once, features."""
+"""Makes what models read: tokens, batches, activations stored once, features."""

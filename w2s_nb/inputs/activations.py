@@ -1,7 +1,8 @@
-"""Activations of frozen models, computed once for each text, model and depth, and shared by every process.
+"""Computes activations of frozen models once per text, model and depth, and stores them.
 
-Shards of `SHARD` texts are written as they are done, so a killed run continues where it stopped; they are mapped into
-memory, not read, so only what is asked for leaves the disk.
+All processes share the store. Shards of `SHARD` texts are written as they are done, so a killed run
+continues where it stopped. They are mapped into memory, not read: only what is asked for leaves the
+disk.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import safetensors.numpy
@@ -26,7 +28,7 @@ from ..common.files import write_atomic
 from ..common.paths import home
 from ..common.progress import progress
 from ..common.store import code_version
-from ..data.splits import Split
+from ..data.splits import Split, Task
 from ..models import anatomy, loading
 from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
 from ..models.loading import digest, load_lm, with_depth
@@ -35,13 +37,22 @@ from . import batches as inputs_module
 from .batches import Sequences, TokenInputs, TrunkInputs, Units, paired
 from .tokens import Tokens, join, tokenize
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+    from transformers import PreTrainedModel
+
+    from ..common.progress import ReportedProgress
+
 SHARD = 512  # texts
-LEAST_SHARED = (
-    0.15  # of two texts' tokens, what they must begin alike for to be run in one sequence
-)
+# of the tokens of two texts, the share that they must begin alike to be run in one sequence
+LEAST_SHARED = 0.15
 MAX_TOKENS = 4096  # of a forward pass, padding included
 POOLS = ("last", "mean")
 DTYPES = ("float16", "float32")
+MAX_FLOAT16 = 65504
+
+# {shard: (positions of texts, their rows in the shard)}
+Places = dict[Path, tuple[list[int], list[int]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +60,7 @@ class Pooled:
     """Pooled hidden states of n texts, in files that are mapped.
 
     Attributes:
-        n: texts.
+        n: number of texts.
         places: {shard: (positions (m,) of texts, their rows (m,) in the shard)}.
         below: the states of layers that a finetuning left as they were, or None.
     """
@@ -59,19 +70,18 @@ class Pooled:
     below: Pooled | None = None
 
     def layer(self, layer: int) -> np.ndarray:
-        """(n, d) float32, the states after `layer` layers."""
-        found = None
+        """Returns the states after `layer` layers, (n, d) float32."""
+        states: np.ndarray | None = None
         for path, (positions, rows) in self.places.items():
-            first = _depths(path)[0]
+            first, _ = _depths(path)
             if layer < first:
-                return self.below.layer(layer)
+                return cast(Pooled, self.below).layer(layer)
             with safe_open(path, framework="numpy") as shard:
-                states = shard.get_slice("states")[layer - first][rows]
-            found = (
-                np.empty((self.n, states.shape[1]), dtype=np.float32) if found is None else found
-            )
-            found[positions] = states
-        return found
+                states_here = shard.get_slice("states")[layer - first][rows]
+            if states is None:
+                states = np.empty((self.n, states_here.shape[1]), dtype=np.float32)
+            states[positions] = states_here
+        return cast(np.ndarray, states)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +135,7 @@ def _read_announced(checkpoint: Checkpoint, tokens: Tokens, pool: str, dtype: st
     announced = _ANNOUNCED.get()
     if not announced or (pool, dtype) != (POOLS[0], DTYPES[0]):
         return
-    stored = _index(_folder_of(f"{pool}-{dtype}-{digest(checkpoint)}"), checkpoint.layers)
+    stored = _index(_folder_of(f"{pool}-{dtype}-{digest(checkpoint)}"), _layers(checkpoint))
     lacking = set(tokens.keys) - set(stored)
     if not lacking:
         return
@@ -150,22 +160,24 @@ def _deeper(
     for announcement in announced:
         model = announcement.model
         deep = with_depth(model if isinstance(model, Checkpoint) else resolve(model))
-        if digest(deep) == digest(checkpoint) and deep.layers >= checkpoint.layers:
-            tokens = [
-                tokenize(split, deep, announcement.max_len or split.task.max_len)
-                for split in announcement.splits
-            ]
-            deeper.append((deep, join(tokens)))
-    return sorted(deeper, key=lambda pair: -pair[0].layers)
+        if digest(deep) != digest(checkpoint) or _layers(deep) < _layers(checkpoint):
+            continue
+        tokens = []
+        for split in announcement.splits:
+            max_len = announcement.max_len or cast(Task, split.task).max_len
+            tokens.append(tokenize(split, deep, max_len))
+        deeper.append((deep, join(tokens)))
+    return sorted(deeper, key=lambda model_and_tokens: -_layers(model_and_tokens[0]))
 
 
 def pooled(
     checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: str = "float16"
 ) -> Pooled:
-    """Hidden states of texts after 0, 1, ... layers and the final norm, one vector a text and depth.
+    """Computes or finds hidden states of texts after 0, 1, ... layers and the final norm.
 
-    One pass finds those of every depth up to the checkpoint's: the states after k layers are those
-    of `model@k`. Ask for the deepest model first, or announce it: see `deepest_first`.
+    There is one vector per text and depth. One pass finds those of every depth up to the
+    checkpoint's: the states after k layers are those of `model@k`. Ask for the deepest model first,
+    or announce it: see `deepest_first`.
 
     Args:
         pool: 'last', the text's last token; 'mean', the mean over its tokens.
@@ -173,123 +185,140 @@ def pooled(
     Raises:
         FloatingPointError: states that are not finite, or beyond float16.
     """
-
-    def compute(lm, batch, places) -> list[np.ndarray]:
-        norm, rows = (
-            final_norm(lm.base_model),
-            torch.tensor([row for row, _ in places], device=device()),
-        )
-        last = torch.tensor([positions[-1] for _, positions in places], device=device())
-
-        def keep(stream: torch.Tensor) -> torch.Tensor:
-            if pool == "last":
-                return norm(stream[rows, last].to(norm.weight.dtype)).float()
-            normed = norm(stream.to(norm.weight.dtype)).float()
-            return torch.stack([normed[row, positions].mean(0) for row, positions in places])
-
-        states = torch.stack(_run(lm, batch, keep, depths))
-        if not (states.abs() < (65504 if dtype == "float16" else torch.inf)).all():
-            raise FloatingPointError(
-                f"hidden states of {checkpoint.name} are not finite, or do not fit {dtype}"
-                f"{'; take float32' if dtype == 'float16' else ''}"
-            )
-        return list(
-            states.transpose(0, 1).numpy(force=True).astype(dtype)
-        )  # a text's states (depths, d)
-
     _read_announced(checkpoint, tokens, pool, dtype)
-    frozen = checkpoint.trunk
-    depths = range(bool(frozen), checkpoint.layers - frozen + 1)
+    n_frozen = checkpoint.trunk
+    # of a finetuned model only the layers above its trunk are new
+    n_own = _layers(checkpoint) - n_frozen
+    depths = range(1 if n_frozen else 0, n_own + 1)
 
-    def load():
-        if not frozen:
+    def load() -> PreTrainedModel:
+        if not n_frozen:
             return _load(checkpoint)
-        _trunk_places(
-            checkpoint.parent, frozen, tokens
-        )  # stored before the model is loaded that starts from there
+        # the trunk's activations are stored before the model is loaded that starts from them
+        _trunk_places(cast(Checkpoint, checkpoint.parent), n_frozen, tokens)
         lm = _load(checkpoint)
-        keep_top(
-            lm.base_model, checkpoint.layers - frozen
-        )  # only what lies above the finetuning's trunk is new
+        keep_top(lm.base_model, n_own)
         return lm
 
-    def inputs_of(part: Tokens, units: Units) -> Sequences:
-        if frozen:
-            return TrunkInputs(trunk(checkpoint.parent, frozen, part), part, units)
-        return TokenInputs(part, units=units)
+    def make_inputs(tokens: Tokens, units: Units) -> Sequences:
+        if not n_frozen:
+            return TokenInputs(tokens, units=units)
+        below = trunk(cast(Checkpoint, checkpoint.parent), n_frozen, tokens)
+        return TrunkInputs(below, tokens, units)
 
-    where = _stored(
-        f"{pool}-{dtype}-{digest(checkpoint)}",
-        tokens,
-        load,
-        inputs_of,
-        compute,
-        functools.partial(np.stack, axis=1),
-        (frozen + depths[0], checkpoint.layers),
-        checkpoint.name,
+    source = _Source(
+        kind=f"{pool}-{dtype}-{digest(checkpoint)}",
+        name=checkpoint.name,
+        depths=(n_frozen + depths[0], _layers(checkpoint)),
+        load=load,
+        make_inputs=make_inputs,
+        compute=functools.partial(
+            _pooled_states, pool=pool, dtype=dtype, depths=depths, name=checkpoint.name
+        ),
+        pack=functools.partial(np.stack, axis=1),
     )
     places = {
-        path: (np.array(positions), np.array(rows)) for path, (positions, rows) in where.items()
+        path: (np.array(positions), np.array(rows))
+        for path, (positions, rows) in _stored(source, tokens).items()
     }
-    below = pooled(checkpoint.parent.cut(frozen), tokens, pool, dtype) if frozen else None
+    below = None
+    if n_frozen:
+        below = pooled(cast(Checkpoint, checkpoint.parent).cut(n_frozen), tokens, pool, dtype)
     return Pooled(len(tokens.keys), places, below)
 
 
+def _pooled_states(
+    lm: PreTrainedModel,
+    batch: dict[str, torch.Tensor],
+    places: list[tuple[int, np.ndarray]],
+    *,
+    pool: str,
+    dtype: str,
+    depths: Iterable[int],
+    name: str,
+) -> list[np.ndarray]:
+    """Returns the pooled states of each text of a batch, (depths, d)."""
+    norm = final_norm(lm.base_model)
+    norm_dtype = cast(torch.Tensor, norm.weight).dtype
+    rows = torch.tensor([row for row, _ in places], device=device())
+    last = torch.tensor([positions[-1] for _, positions in places], device=device())
+
+    def keep(stream: torch.Tensor) -> torch.Tensor:
+        if pool == "last":
+            return norm(stream[rows, last].to(norm_dtype)).float()
+        normed = norm(stream.to(norm_dtype)).float()
+        return torch.stack([normed[row, positions].mean(0) for row, positions in places])
+
+    states = torch.stack(_run(lm, batch, keep, depths))
+    limit = MAX_FLOAT16 if dtype == "float16" else torch.inf
+    if not (states.abs() < limit).all():
+        way_out = "; take float32" if dtype == "float16" else ""
+        raise FloatingPointError(
+            f"hidden states of {name} are not finite, or do not fit {dtype}{way_out}"
+        )
+    return list(states.transpose(0, 1).numpy(force=True).astype(dtype))
+
+
 def trunk(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> list[np.ndarray]:
-    """The residual stream of every token after `depth` layers, before any norm; depth 0 is the embedding.
+    """Computes or finds the residual stream of every token after `depth` layers, before any norm.
+
+    Depth 0 is the embedding.
 
     Returns:
         n * k arrays (t, d) float32.
     """
-    found: list[np.ndarray | None] = [None] * len(tokens.keys)
+    streams: list[np.ndarray | None] = [None] * len(tokens.keys)
     for path, (positions, rows) in _trunk_places(checkpoint, depth, tokens).items():
         with safe_open(path, framework="numpy") as shard:
-            spans, states = (
-                np.concatenate([[0], np.cumsum(shard.get_tensor("lengths"))]),
-                shard.get_slice("states"),
-            )
-            for position, row in zip(positions, rows):
-                found[position] = states[spans[row] : spans[row + 1]]
-    return found
+            ends = np.cumsum(shard.get_tensor("lengths"))
+            spans = np.concatenate([[0], ends])
+            states = shard.get_slice("states")
+            for position, row in zip(positions, rows, strict=True):
+                streams[position] = states[spans[row] : spans[row + 1]]
+    return cast(list[np.ndarray], streams)
 
 
-def _trunk_places(
-    checkpoint: Checkpoint, depth: int, tokens: Tokens
-) -> dict[Path, tuple[list[int], list[int]]]:
-    """Where the residual streams of texts are stored; those that are not are computed."""
+def _trunk_places(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> Places:
+    """Returns where the residual streams of texts are stored; computes those that are not."""
+    if checkpoint.parent and depth <= checkpoint.trunk:
+        return _trunk_places(checkpoint.parent, depth, tokens)
 
     def compute(lm, batch, places) -> list[np.ndarray]:
         states = _run(lm, batch, lambda stream: stream, [depth])[0].float().numpy(force=True)
         return [states[row, positions] for row, positions in places]
 
-    def inputs_of(part: Tokens, units: Units) -> Sequences:
-        return TokenInputs(part, units=units)
-
-    if checkpoint.parent and depth <= checkpoint.trunk:
-        return _trunk_places(checkpoint.parent, depth, tokens)
-    cut = functools.partial(_load, checkpoint.cut(max(depth, 1)))
-    return _stored(
-        f"trunk{depth}-{digest(checkpoint)}",
-        tokens,
-        cut,
-        inputs_of,
-        compute,
-        np.concatenate,
-        (depth, depth),
-        checkpoint.name,
+    source = _Source(
+        kind=f"trunk{depth}-{digest(checkpoint)}",
+        name=checkpoint.name,
+        depths=(depth, depth),
+        load=functools.partial(_load, checkpoint.cut(max(depth, 1))),
+        make_inputs=lambda tokens, units: TokenInputs(tokens, units=units),
+        compute=compute,
+        pack=np.concatenate,
     )
+    return _stored(source, tokens)
 
 
-def _load(checkpoint: Checkpoint):
+def _layers(checkpoint: Checkpoint) -> int:
+    """Returns the depth of a checkpoint, which `with_depth` has filled in."""
+    return cast(int, checkpoint.layers)
+
+
+def _load(checkpoint: Checkpoint) -> PreTrainedModel:
     return load_lm(checkpoint, torch.bfloat16 if precision() == "bf16" else torch.float32)
 
 
 def _run(
-    lm, batch: dict[str, torch.Tensor], keep: Callable, depths: Iterable[int]
+    lm: PreTrainedModel, batch: dict[str, torch.Tensor], keep: Callable, depths: Iterable[int]
 ) -> list[torch.Tensor]:
-    """One forward pass; what `keep` takes of the residual stream after each of `depths` layers, in rising order."""
-    body, kept = lm.base_model, []
+    """Runs one forward pass and returns what `keep` takes of the residual stream.
+
+    Args:
+        keep: called with the stream after each of `depths` layers, in rising order.
+    """
+    body = lm.base_model
     blocks = getattr(body, blocks_name(body))
+    kept: list[torch.Tensor] = []
 
     def before(module, args, kwargs):
         kept.append(keep(args[0] if args else kwargs["hidden_states"]))
@@ -297,66 +326,65 @@ def _run(
     def after(module, args, output):
         kept.append(keep(output[0] if isinstance(output, tuple) else output))
 
-    watched = [
-        blocks[depth - 1].register_forward_hook(after)
-        if depth
-        else blocks[0].register_forward_pre_hook(before, with_kwargs=True)
-        for depth in depths
-    ]
+    hooks = []
+    for depth in depths:
+        if depth:
+            hooks.append(blocks[depth - 1].register_forward_hook(after))
+        else:
+            hooks.append(blocks[0].register_forward_pre_hook(before, with_kwargs=True))
     try:
         longest = int(batch["position_ids"].max()) + 1 if "position_ids" in batch else 0
         mask = attention_of(body, batch["attention_mask"], longest)
         with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16"):
             body(**batch | {"attention_mask": mask}, use_cache=False)
     finally:
-        for hook in watched:
+        for hook in hooks:
             hook.remove()
     return kept
 
 
-def _depths(path: Path) -> tuple[int, int]:
-    """First and last depth of a shard's states, from its name."""
-    first, last, _ = path.stem.split("-")
-    return int(first), int(last)
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Activations of one kind, and how they are computed.
+
+    Attributes:
+        kind: the kind's part of the folder's name.
+        name: of the model, for the progress bar.
+        depths: first and last depth of the states.
+        load: () -> the model.
+        make_inputs: (tokens, units) -> sequences that the model reads.
+        compute: (model, batch, places of its texts) -> the states of each text.
+        pack: list of each text's states -> the array of a shard.
+    """
+
+    kind: str
+    name: str
+    depths: tuple[int, int]
+    load: Callable[[], PreTrainedModel]
+    make_inputs: Callable[[Tokens, Units], Sequences]
+    compute: Callable[..., list[np.ndarray]]
+    pack: Callable[[list[np.ndarray]], np.ndarray]
 
 
-def _stored(
-    kind: str,
-    tokens: Tokens,
-    load: Callable,
-    inputs_of: Callable[[Tokens, Units], Sequences],
-    compute: Callable,
-    pack: Callable,
-    depths: tuple[int, int],
-    name: str,
-) -> dict[Path, tuple[list[int], list[int]]]:
-    """{shard: (positions of texts, their rows in it)}; what no shard has is computed, longest texts first."""
-    folder = _folder_of(kind)
+def _stored(source: _Source, tokens: Tokens) -> Places:
+    """Returns where the states of texts are stored; computes those that no shard has."""
+    folder = _folder_of(source.kind)
     folder.mkdir(parents=True, exist_ok=True)
+    deepest = source.depths[1]
     with FileLock(folder / "lock"):  # one process computes, others wait and read
-        index = _index(folder, depths[1])
-        missing = {
-            key: i for i, key in enumerate(tokens.keys) if key not in index
-        }  # of equal texts the last
+        index = _index(folder, deepest)
+        # of equal texts the last
+        missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}
         if missing:
-            _fill(
-                folder,
-                tokens,
-                list(missing.values()),
-                load(),
-                inputs_of,
-                compute,
-                pack,
-                depths,
-                name,
-            )
-            index = _index(folder, depths[1])
-    where = defaultdict(lambda: ([], []))
+            _fill(folder, source, source.load(), tokens, list(missing.values()))
+            index = _index(folder, deepest)
+    places: Places = defaultdict(lambda: ([], []))
     for position, key in enumerate(tokens.keys):
         path, row = index[key]
-        where[path][0].append(position)
-        where[path][1].append(row)
-    return where
+        positions, rows = places[path]
+        positions.append(position)
+        rows.append(row)
+    return places
 
 
 def _folder_of(kind: str) -> Path:
@@ -366,15 +394,31 @@ def _folder_of(kind: str) -> Path:
 
 @functools.cache
 def code() -> str:
-    """Version of the code that decides an activation."""
-    return code_version(
-        _run, pooled, _trunk_places, _load, _fill, loading.load_lm, anatomy, inputs_module
-    )[:8]
+    """Returns the version of the code that decides an activation."""
+    version = code_version(
+        _run,
+        pooled,
+        _pooled_states,
+        _trunk_places,
+        _load,
+        _fill,
+        _write_shard,
+        loading.load_lm,
+        anatomy,
+        inputs_module,
+    )
+    return version[:8]
+
+
+def _depths(path: Path) -> tuple[int, int]:
+    """Returns the first and last depth of a shard's states, from its name."""
+    first, last, _ = path.stem.split("-")
+    return int(first), int(last)
 
 
 def _index(folder: Path, depth: int) -> dict[str, tuple[Path, int]]:
-    """{text key: (shard, row)} of all shards that are deep enough."""
-    index = {}
+    """Returns {text key: (shard, row)} of all shards that are deep enough."""
+    index: dict[str, tuple[Path, int]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         if _depths(path)[1] >= depth:
             with safe_open(path, framework="numpy") as shard:
@@ -385,49 +429,51 @@ def _index(folder: Path, depth: int) -> dict[str, tuple[Path, int]]:
 
 @torch.inference_mode()
 def _fill(
-    folder: Path,
-    tokens: Tokens,
-    missing: list[int],
-    lm,
-    inputs_of,
-    compute,
-    pack,
-    depths,
-    name: str,
+    folder: Path, source: _Source, lm: PreTrainedModel, tokens: Tokens, missing: list[int]
 ) -> None:
-    lm, window = lm.to(device()), getattr(lm.config, "sliding_window", None)
-    alone = bool(window) and max(len(tokens.ids[i]) for i in missing) > window
-    units = paired(
-        tokens, missing, 1.0 if alone else LEAST_SHARED
-    )  # two texts never share all of their tokens
-    with progress(total=len(missing), desc=f"activations of {name}", unit="text") as bar:
+    """Computes and stores the states of the texts at positions `missing`, longest texts first."""
+    lm = lm.to(device())  # type: ignore[arg-type]
+    window = getattr(lm.config, "sliding_window", None)
+    longest = max(len(tokens.ids[i]) for i in missing)
+    alone = bool(window) and longest > cast(int, window)
+    # two texts never share all of their tokens
+    units = paired(tokens, missing, 1.0 if alone else LEAST_SHARED)
+    with progress(total=len(missing), desc=f"activations of {source.name}", unit="text") as bar:
         while units:
-            n = int(np.searchsorted(np.cumsum([len(unit) for unit in units]), SHARD)) + 1
-            here, units = units[:n], units[n:]
-            part, ends = (
-                tokens.take([i for unit in here for i in unit]),
-                np.cumsum([len(unit) for unit in here]),
-            )
-            inputs = inputs_of(
-                part, [tuple(range(end - len(unit), end)) for unit, end in zip(here, ends.tolist())]
-            )
-            states: dict[int, np.ndarray] = {}
-            for rows in inputs.by_length(MAX_TOKENS):
-                batch = {
-                    name: tensor.to(device())
-                    for name, tensor in inputs.batch(rows).items()
-                    if name != "ends"
-                }
-                found = compute(lm, batch, inputs.places(rows))
-                states |= zip([i for row in rows for i in inputs.units[row]], found)
-                bar.update(len(found))
-            tensors = {
-                "keys": np.array([list(bytes.fromhex(key)) for key in part.keys], dtype=np.uint8),
-                "lengths": part.lengths,
-                "states": pack([states[i] for i in range(len(part.ids))]),
-            }
-            content = hashlib.sha256("".join(part.keys).encode()).hexdigest()[:16]
-            write_atomic(
-                folder / f"{depths[0]}-{depths[1]}-{content}.safetensors",
-                safetensors.numpy.save(tensors),
-            )
+            n_texts = np.cumsum([len(unit) for unit in units])
+            n_units = int(np.searchsorted(n_texts, SHARD)) + 1
+            _write_shard(folder, source, lm, tokens, units[:n_units], bar)
+            units = units[n_units:]
+
+
+def _write_shard(
+    folder: Path,
+    source: _Source,
+    lm: PreTrainedModel,
+    tokens: Tokens,
+    units: Units,
+    bar: tqdm | ReportedProgress,
+) -> None:
+    """Computes the states of the texts of `units` and writes them as one shard."""
+    tokens_here = tokens.take([i for unit in units for i in unit])
+    ends = np.cumsum([len(unit) for unit in units]).tolist()
+    # the same units, by the positions that their texts have in the shard
+    units_here = [tuple(range(end - len(unit), end)) for unit, end in zip(units, ends, strict=True)]
+    inputs = source.make_inputs(tokens_here, units_here)
+    states: dict[int, np.ndarray] = {}
+    for rows in inputs.by_length(MAX_TOKENS):
+        batch = inputs.batch(rows)
+        batch = {name: tensor.to(device()) for name, tensor in batch.items() if name != "ends"}
+        batch_states = source.compute(lm, batch, inputs.places(rows))
+        positions = [i for row in rows for i in inputs.units[row]]
+        states |= zip(positions, batch_states, strict=True)
+        bar.update(len(batch_states))
+    tensors = {
+        "keys": np.array([list(bytes.fromhex(key)) for key in tokens_here.keys], dtype=np.uint8),
+        "lengths": tokens_here.lengths,
+        "states": source.pack([states[i] for i in range(len(tokens_here.ids))]),
+    }
+    content = hashlib.sha256("".join(tokens_here.keys).encode()).hexdigest()[:16]
+    first, last = source.depths
+    path = folder / f"{first}-{last}-{content}.safetensors"
+    write_atomic(path, safetensors.numpy.save(tensors))

@@ -1,22 +1,23 @@
-"""What a module is fed: padded batches of token ids, of trunk activations, or of pooled features."""
+"""Makes what a module reads: padded batches of token ids, trunk activations or pooled features."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from .tokens import Tokens, alike
 
-Units = list[tuple[int, ...]]  # of one text or two, that a module runs as one sequence
+# positions of the one or two texts that a module runs as one sequence, per sequence
+Units = list[tuple[int, ...]]
 
 
 class Inputs:
-    """Examples as a module takes them; `batch(rows)` gives its keyword arguments.
+    """Examples as a module takes them: `batch(rows)` returns its keyword arguments.
 
     Attributes:
-        lengths: (n,) tokens of each example's sequence.
+        lengths: (n,) number of tokens of each example's sequence.
     """
 
     lengths: np.ndarray
@@ -25,15 +26,17 @@ class Inputs:
         return len(self.lengths)
 
     def batch(self, rows) -> dict[str, torch.Tensor]:
-        """Tensors for the examples at `rows`, padded on the right to the longest of them."""
+        """Returns tensors of the examples at `rows`, padded on the right to the longest of them."""
         raise NotImplementedError
 
     def by_length(
         self, max_tokens: int, chosen: np.ndarray | None = None, *, beside: int = 0
     ) -> Iterator[np.ndarray]:
-        """Positions in `chosen` (None: all rows) by length, longest first, a batch at most `max_tokens` when padded.
+        """Yields the positions of one batch after another, longest examples first.
 
         Args:
+            max_tokens: of a batch, padding included; an example with more is a batch of its own.
+            chosen: rows of the examples; None takes all. Positions count within `chosen`.
             beside: tokens that each example costs beside its own.
         """
         lengths = beside + (self.lengths if chosen is None else self.lengths[chosen])
@@ -45,67 +48,83 @@ class Inputs:
 
 
 class Sequences(Inputs):
-    """Texts as sequences, one an example: of its text, or of its two texts with what they begin alike run once.
+    """Texts as sequences, one per example: of its text, or of its two texts together.
 
-    A pair's sequence is its first text and then the rest of its second. Each text attends to itself alone, the shared
-    beginning included, at the positions that it has alone, so its states are those of the text by itself.
+    What a pair's texts begin alike is run once: its sequence is the first text and then the rest of
+    the second. Each text attends to itself alone, the shared beginning included, at the positions
+    that it has alone, so its states are those of the text by itself.
 
     Args:
         argument: the module's name for the texts.
         texts: arrays (t,) of token ids or (t, d) of activations.
         units: the text or the two texts of each example.
-        shared: (n,) tokens that an example's two texts have in common at their beginning; 0 of single texts.
+        shared: (n,) number of tokens that an example's two texts have in common at their beginning;
+            0 of single texts.
     """
 
-    def __init__(self, argument: str, texts, units: Units, shared: np.ndarray):
-        self.argument, self.sequences, self.units = argument, texts, units
-        self.shared, self.first = shared, np.array([len(texts[unit[0]]) for unit in units])
+    def __init__(
+        self, argument: str, texts: Sequence[np.ndarray], units: Units, shared: np.ndarray
+    ):
+        self.argument = argument
+        self.sequences = texts
+        self.units = units
+        self.shared = shared
+        self.first = np.array([len(texts[unit[0]]) for unit in units])
         self.lengths = np.array([sum(len(texts[i]) for i in unit) for unit in units]) - shared
 
-    def batch(self, rows):
-        """The texts, `attention_mask` (b, t), 1 on real tokens; or where there are pairs (b, 1, t, t), True where a
-        token may look, `position_ids` (b, t) and `ends` (b, 2), where the two texts end."""
+    def batch(self, rows) -> dict[str, torch.Tensor]:
+        """Returns the texts and what each token may attend to.
+
+        Returns:
+            The texts under the module's name, and `attention_mask` (b, t), 1 on real tokens. If any
+            example is a pair, `attention_mask` is (b, 1, t, t), True where a token may look, and
+            there are `position_ids` (b, t) and `ends` (b, 2), the last token of each text.
+        """
         rows = np.asarray(rows)
-        found = [
-            torch.as_tensor(
-                self._sequence(row), dtype=torch.long if self.argument == "input_ids" else None
-            )
-            for row in rows
-        ]
-        made = {self.argument: torch.nn.utils.rnn.pad_sequence(found, batch_first=True)}
-        first, shared, length = (
-            torch.as_tensor(x[rows])[:, None] for x in (self.first, self.shared, self.lengths)
-        )
-        at = torch.arange(made[self.argument].shape[1])
+        dtype = torch.long if self.argument == "input_ids" else None
+        sequences = [torch.as_tensor(self._sequence(row), dtype=dtype) for row in rows]
+        padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
+        tensors = {self.argument: padded}
+        first = torch.as_tensor(self.first[rows])[:, None]
+        shared = torch.as_tensor(self.shared[rows])[:, None]
+        length = torch.as_tensor(self.lengths[rows])[:, None]
+        position = torch.arange(padded.shape[1])
         if all(len(self.units[row]) == 1 for row in rows):
-            return made | {"attention_mask": (at < length).long()}
-        second = at >= first  # (b, t), tokens of the second text's rest, and padding
-        hidden = second[:, :, None] & ((at >= shared) & ~second)[:, None, :]
-        return made | {
-            "attention_mask": ((at <= at[:, None]) & ~hidden)[
-                :, None
-            ],  # padding, at position 0, sees some
-            "position_ids": torch.where(second, at - first + shared, at) * (at < length),
+            return tensors | {"attention_mask": (position < length).long()}
+        # (b, t), tokens of the second text's rest, and padding
+        is_second = position >= first
+        is_first_alone = (position >= shared) & ~is_second
+        hidden = is_second[:, :, None] & is_first_alone[:, None, :]
+        may_look = (position <= position[:, None]) & ~hidden
+        # padding has position 0 and may look at some tokens: without any, attention gives NaN
+        position_ids = torch.where(is_second, position - first + shared, position)
+        return tensors | {
+            "attention_mask": may_look[:, None],
+            "position_ids": position_ids * (position < length),
             "ends": torch.cat([first, length], dim=1) - 1,
         }
 
     def _sequence(self, row: int) -> np.ndarray:
         texts = [self.sequences[i] for i in self.units[row]]
-        return (
-            texts[0]
-            if len(texts) == 1
-            else np.concatenate([texts[0], texts[1][self.shared[row] :]])
-        )
+        if len(texts) == 1:
+            return texts[0]
+        return np.concatenate([texts[0], texts[1][self.shared[row] :]])
 
     def places(self, rows) -> list[tuple[int, np.ndarray]]:
-        """Where each text of a batch stands in it: (row of the batch, positions (t,)), an example's texts in order."""
-        found = []
-        for number, row in enumerate(rows):
-            whole, shared = np.arange(self.lengths[row]), self.shared[row]
-            found.append((number, whole[: self.first[row]]))
+        """Returns where each text of a batch stands, the texts of an example in order.
+
+        Returns:
+            (row of the batch, positions (t,)) per text.
+        """
+        places = []
+        for batch_row, row in enumerate(rows):
+            positions = np.arange(self.lengths[row])
+            rest = positions[self.first[row] :]
+            places.append((batch_row, positions[: self.first[row]]))
             if len(self.units[row]) == 2:
-                found.append((number, np.concatenate([whole[:shared], whole[self.first[row] :]])))
-        return found
+                beginning = positions[: self.shared[row]]
+                places.append((batch_row, np.concatenate([beginning, rest])))
+        return places
 
 
 class TokenInputs(Sequences):
@@ -119,79 +138,93 @@ class TokenInputs(Sequences):
     def __init__(
         self, tokens: Tokens, vocabulary: np.ndarray | None = None, units: Units | None = None
     ):
-        ids = (
-            tokens.ids
-            if vocabulary is None
-            else [np.searchsorted(vocabulary, i) for i in tokens.ids]
-        )
+        ids: Sequence[np.ndarray] = tokens.ids
+        if vocabulary is not None:
+            ids = [np.searchsorted(vocabulary, text) for text in tokens.ids]
         super().__init__("input_ids", ids, *_units(tokens, units))
 
 
 class TrunkInputs(Sequences):
-    """Activations of a frozen trunk, arrays (t, d) float32, of the texts of `tokens`."""
+    """Activations of a frozen trunk: arrays (t, d) float32, of the texts of `tokens`."""
 
     def __init__(self, activations: list[np.ndarray], tokens: Tokens, units: Units | None = None):
         super().__init__("inputs_embeds", activations, *_units(tokens, units))
 
 
 def _units(tokens: Tokens, units: Units | None) -> tuple[Units, np.ndarray]:
-    units = units or [
-        tuple(range(i, i + tokens.arity)) for i in range(0, len(tokens.ids), tokens.arity)
+    """Returns the units, by default the texts of each example, and what the texts of each share."""
+    if not units:
+        starts = range(0, len(tokens.ids), tokens.arity)
+        units = [tuple(range(start, start + tokens.arity)) for start in starts]
+    shared = [
+        alike(tokens.ids[unit[0]], tokens.ids[unit[1]]) if len(unit) == 2 else 0 for unit in units
     ]
-    return units, np.array(
-        [alike(*(tokens.ids[i] for i in unit)) if len(unit) == 2 else 0 for unit in units]
-    )
+    return units, np.array(shared)
 
 
 def paired(tokens: Tokens, chosen: list[int], least: float) -> Units:
-    """Texts whose beginnings are alike, two by two, and the others alone; the longest sequence first.
+    """Puts texts that begin alike together in pairs and leaves the others alone.
 
     Args:
         chosen: positions of texts.
         least: share of both texts' tokens that a pair must save.
+    Returns:
+        Units of one text or two, the longest sequence first.
     """
-    order, units = sorted(chosen, key=lambda i: tokens.ids[i].astype(">i4").tobytes()), []
+    # in the order of their ids, texts that begin alike are neighbours
+    order = sorted(chosen, key=lambda i: tokens.ids[i].astype(">i4").tobytes())
+    units: Units = []
     while order:
         i = order.pop()
-        together = order and alike(tokens.ids[i], tokens.ids[order[-1]]) >= least * (
-            len(tokens.ids[i]) + len(tokens.ids[order[-1]])
-        )
-        units.append((i, order.pop()) if together else (i,))
+        if order and _saves(tokens.ids[i], tokens.ids[order[-1]], least):
+            units.append((i, order.pop()))
+        else:
+            units.append((i,))
     return sorted(units, key=lambda unit: -sum(len(tokens.ids[i]) for i in unit))
 
 
+def _saves(first: np.ndarray, second: np.ndarray, least: float) -> bool:
+    """Returns whether two texts have at least a share of their tokens in common."""
+    return alike(first, second) >= least * (len(first) + len(second))
+
+
 class NextTokens(Inputs):
-    """Sequences, one text an example, with the token that comes after each token.
+    """Sequences, one text per example, with the token that comes after each token.
 
     Args:
         ids: token ids of each text.
-        starts: (n,) the first token of each text that is to be predicted, from 1; None predicts all but the first.
+        starts: (n,) the first token of each text that is to be predicted, from 1; None predicts all
+            but the first.
     """
 
     def __init__(self, sequences: Sequences, ids, starts: np.ndarray | None = None):
-        self.sequences, self.ids, self.lengths = sequences, ids, sequences.lengths
+        self.sequences = sequences
+        self.ids = ids
+        self.lengths = sequences.lengths
         self.starts = np.ones(len(ids), dtype=int) if starts is None else starts
 
-    def batch(self, rows):
-        """The sequences' tensors, and `targets` (b, t), -1 where nothing is to be predicted."""
-        after = [
-            torch.as_tensor(np.append(self.ids[row][1:], -1), dtype=torch.long) for row in rows
-        ]
-        for row, targets in zip(rows, after):
-            targets[: self.starts[row] - 1] = -1
-        padded = torch.nn.utils.rnn.pad_sequence(after, batch_first=True, padding_value=-1)
+    def batch(self, rows) -> dict[str, torch.Tensor]:
+        """Returns the sequences' tensors, and `targets` (b, t), -1 where nothing is predicted."""
+        targets = []
+        for row in rows:
+            next_ids = np.append(self.ids[row][1:], -1)
+            targets.append(torch.as_tensor(next_ids, dtype=torch.long))
+            targets[-1][: self.starts[row] - 1] = -1
+        padded = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=-1)
         return self.sequences.batch(rows) | {"targets": padded}
 
 
 class FeatureInputs(Inputs):
-    """Pooled features (n * k, d) float32."""
+    """Features (n * k, d) float32, pooled already, of n examples of k texts."""
 
     def __init__(self, features: torch.Tensor, arity: int):
-        self.features, self.arity = features, arity
+        self.features = features
+        self.arity = arity
         self.lengths = np.ones(len(features) // arity, dtype=int)
 
-    def batch(self, rows):
-        chosen = self.features.view(len(self), -1).index_select(
-            0, torch.as_tensor(rows)
-        )  # thrice as fast as [rows]
+    def batch(self, rows) -> dict[str, torch.Tensor]:
+        """Returns `features` (b * k, d) of the examples at `rows`."""
+        by_example = self.features.view(len(self), -1)
+        # three times as fast as by_example[rows]
+        chosen = by_example.index_select(0, torch.as_tensor(rows))
         return {"features": chosen.view(-1, self.features.shape[1])}

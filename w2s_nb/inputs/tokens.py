@@ -1,4 +1,4 @@
-"""Texts to token ids, once: cut to the last `max_len` tokens, counted where cut, kept on disk."""
+"""Turns texts into token ids once, cut to their last `max_len` tokens, and stores them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,14 @@ from ..models.names import Checkpoint
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Token ids of n * k texts, an example's k texts side by side.
+    """Token ids of n * k texts, the k texts of an example side by side.
 
     Attributes:
         ids: n * k arrays of int32, each 1 to `max_len` long.
         truncated: (n * k,) bool, whether the text was longer.
-        keys: n * k strings of 16 hex digits, a hash of a text's ids; equal texts share what is computed for one.
+        keys: n * k strings of 16 hex digits, a hash of a text's ids; equal texts share what is
+            computed for one.
+        arity: k, texts per example.
     """
 
     ids: tuple[np.ndarray, ...]
@@ -36,11 +39,11 @@ class Tokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n * k,) tokens of each text."""
-        return np.array([len(i) for i in self.ids])
+        """Returns the number of tokens of each text, (n * k,)."""
+        return np.array([len(text) for text in self.ids])
 
     def take(self, positions: list[int]) -> Tokens:
-        """The texts at these positions, each an example of its own."""
+        """Returns the texts at these positions, each an example of its own."""
         return Tokens(
             tuple(self.ids[i] for i in positions),
             self.truncated[positions],
@@ -50,77 +53,88 @@ class Tokens:
 
 
 def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
-    """Tokens of a split's texts under a checkpoint's tokenizer.
+    """Returns the tokens of a split's texts under a checkpoint's tokenizer.
 
-    A text longer than `max_len` keeps its end, where question, answer and last reply stand; a leading
-    beginning-of-text token is kept too. Of a pair, both texts lose the same part of what they begin alike, so that two
-    responses are read after the same prompt.
+    A text longer than `max_len` keeps its end, where question, answer and last reply stand, and a
+    leading beginning-of-text token. The two texts of a pair lose the same tokens of what they begin
+    alike, so that two responses are read after the same prompt.
     """
-    return _tokenize(
-        tuple(split.ids), split.texts, folder(checkpoint), digest(checkpoint.root), max_len
-    )
+    model = digest(checkpoint.root)
+    return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), model, max_len)
 
 
 @functools.lru_cache(maxsize=64)
-def _tokenize(ids, texts, path, model: str, max_len: int) -> Tokens:
-    key = address(
-        {"model": model, "max_len": max_len, "ids": ids, "code": code_version(_encode, alike)}
-    )
+def _tokenize(
+    ids: tuple[str, ...], texts: tuple[tuple[str, ...], ...], path: Path, model: str, max_len: int
+) -> Tokens:
+    code = code_version(_encode, alike)
+    key = address({"model": model, "max_len": max_len, "ids": ids, "code": code})
     stored = home() / "tokens" / f"{key}.safetensors"
     if stored.is_file():
         tensors = safetensors.numpy.load_file(stored)
     else:
         tensors = _encode(texts, tokenizer(path), max_len)
         write_atomic(stored, safetensors.numpy.save(tensors))
-    parts = tuple(np.split(tensors["ids"], np.cumsum(tensors["lengths"])[:-1]))
-    keys = tuple(hashlib.sha256(part.tobytes()).hexdigest()[:16] for part in parts)
-    return Tokens(parts, tensors["truncated"].astype(bool), keys, len(texts[0]))
+    ends = np.cumsum(tensors["lengths"])
+    ids_of_texts = tuple(np.split(tensors["ids"], ends[:-1]))
+    keys = tuple(hashlib.sha256(text.tobytes()).hexdigest()[:16] for text in ids_of_texts)
+    return Tokens(ids_of_texts, tensors["truncated"].astype(bool), keys, len(texts[0]))
 
 
 def _encode(examples: Sequence[tuple[str, ...]], tok, max_len: int) -> dict[str, np.ndarray]:
-    found = tok([text for texts in examples for text in texts], verbose=False)["input_ids"]
-    found, cut, arity = (
-        [ids or [tok.eos_token_id] for ids in found],
-        [],
-        len(examples[0]),
-    )  # an empty text has an end
-    for i in range(0, len(found), arity):
-        example = found[i : i + arity]
-        drop = max(0, max(map(len, example)) - max_len)
-        drop = min(drop, alike(*map(np.array, example))) if arity == 2 and drop else 0
-        for j, ids in enumerate(example):
-            n = max(drop, len(ids) - max_len)
-            start = [ids[0]] if ids[0] == tok.bos_token_id else []
-            found[i + j] = start + ids[n + len(start) :] if n > 0 else ids
-            cut.append(n > 0)
+    """Returns `ids` of all texts side by side, `lengths` (n * k,) and `truncated` (n * k,)."""
+    texts = [text for example in examples for text in example]
+    ids_of_texts = tok(texts, verbose=False)["input_ids"]
+    # an empty text has an end
+    ids_of_texts = [ids or [tok.eos_token_id] for ids in ids_of_texts]
+    arity = len(examples[0])
+    truncated = []
+    for start in range(0, len(ids_of_texts), arity):
+        example = ids_of_texts[start : start + arity]
+        # a pair loses, of what its texts begin alike, what the longer of them has too much
+        n_dropped = max(0, max(map(len, example)) - max_len)
+        if arity == 2 and n_dropped:
+            n_dropped = min(n_dropped, alike(*map(np.array, example)))
+        else:
+            n_dropped = 0
+        for i, ids in enumerate(example, start=start):
+            n_cut = max(n_dropped, len(ids) - max_len)
+            bos = [ids[0]] if ids[0] == tok.bos_token_id else []
+            if n_cut > 0:
+                ids_of_texts[i] = bos + ids[n_cut + len(bos) :]
+            truncated.append(n_cut > 0)
     return {
-        "ids": np.concatenate([np.array(i, dtype=np.int32) for i in found]),
-        "lengths": np.array([len(i) for i in found], dtype=np.int32),
-        "truncated": np.array(cut, dtype=np.uint8),
+        "ids": np.concatenate([np.array(ids, dtype=np.int32) for ids in ids_of_texts]),
+        "lengths": np.array([len(ids) for ids in ids_of_texts], dtype=np.int32),
+        "truncated": np.array(truncated, dtype=np.uint8),
     }
 
 
 def alike(first: np.ndarray, second: np.ndarray) -> int:
-    """Token ids that two texts have in common at their beginning; at least one is left to each."""
+    """Returns how many token ids two texts have in common at their beginning.
+
+    At least one id is left to each text.
+    """
     n = min(len(first), len(second)) - 1
     differ = np.flatnonzero(first[:n] != second[:n])
     return int(differ[0]) if len(differ) else n
 
 
-def join(parts: list[Tokens]) -> Tokens:
-    """Tokens of several splits in one, so that a model is loaded once for all."""
+def join(tokens_of: Sequence[Tokens]) -> Tokens:
+    """Returns the tokens of several splits in one, so that a model is loaded once for all."""
     return Tokens(
-        tuple(i for part in parts for i in part.ids),
-        np.concatenate([part.truncated for part in parts]),
-        tuple(key for part in parts for key in part.keys),
-        parts[0].arity,
+        tuple(ids for tokens in tokens_of for ids in tokens.ids),
+        np.concatenate([tokens.truncated for tokens in tokens_of]),
+        tuple(key for tokens in tokens_of for key in tokens.keys),
+        tokens_of[0].arity,
     )
 
 
 def split_report(task: Task, checkpoint: Checkpoint, max_len: int | None = None) -> pd.DataFrame:
-    """`Task.report` with the median length in tokens and the share of texts cut to `max_len`."""
-    max_len, frame = max_len or task.max_len, task.report()
-    tokens = [tokenize(split, checkpoint, max_len) for split in task.splits]
-    frame["median tokens"] = [int(np.median(t.lengths)) for t in tokens]
-    frame[f"share cut to {max_len} tokens"] = [t.truncated.mean() for t in tokens]
+    """Returns `Task.report` with the median length in tokens and the share of truncated texts."""
+    max_len = max_len or task.max_len
+    frame = task.report()
+    tokens_of = [tokenize(split, checkpoint, max_len) for split in task.splits]
+    frame["median tokens"] = [int(np.median(tokens.lengths)) for tokens in tokens_of]
+    frame[f"share cut to {max_len} tokens"] = [tokens.truncated.mean() for tokens in tokens_of]
     return frame
