@@ -1,4 +1,4 @@
-"""Chess by its rules: prompts, puzzles, the tasks made of them, the ladder's tokens and its pretraining."""
+"""Chess by its rules: prompts, puzzles, tasks, and the models' tokens and pretraining."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ def test_a_prompt_is_the_position_that_its_moves_lead_to():
         (rules.FEN_HEAD + "8/8/8/8/8/8/8/8 w - - 0 1" + rules.FEN_TAIL, "no legal position"),
     ],
 )
-def test_what_is_no_chess_is_refused(prompt, says):
+def test_prompts_that_are_not_chess_are_refused(prompt, says):
     with pytest.raises(ValueError, match=says):
         rules.board_of(prompt)
 
@@ -86,7 +86,7 @@ def test_every_answer_mates_and_no_other_move_does(mates):
         assert ends == [row["answer"]] and board.epd() == row["position"]
 
 
-def test_no_position_twice_and_the_seed_decides(mates):
+def test_no_position_occurs_twice_and_the_seed_decides_the_puzzles(mates):
     assert len({row["position"] for row in mates}) == 24
     assert rules.mate_in_one(2, seed=1) == mates[:2] and rules.mate_in_one(2, seed=2) != mates[:2]
 
@@ -108,7 +108,7 @@ def few(monkeypatch, tmp_path):
     monkeypatch.setattr(puzzles, "_generated", lambda: rules.mate_in_one(6))
 
 
-def test_puzzles_are_generated_once_and_again_where_the_file_is_damaged(few, monkeypatch, tmp_path):
+def test_puzzles_are_generated_once_and_again_if_the_file_is_damaged(few, monkeypatch, tmp_path):
     rows = puzzles.mates()["all"]
     with monkeypatch.context() as patch:
         patch.setattr(puzzles, "_generated", lambda: pytest.fail("generated again"))
@@ -249,21 +249,21 @@ def test_local_files_serve_both_tasks_and_puzzles_of_a_game_stay_together(local)
 )
 def test_a_rating_range_has_both_ends(local, option, low, high):
     task = w2s.load_task(f"chess_puzzles@{option}", n_val=2)
-    found = sorted(d for s in task.splits for d in s.facts.difficulty)
+    difficulties = sorted(d for s in task.splits for d in s.facts.difficulty)
     assert (
-        low <= found[0]
-        and found[-1] <= high
+        low <= difficulties[0]
+        and difficulties[-1] <= high
         and task.counts["examples"] == sum(low <= row["Rating"] <= high for row in local)
     )
 
 
 @pytest.mark.parametrize("option", ["", "-", "easy", "1000", "10.5-20", "1000-1200-1300"])
-def test_a_range_that_is_none_is_refused(option):
+def test_options_that_are_no_range_are_refused(option):
     with pytest.raises(ValueError, match="1000-1500"):
         TASKS[f"chess_puzzles@{option}"]
 
 
-def test_a_range_of_puzzles_without_ratings_says_where_there_are_some(tmp_path, monkeypatch):
+def test_a_range_of_puzzles_without_ratings_is_refused(tmp_path, monkeypatch):
     write_puzzles(tmp_path / "data" / "chess_puzzles", [pgn_row()])
     monkeypatch.setenv("W2S_DATA", str(tmp_path / "data"))
     with pytest.raises(ValueError, match="none in its range, in which none without a difficulty"):
@@ -299,9 +299,9 @@ def test_real_puzzles_are_legal_and_round_trip(real_data):
     if not path.is_file():
         pytest.skip(f"no {path.name} of lichess_puzzles in W2S_DATA")
     rows = pd.read_parquet(path).sample(300, random_state=0).to_dict("records")
-    made = [list(puzzles.puzzle(row)) for row in rows]
-    assert all(len(each) == 1 for each in made)
-    for row, (example,) in zip(rows, made):
+    examples = [list(puzzles.puzzle(row)) for row in rows]
+    assert all(len(each) == 1 for each in examples)
+    for row, (example,) in zip(rows, examples, strict=True):
         board, (opponents, answer) = chess.Board(row["FEN"]), row["Moves"].split()[:2]
         board.push_uci(opponents)
         asked = rules.board_of(example.texts[0])
@@ -310,7 +310,7 @@ def test_real_puzzles_are_legal_and_round_trip(real_data):
         )
 
 
-def test_further_splits_leave_the_halves_as_they_are_and_share_no_puzzle():
+def test_extra_halves_leave_the_halves_as_they_are_and_share_no_puzzle():
     sizes = dict(n_train=40, n_val=10, n_test=30, seed=1)
     without, task = (
         w2s.load_task("mate_in_one", **sizes),
@@ -360,7 +360,7 @@ def few_games(monkeypatch):
     ]
 
 
-def test_pretraining_is_the_same_twice_and_learns(few_games, tmp_path):
+def test_pretraining_repeats_itself_and_learns(few_games, tmp_path):
     first, again = (pretraining.pretrain("tiny", few_games, tmp_path / name) for name in "ab")
     weights = [safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in "ab"]
     assert all((weights[0][name] == tensor).all() for name, tensor in weights[1].items())
@@ -371,9 +371,9 @@ def test_pretraining_is_the_same_twice_and_learns(few_games, tmp_path):
     assert (
         pretraining.pretrain("tiny", few_games, tmp_path / "c", seed=1)["curve"] != first["curve"]
     )
-    found = models.resolve(str(tmp_path / "a"))
+    checkpoint = models.resolve(str(tmp_path / "a"))
     assert (
-        models.load_lm(found).config.num_hidden_layers == 1
+        models.load_lm(checkpoint).config.num_hidden_layers == 1
         and models.tokenizer(tmp_path / "a").eos_token_id == 0
     )
     with pytest.raises(ValueError, match="expected at least 16"):
@@ -391,7 +391,7 @@ def test_self_played_games_avoid_the_puzzles(few, monkeypatch):
         if mates
     )
     key, position = next(mated)
-    assert pretraining._self_played((key, frozenset())) and not pretraining._self_played(
+    assert pretraining._play_game((key, frozenset())) and not pretraining._play_game(
         (key, frozenset([position]))
     )
 
@@ -406,7 +406,8 @@ def _positions(moves):
 def test_games_are_read_from_a_pgn_file(tmp_path):
     path = tmp_path / "games.pgn"
     path.write_text(
-        '[Event "a"]\n\n1. e4 e5 (1... c5 2. Nf3) 2. Qh5 {a comment} Nc6 3. Bc4 Nf6 4. Qxf7# 1-0\n\n'
+        '[Event "a"]\n\n1. e4 e5 (1... c5 2. Nf3) 2. Qh5 {a comment} Nc6 3. Bc4 Nf6 4. Qxf7# 1-0\n'
+        "\n"
         '[Event "b"]\n[FEN "4k3/8/8/8/8/8/8/4K2R w K - 0 1"]\n[SetUp "1"]\n\n1. O-O *\n\n'
         '[Event "c"]\n\n1. d4 d5 *\n'
     )
@@ -427,7 +428,7 @@ def test_an_engine_plays_the_same_games_twice():
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("chess-")])
-def test_the_ladder_is_what_its_table_says(name):
+def test_registered_models_agree_with_their_weights_and_records(name):
     checkpoint, spec = models.resolve(name), MODELS[name]
     record = json.loads((WEIGHTS / name / "pretraining.json").read_text())
     assert (
@@ -444,15 +445,15 @@ def test_the_ladder_is_what_its_table_says(name):
     assert models.tokenizer(WEIGHTS / name).get_vocab() == pretraining.tokenizer().get_vocab()
 
 
-def test_the_ladder_is_small_enough_for_the_repository_and_grows():
-    found = [json.loads(path.read_text()) for path in sorted(WEIGHTS.glob("*/pretraining.json"))]
+def test_weights_are_small_enough_for_the_repository_and_larger_models_are_better():
+    records = [json.loads(path.read_text()) for path in sorted(WEIGHTS.glob("*/pretraining.json"))]
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < 12e6
-    by_size = sorted(found, key=lambda record: record["parameters"])
+    by_size = sorted(records, key=lambda record: record["parameters"])
     nats = [record["curve"][-1]["held_out_nats"] for record in by_size]
     assert nats == sorted(nats, reverse=True)
 
 
-def test_boards_show_the_moves_that_were_said():
+def test_boards_show_the_legal_moves_of_answers():
     rows = pd.DataFrame(
         {
             "text": [rules.prompt_of(GAME)] * 2,

@@ -1,4 +1,4 @@
-"""Chess puzzles: rules, tasks, small pretrained models, boards. A wing that nothing below it knows."""
+"""Adds chess puzzles: rules, tasks, small pretrained models, boards; needs the extra [chess]."""
 
 import lazy_loader
 

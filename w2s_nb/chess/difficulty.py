@@ -1,7 +1,9 @@
-"""What answers show: by difficulty and theme, what one arm solves and another misses, easy to hard."""
+"""Compares arms by difficulty and theme of puzzles, and trains on easy puzzles to solve hard
+ones."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -17,84 +19,103 @@ from ..models.loading import ensure
 from ..models.names import resolve
 from ..training.answers import zero_shot
 from ..training.fit import fit
+from ..training.result import Fit
 
 ZERO_SHOT = "zero-shot"
 LEAST = 10  # puzzles of a theme for it to have a row
+_RESULT = ["trained_on", "n_train", "n_test", "seeds", "accuracy", "accuracy_low", "accuracy_high"]
 
 
 def with_zero_shot(arms: Arms) -> Arms:
-    """Arms and the student's model as it is before it is taught anything (figure 15).
+    """Adds the student's model as it is before any training (figure 15).
 
     Source: Burns et al. 2023, appendix A.2.
     """
-    max_len = [f.record["config"]["hyperparameters"]["max_len"] for f in arms.fits[CEILING]]
-    return arms.with_students(
-        {ZERO_SHOT: [zero_shot(arms.strong, t, max_len=n) for t, n in zip(arms.tasks, max_len)]}
-    )
+    answers: list[Fit] = []
+    for task, ceiling in zip(arms.tasks, arms.fits[CEILING], strict=True):
+        max_len = ceiling.record["config"]["hyperparameters"]["max_len"]
+        answers.append(zero_shot(arms.strong, task, max_len=max_len))
+    return arms.with_students({ZERO_SHOT: answers})
 
 
 def answer_table(arms: Arms) -> pd.DataFrame:
-    """A row an arm, each number with the ends of its 95 % interval.
+    """Returns a row per arm, each number with the ends of its 95 % interval.
 
-    accuracy (exact match at temperature 0); legal, the share of answers that are among the task's options; p_right, the
-    probability of the true answer; choice, exact match where the likeliest option is taken; of students PGR and
-    agreement.
+    Columns: accuracy (exact match at temperature 0); legal, the share of answers that are among the
+    task's options; p_right, the probability of the true answer; choice, exact match where the most
+    probable option is taken; of students PGR and agreement.
     """
-    rows, group, test = [], arms.tasks[0].test.group, arms.tasks[0].test
-    for arm, row in arms.table().iterrows():
-        row = {"arm": arm, **row}
-        for name in ("legal", "p_right", "choice"):
-            if name == "p_right" or test.task.spec.options:
-                values = arms.column(arm, "choice_right" if name == "choice" else name).astype(
-                    float
-                )
-                row |= metrics.of_means(np.asarray, values, group=group).as_dict(name)
+    test = arms.tasks[0].test
+    measures = {"p_right": "p_right"}
+    if arms.tasks[0].spec.options:
+        measures = {"legal": "legal", "p_right": "p_right", "choice": "choice_right"}
+    rows = []
+    for arm, numbers in arms.table().iterrows():
+        row = {"arm": arm, **numbers}
+        for name, column in measures.items():
+            values = arms.column(arm, column).astype(float)
+            row |= metrics.of_means(np.asarray, values, group=test.group).as_dict(name)
         rows.append(row)
     return pd.DataFrame(rows).set_index("arm")
 
 
 def by_difficulty(arms: Arms, edges: Sequence[float]) -> pd.DataFrame:
-    """A row an arm and band of difficulty, below the first edge, between edges, from the last on: exact match.
+    """Returns exact match, a row per arm and band of difficulty.
 
-    Puzzles without a difficulty are left out.
+    Bands lie below the first edge, between two edges, and from the last edge on. Puzzles without a
+    difficulty are left out.
 
     Args:
         edges: in the task's own measure.
     """
-    difficulty, edges = arms.tasks[0].test.facts.difficulty.to_numpy(), sorted(edges)
-    band = np.where(np.isnan(difficulty), -1, np.searchsorted(edges, difficulty, side="right"))
-    names = [
-        f"< {edges[0]:g}",
-        *(f"{a:g} to {b:g}" for a, b in zip(edges, edges[1:])),
-        f"{edges[-1]:g} +",
-    ]
-    return _broken_down(arms, {name: band == i for i, name in enumerate(names)}, "difficulty")
+    difficulty = _facts(arms.tasks[0].test).difficulty.to_numpy()
+    edges = sorted(edges)
+    band = np.searchsorted(edges, difficulty, side="right")
+    band = np.where(np.isnan(difficulty), -1, band)
+    between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    names = [f"< {edges[0]:g}", *between, f"{edges[-1]:g} +"]
+    return _exact_match(arms, {name: band == i for i, name in enumerate(names)}, "difficulty")
 
 
 def by_theme(arms: Arms, *, least: int = LEAST) -> pd.DataFrame:
-    """A row an arm and theme that at least so many test puzzles have: exact match; the commonest themes first."""
-    themes = arms.tasks[0].test.facts.themes
+    """Returns exact match, a row per arm and theme; the commonest themes first.
+
+    Args:
+        least: test puzzles that a theme must have.
+    """
+    themes = _facts(arms.tasks[0].test).themes
     counts = themes.explode().value_counts()
-    has = {
-        theme: np.array([theme in each for each in themes])
-        for theme in counts.index[counts >= least]
-    }
-    return _broken_down(arms, has, "theme")
+    has = {}
+    for theme in counts.index[counts >= least]:
+        has[theme] = np.array([theme in themes_of_puzzle for themes_of_puzzle in themes])
+    return _exact_match(arms, has, "theme")
 
 
-def _broken_down(arms: Arms, parts: dict[str, np.ndarray], column: str) -> pd.DataFrame:
-    rows, group = [], arms.tasks[0].test.group
+def _exact_match(arms: Arms, parts: dict[str, np.ndarray], column: str) -> pd.DataFrame:
+    """Returns exact match in parts of the test set, {name: (n,) bool}; empty parts have no row."""
+    group = arms.tasks[0].test.group
+    rows = []
     for arm in arms.fits:
         right = metrics.correct(arms.probs(arm), arms.hard_label)
-        for name, chosen in parts.items():
-            if chosen.any():
-                found = metrics.share(right, np.broadcast_to(chosen, right.shape), group=group)
-                rows.append(
-                    {"arm": arm, column: name, "n": int(chosen.sum()), **found.as_dict("accuracy")}
-                )
-    return pd.DataFrame(
-        rows, columns=["arm", column, "n", "accuracy", "accuracy_low", "accuracy_high"]
-    )
+        for name, inside in parts.items():
+            if not inside.any():
+                continue
+            share = metrics.share(right, np.broadcast_to(inside, right.shape), group=group)
+            n = int(inside.sum())
+            rows.append({"arm": arm, column: name, "n": n, **share.as_dict("accuracy")})
+    columns = ["arm", column, "n", "accuracy", "accuracy_low", "accuracy_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _facts(split: Split) -> pd.DataFrame:
+    """Returns difficulty and themes of each example.
+
+    Raises:
+        ValueError: examples of two classes have neither.
+    """
+    if split.facts is None:
+        raise ValueError(f"{split!r} has no difficulty; expected a task that is answered")
+    return split.facts
 
 
 def disagreements(arms: Arms, student: str) -> pd.DataFrame:
@@ -124,73 +145,73 @@ def easy_to_hard(
     n_test: int | None = None,
     **fit_args,
 ) -> pd.DataFrame:
-    """How well a model solves hard puzzles after ground truth of easy ones: a row a training set.
+    """Measures accuracy on hard puzzles after training on easy, any or hard ones with ground truth.
 
-    The sets are of one size: the easiest puzzles up to each limit, puzzles of any difficulty, and hard ones. Where
-    fewer than n_train are to be had of one of them, all sets are as small as that. No rows where the test puzzles have
-    no difficulty.
+    The training sets have one size: the easiest puzzles up to each limit, puzzles of any
+    difficulty, and hard ones. Where one of them has fewer than n_train puzzles, all sets are as
+    small as that.
 
     Args:
         at_most: difficulties that the training puzzles do not exceed.
         hard: the least difficulty of the test puzzles.
-        n_train: puzzles a set, at most.
+        n_train: puzzles per set, at most.
+        seeds: how many, from 0.
         fit_args: of `fit`, such as method and epochs.
+    Returns:
+        A row per training set: trained_on, n_train, n_test, seeds, accuracy and its interval. No
+        rows where the test puzzles have no difficulty.
+    Raises:
+        ValueError: no hard test puzzle, or fewer than two training puzzles in one of the sets.
     Source: Burns et al. 2023, appendix C.1.
     """
     ensure(resolve(model))
-    limits, rows = sorted(at_most), []
     tasks = [load_task(task, seed=seed, n_test=n_test) for seed in range(seeds)]
-    if tasks[0].test.facts.difficulty.isna().all():
-        return pd.DataFrame(
-            columns=[
-                "trained_on",
-                "n_train",
-                "n_test",
-                "seeds",
-                "accuracy",
-                "accuracy_low",
-                "accuracy_high",
-            ]
-        )
-    test = tasks[0].test.take((tasks[0].test.facts.difficulty >= hard).to_numpy())
-    if not len(test):
-        raise ValueError(
-            f"no test puzzle of {task} has a difficulty of {hard} or more "
-            f"({tasks[0].spec.measure or 'no measure'})"
-        )
-    ranges = {f"up to {limit:g}": (-np.inf, limit) for limit in limits} | {
+    if _facts(tasks[0].test).difficulty.isna().all():
+        return pd.DataFrame(columns=_RESULT)
+    test = _hard_puzzles(tasks[0], task, hard)
+    ranges = {f"up to {limit:g}": (-np.inf, limit) for limit in sorted(at_most)} | {
         "any": (-np.inf, np.inf),
         f"from {hard:g}": (hard, np.inf),
     }
-    pools = [_within(_joined(t.supervisor, t.student), ranges) for t in tasks]
-    size = min(n_train, *(len(part) for pool in pools for part in pool.values()))
+    pools = [_puzzles_within(_join(t.supervisor, t.student), ranges) for t in tasks]
+    size = min(n_train, *(len(puzzles) for pool in pools for puzzles in pool.values()))
     if size < 2:
         raise ValueError(
-            f"of one of the ranges {', '.join(ranges)} {task} has {size} training puzzles; expected 2"
+            f"of one of the ranges {', '.join(ranges)} {task} has {size} training puzzles; "
+            "expected 2"
         )
+    rows = []
     for name in ranges:
-        sets = [_only(t, pool[name].take(slice(size)), test) for t, pool in zip(tasks, pools)]
-        fits = [fit(model, t.supervisor, seed=t.seed, **fit_args) for t in sets]
+        variants = []
+        for t, pool in zip(tasks, pools, strict=True):
+            variants.append(_replace_splits(t, pool[name].take(slice(size)), test))
+        fits = [fit(model, t.supervisor, seed=t.seed, **fit_args) for t in variants]
         right = np.stack([f.predict(test) for f in fits])
-        rows.append(
-            {
-                "trained_on": name,
-                "n_train": size,
-                "n_test": len(test),
-                "seeds": seeds,
-                **metrics.accuracy(right, test.hard_label, group=test.group).as_dict("accuracy"),
-            }
-        )
+        accuracy = metrics.accuracy(right, test.hard_label, group=test.group)
+        row = {"trained_on": name, "n_train": size, "n_test": len(test), "seeds": seeds}
+        rows.append(row | accuracy.as_dict("accuracy"))
     return pd.DataFrame(rows)
 
 
-def _within(split: Split, ranges: dict[str, tuple[float, float]]) -> dict[str, Split]:
-    difficulty = split.facts.difficulty
+def _hard_puzzles(task: Task, name: str, hard: float) -> Split:
+    """Returns the test puzzles of at least that difficulty."""
+    test = task.test.take((_facts(task.test).difficulty >= hard).to_numpy())
+    if not len(test):
+        raise ValueError(
+            f"no test puzzle of {name} has a difficulty of {hard} or more "
+            f"({task.spec.measure or 'no measure'})"
+        )
+    return test
+
+
+def _puzzles_within(split: Split, ranges: dict[str, tuple[float, float]]) -> dict[str, Split]:
+    """Returns the puzzles of each range of difficulty, both ends included."""
+    difficulty = _facts(split).difficulty
     return {name: split.take(difficulty.between(*ends).to_numpy()) for name, ends in ranges.items()}
 
 
-def _only(task: Task, train: Split, test: Split) -> Task:
-    """The task with one training set and another test."""
+def _replace_splits(task: Task, train: Split, test: Split) -> Task:
+    """Returns the task with one training set, as both halves, and another test."""
     return replace(
         task,
         supervisor=train,
@@ -200,8 +221,8 @@ def _only(task: Task, train: Split, test: Split) -> Task:
     )
 
 
-def _joined(first: Split, second: Split) -> Split:
-    """Two splits of one task's questions in one, under the name of the first."""
+def _join(first: Split, second: Split) -> Split:
+    """Returns two splits of one task's questions as one, under the name of the first."""
     return replace(
         first,
         ids=np.concatenate([first.ids, second.ids]),

@@ -1,4 +1,4 @@
-"""The chess ladder: small language models pretrained on games, `python -m w2s_nb.chess.pretraining --help`."""
+"""Trains small language models on chess games: `python -m w2s_nb.chess.pretraining --help`."""
 
 from __future__ import annotations
 
@@ -43,36 +43,20 @@ FINETUNING_LR = 5e-4  # the default where such a model is named
 CONTEXT = 512  # tokens; about 220 half-moves
 HELD_OUT = 500  # games
 BATCH = 32  # games
-_BOS, _EOS = "<game>", "<end>"
+_BOS = "<game>"
+_EOS = "<end>"
+_UNKNOWN = "<?>"
 
 
 def tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Tokens of moves: piece, file or rank that tells pieces apart, x, square, promotion, + or #. Numbers are dropped.
+    """Returns the tokenizer of moves; the numbers of a game's half-moves are dropped.
 
-    A token that begins a move has a space before it, so that moves need no separator: ' N', 'f6', ' e', 'x', 'd5', '+'.
-    What is no move becomes '<?>'.
+    A token is a part of a move: piece, file or rank that tells pieces apart, x, square, promotion,
+    + or #. A token that begins a move has a space before it, so that moves need no separator:
+    ' N', 'f6', ' e', 'x', 'd5', '+'. What is no move becomes '<?>'.
     """
-    squares = [file + rank for file in "abcdefgh" for rank in "12345678"]
-    first = [*"KQRBN", *squares, *"abcdefgh", "O-O", "O-O-O"]
-    words = [
-        _EOS,
-        _BOS,
-        "<?>",
-        "0",
-        "1",
-        *(f" {part}" for part in first),
-        "x",
-        *"abcdefgh",
-        *"2345678",
-        *squares,
-        "=Q",
-        "=R",
-        "=B",
-        "=N",
-        "+",
-        "#",
-    ]  # "1" stands already
-    tok = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<?>"))
+    ids = {word: i for i, word in enumerate(_vocabulary())}
+    tok = Tokenizer(models.WordLevel(ids, unk_token=_UNKNOWN))
     tok.normalizer = normalizers.Sequence(
         [
             normalizers.Replace(Regex(r"(^|(?<= ))\d+\.+( |$)"), ""),
@@ -80,8 +64,8 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
             normalizers.Replace(Regex(r"^(?=[KQRBNOa-h])"), " "),
         ]
     )
-    part = r" (O-O-O|O-O|[KQRBN]|[a-h][1-8]|[a-h])|[a-h][1-8]|[a-h]|[1-8]|x|=[QRBN]|\+|#"
-    tok.pre_tokenizer = pre_tokenizers.Split(Regex(part), behavior="isolated")
+    part_of_move = r" (O-O-O|O-O|[KQRBN]|[a-h][1-8]|[a-h])|[a-h][1-8]|[a-h]|[1-8]|x|=[QRBN]|\+|#"
+    tok.pre_tokenizer = pre_tokenizers.Split(Regex(part_of_move), behavior="isolated")
     tok.post_processor = processors.TemplateProcessing(
         single=f"{_BOS} $A", special_tokens=[(_BOS, 1)]
     )
@@ -91,12 +75,38 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
         bos_token=_BOS,
         eos_token=_EOS,
         pad_token=_EOS,
-        unk_token="<?>",
+        unk_token=_UNKNOWN,
         model_max_length=CONTEXT,
     )
 
 
-def _self_played(job: tuple[str, frozenset[str]]) -> list[str] | None:
+def _vocabulary() -> list[str]:
+    """Returns the 170 tokens in the order of their ids."""
+    files_of_board = [*"abcdefgh"]
+    squares = [file + rank for file in files_of_board for rank in "12345678"]
+    first_of_move = [*"KQRBN", *squares, *files_of_board, "O-O", "O-O-O"]
+    return [
+        _EOS,
+        _BOS,
+        _UNKNOWN,
+        "0",
+        "1",  # a rank too
+        *(f" {part}" for part in first_of_move),
+        "x",
+        *files_of_board,
+        *"2345678",
+        *squares,
+        *("=Q", "=R", "=B", "=N"),
+        *("+", "#"),
+    ]
+
+
+def _play_game(job: tuple[str, frozenset[str]]) -> list[str] | None:
+    """Returns the moves of one game; None if it passes through a held-out position with a mate.
+
+    Args:
+        job: the key that fixes the game, and the held-out positions as EPD.
+    """
     key, held_out = job
     for board, mates in rules.self_play(random.Random(key)):
         if mates and board.epd() in held_out:
@@ -105,12 +115,15 @@ def _self_played(job: tuple[str, frozenset[str]]) -> list[str] | None:
 
 
 def self_played(n: int, *, seed: int = 0, processes: int | None = 1) -> Iterator[list[str]]:
-    """n games of `games.self_play`, their moves in SAN; none passes through a position of the task `mate_in_one`."""
+    """Yields n games of `rules.self_play`, their moves in SAN.
+
+    None of them passes through a position of the task `mate_in_one`.
+    """
     held_out = frozenset(row["position"] for row in puzzles.mates()["all"])
     jobs = ((f"pretraining {seed}/{i}", held_out) for i in itertools.count())
-    with rules.play_in(processes) as spread:
+    with rules.play_in(processes) as map_games:
         while True:
-            for moves in spread(_self_played, itertools.islice(jobs, 4096)):
+            for moves in map_games(_play_game, itertools.islice(jobs, 4096)):
                 if moves:
                     yield moves
                     n -= 1
@@ -119,7 +132,8 @@ def self_played(n: int, *, seed: int = 0, processes: int | None = 1) -> Iterator
 
 
 def from_pgn(path: str | Path, n: int) -> Iterator[list[str]]:
-    """The first n games of a PGN file that begin at the usual position, their main line in SAN."""
+    """Yields the first n games of a PGN file that begin at the usual position, their main line in
+    SAN."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no PGN file {path}")
     with open(path, encoding="utf-8", errors="replace") as stream:
@@ -133,20 +147,27 @@ def from_pgn(path: str | Path, n: int) -> Iterator[list[str]]:
 def by_engine(
     command: str, n: int, *, seed: int = 0, nodes: int = 200, most: int = 120
 ) -> Iterator[list[str]]:
-    """n games of a UCI engine, such as Debian's stockfish, with itself after 4 random half-moves.
+    """Yields n games of a UCI engine, such as Debian's stockfish, with itself.
+
+    The first 4 half-moves of a game are random.
 
     Args:
-        nodes: searched a move; with one thread and an empty table, an engine then plays the same game every time.
+        nodes: that the engine searches per move; with one thread and an empty table it then plays
+            the same game every time.
         most: half-moves after which a game is broken off.
     """
     with contextlib.closing(chess.engine.SimpleEngine.popen_uci(command)) as engine:
         engine.configure({"Threads": 1})
         for i in range(n):
-            rng, board = random.Random(f"engine {seed}/{i}"), chess.Board()
+            rng = random.Random(f"engine {seed}/{i}")
+            board = chess.Board()
             for _ in range(4):
                 board.push(rng.choice(list(board.legal_moves)))
             while not board.is_game_over(claim_draw=True) and len(board.move_stack) < most:
-                board.push(engine.play(board, chess.engine.Limit(nodes=nodes), game=i).move)
+                choice = engine.play(board, chess.engine.Limit(nodes=nodes), game=i)
+                if choice.move is None:
+                    raise ValueError(f"{command} gave no move in the position {board.fen()}")
+                board.push(choice.move)
             yield rules.sans(board)
 
 
@@ -160,79 +181,34 @@ def pretrain(
     seed: int = 0,
     epochs: int = 1,
 ) -> dict:
-    """Trains a model of the ladder on games and writes it as a folder that transformers reads, weights in fp16.
+    """Trains a chess model on games and writes it as a folder that transformers reads.
+
+    The weights are written in fp16; `pretraining.json` in the folder says what was run.
 
     Args:
         name: of `SIZES`.
         played: games, moves in SAN; the first `HELD_OUT` of them measure the model and train none.
-        data, avoided: where the games are from, and the positions that none of them passes through, for the record.
-        out: the folder; `pretraining.json` in it says what was run, with the curve.
+        out: the folder.
+        data: where the games are from, for the record.
+        avoided: the positions that none of the games passes through, for the record.
+        seed: of the first weights and of the order of games.
     Returns:
-        What `pretraining.json` holds.
+        What `pretraining.json` holds, with the curve.
+    Raises:
+        UnknownName: no such model in `SIZES`.
+        ValueError: too few games.
     """
-    if name not in SIZES:
-        raise UnknownName("model of the ladder", name, SIZES)
-    (width, layers, head, lr), tok = SIZES[name], tokenizer()
+    _check_size(name)
+    tok = tokenizer()
     torch.manual_seed(seed)
-    lm = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=len(tok),
-            hidden_size=width,
-            intermediate_size=-(-8 * width // 3 // 16) * 16,
-            num_hidden_layers=layers,
-            num_attention_heads=width // head,
-            num_key_value_heads=width // head,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            bos_token_id=1,
-            eos_token_id=0,
-            pad_token_id=0,
-        )
-    )
+    lm = _new_model(name, len(tok))
     texts = [rules.move_list(moves) for moves in played]
-    if len(texts) < 2 * HELD_OUT:
-        raise ValueError(
-            f"{len(texts)} games; expected at least {2 * HELD_OUT}, {HELD_OUT} of which are held out"
-        )
-    ends = [
-        [0] if text.endswith("#") else [] for text in texts
-    ]  # a game that was broken off has none
-    ids = [
-        np.array(i + end, dtype=np.int32)[:CONTEXT] for i, end in zip(tok(texts)["input_ids"], ends)
-    ]
-    parts = [
-        Tokens(tuple(part), np.zeros(len(part), dtype=bool), ("",) * len(part), 1)
-        for part in (ids[:HELD_OUT], ids[HELD_OUT:])
-    ]
-    held_out, own = (NextTokens(TokenInputs(part), part.ids) for part in parts)
-    net = LanguageModel(lm.base_model, lm.get_output_embeddings()).to(device())
-    curve = []
-
-    def evaluate(step: int, progress: float, train_loss: float, nats_per_token: float) -> None:
-        nats = loop.lm_losses(net, held_out).sum(axis=0)
-        curve.append(
-            {
-                "step": step,
-                "games": round(progress * epochs * len(own)),
-                "train_nats": round(train_loss, 4),
-                "held_out_nats": round(float(nats[0] / nats[1]), 4),
-            }
-        )
-        print(f"{name} {curve[-1]}", flush=True)
-
-    train_language_model(
-        net,
-        own,
-        Hyperparameters(
-            epochs=epochs, batch_size=BATCH, lr=lr, weight_decay=0.01, warmup=0.03, evals=10
-        ),
-        seed=seed,
-        evaluate=evaluate,
-        label=name,
-        tokens_per_text=float(np.mean(own.lengths - 1)),
-    )
-    lm.to("cpu", torch.float16).save_pretrained(out)
+    held_out, training = _tokenize(tok, texts)
+    curve = _train(name, lm, training, held_out, seed, epochs)
+    # the annotation of `to` in transformers knows no device alone
+    lm.to("cpu", torch.float16).save_pretrained(out)  # type: ignore[arg-type]
     tok.save_pretrained(out)
+    width, layers, _, lr = SIZES[name]
     record = {
         "name": name,
         "parameters": sum(p.numel() for p in lm.parameters()),
@@ -245,8 +221,8 @@ def pretrain(
         "data": data,
         "data_sha256": _sha256(texts),
         "avoided_sha256": _sha256(sorted(avoided)),
-        "games": len(own),
-        "tokens": int((own.lengths - 1).sum()),
+        "games": len(training),
+        "tokens": int((training.lengths - 1).sum()),
         "held_out_games": HELD_OUT,
         "machine": machine(),
         "versions": versions(),
@@ -256,12 +232,99 @@ def pretrain(
     return record
 
 
+def _check_size(name: str) -> None:
+    if name not in SIZES:
+        raise UnknownName("chess model", name, SIZES)
+
+
+def _new_model(name: str, n_tokens: int) -> transformers.LlamaForCausalLM:
+    """Returns the model with random weights."""
+    width, layers, head, _ = SIZES[name]
+    # 8/3 of the width, as in Llama, rounded up to a multiple of 16
+    intermediate = -(-8 * width // 3 // 16) * 16
+    config = transformers.LlamaConfig(
+        vocab_size=n_tokens,
+        hidden_size=width,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=width // head,
+        num_key_value_heads=width // head,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
+def _tokenize(
+    tok: transformers.PreTrainedTokenizerFast, texts: list[str]
+) -> tuple[NextTokens, NextTokens]:
+    """Returns the tokens of the games that measure the model, and of those that train it."""
+    if len(texts) < 2 * HELD_OUT:
+        raise ValueError(
+            f"{len(texts)} games; expected at least {2 * HELD_OUT}, "
+            f"{HELD_OUT} of which are held out"
+        )
+    games = []
+    for text, ids in zip(texts, tok(texts)["input_ids"], strict=True):
+        # a game that was broken off before the mate has no end
+        end = [0] if text.endswith("#") else []
+        games.append(np.array(ids + end, dtype=np.int32)[:CONTEXT])
+    return _next_tokens(games[:HELD_OUT]), _next_tokens(games[HELD_OUT:])
+
+
+def _next_tokens(games: list[np.ndarray]) -> NextTokens:
+    none_truncated = np.zeros(len(games), dtype=bool)
+    tokens = Tokens(tuple(games), none_truncated, ("",) * len(games), 1)
+    return NextTokens(TokenInputs(tokens), tokens.ids)
+
+
+def _train(
+    name: str,
+    lm: transformers.LlamaForCausalLM,
+    training: NextTokens,
+    held_out: NextTokens,
+    seed: int,
+    epochs: int,
+) -> list[dict]:
+    """Trains the model in place; returns its curve, a row per evaluation, and prints it."""
+    net = LanguageModel(lm.base_model, lm.get_output_embeddings()).to(device())
+    curve: list[dict] = []
+
+    def evaluate(step: int, progress: float, train_loss: float, nats_per_token: float) -> None:
+        nats, n_tokens = loop.lm_losses(net, held_out).sum(axis=0)
+        curve.append(
+            {
+                "step": step,
+                "games": round(progress * epochs * len(training)),
+                "train_nats": round(train_loss, 4),
+                "held_out_nats": round(float(nats / n_tokens), 4),
+            }
+        )
+        print(f"{name} {curve[-1]}", flush=True)
+
+    lr = SIZES[name][3]
+    train_language_model(
+        net,
+        training,
+        Hyperparameters(
+            epochs=epochs, batch_size=BATCH, lr=lr, weight_decay=0.01, warmup=0.03, evals=10
+        ),
+        seed=seed,
+        evaluate=evaluate,
+        label=name,
+        tokens_per_text=float(np.mean(training.lengths - 1)),
+    )
+    return curve
+
+
 def _sha256(lines: list[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def main() -> None:
-    """The command line."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m w2s_nb.chess.pretraining", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the models' folders")
     parser.add_argument(
@@ -272,43 +335,48 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=80_000, help="how many (%(default)s)")
     parser.add_argument("--epochs", type=int, default=1, help="(%(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of games, initialisation and order (%(default)s)"
+        "--seed", type=int, default=0, help="of games, first weights and order (%(default)s)"
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--pgn", help="a PGN file to read games from, in the place of self-play")
     source.add_argument(
         "--engine", help="a UCI engine that plays the games, such as /usr/games/stockfish"
     )
-    given = parser.parse_args()
-    sizes = re.findall(r"[^, ]+", given.sizes)
-    for name in sizes:
-        if name not in SIZES:
-            raise UnknownName("model of the ladder", name, SIZES)
-    if given.pgn:
-        data, played = f"PGN file {Path(given.pgn).name}", from_pgn(given.pgn, given.games)
-    elif given.engine:
-        data, played = (
-            f"self-play of {Path(given.engine).name}",
-            by_engine(given.engine, given.games, seed=given.seed),
-        )
-    else:
-        data, played = (
-            "self-play of games.self_play",
-            self_played(given.games, seed=given.seed, processes=None),
-        )
-    avoided = (
-        () if given.pgn or given.engine else [row["position"] for row in puzzles.mates()["all"]]
+    return parser
+
+
+def _games(args: argparse.Namespace) -> tuple[str, Iterator[list[str]], list[str]]:
+    """Returns where the games are from, the games, and the positions that they avoid."""
+    if args.pgn:
+        return f"PGN file {Path(args.pgn).name}", from_pgn(args.pgn, args.games), []
+    if args.engine:
+        played = by_engine(args.engine, args.games, seed=args.seed)
+        return f"self-play of {Path(args.engine).name}", played, []
+    played = self_played(args.games, seed=args.seed, processes=None)
+    return (
+        "self-play of rules.self_play",
+        played,
+        [row["position"] for row in puzzles.mates()["all"]],
     )
-    played = list(progress(played, desc="games", total=given.games))
+
+
+def main() -> None:
+    """Reads the command line, plays or reads the games, and trains one model after the other."""
+    args = _parser().parse_args()
+    sizes = re.findall(r"[^, ]+", args.sizes)
+    for name in sizes:
+        _check_size(name)
+    data, games, avoided = _games(args)
+    played = list(progress(games, desc="games", total=args.games))
     for name in sizes:
         pretrain(
             name,
             played,
-            given.out / name,
-            data=f"{data}, seed {given.seed}",
+            args.out / name,
+            data=f"{data}, seed {args.seed}",
             avoided=avoided,
-            seed=given.seed,
-            epochs=given.epochs,
+            seed=args.seed,
+            epochs=args.epochs,
         )
 
 

@@ -1,4 +1,4 @@
-"""Chess puzzles, answered by generating the first move (section 4.1, appendix A.2)."""
+"""Registers chess puzzles, answered by generating the first move (section 4.1, appendix A.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import chess
 from filelock import FileLock
@@ -21,7 +22,7 @@ from . import rules
 
 N_MATES = 2400  # puzzles of mate_in_one
 GAME = 24  # half-moves from the start by which two puzzles are held to be of one game
-CHESS = {
+CHESS: dict[str, Any] = {
     "max_answer": 12,
     "options": rules.bare_answers,
     "bare": rules.bare,
@@ -32,7 +33,10 @@ CHESS = {
 
 @functools.cache
 def rated(option: str):
-    """Which puzzles lie in a range of difficulty, both ends included: '1000-1500', '-1000', '2000-'.
+    """Returns a filter of puzzles in a range of difficulty, both ends included.
+
+    Args:
+        option: '1000-1500', '-1000' or '2000-'.
 
     Raises:
         ValueError: no such range.
@@ -50,20 +54,21 @@ def rated(option: str):
     return keep
 
 
-def puzzle(row: dict):
+def puzzle(row: dict) -> Iterator[Example]:
     """Which move solves the puzzle? The first move of the solution, in SAN.
 
-    Takes the rows of either hub set: {ctx, target}, the game's moves in figure 14's form and the answer; or {FEN,
-    Moves}, the position before the opponent's last move, and that move and the solution's in UCI. Puzzles of one game
-    stay together: by its address, or by the first `GAME` half-moves where both have as many. A row that is not legal
-    chess gives none.
+    Takes the rows of either hub set: {ctx, target}, the game's moves in figure 14's form and the
+    answer; or {FEN, Moves}, the position before the opponent's last move, and that move and the
+    solution's in UCI. Puzzles of one game stay together: by its address, or by the first `GAME`
+    half-moves where both have as many. A row that is not legal chess gives no example.
     """
     if "ctx" in row:
         prompt, answer = row["ctx"].strip(), row["target"].strip()
         key = " ".join(prompt.split()[: 2 * GAME])
     elif "FEN" in row:
         prompt, answer = _from_fen(row["FEN"], _words(row["Moves"]))
-        game = row.get("GameUrl") if isinstance(row.get("GameUrl"), str) else row["FEN"]
+        address_of_game = row.get("GameUrl")  # not a text where it is missing
+        game = address_of_game if isinstance(address_of_game, str) else row["FEN"]
         key = game.partition("#")[0].removesuffix("/black")
     else:
         raise ValueError(
@@ -73,27 +78,22 @@ def puzzle(row: dict):
     try:
         board = rules.board_of(prompt)
         if board.san(board.parse_san(answer)) == answer:
-            yield Example(
-                (prompt,),
-                0,
-                (key,),
-                f" {answer}",
-                math.nan if rating is None else float(rating),
-                _words(row.get("Themes")),
-            )
+            difficulty = math.nan if rating is None else float(rating)
+            themes = _words(row.get("Themes"))
+            yield Example((prompt,), 0, (key,), f" {answer}", difficulty, themes)
     except ValueError:
         return
 
 
-def _words(given) -> tuple[str, ...]:
-    """Words of a text, or of a list of them; of what is neither, such as a missing value, none."""
-    if isinstance(given, str):
-        return tuple(given.split())
-    return tuple(map(str, given)) if isinstance(given, Iterable) else ()
+def _words(value) -> tuple[str, ...]:
+    """Returns the words of a text or of a list; none of a missing value."""
+    if isinstance(value, str):
+        return tuple(value.split())
+    return tuple(map(str, value)) if isinstance(value, Iterable) else ()
 
 
 def _from_fen(fen: str, moves: tuple[str, ...]) -> tuple[str, str]:
-    """The question after the opponent's move, and the answer to it; empty where one of the two is not legal."""
+    """Returns the question after the opponent's move, and its answer; empty if one is illegal."""
     try:
         board = chess.Board(fen)
         board.push(board.parse_uci(moves[0]))
@@ -102,7 +102,7 @@ def _from_fen(fen: str, moves: tuple[str, ...]) -> tuple[str, str]:
         return "", ""
 
 
-# with one labelled split, a quarter of the games is put aside for the test
+# The set has one labelled split: a quarter of the games is put aside for the test
 register_task(
     "chess_puzzles",
     Hub(
@@ -129,7 +129,10 @@ register_task(
 
 
 def mates() -> dict[str, list[dict]]:
-    """`games.mate_in_one`, `N_MATES` of them at seed 0: generated once in about a minute, then read from the cache."""
+    """Returns `N_MATES` puzzles of `rules.mate_in_one` at seed 0 as the rows of one split.
+
+    They are generated once, in about a minute, and then read from the cache.
+    """
     players = [rules.CAPTURES, rules.CHECKS, rules.SEES_MATE]
     version = address(
         {
@@ -153,7 +156,7 @@ def mates() -> dict[str, list[dict]]:
 
 
 def _generated() -> list[dict]:
-    """The puzzles, from a process of its own: its children import its main module, not the caller's."""
+    """Generates the puzzles in a new process; its workers import no main module of the caller."""
     tqdm.write("generating the puzzles of mate_in_one, once, in about a minute", file=sys.stderr)
     done = subprocess.run(
         [sys.executable, "-m", "w2s_nb", "mates", str(N_MATES)], stdout=subprocess.PIPE, check=True
@@ -165,8 +168,12 @@ def _generated() -> list[dict]:
     "mate_in_one", mates, max_len=512, narrow=rated, measure="half-moves before the mate", **CHESS
 )
 def mate_in_one(row):
-    """Which move mates? Positions of careless games with exactly one mating move; themes: what moves, and how."""
-    san, moves = row["answer"], row["moves"].split()
+    """Which move mates? Positions of careless games with exactly one mating move.
+
+    Themes: what moves, and how.
+    """
+    san = row["answer"]
+    moves = row["moves"].split()
     piece = {
         "K": "king",
         "Q": "queen",

@@ -42,8 +42,7 @@ _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every 
 
 
 def colour(arm: str) -> str:
-    """Returns the colour of an arm; an arm of a new loss gets one of a few more, always the
-    same."""
+    """Returns the colour of an arm; an arm of a new loss always gets the same one of a few."""
     if arm not in COLOURS:
         COLOURS[arm] = _MORE[sum(map(ord, arm)) % len(_MORE)]
     return COLOURS[arm]

@@ -40,8 +40,9 @@ def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
 def by_shots(
     rows: pd.DataFrame, dots: pd.DataFrame, references: dict[str, float], title: str
 ) -> go.Figure:
-    """Draws the accuracy of prompts against the number of shots: mean, 95 % interval, a dot per
-    draw.
+    """Draws the accuracy of prompts against the number of shots: mean and interval.
+
+    With a dot per draw of the shots; intervals are of 95 %.
 
     Args:
         rows, dots: the two tables of `w2s.by_shots`.
@@ -70,8 +71,9 @@ def by_shots(
 
 
 def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure:
-    """Draws the test accuracy of every arm on several tasks: bars in groups, 95 % intervals, a dot
-    per seed.
+    """Draws the test accuracy of every arm on several tasks: bars in groups.
+
+    With 95 % intervals and a dot per seed.
 
     Args:
         table: rows with task, arm, accuracy, accuracy_low, accuracy_high; supervisor and ceiling
