@@ -77,8 +77,7 @@ def fit_answers(
         weights, curve = _train(
             checkpoint, method, settings, train_questions, answers, seed, micro_batch
         )
-        lm = load_lm(checkpoint)
-        anatomy.put_trained(lm, weights, method, asdict(settings))
+        lm = _load_trained(checkpoint, method, settings, weights)
         predictions = _predict(lm, checkpoint, predicted, questions)
         summary = _summary(checkpoint, method, split, taught, seed)
         record = _record(config, predictions, questions[0], split.ids.tolist(), summary)
@@ -208,6 +207,7 @@ def _code() -> str:
     """Returns the version of the code that decides what is learned and answered."""
     return language_model.training_code() + store.code_version(
         _train,
+        _load_trained,
         _texts_with_answers,
         _predict,
         _generate,
@@ -320,6 +320,15 @@ def _train(
         micro_batch=micro_batch,
     )
     return loop.copy_weights(net), pd.DataFrame(curve)
+
+
+def _load_trained(
+    checkpoint: Checkpoint, method: str, settings: Hyperparameters, weights: dict[str, torch.Tensor]
+):
+    """Loads a checkpoint's language model, with the weights that `_train` returns."""
+    lm = load_lm(checkpoint)
+    anatomy.put_trained(lm, weights, method, asdict(settings))
+    return lm
 
 
 def _texts_with_answers(tok, questions: Tokens, answers: Sequence[str]) -> Tokens:
