@@ -1,4 +1,4 @@
-"""What notebooks call first and last, widgets, exercises and the static site."""
+"""Holds what notebooks call: set-up, widgets and checks of exercises; and the static site."""
 
 import lazy_loader
 

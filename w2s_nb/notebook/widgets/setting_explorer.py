@@ -99,7 +99,7 @@ class Explorer(ipywidgets.VBox):
 
     @property
     def setting(self) -> dict:
-        """The values of the controls, by name."""
+        """Returns the values of the controls, by name."""
         return {name: getattr(self, name).value for name in _CONTROLS}
 
     def python(self) -> str:
