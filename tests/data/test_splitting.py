@@ -1,9 +1,12 @@
 """Groups never cross, classes are balanced, and what is used does not depend on the seed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import w2s_nb as w2s
+from w2s_nb.data.load import example_id
 from w2s_nb.data.splitting import at_least, deal, group_ids, hash_order, shuffle_groups
 from w2s_nb.data.tasks.spec import Example
 
@@ -44,6 +47,17 @@ def test_a_question_keeps_its_right_and_its_wrong_answer():
             len(parts[part]) == 2 * n
             and (np.unique(unit[parts[part]], return_counts=True)[1] == 2).all()
         )
+
+
+def test_dealing_stops_once_every_part_is_full(monkeypatch):
+    label = np.tile([0, 1], 5000)
+    group, unit = np.arange(10_000) // 2, np.arange(10_000) // 2
+    calls = []
+    bincount = np.bincount
+    monkeypatch.setattr(np, "bincount", lambda *a, **k: calls.append(1) or bincount(*a, **k))
+    parts = deal(np.arange(10_000), label, group, unit, {"a": 3, "b": 2})
+    assert parts["a"].tolist() == [0, 1, 2, 3, 4, 5] and parts["b"].tolist() == [6, 7, 8, 9]
+    assert len(calls) < 20, "it offers further groups to full parts"
 
 
 def test_shuffle_keeps_groups_contiguous_and_every_row():
@@ -87,7 +101,7 @@ def test_a_bigger_test_set_contains_the_smaller(words):
 
 
 def test_ids_do_not_change():
-    assert w2s.data.example_id("words", Example(("w5 w1",), 1)) == "a1f7f6d5806bad51"
+    assert example_id("words", Example(("w5 w1",), 1)) == "a1f7f6d5806bad51"
 
 
 @pytest.mark.parametrize(
@@ -134,3 +148,45 @@ def test_repeats_and_test_ties_are_dropped_and_counted():
     task = w2s.load_task("tied", n_train=8, n_val=4, n_test=6)
     assert task.counts["dropped with repeated texts"] == 1
     assert task.counts["training examples tied to the test split"] == 1
+
+
+def test_a_text_of_both_official_splits_counts_as_test():
+    shared = [dict(t=f"both {i}", y=i % 2) for i in range(8)]
+    rows = {
+        "train": [*shared, *[dict(t=f"train {i}", y=i % 2) for i in range(40)]],
+        "test": [*shared, *[dict(t=f"test {i}", y=i % 2) for i in range(12)]],
+    }
+
+    @w2s.register_task("both", lambda: rows, max_len=8)
+    def both(row):
+        """Is y one?"""
+        yield Example((row["t"],), row["y"])
+
+    task = w2s.load_task("both")
+    assert len(task.test) == 20
+    assert {row["t"] for row in shared} <= {text for (text,) in task.test.texts}
+    trained = [text for split in task.splits[:3] for (text,) in split.texts]
+    assert not [text for text in trained if text.startswith("both")]
+
+
+def test_a_task_made_from_another_has_splits_of_its_own(words):
+    other = dataclasses.replace(words, seed=7)
+    assert other.student.task is other and other.student.task.seed == 7
+    assert words.seed == 0 and words.student.task is words
+    assert other.student.ids is words.student.ids
+
+
+def test_extra_halves_leave_the_halves_as_they_are(words):
+    more = w2s.load_task("words", n_train=48, n_val=16, n_test=64, extra_halves=2)
+    plain = w2s.load_task("words", n_train=48, n_val=16, n_test=64)
+    for one, other in zip(plain.splits, more.splits):
+        assert one.ids.tolist() == other.ids.tolist()
+    groups = [set(split.group) for split in more.all_splits]
+    assert [len(split) for split in more.extra_halves] == [48, 48]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+
+
+def test_a_task_shows_itself_shortly(words):
+    sizes = "supervisor 96, student 96, validation 32, test 64"
+    assert repr(words) == f"Task(words, seed 0: {sizes})"
+    assert "<table" in words._repr_html_() and "words, seed 0" in words._repr_html_()

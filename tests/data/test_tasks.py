@@ -1,10 +1,12 @@
-"""Formatters, sources and their fallbacks, on made rows and, where `W2S_DATA` is set, on real files."""
+"""Formatters, sources and their fallbacks, on made rows and, where `W2S_DATA` is set, on real
+files."""
 
 import os
 
 import datasets
 import numpy as np
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 import w2s_nb as w2s
 from w2s_nb.common.registry import TASKS
@@ -33,7 +35,7 @@ def test_multiple_choice_gives_one_right_and_one_wrong_answer():
 
 def test_the_form_of_the_answer_does_not_give_the_label_away():
     right, wrong = made("sciq", SCIQ)
-    prefix = os.path.commonprefix([right.texts[0], wrong.texts[0]])
+    prefix = os.path.commonprefix([right.texts[0], wrong.texts[0]])  # noqa: RUF071 (of letters)
     assert prefix.endswith("Answer: ")
 
 
@@ -69,7 +71,8 @@ def test_hh_is_a_pair_and_its_order_is_drawn():
 
 
 def test_without_a_pinned_commit_nothing_is_downloaded_that_is_not_named(monkeypatch):
-    """main's commit is asked for once; in offline mode the cache serves; any other failure ends here."""
+    """main's commit is asked for once; in offline mode the cache serves; any other failure ends
+    here."""
     asked, loaded = [], []
 
     class Hub:
@@ -92,11 +95,11 @@ def test_without_a_pinned_commit_nothing_is_downloaded_that_is_not_named(monkeyp
         ]
 
     monkeypatch.delenv("W2S_DATA", raising=False)
-    monkeypatch.setattr(sources, "HfApi", Hub)
-    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
-    for answer, revisions in (
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    for answer, revisions in (  # noqa: B007 (Hub answers it)
         ("c0ffee", {"c0ffee"}),
-        (sources.OfflineModeIsEnabled(), {None}),
+        (OfflineModeIsEnabled(), {None}),
         (OSError("503"), set()),
     ):
         sources._newest.cache_clear()
@@ -256,7 +259,7 @@ def test_a_script_on_the_hub_is_read_from_its_parquet_branch(monkeypatch):
         ]
 
     monkeypatch.delenv("W2S_DATA", raising=False)
-    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
     rows = sources.rows_of(TASKS["cosmos_qa"])
     assert len(rows["train"]) == len(rows["test"]) == 30
     assert asked[1] == ("allenai/cosmos_qa", "train", "refs/convert/parquet")
@@ -268,7 +271,7 @@ def test_a_streamed_set_is_read_to_its_limit(monkeypatch):
         return (dict(title="", content=str(i), label=i % 2) for i in range(10**9))
 
     monkeypatch.delenv("W2S_DATA", raising=False)
-    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
     assert len(sources.rows_of(TASKS["amazon_polarity"])["train"]) == 60_000
 
 

@@ -1,13 +1,13 @@
-"""A task's examples prepared as in the paper: grouped, balanced, cut into disjoint splits with stable ids."""
+"""Loads a task as in the paper: grouped, balanced, cut into disjoint splits with stable ids."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from ..common.paths import data_dir
 from ..common.registry import TASKS
@@ -28,23 +28,26 @@ def load_task(
     n_test: int | None = None,
     extra_halves: int = 0,
 ) -> Task:
-    """Prepares a registered task (Burns et al. 2023, appendix A.1).
+    """Loads a registered task and deals its examples to disjoint splits.
 
-    Which examples are used is fixed by their hashes (but for a few, where groups do not divide evenly); the seed deals
-    them to supervisor, student and validation. Every seed is tested on the same examples, and features computed for
-    one seed serve all.
+    Hashes decide which examples are used (but for a few, where groups do not divide evenly); the
+    seed deals them to supervisor, student and validation. Every seed is tested on the same
+    examples, and features computed for one seed serve all.
 
     Args:
-        name: a registered task, narrowed by `@` and an option where it has some: `anthropic_hh@helpful-base`.
+        name: a registered task, narrowed by `@` and an option where it has some, such as
+            `anthropic_hh@helpful-base`.
         seed: deals groups of examples to the halves.
         n_train: examples in each half, even; None takes all there are.
         n_val: validation examples, even; None takes a fifth of a half, at most 500.
         n_test: test examples, even; None takes all there are.
-        further: more splits of n_train examples that are dealt beside the two halves, which stay what they are without.
+        extra_halves: how many more splits of n_train examples are dealt; the two halves are the
+            same with and without them.
     Raises:
         UnknownName: no such task; lists what exists.
         ValueError: a size that is odd, not positive, or more than the task has.
         DataUnavailable: the task's rows cannot be had here.
+    Source: Burns et al. 2023, appendix A.1.
     """
     for label, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
         if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 2 or n % 2):
@@ -52,134 +55,225 @@ def load_task(
                 f"{label} = {n!r}; expected an even whole number from 2, half of it of each class"
             )
     spec = TASKS[name]
-    examples, unit, is_test, counts = _prepared(spec, data_dir())
+    pools = _make_pools(name, spec)
+    sizes = _choose_sizes(name, pools, n_train, n_val, n_test, extra_halves)
+    dealt = _deal_all(pools, sizes, seed)
+    _check_dealt(name, dealt, sizes, exact_halves=n_train is not None)
+    splits = {part: _make_split(part, spec, pools, rows) for part, rows in dealt.items()}
+    n_dealt = sum(map(len, dealt.values()))
+    counts = pools.counts | {
+        "training examples tied to the test split": len(pools.examples) - pools.n_usable,
+        "left over by balance and size": pools.n_usable - n_dealt,
+    }
+    return Task(
+        name=spec.name,
+        seed=seed,
+        max_len=spec.max_len,
+        supervisor=splits["supervisor"],
+        student=splits["student"],
+        validation=splits["validation"],
+        test=splits["test"],
+        counts=counts,
+        spec=spec,
+        extra_halves=tuple(splits[part] for part in sizes.extra),
+    )
+
+
+@dataclass(frozen=True)
+class _Pools:
+    """A task's examples, and which of them may be dealt to training and to test.
+
+    Attributes:
+        label, group, unit: (n,) of the examples. The examples of one unit come from one row.
+        train, test: rows of the examples in hash order, (n_train_pool,) and (n_test_pool,).
+        classes: 2, or 1 for a task that is answered, whose examples are all of one class.
+        counts: what preparation read and dropped.
+    """
+
+    examples: list[Example]
+    label: np.ndarray
+    group: np.ndarray
+    unit: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    classes: int
+    counts: dict[str, int]
+
+    @property
+    def n_usable(self) -> int:
+        return len(self.train) + len(self.test)
+
+    def n_balanced(self, rows: np.ndarray) -> int:
+        """Returns how many of these examples can be used with as many of each class."""
+        per_class = np.bincount(self.label[rows], minlength=self.classes)
+        return self.classes * int(per_class.min())
+
+
+def _make_pools(name: str, spec: TaskSpec) -> _Pools:
+    examples, unit, is_test, counts = _read_examples(spec, data_dir())
     if not examples:
         why = " in its range, in which none without a difficulty is" if spec.keep else ""
         raise ValueError(
             f"task {name!r} has no examples: its {counts['rows read']} rows gave none{why}"
         )
-    label, group = (
-        np.array([e.label for e in examples]),
-        group_ids([(*e.keys, *e.texts) for e in examples]),
-    )
+    label = np.array([e.label for e in examples])
+    group = group_ids([(*e.keys, *e.texts) for e in examples])
     order = hash_order(group, [example_id(name, e) for e in examples])
-    if is_test is None:
+    if is_test is None:  # a source without a test split: the first groups in the order
         is_test = np.isin(group, group[order[: int(TEST_SHARE * len(order))]])
-    pool = order[~np.isin(group[order], group[is_test])]
-    test_pool = order[is_test[order]]
-    classes = 1 if spec.max_answer else 2  # questions with an answer are all of one class
-    most, test_most = (
-        classes * int(np.bincount(label[rows], minlength=classes).min())
-        for rows in (pool, test_pool)
-    )
-    n_test = n_test or test_most
-    n_val = n_val or max(2, min(500, 2 * ((n_train or most // 2) // 10)))
-    half = n_train or 2 * ((most - n_val) // 4)
-    if (2 + extra_halves) * half + n_val > most or n_test > test_most or half < 2 or n_val < 2:
-        kind = "balanced examples" if classes == 2 else "examples"
+    # An example that shares a group with a test example is in no training split.
+    train = order[~np.isin(group[order], group[is_test])]
+    test = order[is_test[order]]
+    classes = 1 if spec.max_answer else 2
+    return _Pools(examples, label, group, unit, train, test, classes, counts)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Examples of each split.
+
+    Attributes:
+        half: of supervisor, of student, and of each extra half.
+        extra: names of the extra halves.
+    """
+
+    half: int
+    validation: int
+    test: int
+    extra: tuple[str, ...]
+
+
+def _choose_sizes(
+    name: str,
+    pools: _Pools,
+    n_train: int | None,
+    n_val: int | None,
+    n_test: int | None,
+    extra_halves: int,
+) -> _Sizes:
+    """Fills in the sizes that were not asked for, and refuses more examples than the task has."""
+    most = pools.n_balanced(pools.train)
+    most_test = pools.n_balanced(pools.test)
+    test = n_test or most_test
+    validation = n_val or max(2, min(500, 2 * ((n_train or most // 2) // 10)))
+    half = n_train or 2 * ((most - validation) // 4)
+    wanted = (2 + extra_halves) * half + validation
+    if wanted > most or test > most_test or half < 2 or validation < 2:
+        kind = "balanced examples" if pools.classes == 2 else "examples"
         raise ValueError(
-            f"task {name!r} has {most} {kind} for training and validation and {test_most} for test; asked "
-            f"for {2 + extra_halves} * n_train {half} + n_val {n_val}, n_test {n_test}"
+            f"task {name!r} has {most} {kind} for training and validation and {most_test} for "
+            f"test; asked for {2 + extra_halves} * n_train {half} + n_val {validation}, "
+            f"n_test {test}"
         )
-    sample, rest = at_least(pool, label, group, (2 * half + n_val) // classes, classes)
-    dealt = shuffle_groups(sample, group, np.random.default_rng(seed))
-    sizes = {"validation": n_val, "supervisor": half, "student": half}
-    per_class = {part: n // classes for part, n in sizes.items()}
-    parts = deal(np.concatenate([dealt, rest]), label, group, unit, per_class, classes)
-    if extra_halves:  # of groups that the halves have nothing of
-        free = pool[~np.isin(group[pool], group[np.concatenate(list(parts.values()))])]
-        sample, rest = at_least(free, label, group, extra_halves * half // classes, classes)
-        dealt = shuffle_groups(sample, group, np.random.default_rng([seed, 1]))
-        more = {f"further {i}": half for i in range(extra_halves)}
-        parts |= deal(
-            np.concatenate([dealt, rest]),
-            label,
-            group,
-            unit,
-            dict.fromkeys(more, half // classes),
-            classes,
-        )
-        sizes |= more
-    parts |= deal(test_pool, label, group, unit, {"test": n_test // classes}, classes)
-    for part, wanted in (
-        sizes | {"test": n_test} if n_train else {"validation": n_val, "test": n_test}
-    ).items():
-        if len(parts[part]) != wanted:
+    extra = tuple(f"extra half {i}" for i in range(extra_halves))
+    return _Sizes(half, validation, test, extra)
+
+
+def _deal_all(pools: _Pools, sizes: _Sizes, seed: int) -> dict[str, np.ndarray]:
+    """Returns {split: rows of its examples}."""
+    halves = {"validation": sizes.validation, "supervisor": sizes.half, "student": sizes.half}
+    dealt = _deal_shuffled(pools, pools.train, halves, np.random.default_rng(seed))
+    if sizes.extra:
+        # Of groups that the halves have nothing of, so that the halves stay as they are without.
+        used = pools.group[np.concatenate(list(dealt.values()))]
+        free = pools.train[~np.isin(pools.group[pools.train], used)]
+        extra = dict.fromkeys(sizes.extra, sizes.half)
+        dealt |= _deal_shuffled(pools, free, extra, np.random.default_rng([seed, 1]))
+    return dealt | _deal(pools, pools.test, {"test": sizes.test})
+
+
+def _deal_shuffled(
+    pools: _Pools, rows: np.ndarray, sizes: dict[str, int], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Deals the first groups that are enough for all sizes in random order, then the rest in
+    order."""
+    enough = sum(sizes.values()) // pools.classes
+    first, rest = at_least(rows, pools.label, pools.group, enough, pools.classes)
+    shuffled = shuffle_groups(first, pools.group, rng)
+    return _deal(pools, np.concatenate([shuffled, rest]), sizes)
+
+
+def _deal(pools: _Pools, rows: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    per_class = {part: n // pools.classes for part, n in sizes.items()}
+    return deal(rows, pools.label, pools.group, pools.unit, per_class, pools.classes)
+
+
+def _check_dealt(name: str, dealt: dict[str, np.ndarray], sizes: _Sizes, *, exact_halves: bool):
+    """Refuses splits that whole groups did not fill; halves may be smaller where no size was
+    asked."""
+    wanted = {"validation": sizes.validation, "test": sizes.test}
+    if exact_halves:
+        wanted = dict.fromkeys(("supervisor", "student", *sizes.extra), sizes.half) | wanted
+    for part, n in wanted.items():
+        if len(dealt[part]) != n:
             raise ValueError(
-                f"task {name!r}: whole groups leave {len(parts[part])} examples for {part} where {wanted} "
-                f"were asked for; ask for fewer"
+                f"task {name!r}: whole groups leave {len(dealt[part])} examples for {part} where "
+                f"{n} were asked for; ask for fewer"
             )
-    counts = counts | {
-        "training examples tied to the test split": len(examples) - len(pool) - len(test_pool),
-        "left over by balance and size": len(pool) + len(test_pool) - sum(map(len, parts.values())),
-    }
-    splits = {
-        part: _split(part, spec, [examples[i] for i in rows], group[rows])
-        for part, rows in parts.items()
-    }
-    four = [splits.pop(name) for name in ("supervisor", "student", "validation", "test")]
-    return Task(spec.name, seed, spec.max_len, *four, counts, spec, tuple(splits.values()))
 
 
-def _split(name: str, spec: TaskSpec, examples: list[Example], group: np.ndarray) -> Split:
-    ids, texts = (
-        np.array([example_id(spec.name, e) for e in examples]),
-        tuple(e.texts for e in examples),
-    )
+def _make_split(name: str, spec: TaskSpec, pools: _Pools, rows: np.ndarray) -> Split:
+    examples = [pools.examples[i] for i in rows]
+    ids = np.array([example_id(spec.name, e) for e in examples])
+    texts = tuple(e.texts for e in examples)
+    group = pools.group[rows]
     if not spec.max_answer:
         return Split(name, ids, texts, np.array([e.label for e in examples], dtype=np.int64), group)
+
+    import pandas as pd
+
     facts = pd.DataFrame(
         {
             "difficulty": np.array([e.difficulty for e in examples], dtype=float),
             "themes": [e.themes for e in examples],
         }
     )
-    return Split(
-        name,
-        ids,
-        texts,
-        np.ones(len(ids), dtype=np.int64),
-        group,
-        tuple(e.answer for e in examples),
-        facts,
-    )
+    hard_label = np.ones(len(ids), dtype=np.int64)
+    answers = tuple(e.answer for e in examples)
+    return Split(name, ids, texts, hard_label, group, answers, facts)
 
 
 def example_id(task: str, example: Example) -> str:
-    """16 hex digits of the task's name, without its option, and the example's texts."""
-    return hashlib.sha256(
-        "\x1f".join((task.partition("@")[0], *example.texts)).encode()
-    ).hexdigest()[:16]
+    """Returns 16 hex digits of the task's name, without its option, and the example's texts."""
+    content = "\x1f".join((task.partition("@")[0], *example.texts))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(maxsize=4)
-def _prepared(
+def _read_examples(
     spec: TaskSpec, local: Path | None
-) -> tuple[list[Example], np.ndarray, np.ndarray | None, dict]:
-    """Examples of all rows; (n,) the row of each; (n,) which are of an official test split, or None; counts.
+) -> tuple[list[Example], np.ndarray, np.ndarray | None, dict[str, int]]:
+    """Makes the examples of all rows.
 
-    A row with a text that stands already is dropped whole, so that a question keeps as many right as wrong answers.
-    `local` is the folder of local files, where there is one: another folder, other rows.
+    A row with a text that an earlier row had is dropped whole, so that a question keeps as many
+    right as wrong answers.
+
+    Args:
+        local: the folder of local files, where there is one: another folder has other rows.
+    Returns:
+        the n examples; (n,) the row of each; (n,) bool, which are of an official test split, or
+        None where there is none; counts of rows and examples.
     """
-    rows, examples, unit, is_test, n_rows, n_examples = rows_of(spec), {}, [], [], 0, 0
-    for origin in sorted(
-        rows, key="test".__ne__
-    ):  # test first: what stands in both splits counts as test
+    rows = rows_of(spec)
+    examples: dict[tuple[str, ...], Example] = {}
+    unit: list[int] = []
+    is_test: list[bool] = []
+    n_rows = 0
+    n_examples = 0
+    # The test split first: a text that stands in both splits counts as test.
+    for origin in sorted(rows, key="test".__ne__):
         for row in rows[origin]:
-            made = {e.texts: e for e in spec.examples(row) if spec.keep is None or spec.keep(e)}
-            n_rows, n_examples = n_rows + 1, n_examples + len(made)
-            if not made.keys() & examples.keys():
-                examples |= made
-                unit += [n_rows] * len(made)
-                is_test += [origin == "test"] * len(made)
+            of_row = {e.texts: e for e in spec.examples(row) if spec.keep is None or spec.keep(e)}
+            n_rows += 1
+            n_examples += len(of_row)
+            if not of_row.keys() & examples.keys():
+                examples |= of_row
+                unit += [n_rows] * len(of_row)
+                is_test += [origin == "test"] * len(of_row)
     counts = {
         "rows read": n_rows,
         "examples": n_examples,
         "dropped with repeated texts": n_examples - len(examples),
     }
-    return (
-        list(examples.values()),
-        np.array(unit),
-        (np.array(is_test) if "test" in rows else None),
-        counts,
-    )
+    official = np.array(is_test) if "test" in rows else None
+    return list(examples.values()), np.array(unit), official, counts

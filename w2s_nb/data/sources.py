@@ -1,4 +1,4 @@
-"""Rows of a task: from local files first, else from the task's own source."""
+"""Reads the rows of a task: from local files first, else from the task's own source."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import functools
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-
-import datasets
-from huggingface_hub import HfApi
-from huggingface_hub.errors import OfflineModeIsEnabled
+from typing import TYPE_CHECKING
 
 from ..common.paths import data_dir
 from .tasks.spec import Hub, TaskSpec
+
+if TYPE_CHECKING:
+    import datasets
 
 _SCRIPT = "scripts are no longer supported"
 _CONVERTED = "refs/convert/parquet"
@@ -31,93 +31,116 @@ class DataUnavailable(OSError):
 
 
 def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
-    """Raw rows, {'train': ..., 'test': ...} or {'all': ...} where there is one labelled split only.
+    """Reads the raw rows of a task.
 
+    Returns:
+        {'train': rows, 'test': rows}, or {'all': rows} where there is one labelled split only.
     Raises:
         DataUnavailable: neither local files nor the task's source can be read.
     """
     local = _local_files(spec)
     if local:
         return _two_or_all(spec, {name: _read(files) for name, files in local.items()})
-    if not isinstance(spec.source, Hub):
-        return _two_or_all(spec, spec.source())
+    source = spec.source
+    if not isinstance(source, Hub):
+        return _two_or_all(spec, source())
     try:
-        if spec.source.train == spec.source.test:
-            return {"all": _from_hub(spec.source, spec.source.train)}
+        if source.train == source.test:
+            return {"all": _from_hub(source, source.train)}
         return {
-            "train": _from_hub(spec.source, spec.source.train),
-            "test": _from_hub(spec.source, spec.source.test),
+            "train": _from_hub(source, source.train),
+            "test": _from_hub(source, source.test),
         }
-    except (
-        Exception
-    ) as error:  # the hub's and datasets' errors share no base class; each one ends here
-        raise DataUnavailable(
-            f"task {spec.name!r}: dataset {spec.source.id} (revision {spec.source.revision or 'main'}) is not in the "
-            f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways out: put "
-            f"{' and '.join(dict.fromkeys([f'{spec.source.train}.parquet', f'{spec.source.test}.parquet']))} (or "
-            f".jsonl.gz, in the hub's own columns) into $W2S_DATA/{_folder(spec)}/ (W2S_DATA is "
-            f"{data_dir() or 'not set'}); or fill HF_HOME on a machine with network and set HF_HUB_OFFLINE=1; or use "
-            f"an embedded task: movie_snippets, amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
-        ) from error
+    except Exception as error:  # errors of the hub and of datasets share no base class
+        raise DataUnavailable(_ways_out(spec, source, error)) from error
+
+
+def _ways_out(spec: TaskSpec, hub: Hub, error: Exception) -> str:
+    """Says in one line what is missing and what to do about it."""
+    files = " and ".join(dict.fromkeys([f"{hub.train}.parquet", f"{hub.test}.parquet"]))
+    return (
+        f"task {spec.name!r}: dataset {hub.id} (revision {hub.revision or 'main'}) is not in the "
+        f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways "
+        f"out: put {files} (or .jsonl.gz, in the hub's own columns) into "
+        f"$W2S_DATA/{_folder(spec)}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on a "
+        f"machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: movie_snippets, "
+        f"amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
+    )
 
 
 def _folder(spec: TaskSpec) -> str:
-    """The folder of local files, below `W2S_DATA`: of the task, or of its part."""
+    """Returns the folder of local files below `W2S_DATA`: the task's, or that of its part."""
     base, _, option = spec.name.partition("@")
     return f"{base}/{option}" if option and not spec.narrow else spec.folders[0]
 
 
 def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
-    """{split: files} below `$W2S_DATA/<task>`, or its part's folder there; only splits that carry labels."""
-    hub = isinstance(spec.source, Hub)
-    if not data_dir() or "@" in spec.name and not hub and not spec.narrow:
-        return {}  # the option chooses among the task's own rows
-    folders = [_folder(spec), *(spec.folders if "@" not in spec.name or spec.narrow else ())]
-    root = next((path for name in folders if (path := data_dir() / name).is_dir()), None)
+    """Finds {split: files} below `$W2S_DATA/<task>`, or the folder of its part there.
+
+    Only splits that carry labels are taken.
+    """
+    hub = spec.source if isinstance(spec.source, Hub) else None
+    root = _local_folder(spec)
     if root is None:
         return {}
-    labelled = (
-        {spec.source.train, spec.source.test}
-        if hub and spec.source.train != spec.source.test
-        else None
-    )
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         split, dot, suffix = path.name.partition(".")
         if dot + suffix in _SUFFIXES and path.is_file():
-            found.setdefault(split, []).append(path)
-    usable = {s: f for s, f in found.items() if labelled is None or s in labelled} or found
-    if not usable:
+            files.setdefault(split, []).append(path)
+    if hub and hub.train != hub.test:
+        labelled = {
+            split: paths for split, paths in files.items() if split in (hub.train, hub.test)
+        }
+        files = labelled or files
+    if not files:
         raise DataUnavailable(f"{root} holds no file named <split>{' or <split>'.join(_SUFFIXES)}")
-    return usable
+    return files
+
+
+def _local_folder(spec: TaskSpec) -> Path | None:
+    """Returns the first folder of a task's local files that exists."""
+    data = data_dir()
+    has_option = "@" in spec.name
+    if data is None:
+        return None
+    if has_option and not isinstance(spec.source, Hub) and not spec.narrow:
+        return None  # the option chooses among the task's own rows
+    names = [_folder(spec)]
+    if spec.narrow or not has_option:
+        names += spec.folders
+    return next((data / name for name in names if (data / name).is_dir()), None)
 
 
 def _read(files: list[Path]) -> datasets.Dataset:
+    import datasets
+
     suffix = files[0].name.partition(".")[2]
-    return datasets.load_dataset(
-        _SUFFIXES["." + suffix], data_files=[str(f) for f in files], split="train"
-    )
+    kind = _SUFFIXES["." + suffix]
+    return datasets.load_dataset(kind, data_files=[str(f) for f in files], split="train")
 
 
 def _two_or_all(spec: TaskSpec, splits: dict[str, Iterable[dict]]) -> dict[str, Iterable[dict]]:
-    hub = (
-        spec.source
-        if isinstance(spec.source, Hub) and spec.source.train != spec.source.test
-        else None
-    )
-    train, test = (hub.train, hub.test) if hub else ("train", "test")
+    """Names the splits train and test, or all where there is one."""
+    train, test = "train", "test"
+    if isinstance(spec.source, Hub) and spec.source.train != spec.source.test:
+        train, test = spec.source.train, spec.source.test
     if train in splits and test in splits:
         return {"train": splits[train], "test": splits[test]}
     if len(splits) == 1:
         return {"all": next(iter(splits.values()))}
     raise DataUnavailable(
-        f"task {spec.name!r}: got splits {sorted(splits)}; expected one split, or {train} and {test}"
+        f"task {spec.name!r}: got splits {sorted(splits)}; expected one split, or {train} and "
+        f"{test}"
     )
 
 
 @functools.cache
 def _newest(hub_id: str) -> str | None:
-    """The commit that `main` is at; None, what the local cache holds, in offline mode, where nothing is downloaded."""
+    """Returns the commit that `main` is at; None in offline mode, where the local cache decides."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
     try:
         return HfApi().dataset_info(hub_id, timeout=10).sha
     except OfflineModeIsEnabled:
@@ -125,12 +148,17 @@ def _newest(hub_id: str) -> str | None:
 
 
 def _from_hub(hub: Hub, split: str) -> list[dict]:
-    """Rows of one split at the pinned commit; a repository with a script is read from its parquet branch."""
+    """Reads the rows of one split at the pinned commit.
+
+    A repository with a loading script is read from its parquet branch, since no remote code is run.
+    """
+    import datasets
 
     def load(**where):
         return datasets.load_dataset(hub.id, split=split, streaming=hub.limit is not None, **where)
 
-    rows, revision = [], hub.revision or _newest(hub.id)
+    rows: list[dict] = []
+    revision = hub.revision or _newest(hub.id)
     for part in hub.parts or (None,):
         try:
             loaded = load(revision=revision, data_dir=part)

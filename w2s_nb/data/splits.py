@@ -1,15 +1,19 @@
-"""TODO."""
+"""Splits of a task: identified examples in columns, and the disjoint splits that one seed deals."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import html
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from .tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,14 +21,15 @@ class Split:
     """Examples in columns.
 
     Attributes:
-        name: supervisor, student, validation or test.
-        ids: (n,) 16 hex digits each, a hash of task and texts: the same example has the same id everywhere.
+        name: supervisor, student, validation, test, or the name of an extra half.
+        ids: (n,) 16 hex digits each, a hash of task and texts: the same example has the same id
+            everywhere.
         texts: n tuples of one text (classification) or two (comparison).
-        hard_label: (n,) int64, 0 or 1; where there are answers all 1, for `right`.
+        hard_label: (n,) int64, 0 or 1; all 1 where there are answers (the answer is right).
         group: (n,) int64; examples of one group share a question or passage.
         answers: n true answers, of a task that is answered by generating; else none.
-        facts: a row an example with an answer: difficulty, themes.
-        task: the `Task` this split belongs to; its other splits are what `fit` evaluates on.
+        facts: one row per example with an answer: difficulty, themes.
+        task: the `Task` that this split belongs to; `fit` evaluates on its other splits.
     """
 
     name: str
@@ -50,36 +55,42 @@ class Split:
             ValueError: says what needs two classes.
         """
         if self.answers:
-            raise ValueError(
-                f"{what} needs two classes; {self.task.name if self.task else self.name} is answered by "
-                f"generating"
-            )
+            name = self.task.name if self.task else self.name
+            raise ValueError(f"{what} needs two classes; {name} is answered by generating")
 
     @property
     def arity(self) -> int:
-        """Texts an example: 1 or 2."""
+        """Returns the texts of an example: 1 or 2."""
         return len(self.texts[0])
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of ids and labels or answers in their order; the ids stand for the texts."""
+        """Returns 16 hex digits of ids and labels or answers in their order; ids stand for
+        texts."""
         labels = "\x1f".join(self.answers).encode() or self.hard_label.tobytes()
         return hashlib.sha256("".join(self.ids).encode() + labels).hexdigest()[:16]
 
     @functools.cached_property
     def longer(self) -> np.ndarray:
-        """(n,) int64, of pairs: 1 where the second text has more characters, -1 where the first has, 0 for as many."""
+        """Compares the lengths of the texts of pairs.
+
+        Returns:
+            (n,) int64: 1 where the second text has more characters, -1 where the first has, 0 where
+            both have as many.
+        Raises:
+            ValueError: the examples have one text.
+        """
         if self.arity != 2:
-            raise ValueError(f"{self!r} has one text an example; length is compared in pairs")
+            raise ValueError(f"{self!r} has one text per example; length is compared in pairs")
         return np.array([np.sign(len(b) - len(a)) for a, b in self.texts], dtype=np.int64)
 
     def among(self, ids) -> np.ndarray:
-        """(n,) bool, the examples whose id is one of `ids`."""
+        """Returns (n,) bool: the examples whose id is one of `ids`."""
         known = set(ids)
         return np.array([i in known for i in self.ids], dtype=bool)
 
     def take(self, rows) -> Split:
-        """The examples at `rows`, an index or mask (n,)."""
+        """Returns a split of the examples at `rows`, an index or mask (n,)."""
         rows = np.arange(len(self))[rows]
         return replace(
             self,
@@ -91,14 +102,25 @@ class Split:
             facts=None if self.facts is None else self.facts.iloc[rows].reset_index(drop=True),
         )
 
+    def median_words(self) -> int:
+        """Returns the median number of words of a text."""
+        return int(np.median([len(text.split()) for texts in self.texts for text in texts]))
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Four disjoint splits of a task. Both halves have `n_train` examples; `test` does not depend on the seed.
+    """The disjoint splits of a task, as one seed deals them; `test` does not depend on the seed.
+
+    A task has its own copies of the splits that it is given, so that each split knows the one task
+    it belongs to, also after `dataclasses.replace`.
 
     Attributes:
-        further: more splits of `n_train` examples, for a chain of students that each see new ones.
+        supervisor, student: the two halves, of as many examples.
+        validation, test: held out from both.
+        counts: what preparation read, dropped and left over.
         spec: the registered task, with what it sets for finetuning and generating.
+        extra_halves: more splits of as many examples as a half, for a chain of students that each
+            see new ones.
     """
 
     name: str
@@ -113,43 +135,58 @@ class Task:
     extra_halves: tuple[Split, ...] = ()
 
     def __post_init__(self):
-        for split in (
-            *self.splits,
-            *self.extra_halves,
-        ):  # a split knows its task, whose other splits a fit is evaluated on
-            object.__setattr__(split, "task", self)
+        for name in ("supervisor", "student", "validation", "test"):
+            object.__setattr__(self, name, replace(getattr(self, name), task=self))
+        extra = tuple(replace(split, task=self) for split in self.extra_halves)
+        object.__setattr__(self, "extra_halves", extra)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{split.name} {len(split)}" for split in self.all_splits)
+        return f"Task({self.name}, seed {self.seed}: {sizes})"
+
+    def _repr_html_(self) -> str:
+        title = f"{html.escape(self.name)}, seed {self.seed}"
+        return f"<p><b>{title}</b></p>{self.report().round(3).to_html()}"
 
     @property
     def splits(self) -> tuple[Split, ...]:
+        """Returns supervisor, student, validation and test."""
         return self.supervisor, self.student, self.validation, self.test
 
     @property
+    def all_splits(self) -> tuple[Split, ...]:
+        """Returns the four splits and the extra halves."""
+        return *self.splits, *self.extra_halves
+
+    @property
     def hyperparameters(self) -> dict:
-        """Hyper-parameters of finetuning that the task sets."""
+        """Returns the hyper-parameters of finetuning that the task sets."""
         return self.spec.hyperparameters
 
     @property
     def stop(self) -> str:
-        """The checkpoint that finetuning on the task takes; "" leaves it to the labels."""
+        """Returns the checkpoint that finetuning on the task takes; "" leaves it to the labels."""
         return self.spec.stop
 
     def report(self) -> pd.DataFrame:
-        """Sizes, balance and groups of each split, a row each; `attrs['counts']` says what preparation left out."""
-        frame = pd.DataFrame(
-            {
-                "split": [s.name for s in self.splits],
-                "examples": [len(s) for s in self.splits],
-                "share of class 1": [
-                    s.hard_label.mean() if not s.answers else np.nan for s in self.splits
-                ],
-                "groups": [len(np.unique(s.group)) for s in self.splits],
-                "median words": [
-                    int(np.median([len(t.split()) for x in s.texts for t in x]))
-                    for s in self.splits
-                ],
+        """Describes the four splits, one row each: sizes, balance, groups, words.
+
+        Its `attrs["counts"]` say what preparation left out.
+        """
+        import pandas as pd
+
+        rows = []
+        for split in self.splits:
+            row = {
+                "split": split.name,
+                "examples": len(split),
+                "share of class 1": np.nan if split.answers else split.hard_label.mean(),
+                "groups": len(np.unique(split.group)),
+                "median words": split.median_words(),
             }
-        )
-        if self.spec.max_answer:
-            frame["median difficulty"] = [s.facts.difficulty.median() for s in self.splits]
+            if split.facts is not None:
+                row["median difficulty"] = split.facts.difficulty.median()
+            rows.append(row)
+        frame = pd.DataFrame(rows).set_index("split").dropna(axis=1, how="all")
         frame.attrs["counts"] = self.counts
-        return frame.set_index("split").dropna(axis=1, how="all")
+        return frame

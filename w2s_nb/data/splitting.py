@@ -1,4 +1,4 @@
-"""Grouping, ordering and dealing of examples: pure functions on arrays of labels and groups."""
+"""Groups, orders and deals examples: pure functions on arrays of labels and groups."""
 
 from __future__ import annotations
 
@@ -10,42 +10,53 @@ from scipy.sparse.csgraph import connected_components
 
 
 def group_ids(keys: list[tuple[str, ...]]) -> np.ndarray:
-    """(n,) int64 group of each example: the components of the graph in which examples that share a key are joined.
+    """Joins examples that share a key, directly or through others, into groups.
 
-    >>> group_ids([("question a", "passage"), ("question b", "passage"), ("question c", "other")]).tolist()
+    Args:
+        keys: n tuples, the keys of each example.
+    Returns:
+        (n,) int64 group of each example: its component of the graph of shared keys.
+
+    >>> keys = [("question a", "passage"), ("question b", "passage"), ("question c", "other")]
+    >>> group_ids(keys).tolist()
     [0, 0, 1]
     """
     column: dict[str, int] = {}
-    edges = np.array(
-        [
-            (i, column.setdefault(key, len(column)))
-            for i, example in enumerate(keys)
-            for key in example
-        ]
-    )
-    n, size = len(keys), len(keys) + len(column)
-    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1] + n)), shape=(size, size))
+    edges = []
+    for example, keys_of_example in enumerate(keys):
+        edges += [(example, column.setdefault(key, len(column))) for key in keys_of_example]
+    pairs = np.array(edges)
+    n = len(keys)
+    size = n + len(column)  # examples first, then keys
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1] + n)), shape=(size, size))
     return connected_components(graph, directed=False)[1][:n].astype(np.int64)
 
 
 def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:
-    """(n,) rows, groups in an order that no seed, no other group and no group's size changes, then by id.
+    """Orders examples by group, and within a group by id.
 
-    The order is that of a hash of each group's smallest id; the smallest ids themselves would put large groups first.
+    Groups come in the order of a hash of their smallest id, which no seed, no other group and no
+    group's size changes. (The smallest ids themselves would put large groups first.)
+
+    Returns:
+        (n,) int64 rows.
     """
     smallest: dict[int, str] = {}
-    for g, i in zip(group.tolist(), ids):
+    for g, i in zip(group.tolist(), ids, strict=True):
         smallest[g] = min(smallest.get(g, i), i)
     rank = {g: hashlib.sha256(i.encode()).hexdigest() for g, i in smallest.items()}
-    return np.array(
-        sorted(range(len(ids)), key=lambda row: (rank[int(group[row])], ids[row])), dtype=np.int64
-    )
+    order = sorted(range(len(ids)), key=lambda row: (rank[int(group[row])], ids[row]))
+    return np.array(order, dtype=np.int64)
 
 
 def at_least(
     rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: int, classes: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts `rows` after the first group at which every class numbers `per_class`; (head, tail)."""
+    """Cuts `rows` after the first group at which every class numbers `per_class`.
+
+    Returns:
+        (rows up to there, the rest).
+    """
     counts = np.cumsum(np.stack([label[rows] == c for c in range(classes)]), axis=1)
     end = int(np.searchsorted(counts.min(axis=0), per_class)) + 1
     while end < len(rows) and group[rows[end]] == group[rows[end - 1]]:
@@ -54,7 +65,7 @@ def at_least(
 
 
 def shuffle_groups(rows: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`rows` with their groups in random order, each group whole."""
+    """Returns `rows` with their groups in random order, each group whole."""
     rank = {g: r for r, g in enumerate(rng.permutation(np.unique(group[rows])).tolist())}
     return rows[np.argsort([rank[g] for g in group[rows].tolist()], kind="stable")]
 
@@ -67,16 +78,19 @@ def deal(
     per_class: dict[str, int],
     classes: int = 2,
 ) -> dict[str, np.ndarray]:
-    """Deals whole groups, in the order given, to parts that each want so many examples of every class.
+    """Deals whole groups, in the order given, to parts that each want so many examples of every
+    class.
 
-    A group goes to the first part that can take all of it; failing that, to the first that can take some of its units
-    (the right and the wrong answer of one question), and the rest of it is left out. No group ever stands in two
-    parts, no unit is cut, no part exceeds its number.
+    A group goes to the first part that can take all of it; failing that, to the first that can take
+    some of its units (the right and the wrong answer of one question), and the rest of it is left
+    out. No group ever stands in two parts, no unit is cut, no part exceeds its number.
 
     Args:
         rows: positions of examples, groups contiguous.
         label, group, unit: (n,) of all examples.
         per_class: examples of every class that each part wants.
+    Returns:
+        {part: positions of its examples}.
     """
     need = {part: np.full(classes, n) for part, n in per_class.items()}
     dealt: dict[str, list[int]] = {part: [] for part in per_class}
@@ -91,9 +105,12 @@ def deal(
 
     starts = np.flatnonzero(np.diff(group[rows])) + 1
     for members in np.split(rows, starts):
-        if not any(take(part, members) for part in need):
-            units = [members[unit[members] == u] for u in dict.fromkeys(unit[members].tolist())]
-            any(
-                any([take(part, u) for u in units]) for part in need
-            )  # the first part that takes any keeps them
-    return {part: np.array(chosen, dtype=np.int64) for part, chosen in dealt.items()}
+        if not any(n.any() for n in need.values()):
+            break  # every part is full
+        if any(take(part, members) for part in need):
+            continue
+        units = [members[unit[members] == u] for u in dict.fromkeys(unit[members].tolist())]
+        for part in need:
+            if any([take(part, u) for u in units]):
+                break  # the first part that takes any unit keeps the group
+    return {part: np.array(positions, dtype=np.int64) for part, positions in dealt.items()}

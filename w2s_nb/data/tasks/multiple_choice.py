@@ -1,10 +1,13 @@
-"""Multiple choice as the paper takes it: pairs of question and answer, as many right as wrong of each question."""
+"""Registers multiple choice as the paper takes it: pairs of question and answer.
+
+Each question gives as many right as wrong pairs.
+"""
 
 from .spec import Example, Hub, Prompt, draw, register_task
 
 
 def question_answer(prompt: str, right: str, wrong: list[str], keys: tuple[str, ...]):
-    """Two examples: the right answer, and one wrong answer drawn by the question's own hash."""
+    """Yields the right answer, and one wrong answer that the question's own hash draws."""
     wrong = [answer for answer in wrong if answer.strip() and answer.strip() != right.strip()]
     if wrong:
         yield Example((f"{prompt}\nAnswer: {right}",), 1, keys)
@@ -47,7 +50,10 @@ NONE_OF_THE_ABOVE = "none of the above choices"
     ),
 )
 def cosmos_qa(row):
-    """Does this answer the question about the story? 'None of the above' means nothing alone and is never drawn."""
+    """Does this answer the question about the story?
+
+    'None of the above' means nothing alone and is never drawn.
+    """
     if row["label"] not in range(4):  # the hub's test split has -1
         return
     answers = [row[f"answer{i}"] for i in range(4)]

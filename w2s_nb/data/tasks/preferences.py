@@ -1,4 +1,7 @@
-"""Comparisons of two responses to one prompt, for reward models; both are always shown, never one alone."""
+"""Registers comparisons of two responses to one prompt, for reward models.
+
+A model is always shown both responses, never one alone.
+"""
 
 from .spec import Hub, Prompt, comparison, register_task
 
@@ -24,12 +27,15 @@ REWARD_MODEL = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "la
     ),
 )
 def anthropic_hh(row):
-    """Is the second dialogue the one that people preferred? Dialogues that begin alike stay together."""
+    """Is the second dialogue the one that people preferred?
+
+    Dialogues that begin alike stay together.
+    """
     chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
     yield from comparison(chosen, rejected, chosen.partition("\n\nAssistant:")[0])
 
 
-# the hub's main holds a loading script, whose rows stand on its parquet branch
+# The hub's main branch holds a loading script; its rows are read from the parquet branch.
 @register_task(
     "summarize_from_feedback",
     max_len=512,
@@ -49,28 +55,31 @@ def anthropic_hh(row):
 )
 def summarize_from_feedback(row):
     """Is the second summary the one that people preferred?"""
-    info, summaries = row["info"], row["summaries"]
-    texts = (
-        summaries["text"]
-        if isinstance(summaries, dict)
-        else [summary["text"] for summary in summaries]
-    )
-    head = [f"SUBREDDIT: r/{info['subreddit']}"] if info.get("subreddit") else []
-    head += [f"TITLE: {info['title'].strip()}"] if info.get("title") else []
-    post = (
-        info.get("post") or info.get("article") or ""
-    ).strip()  # news articles stand beside the posts
-    chosen, rejected = (
-        f"{chr(10).join([*head, f'POST: {post}'])}\n\nTL;DR: {texts[i].strip()}"
-        for i in (row["choice"], 1 - row["choice"])
-    )
-    yield from comparison(chosen, rejected, post)
+    info = row["info"]
+    lines = []
+    if info.get("subreddit"):
+        lines.append(f"SUBREDDIT: r/{info['subreddit']}")
+    if info.get("title"):
+        lines.append(f"TITLE: {info['title'].strip()}")
+    post = (info.get("post") or info.get("article") or "").strip()  # some rows are news articles
+    request = "\n".join([*lines, f"POST: {post}"])
+    texts = [f"{request}\n\nTL;DR: {text.strip()}" for text in _summaries(row)]
+    yield from comparison(texts[row["choice"]], texts[1 - row["choice"]], post)
+
+
+def _summaries(row: dict) -> list[str]:
+    """Returns the two summaries of a row: readers of parquet give a column, others a list."""
+    summaries = row["summaries"]
+    if isinstance(summaries, dict):
+        return summaries["text"]
+    return [summary["text"] for summary in summaries]
 
 
 SUBREDDITS = tuple(
     """
-    askacademia askanthropology askbaking askcarguys askculinary askdocs askengineers askhistorians askhr askphilosophy
-    askphysics askscience asksciencefiction asksocialscience askvet changemyview explainlikeimfive legaladvice
+    askacademia askanthropology askbaking askcarguys askculinary askdocs askengineers askhistorians
+    askhr askphilosophy askphysics askscience asksciencefiction asksocialscience askvet changemyview
+    explainlikeimfive legaladvice
 """.split()
 )
 

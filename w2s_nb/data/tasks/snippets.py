@@ -1,4 +1,7 @@
-"""Sentiment of snippets that people rated, embedded: Hutto and Gilbert 2014, from the vaderSentiment package (MIT)."""
+"""Registers tasks on embedded snippets that people rated for sentiment.
+
+Hutto and Gilbert 2014, from the vaderSentiment package (MIT).
+"""
 
 import functools
 import html
@@ -13,40 +16,43 @@ MIN_RATING = 0.5  # of 4; nearer to zero, raters found no sentiment or disagreed
 
 
 def rated(asset: str) -> dict[str, list[dict]]:
-    """Rows {id, rating in [-4, 4], text} of a ground-truth file: a mean over about 20 raters."""
-    lines = fetch(asset).read_text(encoding="utf-8").splitlines()
-    rows = (line.split("\t", 2) for line in lines)
-    return {
-        "all": [
-            {"id": i, "rating": float(rating), "text": html.unescape(text)}
-            for i, rating, text in rows
-        ]
-    }
+    """Reads the rows of a ground-truth file.
+
+    Returns:
+        {'all': rows {id, rating in [-4, 4], text}}; a rating is the mean over about 20 raters.
+    """
+    rows = []
+    for line in fetch(asset).read_text(encoding="utf-8").splitlines():
+        row_id, rating, text = line.split("\t", 2)
+        rows.append({"id": row_id, "rating": float(rating), "text": html.unescape(text)})
+    return {"all": rows}
 
 
 def sentiment(row: dict):
     """Is the snippet positive? Mean human rating at least 0.5 away from neutral."""
     if abs(row["rating"]) >= MIN_RATING:
-        review = (
-            row["id"].partition("_")[0] if "_" in row["id"] else row["text"]
-        )  # snippets of one review together
+        # Snippets of one review stay together.
+        review = row["id"].partition("_")[0] if "_" in row["id"] else row["text"]
         yield Example((row["text"],), int(row["rating"] > 0), (review,))
 
 
 @functools.cache
 def lexicon() -> dict[str, float]:
-    """{word: valence in [-4, 4]} of VADER's lexicon, a mean over ten raters."""
-    lines = fetch("vader_lexicon.txt").read_text(encoding="utf-8").splitlines()
-    return {
-        word: float(valence) for word, valence, *_ in (line.split("\t") for line in lines if line)
-    }
+    """Reads VADER's lexicon: {word: valence in [-4, 4]}, a mean over ten raters."""
+    valences = {}
+    for line in fetch("vader_lexicon.txt").read_text(encoding="utf-8").splitlines():
+        if line:
+            word, valence, *_ = line.split("\t")
+            valences[word] = float(valence)
+    return valences
 
 
 def lexicon_score(*texts: str) -> float:
-    """P(y = 1) by counting words: the sum s of their valences, as (1 + s / sqrt(s^2 + 15)) / 2.
+    """Computes P(y = 1) from the sum s of the words' valences, as (1 + s / sqrt(s^2 + 15)) / 2.
 
-    That is VADER's normalised score without its rules for negation, emphasis and punctuation. A supervisor that has
-    seen no text of any task. Of two texts the second is better with (1 + its score - the first's) / 2.
+    That is VADER's normalised score without its rules for negation, emphasis and punctuation: a
+    supervisor that has seen no text of any task. Of two texts, the second is better with
+    probability (1 + its score - the first's) / 2.
 
     Source: Hutto and Gilbert 2014.
 
@@ -78,7 +84,10 @@ for _name, _asset, _what in [
 
 @functools.cache
 def rated_apart(gap: str) -> functools.partial:
-    """Source of pairs of film snippets whose ratings lie at least `gap` apart, of [-4, 4]; no snippet is in two.
+    """Returns the source of pairs of film snippets whose ratings in [-4, 4] lie at least `gap`
+    apart.
+
+    No snippet is in two pairs.
 
     Raises:
         ValueError: a gap that is no number in (0, 8).
@@ -94,8 +103,15 @@ def rated_apart(gap: str) -> functools.partial:
 
 
 def _pairs(gap: float) -> dict[str, list[dict]]:
-    """Rows {better, worse, gap}: each snippet with the first before it, in a hash's order, that is apart enough."""
-    rows, waiting, pairs = {row["text"]: row for row in rated(MOVIES)["all"]}, [], []
+    """Pairs each snippet, in the order of a hash, with the first one before it that is apart
+    enough.
+
+    Returns:
+        {'all': rows {better, worse, gap}}.
+    """
+    rows = {row["text"]: row for row in rated(MOVIES)["all"]}
+    waiting: list[dict] = []
+    pairs = []
     for row in sorted(rows.values(), key=lambda row: draw(2**64, row["text"])):
         other = next((w for w in waiting if abs(w["rating"] - row["rating"]) >= gap), None)
         if other is None:
@@ -103,17 +119,13 @@ def _pairs(gap: float) -> dict[str, list[dict]]:
         else:
             waiting.remove(other)
             worse, better = sorted((row, other), key=lambda row: row["rating"])
-            pairs.append(
-                {
-                    "better": better["text"],
-                    "worse": worse["text"],
-                    "gap": better["rating"] - worse["rating"],
-                }
-            )
+            apart = better["rating"] - worse["rating"]
+            pairs.append({"better": better["text"], "worse": worse["text"], "gap": apart})
     return {"all": pairs}
 
 
-# a hundredth of the paper's comparisons would make a handful of batches of 220: batches and epochs are those of NLP
+# Batches and epochs are those of NLP tasks: so few comparisons would make a handful of batches of
+# 220.
 @register_task(
     "snippet_preferences",
     max_len=64,
@@ -128,5 +140,6 @@ def _pairs(gap: float) -> dict[str, list[dict]]:
     ),
 )
 def snippet_preferences(row):
-    """Did people rate the second snippet higher? By at least 1 of 8 points; `snippet_preferences@2` asks for 2."""
+    """Did people rate the second snippet higher? By at least 1 of 8 points; `snippet_preferences@2`
+    asks for 2."""
     yield from comparison(row["better"], row["worse"])

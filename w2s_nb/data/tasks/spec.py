@@ -1,4 +1,4 @@
-"""What a task is: where its rows come from, and how a row becomes examples."""
+"""Defines a task: where its rows come from, and how a row becomes examples."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ class Example:
 
     Attributes:
         texts: one text to classify or to answer, or two to compare.
-        label: 0 or 1; for two texts, 1 says that the second is the better; 0 where there is an answer.
-        keys: what ties examples together (the question, the passage); examples that share any key, directly or
-            through others, never stand in different halves.
-        answer: what a model is to generate after the text, a space and one word; "" for a choice of two classes.
+        label: 0 or 1; for two texts, 1 says that the second is the better; 0 where there is an
+            answer.
+        keys: names of what the example shares with others (the question, the passage). Examples
+            that share a key, directly or through others, never stand in different halves.
+        answer: the text that a model is to generate, a space and one word; "" for a choice of two
+            classes.
         difficulty: of a question with an answer, in the task's own measure.
-        themes: what it is about.
+        themes: names of what the question is about.
     """
 
     texts: tuple[str, ...]
@@ -51,12 +53,13 @@ class Hub:
 
 @dataclass(frozen=True)
 class Prompt:
-    """How an example is put to a language model in words.
+    """The words in which a language model is asked about an example.
 
     Attributes:
-        template: of one question, {0} standing for its text ({0} and {1} for the two of a pair); the answer follows.
+        template: of one question, {0} standing for its text ({0} and {1} for the two of a pair);
+            the answer follows.
         words: the answers for the classes 0 and 1.
-        instruction: what is asked, once, before all questions; "" for none.
+        instruction: said once, before all questions; "" for none.
     """
 
     template: str
@@ -64,8 +67,11 @@ class Prompt:
     instruction: str = ""
 
     def ask(self, texts: tuple[str, ...]) -> str:
-        """The question about an example's texts."""
+        """Returns the question about an example's texts."""
         return self.template.format(*texts)
+
+
+Source = Hub | Callable[[], dict[str, Iterable[dict]]]
 
 
 @dataclass(frozen=True)
@@ -75,24 +81,26 @@ class TaskSpec:
     Attributes:
         source: a `Hub`, or a function without arguments that returns {split name: rows}.
         examples: row -> examples of it; none drops the row.
-        arity: texts an example; 1 classifies, 2 compares.
+        arity: texts per example; 1 classifies, 2 compares.
         max_len: tokens kept of a text by default, counted from its end.
         about: first line of the formatter's docstring.
-        prompt: how an example is put to a language model.
+        prompt: the words in which a language model is asked about an example.
         hyperparameters: of finetuning, that this task sets; probes keep their own.
         stop: the checkpoint that finetuning on this task takes; "" leaves it to the labels.
-        option: text -> the source that it narrows the task to, or None.
-        narrow: text -> which examples it narrows the task to, or None.
-        keep: which examples are taken; None takes all.
-        folders: names of the folder of local files, the first that is there.
+        option: function from the text after `@` to the source that it narrows the task to, or None.
+        narrow: function from the text after `@` to a test of the examples that are kept, or None.
+        keep: test of the examples that are taken; None takes all.
+        folders: names of the folder of local files; the first that exists is taken.
         max_answer: tokens that are generated for an answer; 0 for a task of classes.
-        options: text -> all answers that are allowed, each with its leading space; None where that is open.
-        bare: answer -> how options are written; a mark that gives the answer away is no part of it.
-        measure: what the difficulty of an example is measured in.
+        options: function from a text to all answers that are allowed, each with its leading space;
+            None where any answer is allowed.
+        bare: function from an answer to how options are written, without a mark that gives the
+            answer away.
+        measure: unit of the difficulty of examples.
     """
 
     name: str
-    source: Hub | Callable[[], dict[str, Iterable[dict]]]
+    source: Source
     examples: Callable[[dict], Iterable[Example]]
     arity: int
     max_len: int
@@ -110,76 +118,82 @@ class TaskSpec:
     measure: str = ""
 
     def with_option(self, option: str) -> TaskSpec:
-        """The task narrowed: to one of its hub dataset's parts, or as its own `option` says.
+        """Narrows the task to one of its hub dataset's parts, or as its own `option` says.
 
         Raises:
             UnknownName, ValueError: no such part or option.
         """
         if self.narrow:
             return replace(self, name=f"{self.name}@{option}", keep=self.narrow(option))
-        parts = self.source.parts if isinstance(self.source, Hub) else ()
-        if parts and option not in parts:
-            raise UnknownName(f"part of {self.name}", option, parts)
-        if not parts and self.option is None:
+        source: Source
+        if isinstance(self.source, Hub) and self.source.parts:
+            if option not in self.source.parts:
+                raise UnknownName(f"part of {self.name}", option, self.source.parts)
+            source = replace(self.source, parts=(option,))
+        elif self.option is not None:
+            source = self.option(option)
+        else:
             raise ValueError(f"{self.name}@{option}: the task {self.name} has no options")
-        source = replace(self.source, parts=(option,)) if parts else self.option(option)
         return replace(self, name=f"{self.name}@{option}", source=source)
 
 
 def register_task(
-    name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None, **more
+    name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None, **fields
 ):
     """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder.
 
     Args:
-        prompt: how an example is put to a language model; None asks the question that the formatter's docstring begins
-            with, to be answered with yes or no, or for a pair with B or A.
-        more: further fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders, max_answer, options, bare,
-            measure.
+        source: a `Hub`, or a function without arguments that returns {split name: rows}.
+        max_len: tokens kept of a text, counted from its end.
+        arity: texts per example; 1 classifies, 2 compares.
+        prompt: the words in which a language model is asked; None asks the question that the
+            formatter's docstring begins with, to be answered with yes or no, or for a pair with B
+            or A.
+        fields: further fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
+            max_answer, options, bare, measure.
     """
 
     def decorate(examples):
         about = (examples.__doc__ or "").strip().split("\n")[0]
-        TASKS.register(
+        spec = TaskSpec(
             name,
-            TaskSpec(
-                name,
-                source,
-                examples,
-                arity,
-                max_len,
-                about,
-                prompt or _asking(about, arity),
-                **{"folders": (name,)} | more,
-            ),
+            source,
+            examples,
+            arity,
+            max_len,
+            about,
+            prompt or _prompt_of_question(about, arity),
+            **{"folders": (name,)} | fields,
         )
+        TASKS.register(name, spec)
         return examples
 
     return decorate
 
 
-def _asking(about: str, arity: int) -> Prompt:
+def _prompt_of_question(about: str, arity: int) -> Prompt:
+    """Returns a prompt that asks the question which a docstring begins with."""
     question = about[: about.index("?") + 1] if "?" in about else about
     if arity == 2:
-        instruction, template = (
-            f"{question} Answer A for the first, B for the second.",
-            "A: {0}\n\nB: {1}\n\nAnswer:",
-        )
-        return Prompt(template, ("A", "B"), instruction)
+        instruction = f"{question} Answer A for the first, B for the second."
+        return Prompt("A: {0}\n\nB: {1}\n\nAnswer:", ("A", "B"), instruction)
     return Prompt("{0}\nAnswer:", ("no", "yes"), f"{question} Answer yes or no.")
 
 
 def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
-    """A pair of texts of which people preferred one; which stands second is drawn by the pair's own hash.
+    """Yields an example of a pair of texts of which people preferred one; none where both are
+    equal.
 
-    Not by which is preferred: of a pair that was judged twice, both ways, the first judgement counts.
+    The pair's own hash draws which text stands second, whichever is preferred. So a pair that was
+    judged twice, both ways, is one example, and the first judgement counts.
     """
     if chosen != rejected:
-        pair = sorted((chosen, rejected))
-        pair = tuple(pair[::-1] if draw(2, *pair) else pair)
+        first, second = sorted((chosen, rejected))
+        pair = (second, first) if draw(2, first, second) else (first, second)
         yield Example(pair, pair.index(chosen), keys)
 
 
 def draw(options: int, *key: str) -> int:
-    """A number in 0..options-1 fixed by `key`: the same draw in every process, on every machine, at every seed."""
+    """Draws a number in 0..options-1 that `key` fixes, in every process, on every machine, at every
+    seed."""
     return int.from_bytes(hashlib.sha256("\x1f".join(key).encode()).digest()[:8]) % options
