@@ -64,10 +64,12 @@ ARCHITECTURES = {
 }
 
 
+MODEL_FIXTURES = {"tiny", "any_tiny", "real_data", "quick"}  # "quick" runs papermill
+MODEL_ROOMS = ("models", "inputs", "training", "prompting", "experiments", "chess", "notebook")
 LONGEST = [
     "test_cluster",
     "test_sweeps",
-    "test_bootstrapping",
+    "test_task_variants",
     "test_notebooks",
     "test_distributed",
     "test_chess",
@@ -76,7 +78,12 @@ LONGEST = [
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the longest files first, so that no process is left alone with one at the end."""
+    """Marks the tests that load a model or start a kernel; puts the longest files first, so that no
+    process is left alone with one at the end."""
+    for item in items:
+        room = item.path.parent.name
+        if room in MODEL_ROOMS or MODEL_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("model")
     items.sort(key=lambda item: [*LONGEST, item.path.stem].index(item.path.stem))
 
 
