@@ -12,7 +12,7 @@ import w2s_nb as w2s
 from tests.conftest import Script
 from w2s_nb.common import store
 from w2s_nb.common.registry import UnknownName
-from w2s_nb.training import classifier
+from w2s_nb.training import job
 
 QUICK = dict(method="probe", epochs=30)
 
@@ -37,7 +37,7 @@ def test_every_method_learns_both_kinds_of_task(method, options, task, words, ti
 
 def test_a_fit_is_trained_once_and_found_again(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(classifier, "_train", None)  # would raise if called
+    monkeypatch.setattr(job, "_train", None)  # would raise if called
     again = w2s.fit(tiny, words.supervisor, **QUICK)
     assert again.address == first.address and again.predictions.equals(first.predictions)
 
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_fit_in_an_empty_store(words, tiny, monkeyp
 
 def test_micro_batch_is_not_part_of_the_address(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(classifier, "_train", None)
+    monkeypatch.setattr(job, "_train", None)
     assert w2s.fit(tiny, words.supervisor, micro_batch=2, **QUICK).address == first.address
 
 
@@ -90,7 +90,7 @@ def test_changed_labels_data_model_or_code_are_other_addresses(words, tiny, tmp_
         ).address
     )
     addresses.add(w2s.fit(f"{tiny}@3", words.student, truth, stop="last", **QUICK).address)
-    monkeypatch.setattr(classifier, "code", lambda: "changed")
+    monkeypatch.setattr(job, "code", lambda: "changed")
     addresses.add(w2s.fit(tiny, words.student, truth, stop="last", **QUICK).address)
     assert len(addresses) == 6
 
@@ -107,7 +107,7 @@ def test_code_version_sees_code_and_not_comments(tmp_path, monkeypatch):
 def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
     first = w2s.fit(tiny, words.student, labels, **QUICK)
-    monkeypatch.setattr(classifier, "_train", None)
+    monkeypatch.setattr(job, "_train", None)
     order = np.random.default_rng(0).permutation(len(labels))
     shuffled = w2s.SoftLabels(labels.ids[order], labels.probs[order], "a test")
     assert w2s.fit(tiny, words.student, shuffled, **QUICK).address == first.address
@@ -238,15 +238,15 @@ import sys; sys.path.insert(0, {root!r})
 from tests import conftest
 import w2s_nb as w2s
 from w2s_nb.common import store
-from w2s_nb.training import classifier as plans
+from w2s_nb.training import job
 conftest.register_words()
 task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
-plans.code()  # before what it reads is replaced
-train, write = plans._train, store.write_atomic
+job.code()  # before what it reads is replaced
+train, write = job._train, store.write_atomic
 def counted(*a):
     open({log!r}, "a").write("trained\\n")
     return train(*a)
-plans._train = counted
+job._train = counted
 {more}
 fit = w2s.fit({tiny!r}, task.supervisor, method="probe", epochs={epochs})
 print(fit.accuracy(task.test).value)
@@ -344,7 +344,7 @@ def test_a_probe_of_the_first_features_ignores_the_others(words, tiny, monkeypat
         return states
 
     monkeypatch.setattr(Pooled, "layer", scrambled)
-    monkeypatch.setattr(classifier, "code", lambda: "trained again")
+    monkeypatch.setattr(job, "code", lambda: "trained again")
     again = w2s.fit(tiny, words.student, features=3, **QUICK)
     assert again.address != few.address
     np.testing.assert_array_equal(again.predict(words.test), few.predict(words.test))

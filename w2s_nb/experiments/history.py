@@ -42,10 +42,10 @@ def all_students() -> pd.DataFrame:
     ceiling of a student is the same model with the same method, hyper-parameters and seed on ground
     truth of the same examples; where there is none, the one with the most examples of that half. A
     student without a ceiling has no PGR. Each stands at the checkpoint that it was trained for, but
-    never at 'oracle', which looks at the test labels: there at 'validation'. If several versions of
-    the code made fits of a setting, those of the newest count, and of several fits of a seed the
-    newest. Labels are told apart by their source and number. Students on a variant of the task,
-    whose test examples are not their supervisor's, are left out.
+    a fit stored with stop 'oracle', which uses test labels, is shown at 'validation' instead. If
+    several versions of the code made fits of a setting, those of the newest count, and of several
+    fits of a seed the newest. Labels are told apart by their source and number. Students on a
+    variant of the task, whose test examples are not their supervisor's, are left out.
 
     Returns:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,

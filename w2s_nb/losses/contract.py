@@ -7,6 +7,11 @@ configuration. If a value depends on the other examples of the batch, the loss i
 `running_average="decay"` also gets `previous` (b, 2): the running average of the student's own
 predictions for these examples over earlier epochs, with the loss's argument `decay` as its rate; in
 the first epoch, the targets.
+
+tests/losses/test_losses.py asks of every registered loss: it begins with `check(logits, targets)`;
+its values are not negative and of float32; adding a constant to both logits changes nothing; the
+two classes are treated alike; its defaults work. The address of a fit hashes the loss's own code
+and the helpers of this file, not further functions that the loss calls.
 """
 
 from __future__ import annotations
@@ -31,8 +36,9 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
             predictions over epochs: the name of the loss's argument that is the decay of this
             average, in [0, 1). "" for any other loss.
     Raises:
-        ValueError: the name is taken, or a loss with a running average lacks `previous` or the
-            argument named.
+        ValueError: a loss with a running average lacks `previous` or the argument named.
+
+    A second registration of a name replaces the first, so that a notebook cell can be run again.
     """
 
     def decorate(loss):

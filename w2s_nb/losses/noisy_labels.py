@@ -92,8 +92,8 @@ def temporal_ensembling(
         progress: fraction of training done, in [0, 1].
         previous: (b, 2) float32, g; None, as in the first epoch, takes the weak labels.
         alpha: final weight of g, in [0, 1]; 0 gives `xent`.
-        decay: of g, in [0, 1): the weight of its value before the last epoch; 0 keeps the last
-            epoch alone.
+        decay: in [0, 1); after each epoch g = decay * g + (1 - decay) * the new prediction; 0 keeps
+            the last epoch alone.
         warmup: fraction of training over which the weight rises linearly from 0; > 0.
     Returns:
         (b,) float32, nats per example, not averaged.

@@ -4,7 +4,7 @@
 
 - `fit`: the steps from names to a stored fit, and the choice of the checkpoint that counts;
 - `hyperparameters`: the defaults of each method;
-- `classifier`: one training of a classifier, and early stopping;
+- `job`: one training of a classifier; early stopping decides there which step counts;
 - `loop`: batches, gradients and learning rates;
 - `logistic`: probes that are solved instead of trained;
 - `result`: what is stored of a fit, and the `Fit` that reads it;

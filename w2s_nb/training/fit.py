@@ -3,8 +3,8 @@
 `fit` is the one function behind every arm of every experiment. It reads as the recipe of the paper:
 check the input, resolve the model, choose hyper-parameters, collect the labels, choose the
 checkpoint that counts, and train, or find the result under its address. `choose_stop` decides
-whether early stopping applies; `classifier._Checkpoints.keep_best` applies it. What is stored is
-in `result`.
+whether early stopping applies; `job._BestSteps.keep_best` decides which step it keeps. What is
+stored is in `result`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..models.loading import with_depth
 from ..models.names import Checkpoint, resolve
-from . import classifier
+from . import job as training_job
 from .answers import fit_answers
-from .classifier import TrainingJob
 from .hyperparameters import (
     PROBES,
     SHARDED,
@@ -31,6 +30,7 @@ from .hyperparameters import (
     choose_hyperparameters,
     examples_per_evaluation,
 )
+from .job import TrainingJob
 from .result import STOPS, Fit, make_record, task_of
 
 # The least number of labelled validation examples for early stopping, unless the split has fewer.
@@ -148,7 +148,7 @@ def _train(
     devices: int,
 ) -> tuple:
     """Trains, and returns record, predictions, curve and weights, as `store.write` takes them."""
-    metrics, *tables = classifier.carry_out(job, micro_batch, devices)
+    metrics, *tables = training_job.carry_out(job, micro_batch, devices)
     label_accuracy = float(np.mean((job.targets[:, 1] >= 0.5) == job.split.hard_label))
     record = make_record(config, metrics, stop, job.checkpoint, job.split, labels, label_accuracy)
     return record, *tables
@@ -241,7 +241,10 @@ def _check_size(split: Split) -> None:
 def _collect_labels(
     split: Split, labels: SoftLabels | Answers | None
 ) -> tuple[SoftLabels, SoftLabels]:
-    """Returns the labels to train on and those to stop on; without labels both are ground truth."""
+    """Returns the training labels, and the validation labels that early stopping uses.
+
+    Without labels both are ground truth.
+    """
     if labels is None:
         return SoftLabels.truth(split), SoftLabels.truth(task_of(split).validation)
     if not isinstance(labels, SoftLabels):

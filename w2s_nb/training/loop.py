@@ -58,7 +58,7 @@ def train(
             lr and evals must be set.
         seed: of the order of batches.
         evaluate: called as `evaluate(step, progress, train_loss)`, the loss being the mean since
-            the call before.
+            the call before. Early stopping is decided there, see `job._BestSteps.keep_best`.
         batchwise: an example's loss depends on the other examples of its batch.
         decay: of the running average, over epochs, of the module's own predictions, which the loss
             takes as `previous`; None for a loss that takes none.

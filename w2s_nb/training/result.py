@@ -4,9 +4,12 @@ The store keeps of each fit:
 
 - `record.json`: what `make_record` returns, and what `store.get_or_make` adds (versions, machine,
   seconds, created);
-- `predictions.parquet`: `Fit.predictions`;
+- `predictions.parquet`: `Fit.predictions`, made by `job._BestSteps.predictions`;
 - `curve.parquet`: `Fit.curve`;
 - `weights.safetensors`: `Fit.weights()`, where the fit kept them.
+
+`answers`, `language_model` and `prompting.prompt` build records of their own kind: a new field goes
+there too.
 """
 
 from __future__ import annotations
@@ -83,6 +86,9 @@ def make_record(
         labels: their labels; label_accuracy: the share of those that are true.
     Returns:
         config, metrics, stop, trained_on (ids) and summary, whose fields are columns of `results`.
+
+    This function is no part of a fit's address: fits that were stored before a field was added lack
+    it.
     """
     task = task_of(split)
     summary = {

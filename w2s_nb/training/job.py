@@ -1,8 +1,8 @@
 """One training of a classifier: everything that decides it, and the training itself.
 
 `TrainingJob` holds what decides the result. `carry_out` trains on one device or on several.
-`_Checkpoints.evaluate` scores the model now and then, and `_Checkpoints.keep_best` decides which
-weights early stopping keeps.
+`_BestSteps.evaluate` scores the model at each evaluation, and `_BestSteps.keep_best` decides early
+stopping: which step's weights are kept.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from . import logistic, loop
 from .hyperparameters import PROBES, Hyperparameters
 from .result import STOPS, labelable_splits, task_of
 
-_ALONE = threading.Lock()  # the seed is torch's own, which all threads share
+_ALONE = threading.Lock()  # torch has one random state for all threads: one training at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def code() -> str:
         _train,
         _train_net,
         _measure,
-        _Checkpoints,
+        _BestSteps,
     )
 
 
@@ -163,7 +163,7 @@ def _train(
     torch.manual_seed(job.seed)
     (training_inputs, *inputs), made_with = _make_inputs(job)
     net = _build_net(job, training_inputs, made_with)
-    checkpoints = _Checkpoints(net, job, inputs)
+    checkpoints = _BestSteps(net, job, inputs)
     last_weights = None
     with threads(1 if job.method in PROBES else None):
         _train_net(net, job, training_inputs, checkpoints, micro_batch)
@@ -257,7 +257,7 @@ def _train_net(
     net: Classifier,
     job: TrainingJob,
     training_inputs: Inputs,
-    checkpoints: _Checkpoints,
+    checkpoints: _BestSteps,
     micro_batch: int | None,
 ) -> None:
     """Trains the module in place, or solves for its head; evaluates at each checkpoint."""
@@ -298,8 +298,8 @@ def _measure(predictions: pd.DataFrame, test: Split) -> dict[str, float]:
     return metrics
 
 
-class _Checkpoints:
-    """A module in training, as it is at the three stops.
+class _BestSteps:
+    """The best step of a training by each of the three rules in `STOPS`, with its weights.
 
     Attributes:
         curve: rows, one per evaluation.
@@ -353,7 +353,8 @@ class _Checkpoints:
     def keep_best(
         self, step: int, accuracy_on_labels: float, test_accuracy: float, *, is_last: bool
     ) -> None:
-        """Decides early stopping: keeps the weights of this step for each stop whose best it is.
+        """Decides early stopping: for each rule in `STOPS`, keeps this step's weights if they score
+        best.
 
         Training itself always goes on to the last step. Of equal scores the first is kept.
 
