@@ -162,7 +162,7 @@ def site(out: str | None) -> None:
     files, missing = builder.build()
     index = builder.write(files, out or paths.runs_folder() / "site")
     pages = sum(name.endswith(".html") for name in files)
-    print(f"{pages} pages: {paths.shown(index)}")
+    print(f"{pages} pages: {paths.short_path(index)}")
     for line in missing:
         print(line)
 

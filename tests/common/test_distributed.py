@@ -1,4 +1,5 @@
-"""Training on two devices is training on one: curves, predictions, weights. Two processes, gloo, no Ray."""
+"""Training on two devices is training on one: curves, predictions, weights. Two processes, gloo, no
+Ray."""
 
 import functools
 import os
@@ -71,7 +72,8 @@ def all_fits(folder):
 
 
 def gradients(folder, path):
-    """Writes the gradients of one batch of 13 examples, for losses of both kinds, in one pass and in several."""
+    """Writes the gradients of one batch of 13 examples, for losses of both kinds, in one pass and
+    in several."""
     checkpoint, cpu = w2s.resolve(f"{folder}/llama"), torch.device("cpu")
     task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
     inputs = TokenInputs(tokens.tokenize(task.student, checkpoint, 16))
@@ -91,7 +93,7 @@ def gradients(folder, path):
                 batchwise=w2s.LOSSES[loss].batchwise,
             )
             for name, p in net.named_parameters():
-                found[f"{loss} {micro} {name}"] = distributed.full(p.grad).contiguous()
+                found[f"{loss} {micro} {name}"] = distributed.full_tensor(p.grad).contiguous()
     safetensors.torch.save_file(found, path)
 
 
@@ -144,9 +146,8 @@ def test_weights_are_kept_whole(both):
         for name in weights:
             far = (weights[name] - other[name]).abs()
             if case.startswith("gpt2") and name.endswith("c_attn.bias"):
-                far[16:32] = (
-                    0  # the keys' bias cancels in attention: its gradient is rounding, which Adam enlarges
-                )
+                # The keys' bias cancels in attention: Adam enlarges a gradient that is rounding.
+                far[16:32] = 0
             assert far.max() < 1e-4, f"{case}: {name}"
 
 
@@ -169,9 +170,9 @@ def test_a_batch_is_cut_evenly_and_put_together_in_order(monkeypatch):
     for n in (1, 2, 7, 32):
         parts = []
         for rank in range(3):
-            monkeypatch.setattr(distributed, "size", lambda: 3)
+            monkeypatch.setattr(distributed, "n_workers", lambda: 3)
             monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-            positions, counts = distributed.mine(n)
+            positions, counts = distributed.my_share(n)
             assert len(positions) == -(-n // 3) and (positions < n).all()
             parts += positions[counts].tolist()
         assert parts == list(range(n))

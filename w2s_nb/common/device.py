@@ -1,4 +1,5 @@
-"""TODO."""
+"""The device, precision and number of threads of this process, and what records say of the
+machine."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import contextlib
 import functools
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 VERSIONED = (
     "w2s_nb",
@@ -23,28 +26,38 @@ VERSIONED = (
 
 
 def device() -> torch.device:
-    """`W2S_DEVICE` if set (cpu, cuda, cuda:1, mps), else cuda where there is one, else cpu."""
+    """Returns `W2S_DEVICE` if set (cpu, cuda, cuda:1, mps), else cuda where there is one, else
+    cpu."""
     return _device(os.environ.get("W2S_DEVICE"))
 
 
 @functools.cache  # asked several times a step
-def _device(given: str | None) -> torch.device:
-    return torch.device(given or ("cuda" if torch.cuda.is_available() else "cpu"))
+def _device(name: str | None) -> torch.device:
+    import torch
+
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def precision() -> str:
-    """'bf16' on CUDA (autocast over float32 master weights), 'fp32' elsewhere."""
+    """Returns 'bf16' on CUDA (autocast over float32 master weights), 'fp32' elsewhere."""
     return "bf16" if device().type == "cuda" else "fp32"
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result."""
-    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}
+    """Returns the versions of Python and of the installed packages that decide a result."""
+    installed = {"python": platform.python_version()}
+    for name in VERSIONED:
+        # python-chess and scikit-learn are optional
+        with contextlib.suppress(PackageNotFoundError):
+            installed[name] = version(name)
+    return installed
 
 
 @functools.cache
 def machine() -> str:
-    """One line: device name and threads, for records."""
+    """Returns one line for records: the device's name, or the number of threads."""
+    import torch
+
     if device().type == "cuda":
         return torch.cuda.get_device_name(device())
     return f"{device().type}, {torch.get_num_threads()} threads ({platform.machine()})"
@@ -54,9 +67,11 @@ def machine() -> str:
 def threads(n: int | None):
     """Runs a block on n CPU threads; None leaves them as they are.
 
-    A probe's matrices are too small for two threads: alone they gain nothing, beside another process they wait for each
-    other, at a tenth of the speed.
+    A probe's matrices are too small for two threads: alone they gain nothing, and beside another
+    process they wait for each other, at a tenth of the speed.
     """
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(n or before)
     try:

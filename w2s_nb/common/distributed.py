@@ -1,17 +1,21 @@
-"""One training on several devices: Ray Train starts the workers, FSDP shards the model over them.
+"""Trains one model on several devices: Ray Train starts the workers, FSDP shards the model over
+them.
 
-In a worker, `training` takes its part of every batch (`mine`) and sees what all of them predict (`whole`), so that a
-loss over a batch is over all of it, whatever the number of devices. Outside of workers these change nothing.
+In a worker, the training loop takes its share of every batch (`my_share`) and sees what all workers
+predict (`gather`), so that a loss over a batch is over all of it, whatever the number of devices.
+Outside of workers these functions change nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -22,7 +26,7 @@ from torch.distributed.tensor import DTensor
 from .device import device
 from .paths import cache, data_dir, home
 
-_CARRIED = (
+_SHARED_VARIABLES = (
     "HF_",
     "TRANSFORMERS_",
     "PLOTLY_",
@@ -30,29 +34,33 @@ _CARRIED = (
     "BROWSER_PATH",
     "JUPYTER_PREFER_ENV_PATH",
 )
-_PATIENCE = 4 * 3600  # s that workers wait for the one that reads the weights
+_PATIENCE = 4 * 3600  # seconds that workers wait for the one that reads the weights
 
 
-def carried() -> dict[str, str]:
-    """What of this process's environment a worker elsewhere must find as it is here; no tokens, folders in full."""
-    found = {
+def environment_for_workers() -> dict[str, str]:
+    """Returns the variables that a worker elsewhere must find as they are here.
+
+    Folders are given in full; tokens are left out.
+    """
+    variables = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(_CARRIED) and "TOKEN" not in name
+        if name.startswith(_SHARED_VARIABLES) and "TOKEN" not in name
     }
-    found |= {"W2S_HOME": str(home()), "W2S_CACHE": str(cache())}
-    found |= {"W2S_DATA": str(data_dir())} if data_dir() else {}
-    found |= (
-        {"W2S_DEVICE": device().type} if os.environ.get("W2S_DEVICE") else {}
-    )  # a worker has a cuda:0 of its own
-    return found
+    variables["W2S_HOME"] = str(home())
+    variables["W2S_CACHE"] = str(cache())
+    if data_dir():
+        variables["W2S_DATA"] = str(data_dir())
+    if os.environ.get("W2S_DEVICE"):
+        variables["W2S_DEVICE"] = device().type  # without a number: a worker has its own cuda:0
+    return variables
 
 
-def need_ray():
-    """The module `ray`.
+def import_ray():
+    """Imports Ray.
 
     Raises:
-        ModuleNotFoundError: it is not installed; says how.
+        ModuleNotFoundError: it is not installed; says how to install it.
     """
     try:
         import ray
@@ -65,17 +73,18 @@ def need_ray():
 
 
 def connect(address: str | None = None) -> bool:
-    """Connects to the Ray cluster at an address, or that `RAY_ADDRESS` names, else starts Ray on this machine.
+    """Connects to a Ray cluster: the one at `address`, else the one that `RAY_ADDRESS` names.
+
+    Without either, Ray is started on this machine.
 
     Returns:
-        Whether it was this call that did; whoever is connected already stays so.
+        True if this call made the connection; False if there was one already, which is kept.
     """
-    ray = need_ray()
+    ray = import_ray()
     if ray.is_initialized():
         return False
-    address = (
-        address or os.environ.get("RAY_ADDRESS") or "local"
-    )  # without one, Ray joins what it finds running here
+    # Without an address, Ray would join any cluster that runs here.
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
     ray.init(
         address=address,
         include_dashboard=False if address == "local" else None,
@@ -86,115 +95,139 @@ def connect(address: str | None = None) -> bool:
 
 
 def on_devices(n: int, function: Callable, *arguments):
-    """Calls a function in n workers at once, each with a device of its own, and returns what the first one returns.
+    """Calls a function in n workers at once, each with a device of its own.
 
-    On the Ray cluster of `connect`; one that it starts on this machine has the devices that this process may use. On a
-    CPU a worker has one core.
+    The workers run on the Ray cluster of `connect`; one that it starts on this machine has the
+    devices that this process may use. On a CPU a worker has one core.
 
+    Returns:
+        what the first worker's call returns.
     Raises:
         ModuleNotFoundError: Ray is not installed.
         ValueError: the cluster has fewer devices.
         RuntimeError: a worker raised; the message has the error.
     """
-    ray = need_ray()
-    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
+    ray = import_ray()
+    from ray.train import TrainingFailedError
 
-    mine, scratch, level = (
-        connect(),
-        home() / "ray" / uuid.uuid4().hex,
-        logging.getLogger("ray").level,
-    )
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        kind = "GPU" if device().type == "cuda" else "CPU"
-        there = int(ray.cluster_resources().get(kind, 0))
-        if there < n:
-            raise ValueError(f"devices = {n}; the Ray cluster has {there} {kind}s")
-        free = int(ray.available_resources().get(kind, 0))
-        if free < n:
-            print(f"waiting for {n} {kind}s of the Ray cluster; {free} of {there} are free")
+    kind = "GPU" if device().type == "cuda" else "CPU"
+    with _quiet_ray(ray) as scratch:
+        _check_devices(ray, n, kind)
         if kind == "GPU":
             torch.cuda.empty_cache()  # this process and a worker may share the first device
-        result = TorchTrainer(
-            lambda: function(*arguments),
-            torch_config=TorchConfig(
-                backend="nccl" if kind == "GPU" else "gloo", timeout_s=_PATIENCE
-            ),
-            scaling_config=ScalingConfig(
-                num_workers=n, use_gpu=kind == "GPU", resources_per_worker={kind: 1}
-            ),
-            run_config=RunConfig(
-                storage_path=str(scratch),
-                worker_runtime_env={"env_vars": carried() | {"W2S_DEVICE": device().type}},
-            ),
-        ).fit()
-    except TrainingFailedError as error:
-        raise RuntimeError(f"training on {n} devices failed: {str(error).strip()}") from None
+        try:
+            trainer = _trainer(n, kind, scratch, function, arguments)
+            return trainer.fit().return_value
+        except TrainingFailedError as error:
+            message = f"training on {n} devices failed: {str(error).strip()}"
+            raise RuntimeError(message) from None
+
+
+@contextlib.contextmanager
+def _quiet_ray(ray) -> Iterator[Path]:
+    """Connects to Ray for a block, with errors alone in its log; yields a folder to write to."""
+    started_here = connect()
+    scratch = home() / "ray" / uuid.uuid4().hex
+    level = logging.getLogger("ray").level
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        yield scratch
     finally:
         logging.getLogger("ray").setLevel(level)
         shutil.rmtree(scratch, ignore_errors=True)
-        if mine:
+        if started_here:
             ray.shutdown()
-    return result.return_value
 
 
-def size() -> int:
-    """Workers of this training; 1 outside of `on_devices`."""
+def _check_devices(ray, n: int, kind: str) -> None:
+    in_all = int(ray.cluster_resources().get(kind, 0))
+    if in_all < n:
+        raise ValueError(f"devices = {n}; the Ray cluster has {in_all} {kind}s")
+    free = int(ray.available_resources().get(kind, 0))
+    if free < n:
+        print(f"waiting for {n} {kind}s of the Ray cluster; {free} of {in_all} are free")
+
+
+def _trainer(n: int, kind: str, scratch: Path, function: Callable, arguments: tuple):
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    variables = environment_for_workers() | {"W2S_DEVICE": device().type}
+    backend = "nccl" if kind == "GPU" else "gloo"
+    return TorchTrainer(
+        lambda: function(*arguments),
+        torch_config=TorchConfig(backend=backend, timeout_s=_PATIENCE),
+        scaling_config=ScalingConfig(
+            num_workers=n, use_gpu=kind == "GPU", resources_per_worker={kind: 1}
+        ),
+        run_config=RunConfig(storage_path=str(scratch), worker_runtime_env={"env_vars": variables}),
+    )
+
+
+def n_workers() -> int:
+    """Returns the number of workers of this training; 1 outside of `on_devices`."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This worker's number, from 0."""
+    """Returns this worker's number, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def _cut(n: int, size: int) -> list[int]:
-    return [n // size + (r < n % size) for r in range(size)]
+def _share_sizes(n: int, workers: int) -> list[int]:
+    return [n // workers + (worker < n % workers) for worker in range(workers)]
 
 
-def mine(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """This worker's part of a batch of n: equally long for all, since all take part in every pass.
+def my_share(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns this worker's share of a batch of n examples.
+
+    All shares are equally long, since all workers take part in every pass.
 
     Returns:
-        positions (k,) in the batch, and which of them count (k,) bool; the others stand in, for as many as are missing.
+        positions (k,) in the batch, and `counts` (k,) bool: False marks padding, added where this
+        worker has fewer examples than others.
     """
-    return _mine(n, size(), rank())
+    return _share(n, n_workers(), rank())
 
 
 @functools.lru_cache(maxsize=64)  # asked once a step
-def _mine(n: int, size: int, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    sizes = _cut(n, size)
-    start, own = sum(sizes[:rank]), sizes[rank]
-    positions = torch.arange(start, start + sizes[0])
-    positions[own:] = 0
-    return positions, torch.arange(sizes[0]) < own
+def _share(n: int, workers: int, worker: int) -> tuple[torch.Tensor, torch.Tensor]:
+    sizes = _share_sizes(n, workers)
+    start = sum(sizes[:worker])
+    longest = sizes[0]
+    positions = torch.arange(start, start + longest)
+    positions[sizes[worker] :] = 0
+    return positions, torch.arange(longest) < sizes[worker]
 
 
-def whole(part: torch.Tensor, n: int) -> torch.Tensor:
-    """(n, ...) of all workers, in the batch's order, from the part (k, ...) of each; gradients reach the own part."""
-    if size() == 1:
-        return part
-    parts = [torch.empty_like(part) for _ in range(size())]
-    dist.all_gather(parts, part.detach().contiguous())
-    parts[rank()] = part
-    return torch.cat([p[:k] for p, k in zip(parts, _cut(n, size()))])
+def gather(share: torch.Tensor, n: int) -> torch.Tensor:
+    """Joins the shares (k, ...) of all workers to (n, ...), in the batch's order.
+
+    Gradients reach this worker's own share.
+    """
+    if n_workers() == 1:
+        return share
+    shares = [torch.empty_like(share) for _ in range(n_workers())]
+    dist.all_gather(shares, share.detach().contiguous())
+    shares[rank()] = share
+    sizes = _share_sizes(n, n_workers())
+    return torch.cat([each[:size] for each, size in zip(shares, sizes, strict=True)])
 
 
 def shard(net: nn.Module, blocks: nn.ModuleList) -> None:
-    """Shards a module's weights over the workers, in place: those of each block, and the rest (FSDP, ZeRO stage 3).
+    """Shards a module's weights over the workers, in place (FSDP, ZeRO stage 3).
 
     Args:
         net: whole on the CPU in worker 0; in the others its shapes are enough, on the meta device.
         blocks: the transformer blocks in it; one at a time is put together on a device.
     """
-    if size() == 1:
+    if n_workers() == 1:
         return
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
     from torch.distributed.fsdp import fully_shard
 
     weights = dict(net.state_dict()) if rank() == 0 else {}
-    mesh = init_device_mesh(device().type, (size(),))
+    mesh = init_device_mesh(device().type, (n_workers(),))
     for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(net, mesh=mesh)
@@ -207,11 +240,11 @@ def shard(net: nn.Module, blocks: nn.ModuleList) -> None:
         dist.broadcast(buffer, 0)
 
 
-def local(tensor: torch.Tensor) -> torch.Tensor:
-    """This worker's shard of a tensor, or the tensor itself."""
+def local_shard(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns this worker's shard of a tensor, or the tensor itself where it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def full(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor put together from all workers' shards."""
+def full_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor put together from all workers' shards."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Writes files whole or not at all, and JSON that every reader takes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ def write_atomic(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def strict(value):
-    """A value as strict JSON takes it: numpy's become Python's, NaN and infinity become None."""
+def to_strict_json(value):
+    """Returns a value that strict JSON can hold: numpy's become Python's, NaN and infinity None."""
     if isinstance(value, dict):
-        return {str(k): strict(v) for k, v in value.items()}
+        return {str(key): to_strict_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [strict(v) for v in value]
+        return [to_strict_json(item) for item in value]
     if hasattr(value, "tolist"):
-        return strict(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return to_strict_json(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def write_json(path: Path, content: dict) -> None:
     """Writes strict JSON atomically; NaN and infinity become null."""
-    write_atomic(path, (json.dumps(strict(content), indent=1, allow_nan=False) + "\n").encode())
+    text = json.dumps(to_strict_json(content), indent=1, allow_nan=False)
+    write_atomic(path, (text + "\n").encode())

@@ -1,4 +1,4 @@
-"""Where things live, on what device and in what precision; everything the environment can set is read here."""
+"""Shows how far long work is, and says what a user should know: bars, listeners, warnings."""
 
 from __future__ import annotations
 
@@ -7,40 +7,52 @@ import contextvars
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 
 from tqdm import tqdm
 
-_notes: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("notes", default=None)
-_listener: contextvars.ContextVar[Callable | None] = contextvars.ContextVar("teller", default=None)
+# listen(what, done, total); total is None where it is not known
+Listener = Callable[[str, int, int | None], None]
+_collected: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("_", default=None)
+_listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("_", default=None)
 
 
 def progress(*args, **kwargs) -> tqdm | ReportedProgress:
-    """A text progress bar on a terminal and in a notebook, none in a log file; `TQDM_DISABLE=1` silences it.
+    """Returns a text progress bar on a terminal and in a notebook, a silent one in a log file.
 
-    Inside `told` it draws nothing, and tells.
+    `TQDM_DISABLE=1` silences it. Inside `report_progress_to` it draws nothing and calls the
+    listener.
+
+    Args: as of `tqdm.tqdm`.
     """
-    if _listener.get():
-        return ReportedProgress(_listener.get(), *args, **kwargs)
+    listen = _listener.get()
+    if listen:
+        return ReportedProgress(listen, *args, **kwargs)
     kernel = "ipykernel" in sys.modules and not sys.stderr.isatty()
     silent = bool(os.environ.get("TQDM_DISABLE")) or not (kernel or sys.stderr.isatty())
     return tqdm(*args, disable=silent, leave=False, mininterval=2.0 if kernel else 0.1, **kwargs)
 
 
 class ReportedProgress:
-    """A progress bar that tells a function how far it is, and that this function can end: what it raises goes on."""
+    """A progress bar that calls a function at every step. An error of that function ends the
+    work."""
 
     def __init__(
         self,
-        tell: Callable[[str, int, int | None], None],
+        listen: Listener,
         iterable: Iterable = (),
         *,
         desc: str = "",
         total: int | None = None,
-        **looks,
+        **looks,  # of tqdm; nothing is drawn here
     ):
-        self.tell, self.iterable, self.desc, self.n = tell, iterable, desc, 0
-        self.total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
+        self.listen = listen
+        self.iterable = iterable
+        self.desc = desc
+        self.n = 0
+        if total is None and isinstance(iterable, Sized):
+            total = len(iterable)
+        self.total = total
 
     def __iter__(self):
         for item in self.iterable:
@@ -56,16 +68,18 @@ class ReportedProgress:
     def update(self, n: int = 1) -> None:
         """Counts n more."""
         self.n += n
-        self.tell(self.desc, self.n, self.total)
+        self.listen(self.desc, self.n, self.total)
 
 
 @contextlib.contextmanager
-def report_progress_to(tell: Callable[[str, int, int | None], None]):
-    """In this block, and thread, long work calls `tell(what, done, total)` at every step, in the place of bars.
+def report_progress_to(listen: Listener):
+    """Lets long work in this block and thread call `listen(what, done, total)` instead of drawing
+    bars.
 
-    Whatever `tell` raises ends the work: a fit leaves nothing behind, activations what is whole of them.
+    An error that `listen` raises ends the work: a fit then leaves nothing behind, activations leave
+    the shards that are whole.
     """
-    token = _listener.set(tell)
+    token = _listener.set(listen)
     try:
         yield
     finally:
@@ -73,19 +87,21 @@ def report_progress_to(tell: Callable[[str, int, int | None], None]):
 
 
 def warn(message: str) -> None:
-    """Warns, as from the caller's caller; inside `noted`, keeps the message."""
-    if _notes.get() is None:
+    """Warns, as from the caller's caller; inside `collect_warnings`, keeps the message instead."""
+    collected = _collected.get()
+    if collected is None:
         warnings.warn(message, stacklevel=3)
     else:
-        _notes.get().append(message)
+        collected.append(message)
 
 
 @contextlib.contextmanager
 def collect_warnings():
-    """In this block, and thread, what `note` says goes into the list that the block is given, and is no warning."""
-    found: list[str] = []
-    token = _notes.set(found)
+    """Yields a list that takes the messages of `warn` in this block and thread; none is a
+    warning."""
+    messages: list[str] = []
+    token = _collected.set(messages)
     try:
-        yield found
+        yield messages
     finally:
-        _notes.reset(token)
+        _collected.reset(token)

@@ -1,12 +1,15 @@
-"""Names of tasks, models and losses: decorators that register, errors that list what exists."""
+"""Registers tasks, models and losses by name; an unknown name raises an error that lists those that
+exist."""
 
 from __future__ import annotations
 
 import difflib
+import html
 import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 class UnknownName(KeyError, ValueError):
@@ -23,7 +26,8 @@ class UnknownName(KeyError, ValueError):
 
 
 class MissingExtra(ImportError, ValueError):
-    """A registered name whose wing needs a package that is not installed; the message says how to install it."""
+    """A registered name whose wing needs a package that is not installed; the message says how to
+    install it."""
 
 
 @dataclass
@@ -32,7 +36,8 @@ class Provider:
 
     Attributes:
         module: its dotted name.
-        names: the names that it registers; empty for the registry's own room, which is imported first.
+        names: the names that it registers; empty for the registry's own room, which is imported
+            first.
         package: the package that it needs beyond the kit's own, or "".
         extra: the extra of pyproject.toml that installs that package.
     """
@@ -45,6 +50,7 @@ class Provider:
 
     @property
     def installed(self) -> bool:
+        """Tells whether the package is there."""
         return not self.package or importlib.util.find_spec(self.package) is not None
 
     def load(self) -> None:
@@ -69,7 +75,7 @@ class Registry(Mapping):
     def __init__(self, kind: str):
         self.kind = kind
         self._plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
-        self._entries: dict[str, object] = {}
+        self._entries: dict[str, Any] = {}
         self._providers: list[Provider] = []
 
     def provide(self, module: str, names: tuple[str, ...] = (), package: str = "", extra: str = ""):
@@ -77,12 +83,14 @@ class Registry(Mapping):
         self._providers.append(Provider(module, names, package, extra))
 
     def register(self, name: str, entry):
-        """Adds `entry`; a second registration of a name replaces the first, so a notebook cell can be run again."""
+        """Adds `entry`; a second registration of a name replaces the first, so a notebook cell can
+        be run again."""
         self._entries[name] = entry
         return entry
 
     def _load(self, name: str | None = None) -> None:
-        """Imports the registry's own room, and the wing that registers `name`; without a name, every wing."""
+        """Imports the registry's own room, and the wing that registers `name`; without a name,
+        every wing."""
         for provider in self._providers:
             if provider.names and name is not None and name not in provider.names:
                 continue
@@ -90,8 +98,8 @@ class Registry(Mapping):
                 provider.load()
             elif name is not None and name not in self._entries:
                 raise MissingExtra(
-                    f"{self.kind} {name!r} needs the package {provider.package!r}, which is not installed: "
-                    f"pip install 'w2s_nb[{provider.extra}]'"
+                    f"{self.kind} {name!r} needs the package {provider.package!r}, which is not "
+                    f"installed: pip install 'w2s_nb[{provider.extra}]'"
                 )
 
     def __getitem__(self, name: str):
@@ -119,6 +127,10 @@ class Registry(Mapping):
 
     def __repr__(self) -> str:
         return f"{self._plural}: {', '.join(self)}"
+
+    def _repr_html_(self) -> str:
+        names = "".join(f"<li><code>{html.escape(name)}</code></li>" for name in self)
+        return f"<p><b>{len(self)} {self._plural}</b></p><ul>{names}</ul>"
 
 
 TASKS = Registry("task")

@@ -169,7 +169,7 @@ def build(
             load=hollow_lm if hollow else load_lm,
         )
         model = Classifier(body, head_for(lm, arity, head_init, label_tokens))
-    return model if distributed.size() > 1 else model.to(device)
+    return model if distributed.n_workers() > 1 else model.to(device)
 
 
 def compact_embedding(model: Classifier, used: torch.Tensor) -> None:

@@ -17,7 +17,7 @@ import transformers
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from ..common import store
-from ..common.assets import ASSETS, fetch, made_once
+from ..common.assets import ASSETS, fetch, make_once
 from .anatomy import keep_blocks, put_trained
 from .names import EMBEDDED, Checkpoint, ways_out
 
@@ -144,7 +144,7 @@ def _embedded() -> Path:
 
     sha256 = ASSETS[_GGUF].sha256
     name = f"models/{EMBEDDED}-Instruct-{sha256[:12]}"
-    return made_once(name, dequantise, {"source": _GGUF, "sha256": sha256})
+    return make_once(name, dequantise, {"source": _GGUF, "sha256": sha256})
 
 
 def digest(checkpoint: Checkpoint) -> str:

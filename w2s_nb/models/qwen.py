@@ -20,7 +20,7 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
 
-from ..common.assets import made_once
+from ..common.assets import make_once
 from ..common.store import code_version
 
 _FIELDS = {  # a field of Qwen2's configuration: the same of the original
@@ -185,7 +185,7 @@ def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
     if not (folder / "tokenizer.json").is_file():
         sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
         version = code_version(sys.modules[__name__])
-        folder = made_once(
+        folder = make_once(
             f"tokenizers/{sha256[:16]}-{version[:8]}",
             convert,
             {"source": vocabulary.name, "sha256": sha256},

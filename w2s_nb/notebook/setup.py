@@ -48,8 +48,8 @@ class Run:
         facts = device.versions() | {
             "device": device.machine(),
             "precision": device.precision(),
-            "store": paths.shown(paths.home()),
-            "local data": paths.shown(local_data) if local_data else "none",
+            "store": paths.short_path(paths.home()),
+            "local data": paths.short_path(local_data) if local_data else "none",
         }
         return pd.DataFrame({"this run": facts})
 
@@ -122,7 +122,7 @@ class Run:
         for name, further in more.items():
             content[name] = _records(further)
         files.write_json(path, content)
-        return paths.shown(path)
+        return paths.short_path(path)
 
     def _select(self, names: tuple[str, ...]) -> dict:
         return {name: self.parameters[name] for name in names if name in self.parameters}

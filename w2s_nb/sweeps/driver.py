@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
-from ..common.paths import home, shown
+from ..common.paths import home, short_path
 from ..common.registry import UnknownName
 from . import running
 from .grid import ENGINES, RunSpec
@@ -188,7 +188,7 @@ class _Table:
         index = runs.index()
         columns = ["state", *runs.sweep.varied, "attempts", "error"]
         rows = index[~index.state.isin((PLANNED, DONE))][columns].head(20)
-        caption = f"{runs.summary()}; {seconds:.0f} s ({shown(runs.sweep.folder)})"
+        caption = f"{runs.summary()}; {seconds:.0f} s ({short_path(runs.sweep.folder)})"
         view = rows.style.hide(axis="index").set_caption(caption)
         if self.handle is None:
             self.handle = display(view, display_id=True)

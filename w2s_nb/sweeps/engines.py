@@ -17,7 +17,7 @@ from typing import Protocol
 
 import psutil
 
-from ..common.distributed import carried, connect, need_ray
+from ..common.distributed import connect, environment_for_workers, import_ray
 from ..common.registry import UnknownName
 from . import running
 from .grid import ENGINES, Resources
@@ -159,7 +159,9 @@ class Local:
             devices = ",".join(shares[slot]) if per_run else ""
             self._free.put((slot, {"CUDA_VISIBLE_DEVICES": devices} if gpus else {}))
         threads = max(1, int(resources.cpus or cores_here() / self.jobs))
-        self._environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | carried()
+        self._environment = (
+            {"OMP_NUM_THREADS": str(threads)} | os.environ | environment_for_workers()
+        )
         self._pool = ThreadPoolExecutor(self.jobs)
 
     def slots(self) -> int:
@@ -224,13 +226,13 @@ class Ray:
     papermill in it."""
 
     def __init__(self, resources: Resources, address: str | None = None):
-        ray = need_ray()
+        ray = import_ray()
         self._ray = ray
         self._started_here = connect(address)
         self._references: list = []
         self.cpus = resources.cpus or 1
         self.gpus = self._gpus_per_run(resources)
-        environment = carried()
+        environment = environment_for_workers()
         if not self.gpus:  # Ray alone would not hide them
             environment["CUDA_VISIBLE_DEVICES"] = ""
         # By value: a worker then imports papermill, not the kit.

@@ -201,7 +201,7 @@ def autocast():
     """
     if precision() != "bf16":
         return contextlib.nullcontext()
-    return torch.autocast(device().type, torch.bfloat16, cache_enabled=distributed.size() == 1)
+    return torch.autocast(device().type, torch.bfloat16, cache_enabled=distributed.n_workers() == 1)
 
 
 def forward(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
@@ -239,24 +239,24 @@ def backward(
     n = len(rows)
     targets = targets.to(device())
     # the usual case, without what the others need
-    if distributed.size() == 1 and n <= micro_batch:
+    if distributed.n_workers() == 1 and n <= micro_batch:
         logits = forward(net, inputs, rows)
         value = loss(logits, targets).mean()
         value.backward()
         return value.item(), logits.detach()
-    positions, counts = distributed.mine(n)
+    positions, counts = distributed.my_share(n)
     own_rows = rows[positions.numpy()]
     if len(own_rows) <= micro_batch:
-        logits = distributed.whole(forward(net, inputs, own_rows), n)
+        logits = distributed.gather(forward(net, inputs, own_rows), n)
         value = loss(logits, targets).mean()
         # FSDP averages gradients over the devices; their sum is wanted
-        (value * distributed.size()).backward()
+        (value * distributed.n_workers()).backward()
         return value.item(), logits.detach()
     starts = range(0, len(own_rows), micro_batch)
     passes = [slice(start, start + micro_batch) for start in starts]
     counts = counts.to(device())
     if not batchwise:
-        weight = counts * distributed.size() / n
+        weight = counts * distributed.n_workers() / n
         logits_of_passes = []
         values = []
         for span in passes:
@@ -265,17 +265,17 @@ def backward(
             (value * weight[span]).sum().backward()
             logits_of_passes.append(logits.detach())
             values.append(value.detach())
-        mean_loss = distributed.whole(torch.cat(values), n).mean().item()
-        return mean_loss, distributed.whole(torch.cat(logits_of_passes), n)
+        mean_loss = distributed.gather(torch.cat(values), n).mean().item()
+        return mean_loss, distributed.gather(torch.cat(logits_of_passes), n)
     # find all logits, take the loss's gradient with respect to them once, and carry it into the
     # parameters by a second run of the passes
     with torch.no_grad():
         own_logits = torch.cat([forward(net, inputs, own_rows[span]) for span in passes])
-        logits = distributed.whole(own_logits, n)
+        logits = distributed.gather(own_logits, n)
     logits.requires_grad_()
     value = loss(logits, targets).mean()
     (gradient,) = torch.autograd.grad(value, logits)
-    gradient = gradient[positions] * counts[:, None] * distributed.size()
+    gradient = gradient[positions] * counts[:, None] * distributed.n_workers()
     for span in passes:
         forward(net, inputs, own_rows[span]).backward(gradient[span])
     return value.item(), logits.detach()
@@ -298,7 +298,7 @@ def _backward_in_memory(
             )
             return value, logits, micro_batch
         except RuntimeError as error:  # torch.OutOfMemoryError is one
-            if distributed.size() > 1:  # the other devices wait in the pass that this one left
+            if distributed.n_workers() > 1:  # the other devices wait in the pass that this one left
                 raise
             micro_batch = _halved(micro_batch, error)
             net.zero_grad()
@@ -343,11 +343,11 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     net.eval()
     chosen = np.arange(len(inputs)) if chosen is None else chosen
     probs = np.empty((len(chosen), 2), dtype=np.float32)
-    max_tokens = MAX_TOKENS.get(device().type, 4096) * distributed.size()
+    max_tokens = MAX_TOKENS.get(device().type, 4096) * distributed.n_workers()
     for batch in inputs.by_length(max_tokens, chosen):
-        positions, _ = distributed.mine(len(batch))
+        positions, _ = distributed.my_share(len(batch))
         logits = forward(net, inputs, chosen[batch[positions.numpy()]])
-        probs[batch] = distributed.whole(logits, len(batch)).softmax(dim=1).cpu().numpy()
+        probs[batch] = distributed.gather(logits, len(batch)).softmax(dim=1).cpu().numpy()
     if not np.isfinite(probs).all():
         n_bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{n_bad} of {len(probs)} predictions are not finite; lower lr")
@@ -377,7 +377,7 @@ def copy_weights(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tens
         whole: gather the whole tensors in worker 0, and none in the others; else each worker copies
             its own shards.
     """
-    read = distributed.full if whole else distributed.local
+    read = distributed.full_tensor if whole else distributed.local_shard
     copies = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
@@ -392,4 +392,4 @@ def load_weights(net: nn.Module, weights: dict[str, torch.Tensor] | None) -> Non
     """Puts back what `copy_weights` copied with `whole=False`; None leaves the module as it is."""
     for name, parameter in net.named_parameters():
         if weights and name in weights:
-            distributed.local(parameter).copy_(weights[name])
+            distributed.local_shard(parameter).copy_(weights[name])
