@@ -79,7 +79,8 @@ LONGEST = [
 
 def pytest_collection_modifyitems(items):
     """Marks the tests that load a model or start a kernel; puts the longest files first, so that no
-    process is left alone with one at the end."""
+    process is left alone with one at the end.
+    """
     for item in items:
         room = item.path.parent.name
         if room in MODEL_ROOMS or MODEL_FIXTURES & set(getattr(item, "fixturenames", ())):

@@ -156,7 +156,8 @@ def report(file: str) -> None:
 
 def site(out: str | None) -> None:
     """Writes the static site of the notebooks with their stored outputs; prints where it is and
-    what it lacks."""
+    what it lacks.
+    """
     from .notebook import site as builder
 
     files, missing = builder.build()

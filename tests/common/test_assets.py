@@ -1,5 +1,6 @@
 """Embedded assets: corrupt, truncated, missing, by hand, out of reach; and the real ones are
-whole."""
+whole.
+"""
 
 import hashlib
 import io
@@ -29,7 +30,8 @@ def nested_archive():
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache, an archive of two members, and pip replaced by something that counts calls
-    and fails."""
+    and fails.
+    """
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
     content, calls = nested_archive(), []
     archive = Archive("thing==1.0", "thing-1.0.whl", hashlib.sha256(content).hexdigest(), "wheel")

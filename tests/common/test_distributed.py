@@ -1,5 +1,6 @@
 """Training on two devices is training on one: curves, predictions, weights. Two processes, gloo, no
-Ray."""
+Ray.
+"""
 
 import functools
 import os
@@ -73,7 +74,8 @@ def all_fits(folder):
 
 def gradients(folder, path):
     """Writes the gradients of one batch of 13 examples, for losses of both kinds, in one pass and
-    in several."""
+    in several.
+    """
     checkpoint, cpu = w2s.resolve(f"{folder}/llama"), torch.device("cpu")
     task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
     inputs = TokenInputs(tokens.tokenize(task.student, checkpoint, 16))

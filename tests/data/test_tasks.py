@@ -1,5 +1,6 @@
 """Formatters, sources and their fallbacks, on made rows and, where `W2S_DATA` is set, on real
-files."""
+files.
+"""
 
 import os
 
@@ -72,7 +73,8 @@ def test_hh_is_a_pair_and_its_order_is_drawn():
 
 def test_without_a_pinned_commit_nothing_is_downloaded_that_is_not_named(monkeypatch):
     """main's commit is asked for once; in offline mode the cache serves; any other failure ends
-    here."""
+    here.
+    """
     asked, loaded = [], []
 
     class Hub:

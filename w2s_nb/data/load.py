@@ -186,7 +186,8 @@ def _deal_shuffled(
     pools: _Pools, rows: np.ndarray, sizes: dict[str, int], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Deals the first groups that are enough for all sizes in random order, then the rest in
-    order."""
+    order.
+    """
     enough = sum(sizes.values()) // pools.classes
     first, rest = at_least(rows, pools.label, pools.group, enough, pools.classes)
     shuffled = shuffle_groups(first, pools.group, rng)
@@ -200,7 +201,8 @@ def _deal(pools: _Pools, rows: np.ndarray, sizes: dict[str, int]) -> dict[str, n
 
 def _check_dealt(name: str, dealt: dict[str, np.ndarray], sizes: _Sizes, *, exact_halves: bool):
     """Refuses splits that whole groups did not fill; halves may be smaller where no size was
-    asked."""
+    asked.
+    """
     wanted = {"validation": sizes.validation, "test": sizes.test}
     if exact_halves:
         wanted = dict.fromkeys(("supervisor", "student", *sizes.extra), sizes.half) | wanted

@@ -66,7 +66,8 @@ class Split:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Returns 16 hex digits of ids and labels or answers in their order; ids stand for
-        texts."""
+        texts.
+        """
         labels = "\x1f".join(self.answers).encode() or self.hard_label.tobytes()
         return hashlib.sha256("".join(self.ids).encode() + labels).hexdigest()[:16]
 

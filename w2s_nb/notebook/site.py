@@ -1,5 +1,6 @@
 """Builds a static site of the executed notebooks by nbconvert, and adds what that lacks: the order
-of pages, links between them, and one plotly.js for all."""
+of pages, links between them, and one plotly.js for all.
+"""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ def _add_bars(figure: go.Figure, arm: str, rows: pd.DataFrame) -> None:
 
 def _add_dots(figure: go.Figure, arm: str, rows: pd.DataFrame) -> None:
     """Adds an arm's dots of each task: points of invisible boxes, which stand in groups as bars
-    do."""
+    do.
+    """
     figure.add_box(
         x=rows.task,
         y=rows.accuracy,

@@ -219,7 +219,8 @@ def _flow_nodes(n_models: int) -> list[tuple[int, str]]:
 
 def _flow_total(counts: pd.DataFrame, step: int, state: str, last: int) -> float:
     """Returns how many answers are in a state at a model; of the last, `counts` has only
-    arrivals."""
+    arrivals.
+    """
     if step < last:
         rows = counts[(counts.step == step) & (counts.before == state)]
     else:

@@ -33,7 +33,8 @@ def _add_bins(
     figure: go.Figure, arm: str, p1: np.ndarray, hard_label: np.ndarray, bins: int
 ) -> None:
     """Adds one arm's points, one per bin that has examples; a larger point stands for more of
-    them."""
+    them.
+    """
     bin_of = np.minimum((p1 * bins).astype(int), bins - 1)
     used = np.flatnonzero(np.bincount(bin_of, minlength=bins))
     n = np.array([(bin_of == b).sum() for b in used])

@@ -1,5 +1,6 @@
 """Sweeps: a grid of parameters becomes papermill runs on an engine, an index of them, and a
-report."""
+report.
+"""
 
 import lazy_loader
 

@@ -92,7 +92,8 @@ def _in_notebook() -> bool:
 
 def _run_all(runs: SweepRuns, waiting: list[RunSpec], engine, retries: int, changed) -> None:
     """Keeps the engine's slots full until no run waits; `changed` is called whenever a state
-    changes."""
+    changes.
+    """
     under_way: dict[Future, RunSpec] = {}
     for run in waiting:
         runs.state[run.address] = PLANNED
@@ -137,7 +138,8 @@ def _order(runs: SweepRuns, run: RunSpec) -> dict:
 
 def _outcome(future: Future, run: RunSpec, runs: SweepRuns) -> dict:
     """Returns the outcome of a run that ended, whatever befell it, and sees that its folder here
-    holds it."""
+    holds it.
+    """
     try:
         outcome = future.result()
         if runs.sweep.remote:

@@ -1,5 +1,6 @@
 """Engines that execute runs: a pool of processes on this machine, or Ray on many. One contract for
-both."""
+both.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Engine(Protocol):
 
     def submit(self, run: dict) -> Future:
         """Returns the future outcome of a run. A lost worker or node gives an outcome too, with
-        state `LOST`."""
+        state `LOST`.
+        """
         ...
 
     def close(self, *, now: bool = False) -> None:
@@ -174,7 +176,8 @@ class Local:
 
     def _ask(self, run: dict) -> dict:
         """Waits for a free slot, sends the run to its process, and returns the outcome that it
-        answers."""
+        answers.
+        """
         slot, environment = self._free.get()
         try:
             if self._closing.is_set():
@@ -206,7 +209,8 @@ class Local:
 
     def close(self, *, now: bool = False) -> None:
         """Ends the processes after their runs, or at once with `now`; a kernel ends when its
-        process has."""
+        process has.
+        """
         if now:
             self._closing.set()
             for worker in self._workers.values():
@@ -223,7 +227,8 @@ class Local:
 
 class Ray:
     """Ray: one machine or many, fractions of a device, Slurm and Kubernetes; a run is a task with
-    papermill in it."""
+    papermill in it.
+    """
 
     def __init__(self, resources: Resources, address: str | None = None):
         ray = import_ray()

@@ -100,7 +100,8 @@ class Sweep:
     @functools.cached_property
     def runs(self) -> list[RunSpec]:
         """The grid's points that are not excluded, each once, in the order of the axes, the last
-        varying fastest."""
+        varying fastest.
+        """
         source = functools.cache(source_of)  # a notebook is read once
         kit = kit_version()
         runs: dict[str, RunSpec] = {}
@@ -120,7 +121,8 @@ class Sweep:
 
     def _points(self) -> Iterator[dict]:
         """Yields {parameter: value} of each point of the grid, the parameters of all runs
-        included."""
+        included.
+        """
         names = [name for axis in self.axes for name in names_of(axis)]
         columns = []
         for axis, values in self.axes.items():
@@ -140,7 +142,8 @@ class Sweep:
 
     def short(self, run: RunSpec) -> str:
         """Returns one line that tells a run from the others: its notebook and the parameters that
-        vary."""
+        vary.
+        """
         varied = [name for name in self.varied if name in run.parameters]
         values = [f"{name}={run.parameters[name]}" for name in varied]
         return ", ".join([run.notebook.stem, *values])
@@ -225,7 +228,8 @@ def code_of(source: str) -> str:
 
 def kit_version() -> str:
     """Returns 20 hex digits of everything behind the notebooks: the kit's code and the packages
-    that decide a result."""
+    that decide a result.
+    """
     sources = sorted(Path(__file__).resolve().parents[1].rglob("*.py"))
     return address(
         {"versions": versions(), "code": [source_version(path.read_text()) for path in sources]}

@@ -1,5 +1,6 @@
 """Reads a sweep from a file or a dict, and refuses one that could not run as it says before
-anything starts."""
+anything starts.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +148,8 @@ def _check_runs(sweep: Sweep) -> None:
 
 def _check_parameter(run: RunSpec, name: str, value, defaults: dict) -> None:
     """Refuses a parameter that the notebook does not have, or a value of another type than its
-    default."""
+    default.
+    """
     if name in RESERVED:
         raise ValueError(
             f"parameter {name!r} is the sweep's own; each run writes into a folder of its own"
@@ -177,7 +179,8 @@ def _check_devices(devices: int, gpus: float | None) -> None:
 
 def defaults_of(path: Path) -> dict:
     """Returns {parameter: default} of a notebook's cell tagged `parameters`; None for a default
-    that is no literal."""
+    that is no literal.
+    """
     cells = read_notebook(path)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     try:

@@ -26,7 +26,8 @@ pre {background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 12px}"""
 
 def write_report(runs: SweepRuns) -> Path:
     """Writes `report.html` in the sweep's folder, plotly included, so that it opens without a
-    network."""
+    network.
+    """
     sweep = runs.sweep
     rows = students(runs)
     title = html.escape(sweep.name)
@@ -47,7 +48,8 @@ def write_report(runs: SweepRuns) -> Path:
 
 def _figures(rows: pd.DataFrame) -> list:
     """Returns the figures: PGR by pair for each task, by loss, and by task where there are
-    several."""
+    several.
+    """
     if not len(rows):
         return []
     no_dots = pd.DataFrame(columns=["arm", "pgr", "pair"])
@@ -133,7 +135,8 @@ def _with_numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _distinguishing_columns(rows: pd.DataFrame, varied: list[str]) -> list[str]:
     """Returns what else varies: parameters of the sweep, and text columns that differ within a
-    run."""
+    run.
+    """
     named_already = ("task", "weak", "strong", "loss", "losses", "notebook")
     others = [name for name in varied if name not in named_already]
     for name in rows.columns[rows.map(lambda value: isinstance(value, str)).all()]:

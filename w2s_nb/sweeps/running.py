@@ -36,7 +36,8 @@ _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 def read_outcome(folder: str | Path, address: str) -> dict | None:
     """Returns the outcome in a run's folder; None unless it is of this address and, if done, has a
-    whole result."""
+    whole result.
+    """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         outcome = json.loads((Path(folder) / "run.json").read_text())
         whole = outcome["state"] != DONE or read_result(folder) is not None
@@ -47,7 +48,8 @@ def read_outcome(folder: str | Path, address: str) -> dict | None:
 
 def read_result(folder: str | Path) -> dict | None:
     """Returns the table that a run's notebook wrote, with its parameters; None if there is none or
-    it is damaged."""
+    it is damaged.
+    """
     with contextlib.suppress(OSError, ValueError):
         result = json.loads((Path(folder) / "result.json").read_text())
         if isinstance(result, dict) and "table" in result:
@@ -175,7 +177,8 @@ def _take_fits(filesystem, remote_fits: str, fits: Path, locks: Path) -> None:
 
 def fetch(remote: str, addresses: list[str], runs: str | Path) -> None:
     """Copies what runs left at an fsspec address, as far as it is there, into their folders in
-    `runs`."""
+    `runs`.
+    """
     import fsspec
 
     filesystem, root = fsspec.url_to_fs(remote)
@@ -297,7 +300,8 @@ def _end_with(parent: int) -> None:
 
 def serve() -> None:
     """Answers runs until standard input ends. What papermill or a library prints goes to standard
-    error."""
+    error.
+    """
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

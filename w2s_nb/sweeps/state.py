@@ -44,7 +44,8 @@ class SweepRuns:
 
     def folder_of(self, run: RunSpec) -> Path:
         """Returns the folder of a run: `run.json`, `result.json` and the executed
-        `notebook.ipynb`."""
+        `notebook.ipynb`.
+        """
         return self.sweep.folder / "runs" / run.address
 
     @property
@@ -59,7 +60,8 @@ class SweepRuns:
 
     def index(self) -> pd.DataFrame:
         """Returns one row per run: run, state, attempts, seconds, error, output (its executed
-        notebook) and parameters."""
+        notebook) and parameters.
+        """
         import pandas as pd
 
         return pd.DataFrame([self._index_row(run) for run in self.sweep.runs])
@@ -143,7 +145,8 @@ class SweepRuns:
 
 def shared_needs(run: RunSpec) -> set:
     """Returns what a run may share with others: its task with its supervisor, and with its
-    student."""
+    student.
+    """
     parameters = run.parameters
     return {
         (run.notebook, parameters.get("task"), role, parameters[role])
@@ -162,7 +165,8 @@ def _earlier_runs() -> list[dict]:
 
 def _expected_seconds(run: RunSpec, earlier: list[dict]) -> float | None:
     """Returns the median seconds of the earlier runs that share most parameters with a run; None
-    without any."""
+    without any.
+    """
     by_similarity: dict[int, list[float]] = {}
     for other in earlier:
         if other["notebook"] == run.notebook.stem:

@@ -1,5 +1,6 @@
 """Tasks: one short file per family, from a raw row to examples. Importing this package registers
-them."""
+them.
+"""
 
 from . import amazon_polarity, boolq, multiple_choice, preferences, snippets  # noqa: F401
 from .spec import Example, Hub, Prompt, TaskSpec, comparison, draw, register_task

@@ -141,5 +141,6 @@ def _pairs(gap: float) -> dict[str, list[dict]]:
 )
 def snippet_preferences(row):
     """Did people rate the second snippet higher? By at least 1 of 8 points; `snippet_preferences@2`
-    asks for 2."""
+    asks for 2.
+    """
     yield from comparison(row["better"], row["worse"])

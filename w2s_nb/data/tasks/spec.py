@@ -195,5 +195,6 @@ def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
 
 def draw(options: int, *key: str) -> int:
     """Draws a number in 0..options-1 that `key` fixes, in every process, on every machine, at every
-    seed."""
+    seed.
+    """
     return int.from_bytes(hashlib.sha256("\x1f".join(key).encode()).digest()[:8]) % options

@@ -24,7 +24,8 @@ def _both_classes(p1: np.ndarray) -> np.ndarray:
 
 def check_pgr(answer: Callable[[float, float, float], float]) -> bool:
     """Checks `answer(weak, student, ceiling)`, of accuracies: the performance gap recovered, also
-    above the ceiling and below the supervisor."""
+    above the ceiling and below the supervisor.
+    """
     return judge(
         "performance gap recovered",
         answer,
@@ -37,7 +38,8 @@ def check_pgr(answer: Callable[[float, float, float], float]) -> bool:
 
 def check_student_accuracy(answer: Callable[[float, int, int, int], float]) -> bool:
     """Checks `answer(weak, corrected, new, n)`: the accuracy of a student that on n test examples
-    corrects `corrected` of its supervisor's mistakes and makes `new` others."""
+    corrects `corrected` of its supervisor's mistakes and makes `new` others.
+    """
     return judge(
         "accuracy of the student", answer, ((0.7, 20, 5, 100), 0.85), ((0.8, 3, 7, 50), 0.72)
     )
@@ -45,7 +47,8 @@ def check_student_accuracy(answer: Callable[[float, int, int, int], float]) -> b
 
 def check_calibration_error(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     """Checks `answer(probs (n, 2), hard_label (n,))` against `metrics.calibration_error` with 10
-    bins."""
+    bins.
+    """
     rng = np.random.default_rng(0)
     p1 = rng.random(400)
     probs = _both_classes(p1)
@@ -56,7 +59,8 @@ def check_calibration_error(answer: Callable[[np.ndarray, np.ndarray], float]) -
 
 def check_most_confident(answer: Callable[[np.ndarray, float], np.ndarray]) -> bool:
     """Checks `answer(probs (n, 2), share)`: (n,) bool, the share of labels whose likelier class has
-    the highest probability."""
+    the highest probability.
+    """
     probs = _both_classes(np.array([0.9, 0.55, 0.2, 0.7]))
     return judge(
         "the more confident share",
@@ -68,7 +72,8 @@ def check_most_confident(answer: Callable[[np.ndarray, float], np.ndarray]) -> b
 
 def check_gap_closed(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
     """Checks `answer(weak, student, ceiling)`, of accuracies (seeds,): PGR of the means, not the
-    mean of PGRs."""
+    mean of PGRs.
+    """
     weak = np.array([0.70, 0.74])
     student = np.array([0.75, 0.75])
     ceiling = np.array([0.80, 0.75])
@@ -77,7 +82,8 @@ def check_gap_closed(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], floa
 
 def check_gap_error(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     """Checks `answer(weak_right (n,), ceiling_right (n,))`, of masks of the same examples: the
-    standard error of the gap in accuracy, divided by n or by n - 1."""
+    standard error of the gap in accuracy, divided by n or by n - 1.
+    """
     rng = np.random.default_rng(0)
     ceiling = rng.random(1000) < 0.85
     # Both are often wrong on the same examples, so that an unpaired answer is wrong.
@@ -94,7 +100,8 @@ def check_confidence_targets(
     answer: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor],
 ) -> bool:
     """Checks `answer(logits (b, 2), targets (b, 2), a)`: the targets (b, 2) of the confidence loss
-    at weight a."""
+    at weight a.
+    """
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(8, 2, generator=generator)
     p1 = torch.rand(8, 1, generator=generator)
@@ -107,14 +114,16 @@ def check_confidence_targets(
 
 def check_alpha(answer: Callable[[float], float]) -> bool:
     """Checks `answer(progress)`: the weight of the student's guess, which rises to 0.75 over the
-    first fifth of training."""
+    first fifth of training.
+    """
     cases = [((p,), 0.75 * losses.ramp(p, 0.2)) for p in (0.0, 0.05, 0.1, 0.2, 0.6, 1.0)]
     return judge("the weight of the student's guess", answer, *cases)
 
 
 def check_passed_on(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     """Checks `answer(supervisor_right (n,), student_right (n,))`: the share of the supervisor's
-    mistakes that the student makes too."""
+    mistakes that the student makes too.
+    """
     supervisor = np.array([True, False, False, False, True, False, True])
     student = np.array([True, False, False, True, False, False, False])
     return judge("mistakes passed on", answer, ((supervisor, student), 0.75))
@@ -122,7 +131,8 @@ def check_passed_on(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
 
 def check_labels_a_step(answer: Callable[[int, int], tuple[float, float]]) -> bool:
     """Checks `answer(n_examples, n_models)`: how many labels each student of a chain is trained on,
-    with fresh data and with the same."""
+    with fresh data and with the same.
+    """
     return judge("labels a step", answer, ((600, 4), (200, 600)), ((600, 2), (600, 600)))
 
 
@@ -146,7 +156,8 @@ def check_probe_gradient(
     answer: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
 ) -> bool:
     """Checks `answer(x (n, d), p (n,), targets (n,))`: the gradient (d,) of the mean cross-entropy
-    with respect to the weights of a logistic probe that predicts p."""
+    with respect to the weights of a logistic probe that predicts p.
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 3))
     p = rng.random(6)
@@ -156,13 +167,15 @@ def check_probe_gradient(
 
 def check_salience_gained(answer: Callable[[float, float, float], float]) -> bool:
     """Checks `answer(lp_gt, ft_weak_lp_gt, ft_gt)`, of accuracies: the share of the gap between
-    probing and finetuning on ground truth that probing the student closes."""
+    probing and finetuning on ground truth that probing the student closes.
+    """
     return judge("salience gained", answer, ((0.72, 0.78, 0.82), 0.6), ((0.80, 0.79, 0.85), -0.2))
 
 
 def check_calibrated(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
     """Checks `answer(probs (n, 2), free (2,))`: (n, 2) probabilities divided by those of
-    content-free prompts, so that rows sum to 1."""
+    content-free prompts, so that rows sum to 1.
+    """
     probs = np.array([[0.3, 0.7], [0.1, 0.9]])
     free = np.array([0.2, 0.8])
     ratio = probs / free
@@ -172,14 +185,16 @@ def check_calibrated(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> 
 
 def check_answer_score(answer: Callable[[np.ndarray, list[int]], float]) -> bool:
     """Checks `answer(log_p (m, v), tokens)`: the log-probability of a text of m tokens; row j of
-    log_p is the distribution after the prompt and the text's first j tokens."""
+    log_p is the distribution after the prompt and the text's first j tokens.
+    """
     log_p = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
     return judge("score of an answer", answer, ((log_p, [1, 2]), float(np.log(0.3 * 0.8))))
 
 
 def check_pair_probability(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bool:
     """Checks `answer(first (n,), second (n,))`, of rewards of two responses: (n,) P(the second is
-    better)."""
+    better).
+    """
     first = np.array([0.0, 1.0, 2.0])
     second = np.array([0.0, 3.0, -1.0])
     return judge(
@@ -192,7 +207,8 @@ def check_pair_probability(answer: Callable[[np.ndarray, np.ndarray], np.ndarray
 def check_length_bias(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> bool:
     """Checks `answer(says (n,), label (n,), longer (n,))`, which of two texts, 0 or 1, is
     preferred, is better, is longer: how often the longer text is preferred, minus how often it is
-    better."""
+    better.
+    """
     says = np.array([1, 0, 0, 1, 0, 1, 0])
     label = np.array([1, 1, 0, 0, 1, 1, 0])
     longer = np.array([1, 0, 0, 1, 1, 0, 0])
@@ -201,7 +217,8 @@ def check_length_bias(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], flo
 
 def check_perplexity(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     """Checks `answer(nats (n,), tokens (n,))`, of the sums of n texts: the perplexity of all their
-    tokens."""
+    tokens.
+    """
     nats = np.array([6.0, 40.0])
     tokens = np.array([3, 10])
     return judge("perplexity", answer, ((nats, tokens), float(np.exp(46 / 13))))
@@ -209,14 +226,16 @@ def check_perplexity(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
 
 def check_targets(answer: Callable[[np.ndarray, int], np.ndarray]) -> bool:
     """Checks `answer(lengths (b,), t)`: (b, t) bool, the places where there is a next token to
-    predict, in texts padded on the right to t tokens."""
+    predict, in texts padded on the right to t tokens.
+    """
     expected = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]], dtype=bool)
     return judge("where there is a next token", answer, ((np.array([3, 1, 4]), 4), expected))
 
 
 def check_half_move(answer: Callable[[int], str]) -> bool:
     """Checks `answer(i)`: the number that stands before half-move i, counted from 0, as in '1. d4
-    1... Nf6 2. Nf3'."""
+    1... Nf6 2. Nf3'.
+    """
     from ...chess import rules  # needs the extra [chess]
 
     numbers = rules.move_list(["e4"] * 43).split()[::2]
@@ -226,7 +245,8 @@ def check_half_move(answer: Callable[[int], str]) -> bool:
 
 def check_answer_nats(answer: Callable[[np.ndarray, np.ndarray, int], float]) -> bool:
     """Checks `answer(log_p (t, v), ids (t,), start)`: -log P of the tokens from `start` on, given
-    those before; row i of log_p is the distribution after token i."""
+    those before; row i of log_p is the distribution after token i.
+    """
     rng = np.random.default_rng(0)
     log_p = np.log(rng.dirichlet(np.ones(7), size=6))
     ids = rng.integers(7, size=6)
@@ -236,7 +256,8 @@ def check_answer_nats(answer: Callable[[np.ndarray, np.ndarray, int], float]) ->
 
 def check_confidence(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
     """Checks `answer(p1 (n,))`, of P(y = 1): (n,) the probability of the class that is
-    predicted."""
+    predicted.
+    """
     p1 = np.array([0.1, 0.5, 0.8])
     expected = np.array([0.9, 0.5, 0.8])
     return judge("confidence of a prediction", answer, ((p1,), expected))
@@ -244,7 +265,8 @@ def check_confidence(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
 
 def check_best_of(answer: Callable[[int, float], float]) -> bool:
     """Checks `answer(n, standard_error)`, to 0.003: how far the best of n measurements of one value
-    is above that value on average, where each has normal noise of that standard error."""
+    is above that value on average, where each has normal noise of that standard error.
+    """
     # The mean of the greatest of 20 draws from a standard normal distribution.
     greatest_of_20 = 1.86748
     cases = [((1, 0.015), 0.0), ((20, 0.015), greatest_of_20 * 0.015)]
@@ -253,7 +275,8 @@ def check_best_of(answer: Callable[[int, float], float]) -> bool:
 
 def check_examples(answer: Callable[[dict], Iterable[Example]]) -> bool:
     """Checks `answer(row)`, a task's formatter of rows {text, stars, author}: one example of label
-    1 from 4 stars, of label 0 up to 2, none of 3; its author is a key of its group."""
+    1 from 4 stars, of label 0 up to 2, none of 3; its author is a key of its group.
+    """
 
     def summarize(stars: str) -> list[tuple[int, bool]]:
         """Returns for each example its label, and whether it has the text and the author."""
@@ -274,7 +297,8 @@ def check_examples(answer: Callable[[dict], Iterable[Example]]) -> bool:
 def check_focal(answer: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]) -> bool:
     """Checks `answer(logits (b, 2), targets (b, 2), gamma)`: (b,) cross-entropy times (1 -
     p)^gamma, where p, the sum of softmax times target, is the probability that the student gives
-    the label."""
+    the label.
+    """
     logits = torch.tensor([[1.0, 0.0], [2.0, -1.0]])
     targets = torch.tensor([[0.2, 0.8], [0.7, 0.3]])
     p = (logits.softmax(1) * targets).sum(1)

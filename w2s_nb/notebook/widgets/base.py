@@ -46,7 +46,8 @@ def page_buttons(
     turn: Callable[[int], None],
 ) -> tuple[ipywidgets.Button, ipywidgets.HTML, ipywidgets.Button]:
     """Returns a button that calls turn(-1), the line that says which page is shown, and a button
-    that calls turn(1)."""
+    that calls turn(1).
+    """
     width = ipywidgets.Layout(width="110px")
     previous_button = ipywidgets.Button(description="◀ previous", layout=width)
     next_button = ipywidgets.Button(description="next ▶", layout=width)

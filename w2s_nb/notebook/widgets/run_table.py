@@ -115,7 +115,8 @@ class Runs(ipywidgets.VBox):
 
 def _values_of(rows: pd.DataFrame, column: str) -> list:
     """Returns the values of a column in the order of a dropdown: tasks by name, other values as the
-    rows have them, which are sorted by size."""
+    rows have them, which are sorted by size.
+    """
     if not len(rows):
         return []
     if column == "task":

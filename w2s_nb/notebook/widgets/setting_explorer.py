@@ -167,7 +167,8 @@ def accuracy_figure(arms: Arms) -> go.Figure:
 
 def calibration_figure(arms: Arms) -> go.Figure:
     """Draws the calibration of supervisor and student of `one_setting` on the test examples, at the
-    first seed."""
+    first seed.
+    """
     probs = {arm: arms.probs(arm)[0] for arm in (WEAK, arms.students[0])}
     title = f"calibration on {len(arms.hard_label)} test examples, seed {arms.tasks[0].seed}"
     return plots.reliability(probs, arms.hard_label, title)
@@ -175,7 +176,8 @@ def calibration_figure(arms: Arms) -> go.Figure:
 
 def html_of_metrics(arms: Arms) -> str:
     """Returns an HTML table of PGR, agreement and expected calibration errors of `one_setting`,
-    with 95 % intervals."""
+    with 95 % intervals.
+    """
     student = arms.students[0]
     rows = {
         "PGR": arms.pgr(student),
@@ -279,7 +281,8 @@ def _tasks_at_hand() -> list[str]:
 
 def _depths_of(strong: str) -> list[str]:
     """Returns depths of the student's model from small to large; the model alone where it cannot be
-    cut."""
+    cut.
+    """
     checkpoint = resolve(strong)
     n_layers = checkpoint.full_layers
     if not n_layers:
