@@ -66,6 +66,7 @@ ARCHITECTURES = {
 
 MODEL_FIXTURES = {"tiny", "any_tiny", "real_data", "quick"}  # "quick" runs papermill
 MODEL_ROOMS = ("models", "inputs", "training", "prompting", "experiments", "chess", "notebook")
+MODEL_FILES = ("test_distributed", "test_cluster")
 LONGEST = [
     "test_cluster",
     "test_sweeps",
@@ -82,8 +83,8 @@ def pytest_collection_modifyitems(items):
     process is left alone with one at the end.
     """
     for item in items:
-        room = item.path.parent.name
-        if room in MODEL_ROOMS or MODEL_FIXTURES & set(getattr(item, "fixturenames", ())):
+        by_place = item.path.parent.name in MODEL_ROOMS or item.path.stem in MODEL_FILES
+        if by_place or MODEL_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
     items.sort(key=lambda item: [*LONGEST, item.path.stem].index(item.path.stem))
 
