@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,6 +59,22 @@ def test_an_unknown_name_lists_near_and_known_names(shapes, monkeypatch):
 def test_an_option_of_an_entry_without_options_is_refused(shapes):
     with pytest.raises(UnknownName, match="square@2"):
         shapes["square@2"]
+
+
+def test_an_own_entry_is_not_replaced_by_a_wing_that_is_imported_later(shapes, monkeypatch):
+    install(monkeypatch, "wingspan")
+    shapes.register("circle", "mine")
+    assert shapes["circle"] == "mine" and shapes["square"] == "square"
+    shapes.register("square", "mine too")
+    assert shapes["square"] == "mine too"
+
+
+def test_threads_that_read_first_at_once_all_find_what_they_ask_for(shapes, tmp_path, monkeypatch):
+    install(monkeypatch, "wingspan")
+    wing = tmp_path / "wing_of_shapes.py"
+    wing.write_text("import time\ntime.sleep(0.2)\n" + wing.read_text())
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(shapes.__getitem__, ["circle"] * 8)) == ["circle"] * 8
 
 
 def test_registries_show_themselves_shortly():

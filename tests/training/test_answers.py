@@ -276,7 +276,7 @@ def test_a_warning_says_how_many_questions_are_cut(task, tiny):
         (dict(method="prob"), KeyError, "prob"),
         (dict(loss="confidence"), ValueError, "take xent and last"),
         (dict(stop="validation"), ValueError, "xent and last"),
-        (dict(head_lr=1.0), TypeError, "head_lr play no part"),
+        (dict(head_lr=1.0), TypeError, "does not use head_lr"),
         (dict(epochs=0), ValueError, "epochs"),
         (
             dict(labels=w2s.SoftLabels(np.array(["a"]), np.array([[0, 1]]), "x")),

@@ -8,6 +8,7 @@ import difflib
 import html
 import importlib
 import importlib.util
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,7 @@ class Provider:
     package: str = ""
     extra: str = ""
     loaded: bool = False
+    loading: bool = False
 
     @property
     def installed(self) -> bool:
@@ -57,13 +59,14 @@ class Provider:
 
     def load(self) -> None:
         """Imports the module once; while it is being imported, it may use the registry itself."""
-        if not self.loaded:
+        if self.loaded or self.loading:
+            return
+        self.loading = True
+        try:
+            importlib.import_module(self.module)
             self.loaded = True
-            try:
-                importlib.import_module(self.module)
-            except BaseException:
-                self.loaded = False
-                raise
+        finally:
+            self.loading = False
 
 
 class Registry(Mapping):
@@ -79,6 +82,7 @@ class Registry(Mapping):
         self._plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
         self._entries: dict[str, Any] = {}
         self._providers: list[Provider] = []
+        self._lock = threading.RLock()  # a second thread waits until a module is imported whole
 
     def provide(self, module: str, names: tuple[str, ...] = (), package: str = "", extra: str = ""):
         """Names a module that registers entries when it is imported; arguments as of `Provider`."""
@@ -99,12 +103,21 @@ class Registry(Mapping):
             if provider.names and name is not None and name not in provider.names:
                 continue
             if provider.installed:
-                provider.load()
+                self._load_one(provider)
             elif name is not None and name not in self._entries:
                 raise MissingExtra(
                     f"{self.kind} {name!r} needs the package {provider.package!r}, which is not "
                     f"installed: pip install 'w2s_nb[{provider.extra}]'"
                 )
+
+    def _load_one(self, provider: Provider) -> None:
+        with self._lock:
+            # A name that a user registered before the wing was imported stays the user's.
+            taken = {name: self._entries[name] for name in provider.names if name in self._entries}
+            first_time = not provider.loaded
+            provider.load()
+            if first_time:
+                self._entries |= taken
 
     def __getitem__(self, name: str):
         base, at, option = str(name).partition("@")

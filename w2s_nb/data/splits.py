@@ -45,6 +45,8 @@ class Split:
         return len(self.ids)
 
     def __repr__(self) -> str:
+        if not len(self):
+            return f"Split({self.name}, no examples)"
         about = "with answers" if self.answers else f"{self.hard_label.mean():.0%} of class 1"
         return f"Split({self.name}, {len(self)} examples, {about})"
 

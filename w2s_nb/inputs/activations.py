@@ -105,9 +105,10 @@ def deepest_first(
 
     One pass of a model serves all its depths. Inside this context a shallow cut of an announced
     model may therefore ask first: where it lacks the states of an announced text, the announced
-    model reads all its announced texts, and the shallow cut reads only the others. Batches, and so
-    every bit of the states, are those of a deep model that asks first. Nothing happens where
-    nothing is lacking.
+    model reads all its announced texts, and the shallow cut reads only the others. On an empty
+    store, batches, and so every bit of the states, are those of a deep model that asks first.
+    Nothing happens where nothing is lacking: states that an earlier seed stored of the shallow cut
+    are used as they are, which moves later seeds' probabilities by rounding (up to 3e-6).
 
     The texts must be announced too: a model must not read more than its own probe will, and which
     texts share a batch decides the last bits of their states.

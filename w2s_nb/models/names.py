@@ -254,6 +254,10 @@ def _finetuned(name: str, base: str) -> Checkpoint:
             f"{base} ({model}, method {config['method']}) has no finetuned weights of a language "
             f"model; fit(..., method='full', 'lora' or 'top', keep_weights=True) keeps them"
         )
+    if "hyperparameters" not in config:
+        raise ValueError(
+            f"{base} ({model}) was stored by an earlier version of the kit; fit it again"
+        )
     parent = replace(resolve(model), layers=config["layers"])
     trunk = 0
     if config["method"] == "top":

@@ -51,6 +51,10 @@ class LanguageFit:
     held_out: pd.DataFrame
     curve: pd.DataFrame
 
+    def __repr__(self) -> str:
+        summary = self.record["summary"]
+        return f"LanguageFit({summary['model']}, {summary['task']}, seed {summary['seed']})"
+
     @property
     def name(self) -> str:
         """The name of the finetuned model, for every argument that takes a model's name."""
@@ -144,7 +148,7 @@ def choose_text_hyperparameters(method: str, defaults: dict, changes: dict) -> H
     unused = sorted(set(changes) - set(ON_TEXT))
     if unused:
         raise TypeError(
-            f"{', '.join(unused)} play no part in training on text; expected some of "
+            f"training on text does not use {', '.join(unused)}; expected some of "
             f"{', '.join(ON_TEXT)}"
         )
     return settings
