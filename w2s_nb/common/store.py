@@ -205,10 +205,9 @@ def get_or_make(address: str, make: Callable[[], tuple]) -> tuple[dict, pd.DataF
 def results() -> pd.DataFrame:
     """Lists all stored fits in one table, one row per fit.
 
-    Columns: task, model, method, loss, labels, seed, sizes, test accuracy at each checkpoint.
-        `address`
-    identifies a fit, and `labels_address` the supervisor whose labels it was trained on (empty for
-    ground truth), so a student's row joins its supervisor's.
+    Its columns are task, model, method, loss, labels, seed, sizes, and test accuracy at each
+    checkpoint. `address` identifies a fit, and `labels_address` the supervisor whose labels it was
+    trained on (empty for ground truth), so a student's row joins its supervisor's.
     """
     import pandas as pd
 
