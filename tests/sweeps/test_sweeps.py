@@ -566,3 +566,13 @@ def test_a_file_that_is_no_notebook_is_refused_in_one_line(text, tmp_path):
     (tmp_path / "x.ipynb").write_text(text)
     with pytest.raises(ValueError, match=r"x.ipynb is no notebook of format 4"):
         sweeps.read_sweep({"name": "some", "notebook": str(tmp_path / "x.ipynb")})
+
+
+def test_a_result_that_vanished_is_not_left_out_in_silence(quick):
+    given, _ = quick
+    runs = sweeps.run_sweep(given | {"axes": {"n": [0]}})
+    again = sweeps.SweepRuns(runs.sweep)
+    (again.folder_of(again.done[0]) / "result.json").unlink()
+    with pytest.raises(ValueError, match="is done, but its result.json is gone or damaged"):
+        again.results()
+    assert [run.parameters["n"] for run in sweeps.SweepRuns(runs.sweep).unfinished] == [0]

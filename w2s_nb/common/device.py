@@ -21,9 +21,8 @@ VERSIONED = (
     "datasets",
     "peft",
     "accelerate",
-    "scikit-learn",
-    "chess",
 )
+OPTIONAL = ("scikit-learn", "chess")
 
 
 def device() -> torch.device:
@@ -48,8 +47,8 @@ def precision() -> str:
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the installed packages that decide a result."""
     installed = {"python": platform.python_version()}
-    for name in VERSIONED:
-        # python-chess and scikit-learn are optional
+    installed |= {name: version(name) for name in VERSIONED}
+    for name in OPTIONAL:
         with contextlib.suppress(PackageNotFoundError):
             installed[name] = version(name)
     return installed

@@ -14,7 +14,6 @@ from ..common.files import write_atomic
 from ..models.names import size_order
 from ..plots.base import short
 from .grid import RunSpec
-from .running import read_result
 from .state import SweepRuns
 
 _STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto;
@@ -161,7 +160,7 @@ def _size(name: str) -> tuple:
 
 def _made_by(runs: SweepRuns) -> str:
     """Returns seconds, machines and versions, from the records of the done runs."""
-    results = [read_result(runs.folder_of(run)) or {} for run in runs.done]
+    results = [runs.result_of(run) for run in runs.done]
     machines = sorted({str(result.get("machine")) for result in results})
     versions = sorted({_line_of(result.get("versions", {})) for result in results})
     seconds = sum(runs.outcomes[run.address]["seconds"] for run in runs.done)

@@ -58,6 +58,20 @@ class SweepRuns:
         """Runs that are not done."""
         return [run for run in self.sweep.runs if self.state[run.address] != DONE]
 
+    def result_of(self, run: RunSpec) -> dict:
+        """Reads the table that a done run's notebook wrote, with its parameters.
+
+        Raises:
+            ValueError: the file was whole when the run ended and is not now.
+        """
+        result = read_result(self.folder_of(run))
+        if result is None:
+            raise ValueError(
+                f"run {run.address} of {self.sweep.name} is done, but its result.json is gone or "
+                f"damaged; the same sweep runs it again"
+            )
+        return result
+
     def index(self) -> pd.DataFrame:
         """Returns one row per run: run, state, attempts, seconds, error, output (its executed
         notebook) and parameters.
@@ -94,7 +108,7 @@ class SweepRuns:
     def _table_of(self, run: RunSpec) -> list[dict]:
         """Returns the rows of a done run, read once."""
         if run.address not in self._tables:
-            result = read_result(self.folder_of(run)) or {"parameters": {}, "table": []}
+            result = self.result_of(run)
             shared = {"run": run.address, "notebook": run.notebook.stem, **result["parameters"]}
             self._tables[run.address] = [shared | row for row in result["table"]]
         return self._tables[run.address]
