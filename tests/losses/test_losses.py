@@ -272,3 +272,93 @@ def test_temporal_ensembling_mixes_label_and_running_average():
 def test_arguments_out_of_range_are_named(name, args, says):
     with pytest.raises(ValueError, match=says):
         LOSSES[name](*batch(), progress=0.5, **args)
+
+
+OF_ONES_OWN = {
+    "a scalar": lambda xent, logits: xent.mean(),
+    "(4, 2)": lambda xent, logits: torch.stack([xent, xent], dim=1),
+    "(3,)": lambda xent, logits: xent[1:],
+    "dtype int64": lambda xent, logits: xent.long(),
+    "NoneType": lambda xent, logits: None,
+    "not finite": lambda xent, logits: xent * float("nan"),
+    "no gradient": lambda xent, logits: xent.detach(),
+    "gradient that is not finite": lambda xent, logits: (xent - xent).sqrt(),
+    "batchwise=True": lambda xent, logits: xent - xent.mean(),
+}
+
+
+@pytest.fixture
+def own_loss():
+    """Registers a loss of one's own for a test."""
+
+    def register(function, **contract):
+        def own(logits, targets, *, progress, previous=None, decay=0.5):
+            """Whatever the function makes of cross-entropy."""
+            return function(XENT(logits, targets, progress=progress), logits)
+
+        return w2s.register_loss(own, **contract)
+
+    yield register
+    LOSSES._entries.pop("own", None)
+
+
+@pytest.mark.parametrize("says", OF_ONES_OWN)
+def test_a_loss_that_breaks_the_contract_is_refused_before_a_model_is_loaded(
+    says, own_loss, words, tiny, monkeypatch
+):
+    own_loss(OF_ONES_OWN[says])
+    monkeypatch.setattr("w2s_nb.models.loading.load_lm", None)
+    monkeypatch.setattr("w2s_nb.models.loading.digest", None)
+    sizes = dict(n_train=96, n_val=32, n_test=64)
+    for call in (
+        lambda: w2s.fit(tiny, words.student, loss="own"),
+        lambda: w2s.run_arms("words", tiny, tiny, losses=["xent", "own"], **sizes),
+    ):
+        with pytest.raises(ValueError) as refused:
+            call()
+        message = str(refused.value)
+        assert message.startswith("loss 'own'") and says in message and "\n" not in message
+        assert "expected" in message
+    assert w2s.results().empty
+
+
+@pytest.mark.parametrize("contract", [{}, {"batchwise": True}, {"running_average": "decay"}])
+@pytest.mark.parametrize("micro_batch", [None, 8])
+def test_a_loss_that_breaks_the_contract_in_training_is_refused_at_that_step(
+    contract, micro_batch, own_loss, words, tiny
+):
+    """It keeps the contract on the four rows that it is tried on, and on no others."""
+    own_loss(lambda xent, logits: xent if len(xent) <= 4 else xent.mean(), **contract)
+    with pytest.raises(ValueError, match=r"loss 'own' returned a scalar for \d+ .*expected \(\d"):
+        w2s.fit(tiny, words.student, loss="own", head_init="zero", micro_batch=micro_batch)
+    assert w2s.results().empty
+
+
+@pytest.mark.parametrize(
+    "name, given",
+    [
+        ("confidence", {"alpha": 2.0}),
+        ("confidence", {"alpha": "0.5"}),
+        ("confidence", {"alpha": float("nan")}),
+        ("confidence", {"warmup": 0}),
+        ("product", {"alpha": float("nan")}),
+        ("temporal_ensembling", {"decay": 1.0}),
+        ("generalized_xent", {"q": 0}),
+    ],
+)
+def test_arguments_of_a_loss_are_refused_before_anything_is_trained(name, given, words, tiny):
+    (argument,) = given
+    says = f"loss '{name}' with .*{argument} .*expected"
+    with pytest.raises(ValueError, match=says):
+        w2s.fit(tiny, words.student, loss=name, loss_args=given)
+    sizes = dict(n_train=96, n_val=32, n_test=64)
+    with pytest.raises(ValueError, match=says):
+        w2s.run_arms("words", tiny, tiny, losses=["xent", name], loss_args={name: given}, **sizes)
+    assert w2s.results().empty
+
+
+def test_trying_a_loss_leaves_torchs_random_state_as_it_was(own_loss):
+    own_loss(lambda xent, logits: xent + 0 * torch.rand(1))
+    state = torch.random.get_rng_state()
+    w2s.losses.check_loss("own", {"decay": 0.5})
+    assert torch.equal(torch.random.get_rng_state(), state)
