@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from ..data.load import load_task
 from ..data.splits import Split, Task
 from ..inputs.activations import deepest_first
-from ..losses.contract import loss_args as check_loss_args
+from ..losses.contract import check_loss
+from ..losses.contract import loss_args as all_loss_args
 from ..models.loading import ensure
 from ..models.names import resolve
 from ..training.answers import check_questions
@@ -68,12 +69,14 @@ def check_names(
 ) -> None:
     """Refuses losses, their arguments and models that do not exist; loads no weights.
 
+    A loss that breaks the contract of losses is refused too.
+
     Raises:
         UnknownName, ValueError, ModelUnavailable: as `prepare`.
     """
     loss_args = loss_args or {}
     for loss in (*losses, *loss_args):
-        check_loss_args(loss, loss_args.get(loss))
+        check_loss(loss, all_loss_args(loss, loss_args.get(loss)))
     checkpoints = [resolve(model) for model in models]
     for checkpoint in checkpoints:
         ensure(checkpoint)

@@ -5,10 +5,19 @@ from . import paper  # isort: split
 
 from ..common.registry import LOSSES
 from . import noisy_labels
-from .contract import code, cross_entropy, loss_args, ramp, register_loss
+from .contract import (
+    check_loss,
+    code,
+    cross_entropy,
+    loss_args,
+    ramp,
+    register_loss,
+    values_of,
+)
 
 __all__ = [
     "LOSSES",
+    "check_loss",
     "code",
     "cross_entropy",
     "loss_args",
@@ -16,4 +25,5 @@ __all__ = [
     "paper",
     "ramp",
     "register_loss",
+    "values_of",
 ]

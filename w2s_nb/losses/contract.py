@@ -8,15 +8,18 @@ configuration. If a value depends on the other examples of the batch, the loss i
 predictions for these examples over earlier epochs, with the loss's argument `decay` as its rate; in
 the first epoch, the targets.
 
-tests/losses/test_losses.py asks of every registered loss: it begins with `check(logits, targets)`;
-its values are not negative and of float32; adding a constant to both logits changes nothing; the
-two classes are treated alike; its defaults work. The address of a fit hashes the loss's own code
-and the helpers of this file, not further functions that the loss calls.
+`check_loss` runs a loss on four made rows before anything is trained, and `values_of` checks its
+values at every step. tests/losses/test_losses.py asks of every loss of the kit: it begins with
+`check(logits, targets)`; its values are not negative and of float32; adding a constant to both
+logits changes nothing; the two classes are treated alike; its defaults work. The address of a fit
+hashes the loss's own code and the helpers of this file, not further functions that the loss calls.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +28,9 @@ from ..common.registry import LOSSES
 from ..common.store import code_version
 
 _FIXED = ("logits", "targets", "progress", "previous")
+# four rows on which a loss is tried
+_LOGITS = ((1.2, -0.3), (0.1, 0.4), (-0.8, 0.9), (0.5, 0.2))
+_TARGETS = ((0.9, 0.1), (0.4, 0.6), (0.3, 0.7), (0.2, 0.8))
 
 
 def register_loss(function=None, *, batchwise: bool = False, running_average: str = ""):
@@ -74,6 +80,100 @@ def loss_args(name: str, given: dict | None = None) -> dict:
     return defaults | given
 
 
+def values_of(name: str, logits: torch.Tensor, targets: torch.Tensor, /, **args) -> torch.Tensor:
+    """Computes a registered loss, and checks that it gives one number per example.
+
+    Args:
+        args: its keyword arguments, progress among them.
+    Returns:
+        (b,) nats, as the loss gives them.
+    Raises:
+        ValueError: it gives something else.
+    """
+    values = LOSSES[name](logits, targets, **args)
+    expected = f"expected ({len(logits)},), one number per example, not averaged"
+    if not isinstance(values, torch.Tensor):
+        raise ValueError(f"loss {name!r} returned {type(values).__name__}; {expected}")
+    if values.shape != (len(logits),):
+        shape = tuple(values.shape) or "a scalar"
+        raise ValueError(f"loss {name!r} returned {shape} for {len(logits)} examples; {expected}")
+    if not values.is_floating_point():
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise ValueError(f"loss {name!r} returned values of dtype {dtype}; expected float32")
+    return values
+
+
+def check_loss(name: str, args: Mapping) -> None:
+    """Runs a registered loss on four made rows, and refuses one that breaks the contract.
+
+    It is run at the start and at the end of training; torch's random state stays as it was.
+
+    Args:
+        args: all its keyword arguments, as `loss_args` returns them.
+    Raises:
+        ValueError: an argument out of range; values of another shape or type, or not finite; no
+            gradient, or one that is not finite; or values that depend on the other examples of the
+            batch, without `batchwise=True`.
+    """
+    loss = LOSSES[name]
+    named = ", ".join(f"{key} = {value!r}" for key, value in args.items())
+    described = f"loss {name!r} with {named}" if named else f"loss {name!r}"
+    _check_numbers(described, loss, args)
+    targets = torch.tensor(_TARGETS)
+    for progress in (0.0, 1.0):
+        logits = torch.tensor(_LOGITS, requires_grad=True)
+        given = dict(args, progress=progress)
+        # an earlier prediction for each row, unlike its label
+        previous = {"previous": targets.flip(0)} if loss.running_average else {}
+        try:
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                values = values_of(name, logits, targets, **given, **previous)
+                first_two = {key: average[:2] for key, average in previous.items()}
+                values_of_two = values_of(name, logits[:2], targets[:2], **given, **first_two)
+        except Exception as error:
+            message = str(error)
+            if message.startswith(f"loss {name!r} "):
+                raise ValueError(message.replace(f"loss {name!r}", described, 1)) from error
+            raise ValueError(f"{described}: {message}") from error
+        fault = _fault_of(values, logits)
+        if not fault and not loss.batchwise and not torch.allclose(values[:2], values_of_two):
+            fault = (
+                "gives an example another value where the rest of its batch is missing; expected "
+                "the same, or register_loss(batchwise=True)"
+            )
+        if fault:
+            raise ValueError(f"{described} {fault}, at progress {progress:g} of training")
+
+
+def _check_numbers(described: str, loss: Callable, args: Mapping) -> None:
+    """Refuses an argument that is no finite number where the loss's own default is a number."""
+    for key, parameter in inspect.signature(loss).parameters.items():
+        if key in args and _is_number(parameter.default) and not _is_number(args[key]):
+            raise ValueError(
+                f"{described}: {key} {args[key]!r}; expected a finite number, as its default "
+                f"{parameter.default!r}"
+            )
+
+
+def _is_number(value) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _fault_of(values: torch.Tensor, logits: torch.Tensor) -> str:
+    """Describes why nothing can be learned from the values (b,) of scores (b, 2); "" if it can."""
+    if not values.isfinite().all():
+        return f"returned {values.tolist()}, which is not finite; expected finite values"
+    gradient = None
+    if values.requires_grad:
+        (gradient,) = torch.autograd.grad(values.mean(), logits, allow_unused=True)
+    if gradient is None:
+        return "has no gradient; expected values computed from the logits, not detached"
+    if not gradient.isfinite().all():
+        return "has a gradient that is not finite; expected a finite one"
+    return ""
+
+
 def ramp(progress: float, warmup: float) -> float:
     """Rises linearly from 0 at the start of training to 1 at the fraction `warmup`, then stays 1.
 
@@ -110,4 +210,4 @@ def code(name: str) -> str:
 
     It is part of the address of a fit.
     """
-    return code_version(LOSSES[name], ramp, check, check_share, cross_entropy)
+    return code_version(LOSSES[name], values_of, ramp, check, check_share, cross_entropy)

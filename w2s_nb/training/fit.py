@@ -107,6 +107,7 @@ def fit(
         stop = stop or task.stop
     chosen = choose_hyperparameters(method, hyperparameters)
     loss_args = losses.loss_args(loss, loss_args)
+    losses.check_loss(loss, loss_args)
     _check_logistic(method, loss)
     weak = labels is not None
     training_labels, validation_labels = _collect_labels(split, labels)

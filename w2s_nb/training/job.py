@@ -273,7 +273,7 @@ def _train_net(
         net,
         training_inputs,
         job.targets,
-        functools.partial(loss, **job.loss_args),
+        functools.partial(losses.values_of, job.loss, **job.loss_args),
         job.hyperparameters,
         seed=job.seed,
         evaluate=checkpoints.evaluate,
