@@ -1,5 +1,6 @@
 """Shared by all tests: a store per test, tiny random models, a tiny task that can be learned."""
 
+import faulthandler
 import multiprocessing
 import os
 import random
@@ -139,6 +140,7 @@ def _run_script(code, arguments, environment, folder):
     os.environ.update(environment)
     for stream, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+    faulthandler.enable()  # a crash of a library says where it was
     torch.set_num_threads(1)
     sys.argv = ["-c", *arguments]
     exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})
