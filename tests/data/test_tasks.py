@@ -2,7 +2,10 @@
 files.
 """
 
+import csv
 import os
+import re
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -230,6 +233,85 @@ def test_a_local_folder_comes_before_the_hub(tmp_path, monkeypatch):
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
     task = w2s.load_task("sciq", n_train=12, n_val=4, n_test=8)
     assert task.counts["rows read"] == 40 and len(task.test) == 8
+
+
+def own_texts(path, n=120):
+    """Writes a csv of texts as README describes it: three texts a group, each tenth without one."""
+    with open(path, "w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "group"])
+        for i in range(n):
+            writer.writerow([f"text {i}", i % 2, f"author {i // 3}" if i % 10 else ""])
+
+
+@pytest.fixture
+def unregister():
+    """Removes the tasks that a test registers."""
+    before = set(TASKS)
+    yield
+    for name in set(TASKS) - before:
+        TASKS._entries.pop(name)
+
+
+def test_the_readmes_lines_on_a_csv_keep_its_groups_whole(tmp_path, monkeypatch, unregister):
+    own_texts(tmp_path / "mine.csv")
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    block = re.search(r"```python\n(.*?)```", readme.partition("**Your own texts**")[2], re.S)[1]
+    exec(block.partition("arms =")[0], {})
+    task = w2s.load_task("mine", n_train=30, n_val=10, n_test=20)
+    part_of = {}
+    for split in task.splits:
+        for (text,) in split.texts:
+            number = int(text.split()[1])
+            if number % 10:  # the others have no group, and none of them ties any other
+                assert part_of.setdefault(number // 3, split.name) == split.name
+    assert len(part_of) > 20
+
+
+def test_keys_that_are_missing_tie_nothing_together(unregister):
+    gaps = ["", " ", "nan", "None", "<NA>", None, float("nan")]
+    rows = [{"text": f"text {i}", "group": gaps[i % len(gaps)], "y": i % 2} for i in range(56)]
+
+    @w2s.register_task("gaps", lambda: {"all": rows}, max_len=8)
+    def gaps_task(row):
+        """Is it so?"""
+        yield w2s.Example((row["text"],), row["y"], (row["group"],))
+
+    task = w2s.load_task("gaps", n_train=12, n_val=4, n_test=12)
+    groups = np.concatenate([split.group for split in task.splits])
+    assert len(set(groups.tolist())) == len(groups) == 40
+    assert task.counts["without a key"] == 56
+
+
+def test_a_source_of_ones_own_is_not_passed_over_for_a_local_folder(
+    tmp_path, monkeypatch, unregister
+):
+    (tmp_path / "mine").mkdir()
+    datasets.Dataset.from_list([SCIQ] * 3).to_parquet(tmp_path / "mine" / "train.parquet")
+    monkeypatch.setenv("W2S_DATA", str(tmp_path))
+    own = [{"text": f"own {i}", "label": i % 2} for i in range(40)]
+
+    @w2s.register_task("mine", lambda: {"all": own}, max_len=8)
+    def mine(row):
+        """Is it so?"""
+        yield w2s.Example((row["text"],), row["label"])
+
+    assert list(sources.rows_of(TASKS["mine"])["all"]) == own
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("sciq", "task 'sciq' is one of the kit's own; give yours another name"),
+        ("re@views", "task 're@views': a name has no @, which begins an option"),
+    ],
+)
+def test_a_task_of_ones_own_takes_no_name_that_means_another(name, says):
+    before = TASKS["sciq"]
+    with pytest.raises(ValueError, match=says):
+        w2s.register_task(name, lambda: {"all": []}, max_len=8)(lambda row: [])
+    assert TASKS["sciq"] is before and name.partition("@")[0] not in set(TASKS) - {"sciq"}
 
 
 def test_the_hub_out_of_reach_says_what_to_put_where(monkeypatch):
