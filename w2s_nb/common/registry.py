@@ -95,6 +95,10 @@ class Registry(Mapping):
         self._entries[name] = entry
         return entry
 
+    def registered(self, name: str):
+        """Returns the entry of that name as far as modules are imported, or None."""
+        return self._entries.get(name)
+
     def _load(self, name: str | None = None) -> None:
         """Imports the registry's own room, and the wing that registers `name`; without a name,
         every wing.

@@ -16,6 +16,7 @@ from .splits import Split, Task
 from .splitting import at_least, deal, group_ids, hash_order, shuffle_groups
 from .tasks.spec import Example, TaskSpec
 
+_MISSING = ("", "None", "nan", "NaN", "NaT", "<NA>")
 TEST_SHARE = 0.25  # of the groups, where a source has no test split of its own
 
 
@@ -117,7 +118,11 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
             f"task {name!r} has no examples: its {counts['rows read']} rows gave none{why}"
         )
     label = np.array([e.label for e in examples])
-    group = group_ids([(*e.keys, *e.texts) for e in examples])
+    keys = [tuple(filter(_is_given, e.keys)) for e in examples]
+    group = group_ids([(*k, *e.texts) for k, e in zip(keys, examples, strict=True)])
+    without = sum(bool(e.keys) and not k for k, e in zip(keys, examples, strict=True))
+    if without:
+        counts = counts | {"without a key": without}
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:  # a source without a test split: the first groups in the order
         is_test = np.isin(group, group[order[: int(TEST_SHARE * len(order))]])
@@ -126,6 +131,11 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
     test = order[is_test[order]]
     classes = 1 if spec.max_answer else 2
     return _Pools(examples, label, group, unit, train, test, classes, counts)
+
+
+def _is_given(key) -> bool:
+    """Tells whether a key is a name; what Python and pandas write for a missing value is none."""
+    return str(key).strip() not in _MISSING
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reads the rows of a task: from local files first, else from the task's own source."""
+"""Reads the rows of a task: a dataset of the hub from local files, where there are some."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
     Returns:
         {'train': rows, 'test': rows}, or {'all': rows} where there is one labelled split only.
     Raises:
-        DataUnavailable: neither local files nor the task's source can be read.
+        DataUnavailable: neither local files nor the dataset on the hub can be read.
     """
     local = _local_files(spec)
     if local:
@@ -99,15 +99,12 @@ def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
 
 
 def _local_folder(spec: TaskSpec) -> Path | None:
-    """Returns the first folder of a task's local files that exists."""
+    """Returns the first folder that exists of the local files of a dataset on the hub."""
     data = data_dir()
-    has_option = "@" in spec.name
-    if data is None:
-        return None
-    if has_option and not isinstance(spec.source, Hub) and not spec.narrow:
-        return None  # the option chooses among the task's own rows
+    if data is None or not isinstance(spec.source, Hub):
+        return None  # a function is the only source of its rows
     names = [_folder(spec)]
-    if spec.narrow or not has_option:
+    if spec.narrow or "@" not in spec.name:
         names += spec.folders
     return next((data / name for name in names if (data / name).is_dir()), None)
 

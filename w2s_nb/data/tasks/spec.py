@@ -18,7 +18,8 @@ class Example:
         label: 0 or 1; for two texts, 1 says that the second is the better; 0 where there is an
             answer.
         keys: names of what the example shares with others (the question, the passage). Examples
-            that share a key, directly or through others, never stand in different halves.
+            that share a key, directly or through others, never stand in different halves. A name
+            that is empty, None or nan ties nothing.
         answer: the text that a model is to generate, a space and one word; "" for a choice of two
             classes.
         difficulty: of a question with an answer, in the task's own measure.
@@ -151,9 +152,12 @@ def register_task(
             or A.
         fields: further fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
             max_answer, options, bare, measure.
+    Raises:
+        ValueError: from the formatter's registration: the name has an `@`, or is a task of the kit.
     """
 
     def decorate(examples):
+        _check_name(name, examples)
         about = (examples.__doc__ or "").strip().split("\n")[0]
         spec = TaskSpec(
             name,
@@ -169,6 +173,17 @@ def register_task(
         return examples
 
     return decorate
+
+
+def _check_name(name: str, examples: Callable) -> None:
+    """Refuses a name that would mean another task."""
+    if "@" in name:
+        raise ValueError(f"task {name!r}: a name has no @, which begins an option")
+    kit = __name__.partition(".")[0] + "."
+    taken = TASKS.registered(name)
+    if taken and taken.examples.__module__.startswith(kit):
+        if not examples.__module__.startswith(kit):
+            raise ValueError(f"task {name!r} is one of the kit's own; give yours another name")
 
 
 def _prompt_of_question(about: str, arity: int) -> Prompt:
