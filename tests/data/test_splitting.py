@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import w2s_nb as w2s
+from w2s_nb.common.registry import TASKS
 from w2s_nb.data.load import example_id
 from w2s_nb.data.splitting import at_least, deal, group_ids, hash_order, shuffle_groups
 from w2s_nb.data.tasks.spec import Example
@@ -148,6 +149,144 @@ def test_repeats_and_test_ties_are_dropped_and_counted():
     task = w2s.load_task("tied", n_train=8, n_val=4, n_test=6)
     assert task.counts["dropped with repeated texts"] == 1
     assert task.counts["training examples tied to the test split"] == 1
+
+
+@pytest.fixture
+def unregister():
+    """Removes the task that a test registers as `answers`."""
+    yield
+    TASKS._entries.pop("answers", None)
+
+
+def answer_rows(n=240, seed=0):
+    """Yields rows of answers, each right or wrong, of questions on 80 passages.
+
+    A question has one to seven answers, about three in ten of them right; some questions have
+    only right or only wrong ones.
+    """
+    rng = np.random.default_rng(seed)
+    for question in range(n):
+        for answer in range(rng.integers(1, 8)):
+            right = int(rng.random() < 0.3)
+            passage = f"passage {question // 3}"
+            yield dict(passage=passage, question=f"{passage} q{question}", a=answer, right=right)
+
+
+def question_of(split):
+    return np.array([text.partition("\n")[0] for (text,) in split.texts])
+
+
+def share_of_one_sided(split):
+    """Returns the share of examples whose question has only right or only wrong answers."""
+    question = question_of(split)
+    means = {q: split.hard_label[question == q].mean() for q in set(question)}
+    return np.mean([means[q] in (0, 1) for q in question])
+
+
+def register_answers(rows):
+    @w2s.register_task("answers", lambda: rows, max_len=16)
+    def answers(row):
+        """Is the answer right?"""
+        text = f"{row['question']}\n{row['a']}"
+        yield Example((text,), row["right"], (row["passage"],), question=row["question"])
+
+
+@pytest.mark.parametrize("sizes", [{}, dict(n_train=50, n_val=18, n_test=30, extra_halves=1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_question_whose_answers_are_rows_keeps_as_many_right_as_wrong(sizes, seed, unregister):
+    register_answers({"all": list(answer_rows())})
+    task = w2s.load_task("answers", seed=seed, **sizes)
+    for split in task.all_splits:
+        assert share_of_one_sided(split) == 0
+        question = question_of(split)
+        for q in set(question):
+            assert split.hard_label[question == q].mean() == 0.5
+    groups = [set(split.group) for split in task.all_splits]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert task.counts["left out to balance questions"] > 100
+
+
+def test_a_question_in_both_official_splits_is_balanced_in_each(unregister):
+    rows = list(answer_rows())
+    register_answers({"train": rows[: len(rows) // 2], "test": rows[len(rows) // 2 :]})
+    cut = {rows[len(rows) // 2 - 1]["question"], rows[len(rows) // 2]["question"]}
+    assert len(cut) == 1, "no question is cut by the split"
+    task = w2s.load_task("answers")
+    assert all(share_of_one_sided(split) == 0 for split in task.splits)
+    assert task.counts["training examples tied to the test split"] > 0
+
+
+@pytest.mark.parametrize("n_train", [20, 50, None])
+def test_a_row_of_one_right_and_three_wrong_answers_gives_one_of_each(n_train, unregister):
+    @w2s.register_task(
+        "answers", lambda: {"all": [{"q": f"question {i}"} for i in range(120)]}, max_len=16
+    )
+    def answers(row):
+        """Is the answer right?"""
+        for i in range(4):
+            yield Example((f"{row['q']}\nanswer {i}",), int(i == 2))
+
+    task = w2s.load_task("answers", n_train=n_train, n_val=10, n_test=20)
+    for split in task.splits:
+        assert share_of_one_sided(split) == 0 and len(set(question_of(split))) == len(split) / 2
+    wrong = [text[-1] for s in task.splits for (text,) in s.texts if not text.endswith("2")]
+    assert set(wrong) == {"0", "1", "3"}, "the wrong answer's place gives it away"
+    again = w2s.load_task("answers", n_train=n_train, n_val=10, n_test=20, seed=1)
+    used = {i for split in task.splits for i in split.ids}
+    assert sum(i in used for split in again.splits for i in split.ids) > 0.9 * len(used)
+
+
+def test_several_right_and_wrong_answers_of_one_row_fill_any_size(unregister):
+    @w2s.register_task(
+        "answers", lambda: {"all": [{"q": f"question {i}"} for i in range(60)]}, max_len=16
+    )
+    def answers(row):
+        """Is the answer right?"""
+        for i in range(5):
+            yield Example((f"{row['q']}\nanswer {i}",), int(i < 2))
+
+    task = w2s.load_task("answers", n_train=50, n_val=6, n_test=10)
+    assert [len(split) for split in task.splits] == [50, 50, 6, 10]
+    assert all(share_of_one_sided(split) == 0 for split in task.splits)
+
+
+def test_questions_without_a_right_and_a_wrong_answer_are_named(unregister):
+    @w2s.register_task("answers", lambda: {"all": [{"i": i} for i in range(60)]}, max_len=16)
+    def answers(row):
+        """Is the answer right?"""
+        yield Example((f"text {row['i']}",), row["i"] % 2, question=f"question {row['i']}")
+
+    with pytest.raises(ValueError, match="no question with a right and a wrong answer"):
+        w2s.load_task("answers")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_halves_of_all_examples_are_balanced_whatever_their_groups(seed, unregister):
+    rng = np.random.default_rng(seed)
+    rows = [(i, int(rng.random() < 0.4), int(g)) for i, g in enumerate(rng.integers(40, size=400))]
+
+    @w2s.register_task("answers", lambda: {"all": [{"row": row} for row in rows]}, max_len=16)
+    def answers(row):
+        """Is the text positive?"""
+        i, label, group = row["row"]
+        yield Example((f"text {i}",), label, (f"group {group}",))
+
+    task = w2s.load_task("answers", seed=seed)
+    assert [split.hard_label.mean() for split in task.splits] == [0.5] * 4
+    assert len(task.supervisor) > 90 and len(task.student) > 90
+
+
+def test_the_two_labels_of_one_text_are_counted(unregister):
+    rows = [dict(t=f"text {i % 50}", y=int(i % 2 == (i >= 90))) for i in range(100)]
+
+    @w2s.register_task("answers", lambda: {"all": rows}, max_len=16)
+    def answers(row):
+        """Is y one?"""
+        yield Example((row["t"],), row["y"])
+
+    counts = w2s.load_task("answers").counts
+    assert counts["dropped with repeated texts"] == 50
+    assert counts["of these, with another label"] == 10
 
 
 def test_a_text_of_both_official_splits_counts_as_test():
