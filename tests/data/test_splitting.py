@@ -207,10 +207,11 @@ def test_a_question_whose_answers_are_rows_keeps_as_many_right_as_wrong(sizes, s
 
 
 def test_a_question_in_both_official_splits_is_balanced_in_each(unregister):
-    rows = list(answer_rows())
-    register_answers({"train": rows[: len(rows) // 2], "test": rows[len(rows) // 2 :]})
-    cut = {rows[len(rows) // 2 - 1]["question"], rows[len(rows) // 2]["question"]}
-    assert len(cut) == 1, "no question is cut by the split"
+    rows = {"train": [], "test": []}
+    for row in answer_rows():
+        cut = int(row["passage"].split()[1]) < 40
+        rows["test" if cut and row["a"] % 2 else "train"].append(row)
+    register_answers(rows)
     task = w2s.load_task("answers")
     assert all(share_of_one_sided(split) == 0 for split in task.splits)
     assert task.counts["training examples tied to the test split"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,19 @@ from ..common.paths import data_dir
 from ..common.registry import TASKS
 from .sources import rows_of
 from .splits import Split, Task
-from .splitting import at_least, deal, group_ids, hash_order, shuffle_groups
+from .splitting import (
+    at_least,
+    balance,
+    deal,
+    group_ids,
+    hash_order,
+    pair_answers,
+    shuffle_groups,
+)
 from .tasks.spec import Example, TaskSpec
 
 _MISSING = ("", "None", "nan", "NaN", "NaT", "<NA>")
+_Question = tuple[str, str] | None  # a name, in a split or of a row
 TEST_SHARE = 0.25  # of the groups, where a source has no test split of its own
 
 
@@ -59,6 +69,8 @@ def load_task(
     pools = _make_pools(name, spec)
     sizes = _choose_sizes(name, pools, n_train, n_val, n_test, extra_halves)
     dealt = _deal_all(pools, sizes, seed)
+    if pools.classes == 2:
+        dealt = {part: balance(rows, pools.label, pools.unit) for part, rows in dealt.items()}
     _check_dealt(name, dealt, sizes, exact_halves=n_train is not None)
     splits = {part: _make_split(part, spec, pools, rows) for part, rows in dealt.items()}
     n_dealt = sum(map(len, dealt.values()))
@@ -85,7 +97,8 @@ class _Pools:
     """A task's examples, and which of them may be dealt to training and to test.
 
     Attributes:
-        label, group, unit: (n,) of the examples. The examples of one unit come from one row.
+        label, group, unit: (n,) of the examples. A unit is a right and a wrong answer to one
+            question, or an example that stands alone.
         train, test: rows of the examples in hash order, (n_train_pool,) and (n_test_pool,).
         classes: 2, or 1 for a task that is answered, whose examples are all of one class.
         counts: what preparation read and dropped.
@@ -111,31 +124,66 @@ class _Pools:
 
 
 def _make_pools(name: str, spec: TaskSpec) -> _Pools:
-    examples, unit, is_test, counts = _read_examples(spec, data_dir())
+    examples, question, is_test, counts = _read_examples(spec, data_dir())
     if not examples:
         why = " in its range, in which none without a difficulty is" if spec.keep else ""
         raise ValueError(
             f"task {name!r} has no examples: its {counts['rows read']} rows gave none{why}"
         )
-    label = np.array([e.label for e in examples])
-    keys = [tuple(filter(_is_given, e.keys)) for e in examples]
-    group = group_ids([(*k, *e.texts) for k, e in zip(keys, examples, strict=True)])
-    without = sum(bool(e.keys) and not k for k, e in zip(keys, examples, strict=True))
-    if without:
-        counts = counts | {"without a key": without}
+    label = _labels_of(name, examples)
+    pairs = np.arange(len(examples))
+    if spec.arity == 1 and not spec.max_answer:
+        pairs = pair_answers(question, label, [example_id(name, e) for e in examples])
+    used = np.flatnonzero(pairs >= 0)
+    if not len(used):
+        raise ValueError(
+            f"task {name!r} has no question with a right and a wrong answer: its {len(label)} "
+            f"answers are to {len(set(question))} questions"
+        )
+    examples = [examples[i] for i in used]
+    question = [question[i] for i in used]
+    label, unit = label[used], pairs[used]
+    keys = [_keys_of(e) for e in examples]
+    names = zip(keys, question, examples, strict=True)
+    group = group_ids([(*k, *filter(None, [q]), *e.texts) for k, q, e in names])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:  # a source without a test split: the first groups in the order
         is_test = np.isin(group, group[order[: int(TEST_SHARE * len(order))]])
+    else:
+        is_test = is_test[used]
     # An example that shares a group with a test example is in no training split.
     train = order[~np.isin(group[order], group[is_test])]
     test = order[is_test[order]]
     classes = 1 if spec.max_answer else 2
+    more = {
+        "left out to balance questions": len(pairs) - len(used),
+        "without a key": sum(bool(e.keys) and not k for k, e in zip(keys, examples, strict=True)),
+    }
+    counts = counts | {what: n for what, n in more.items() if n}
     return _Pools(examples, label, group, unit, train, test, classes, counts)
 
 
-def _is_given(key) -> bool:
-    """Tells whether a key is a name; what Python and pandas write for a missing value is none."""
-    return str(key).strip() not in _MISSING
+def _labels_of(name: str, examples: list[Example]) -> np.ndarray:
+    """Returns the classes of examples, (n,) int64.
+
+    Raises:
+        ValueError: a label that is not 0 or 1; names the text.
+    """
+    bad = next((e for e in examples if e.label not in (0, 1)), None)
+    if bad:
+        raise ValueError(
+            f"task {name!r}: label {bad.label!r} of the text {bad.texts[0]!r:.60}; expected 0 or 1"
+        )
+    return np.array([e.label for e in examples], dtype=np.int64)
+
+
+def _keys_of(example: Example) -> tuple[str, ...]:
+    """Returns the keys of an example that are names, its question one of them.
+
+    What Python and pandas write for a missing value is no name.
+    """
+    keys = (*example.keys, example.question)
+    return tuple(key for key in keys if str(key).strip() not in _MISSING)
 
 
 @dataclass(frozen=True)
@@ -254,7 +302,7 @@ def example_id(task: str, example: Example) -> str:
 @functools.lru_cache(maxsize=4)
 def _read_examples(
     spec: TaskSpec, local: Path | None
-) -> tuple[list[Example], np.ndarray, np.ndarray | None, dict[str, int]]:
+) -> tuple[list[Example], list[_Question], np.ndarray | None, dict[str, int]]:
     """Makes the examples of all rows.
 
     A row with a text that an earlier row had is dropped whole, so that a question keeps as many
@@ -263,29 +311,45 @@ def _read_examples(
     Args:
         local: the folder of local files, where there is one: another folder has other rows.
     Returns:
-        the n examples; (n,) the row of each; (n,) bool, which are of an official test split, or
-        None where there is none; counts of rows and examples.
+        the n examples; the question of each, or None; (n,) bool, which are of an official test
+        split, or None where there is none; counts of rows and examples.
     """
     rows = rows_of(spec)
     examples: dict[tuple[str, ...], Example] = {}
-    unit: list[int] = []
+    questions: list[_Question] = []
     is_test: list[bool] = []
-    n_rows = 0
-    n_examples = 0
+    n_rows = n_examples = n_other_label = 0
     # The test split first: a text that stands in both splits counts as test.
     for origin in sorted(rows, key="test".__ne__):
         for row in rows[origin]:
-            of_row = {e.texts: e for e in spec.examples(row) if spec.keep is None or spec.keep(e)}
             n_rows += 1
-            n_examples += len(of_row)
-            if not of_row.keys() & examples.keys():
+            given = [e for e in spec.examples(row) if spec.keep is None or spec.keep(e)]
+            of_row: dict[tuple[str, ...], Example] = {}
+            repeats = False
+            for e in given:
+                repeats |= e.texts in examples
+                first = examples.get(e.texts) or of_row.setdefault(e.texts, e)
+                n_other_label += (first.label, first.answer) != (e.label, e.answer)
+            n_examples += len(given)
+            if not repeats:
                 examples |= of_row
-                unit += [n_rows] * len(of_row)
+                questions += _questions_of(of_row.values(), origin, n_rows)
                 is_test += [origin == "test"] * len(of_row)
     counts = {
         "rows read": n_rows,
         "examples": n_examples,
         "dropped with repeated texts": n_examples - len(examples),
     }
+    if n_other_label:
+        counts["of these, with another label"] = n_other_label
     official = np.array(is_test) if "test" in rows else None
-    return list(examples.values()), np.array(unit), official, counts
+    return list(examples.values()), questions, official, counts
+
+
+def _questions_of(examples: Collection[Example], origin: str, row: int) -> list[_Question]:
+    """Returns names of the questions that the examples of a row answer, in one official split.
+
+    Several examples without a name answer the row's own question.
+    """
+    own = ("row", str(row)) if len(examples) > 1 else None
+    return [(origin, e.question) if e.question else own for e in examples]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 
-def group_ids(keys: list[tuple[str, ...]]) -> np.ndarray:
+def group_ids(keys: list[tuple[Hashable, ...]]) -> np.ndarray:
     """Joins examples that share a key, directly or through others, into groups.
 
     Args:
@@ -21,7 +22,7 @@ def group_ids(keys: list[tuple[str, ...]]) -> np.ndarray:
     >>> group_ids(keys).tolist()
     [0, 0, 1]
     """
-    column: dict[str, int] = {}
+    column: dict[Hashable, int] = {}
     edges = []
     for example, keys_of_example in enumerate(keys):
         edges += [(example, column.setdefault(key, len(column))) for key in keys_of_example]
@@ -30,6 +31,44 @@ def group_ids(keys: list[tuple[str, ...]]) -> np.ndarray:
     size = n + len(column)  # examples first, then keys
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1] + n)), shape=(size, size))
     return connected_components(graph, directed=False)[1][:n].astype(np.int64)
+
+
+def pair_answers(
+    question: Sequence[Hashable | None], label: np.ndarray, ids: Sequence[str]
+) -> np.ndarray:
+    """Pairs the right answers of each question with as many wrong ones, in the order of their ids.
+
+    Ids are hashes, so they draw which answers are used.
+
+    Args:
+        question: n names; None for an example that is no answer to a question.
+        label: (n,) 0 or 1.
+    Returns:
+        (n,) int64: one number for both answers of a pair, a number of its own for an example
+        without a question, -1 for an answer that is left out.
+
+    >>> question = ["a", "a", "a", None, "b"]
+    >>> pair_answers(question, np.array([1, 0, 0, 1, 1]), ["1", "3", "2", "4", "5"]).tolist()
+    [0, -1, 0, 3, -1]
+    """
+    unit = np.arange(len(ids), dtype=np.int64)
+    answers: dict[Hashable, tuple[list[int], list[int]]] = {}
+    for row in sorted(range(len(ids)), key=ids.__getitem__):
+        if question[row] is not None:
+            answers.setdefault(question[row], ([], []))[label[row]].append(row)
+    for wrong, right in answers.values():
+        unit[wrong + right] = -1
+        for pair in zip(wrong, right, strict=False):  # the longer list's rest is left out
+            unit[list(pair)] = min(pair)
+    return unit
+
+
+def balance(rows: np.ndarray, label: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Returns `rows` without the last ones of the larger class that stand in no pair."""
+    surplus = int((2 * label[rows] - 1).sum())
+    alone = np.bincount(unit[rows], minlength=1)[unit[rows]] == 1
+    of_larger_class = np.flatnonzero(alone & (label[rows] == int(surplus > 0)))
+    return np.delete(rows, of_larger_class[len(of_larger_class) - abs(surplus) :])
 
 
 def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:

@@ -20,6 +20,10 @@ class Example:
         keys: names of what the example shares with others (the question, the passage). Examples
             that share a key, directly or through others, never stand in different halves. A name
             that is empty, None or nan ties nothing.
+        question: name of the question that the text is a right (1) or wrong (0) answer to, with its
+            passage if several have the question; "" for none. It is a key too. Of each question as
+            many right as wrong answers are used. Several examples of one row, of one text each,
+            are answers to one question unless they name others.
         answer: the text that a model is to generate, a space and one word; "" for a choice of two
             classes.
         difficulty: of a question with an answer, in the task's own measure.
@@ -32,6 +36,7 @@ class Example:
     answer: str = ""
     difficulty: float = float("nan")
     themes: tuple[str, ...] = ()
+    question: str = ""
 
 
 @dataclass(frozen=True)
