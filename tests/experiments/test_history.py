@@ -1,5 +1,7 @@
 """Tests of the table of all stored students."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,19 @@ import w2s_nb as w2s
 from w2s_nb.common import store
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
+
+
+def store_altered(fit, address, alter):
+    """Stores a copy of a fit under another address, newest of all, as `alter(record)` changes it;
+    it predicts the opposite.
+    """
+    record, predictions, curve = store.read(fit.address)
+    record = copy.deepcopy(record) | {"created": "2099-01-01"}
+    alter(record)
+    predictions = predictions.assign(
+        **{stop: 1 - predictions[stop] for stop in ("last", "validation", "oracle")}
+    )
+    store.write(address, {k: v for k, v in record.items() if k != "checksum"}, predictions, curve)
 
 
 def test_every_student_stands_with_the_intervals_of_its_arms(words, tiny):
@@ -113,3 +128,96 @@ def test_the_ceiling_is_as_deep_as_the_student(words, tiny):
         assert row.ceiling_accuracy == arms.table().accuracy["strong ceiling"], strong
     ceilings = w2s.all_students().ceiling_accuracy
     assert ceilings.nunique() == 3, "the test could not fail"
+
+
+def test_no_other_model_stands_in_for_the_ceiling(words, tiny):
+    """Every difference that makes a fit no ceiling of the student, one at a time."""
+    arms = w2s.run_arms("words", tiny, f"{tiny}@1", method="probe", epochs=20, **SIZES)
+    ceiling = arms.fits["strong ceiling"][0]
+    right = w2s.all_students().ceiling_accuracy[0]
+    differences = {
+        "model": lambda r: r["config"].update(model="other"),
+        "layers": lambda r: r["config"].update(layers=2),
+        "method": lambda r: [r[of].update(method="logistic") for of in ("config", "summary")],
+        "seed": lambda r: r["summary"].update(seed=1),
+        "precision": lambda r: r["config"].update(precision="other"),
+        "loss": lambda r: [r[of].update(loss="confidence") for of in ("config", "summary")],
+        "task": lambda r: r["summary"].update(task="other"),
+        "labels": lambda r: r["summary"].update(labels="somebody"),
+        "test split": lambda r: r["config"]["splits"].__setitem__(1, "other"),
+        "validation split": lambda r: r["config"]["splits"].__setitem__(2, "other"),
+        "examples": lambda r: r["config"]["splits"].__setitem__(0, "other"),
+        "code": lambda r: r["config"]["code"].__setitem__(0, "other"),
+    }
+    for name in ("features", "top_layers", "lora_rank", "head_init", "max_len", "lr", "epochs"):
+        differences[name] = lambda r, name=name: r["config"]["hyperparameters"].update({name: 7})
+    store_altered(
+        ceiling, "0" * 20, lambda record: record["summary"].update(loss_args={"power": 2})
+    )
+    for difference, alter in differences.items():
+        store_altered(ceiling, "1" * 20, alter)
+        assert w2s.all_students().ceiling_accuracy[0] == right, difference
+
+
+def test_a_student_on_some_of_its_half_stands_with_the_ceiling_on_all_of_it(words, tiny):
+    arms = w2s.run_arms(
+        "words",
+        tiny,
+        f"{tiny}@1",
+        labels={"confident": w2s.confident(0.5)},
+        method="probe",
+        epochs=20,
+        **SIZES,
+    )
+    before = w2s.all_students()
+    assert before.ceiling_accuracy.tolist() == [arms.table().accuracy["strong ceiling"]] * 2
+    for later in (dict(n_train=160), dict(n_labels=72)):
+        w2s.one_setting("words", tiny, f"{tiny}@1", epochs=20, **SIZES | later)
+    rows = w2s.all_students()
+    assert len(rows) == 4
+    same = rows[rows.created.isin(before.created) & ~rows.n_train.isin((72, 160))]
+    assert same.reset_index(drop=True).equals(before)
+
+
+def test_a_first_student_without_ceiling_hides_no_other(words, tiny):
+    supervisor = w2s.fit(tiny, words.supervisor, method="probe", epochs=20)
+    labels = supervisor.label(words.student)
+    for strong in (f"{tiny}@1", f"{tiny}@2"):
+        w2s.fit(strong, words.student, labels, method="probe", epochs=20)
+    alone = w2s.all_students()
+    assert alone.ceiling_accuracy.isna().all() and alone.ceiling_accuracy_low.isna().all()
+    ceiling = w2s.fit(f"{tiny}@2", words.student, method="probe", epochs=20)
+    rows = w2s.all_students()
+    assert rows.strong.tolist() == [f"{tiny}@1", f"{tiny}@2"]
+    assert np.isnan(rows.ceiling_accuracy[0])
+    assert rows.ceiling_accuracy[1] == ceiling.accuracy(words.test).value
+
+
+def test_supervisors_of_different_losses_are_not_pooled(words, tiny):
+    supervisors = [
+        w2s.fit(tiny, words.supervisor, loss=loss, method="probe", epochs=20)
+        for loss in ("xent", "product")
+    ]
+    for supervisor in supervisors:
+        labels = supervisor.label(words.student)
+        w2s.fit(f"{tiny}@1", words.student, labels, method="probe", epochs=20)
+    rows = w2s.all_students()
+    accuracies = [supervisor.accuracy(words.test).value for supervisor in supervisors]
+    assert sorted(rows.weak_accuracy) == sorted(accuracies)
+    assert sum("supervisor's loss = product" in text for text in rows.setting) == 1
+
+
+def test_each_fit_is_read_once_and_not_again_while_its_files_are_the_same(words, tiny, monkeypatch):
+    losses = ("xent", "confidence", "product")
+    arms = w2s.run_arms(
+        "words", tiny, f"{tiny}@1", losses=losses, method="probe", epochs=5, **SIZES
+    )
+    read, store_read = [], store.read
+    monkeypatch.setattr(store, "read", lambda address: read.append(address) or store_read(address))
+    first = w2s.all_students()
+    assert len(first) == 3 and sorted(read) == sorted(f.address for [f] in arms.fits.values())
+    read.clear()
+    assert w2s.all_students().equals(first) and not read
+    student = store.folder(arms.fits["student, naive"][0].address)
+    (student / "predictions.parquet").write_bytes(b"broken")
+    assert len(w2s.all_students()) == 2 and student.name in read
