@@ -33,19 +33,31 @@ _NAMED = (
 # How often a fit is evaluated in training; a ceiling less often than its student.
 _EVALUATION = ("evals", "curve_test")
 _NAMES = ("task", "weak", "strong", "arm", "weak_method", "method", "n_train", "setting", "n_test")
+_ARMS = ("weak_accuracy", "accuracy", "ceiling_accuracy")
+_ESTIMATES = (*_ARMS, "pgr", "agreement")
+_COLUMNS = [
+    *_NAMES,
+    "seeds",
+    *(name + end for name in _ESTIMATES for end in ("", "_low", "_high")),
+    "seconds",
+    "created",
+]
+_NOT_KNOWN = metrics.Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def all_students() -> pd.DataFrame:
     """Builds a row per student and setting in the store, its seeds together.
 
     Students are those whose supervisor learned from ground truth; of a chain, its first. The
-    ceiling of a student is the same model with the same method, hyper-parameters and seed on ground
-    truth of the same examples; where there is none, the one with the most examples of that half. A
-    student without a ceiling has no PGR. Each stands at the checkpoint that it was trained for, but
-    a fit stored with stop 'oracle', which uses test labels, is shown at 'validation' instead. If
-    several versions of the code made fits of a setting, those of the newest count, and of several
-    fits of a seed the newest. Labels are told apart by their source and number. Students on a
-    variant of the task, whose test examples are not their supervisor's, are left out.
+    ceiling of a student is the same model at the same depth, trained by the loss xent with the same
+    method, hyper-parameters, seed and version of the code, on ground truth of the same examples;
+    where there is none, of the whole half that they were taken from. Of several, the first that was
+    made is taken, so that later runs change nothing. A student without a ceiling has no PGR. Each
+    stands at the checkpoint that it was trained for, but a fit stored with stop 'oracle', which
+    uses test labels, is shown at 'validation' instead. If several versions of the code made fits of
+    a setting, those of the newest count, and of several fits of a seed the newest. Labels are told
+    apart by their source and number. Students on a variant of the task, whose test examples are not
+    their supervisor's, are left out.
 
     Returns:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,
@@ -54,32 +66,9 @@ def all_students() -> pd.DataFrame:
         each with the ends of its interval, `_low` and `_high`; seconds that the students took, and
         when the newest was created.
     """
-    fits = _read_fits()
-    ceilings: dict[tuple, list[_StoredFit]] = {}
-    for fit in fits.values():
-        if fit.on_truth and fit.trained_split == "student":
-            ceilings.setdefault(fit.shared_with_ceiling, []).append(fit)
-    settings: dict[str, dict[int, _Trio]] = {}
-    versions: dict[str, str] = {}
-    for student in sorted(fits.values(), key=lambda fit: fit.created):
-        weak = fits.get(student.labels_address)
-        if weak is None or not weak.on_truth or weak.task != student.task:
-            continue
-        ceiling = _find_ceiling(student, ceilings.get(student.shared_with_ceiling, []))
-        trio = _Trio(weak, student, ceiling)
-        # Students come from old to new, so a newer version of the code replaces an older one.
-        if versions.get(trio.setting) != student.code:
-            settings[trio.setting] = {}
-        versions[trio.setting] = student.code
-        settings[trio.setting][student.seed] = trio
-    rows = []
-    for seeds in progress(settings.values(), desc="students"):
-        row = _build_row([seeds[seed] for seed in sorted(seeds)])
-        if row is not None:
-            rows.append(row)
+    rows = _build_rows(_find_settings(_read_fits()))
     rows.sort(key=_row_order)
-    columns = list(rows[0]) if rows else [*_NAMES, "seeds", "accuracy", "pgr"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -90,7 +79,7 @@ class _StoredFit:
         model, model_digest, layers: its name, a hash of the weights that it started from, which all
             depths of a model share, and its depth.
         labels, labels_address: who gave the labels, and the supervisor's address if it is a fit.
-        trained_on: a hash of its training examples.
+        trained_on, half: hashes of its training examples, and of the whole split they are of.
         evaluated_on: hashes of its test split and of the split after it.
         code: the version of the code that made it.
     """
@@ -111,30 +100,36 @@ class _StoredFit:
     labels_address: str
     precision: str
     seed: int
-    trained_split: str
     trained_on: str
+    half: str
     evaluated_on: tuple[str, ...]
-    n_trained_on: int
     n_train: int
     n_val: int | None
     n_test: int
-    code: str
+    code: tuple[str, ...]
 
     @property
     def on_truth(self) -> bool:
         return self.labels == "ground truth"
 
     @property
+    def is_ceiling(self) -> bool:
+        """Tells whether it is trained as ceilings are: by cross-entropy on ground truth."""
+        return self.on_truth and self.loss == "xent" and not self.changed_loss_args
+
+    @property
     def shared_with_ceiling(self) -> tuple:
-        """Returns what a student and its ceiling have in common."""
+        """Returns what a student and its ceiling have in common, the examples apart."""
         hyperparameters = {k: v for k, v in self.hyperparameters.items() if k not in _EVALUATION}
         return (
+            self.task,
             self.model_digest,
             self.layers,
             self.method,
             self.seed,
             self.precision,
             self.evaluated_on,
+            self.code[0],  # the rest is of the loss
             json.dumps(hyperparameters, sort_keys=True),
         )
 
@@ -160,6 +155,11 @@ class _Trio:
     ceiling: _StoredFit | None
 
     @property
+    def fits(self) -> tuple[_StoredFit | None, ...]:
+        """Returns supervisor, student and ceiling."""
+        return self.weak, self.student, self.ceiling
+
+    @property
     def names(self) -> dict:
         """Returns the columns that name the student's setting."""
         weak, student = self.weak, self.student
@@ -182,6 +182,9 @@ class _Trio:
         weak_changed = {k: v for k, v in weak.changed.items() if v != changed.get(k)}
         if weak.n_train != student.n_train:
             weak_changed["n_train"] = weak.n_train
+        if weak.loss != "xent":
+            weak_changed["loss"] = weak.loss
+        weak_changed |= weak.changed_loss_args
         phrases = [
             student.labels.removeprefix(weak.model).lstrip(", "),
             *(f"{k} = {v}" for k, v in changed.items()),
@@ -204,6 +207,9 @@ class _Trio:
             student.stop,
             weak.model_digest,
             weak.hyperparameters,
+            weak.loss,
+            weak.loss_args,
+            weak.precision,
             weak.n_train,
             weak.stop,
         ]
@@ -255,21 +261,39 @@ def _read_fit(record: dict) -> _StoredFit:
         labels_address=summary["labels_address"],
         precision=config["precision"],
         seed=summary["seed"],
-        trained_split=summary["trained_split"],
         trained_on=trained_on,
+        # fits of earlier versions do not tell
+        half=record.get("half", trained_on),
         evaluated_on=tuple(others[:2]),
-        n_trained_on=len(record["trained_on"]),
         n_train=summary["n_train"],
         n_val=summary.get("n_val"),
         n_test=summary["n_test"],
-        code=json.dumps(config["code"]),
+        code=tuple(np.atleast_1d(config["code"]).tolist()),
     )
 
 
-def _find_ceiling(student: _StoredFit, candidates: list[_StoredFit]) -> _StoredFit | None:
-    """Returns the newest ceiling on the student's own examples, or else on the most examples."""
-    on_same = [fit for fit in candidates if fit.trained_on == student.trained_on]
-    return max(on_same or candidates, key=lambda fit: (fit.n_trained_on, fit.created), default=None)
+def _find_settings(fits: dict[str, _StoredFit]) -> list[list[_Trio]]:
+    """Returns the students of each setting, by seed, with their supervisors and ceilings."""
+    ceilings: dict[tuple, _StoredFit] = {}
+    from_old_to_new = sorted(fits.values(), key=lambda fit: (fit.created, fit.address))
+    for fit in from_old_to_new:
+        if fit.is_ceiling:
+            ceilings.setdefault((fit.trained_on, fit.shared_with_ceiling), fit)
+    settings: dict[str, dict[int, _Trio]] = {}
+    versions: dict[str, tuple] = {}
+    for student in from_old_to_new:
+        weak = fits.get(student.labels_address)
+        if weak is None or not weak.on_truth or weak.task != student.task:
+            continue
+        shared = student.shared_with_ceiling
+        ceiling = ceilings.get((student.trained_on, shared)) or ceilings.get((student.half, shared))
+        trio = _Trio(weak, student, ceiling)
+        # A newer version of the code replaces an older one.
+        if versions.get(trio.setting) != student.code:
+            settings[trio.setting] = {}
+        versions[trio.setting] = student.code
+        settings[trio.setting][student.seed] = trio
+    return [[seeds[seed] for seed in sorted(seeds)] for seeds in settings.values()]
 
 
 def _row_order(row: dict) -> tuple:
@@ -285,7 +309,65 @@ def _size(model: str) -> tuple:
         return math.inf, model
 
 
-def _build_row(trios: list[_Trio]) -> dict | None:
+# the rows of the last call, {files that a row is made of: row}
+_last_rows: dict[tuple, dict | None] = {}
+
+
+def _build_rows(settings: list[list[_Trio]]) -> list[dict]:
+    """Builds a row per setting; those whose files are as at the last call are taken from there."""
+    global _last_rows
+    rows = {}
+    tests = _StoredTests()
+    for trios in progress(settings, desc="students"):
+        files = tuple(_files_of(fit) for trio in trios for fit in trio.fits)
+        rows[files] = _last_rows[files] if files in _last_rows else _build_row(trios, tests)
+    _last_rows = rows
+    return [row.copy() for row in rows.values() if row is not None]
+
+
+def _files_of(fit: _StoredFit | None) -> tuple:
+    """Returns what changes when a fit's files do: their places, sizes and times of change."""
+    if fit is None:
+        return ()
+    files = []
+    for name in (store.RECORD, "predictions.parquet"):
+        path = store.folder(fit.address) / name
+        stat = path.stat() if path.is_file() else None
+        files.append((str(path), stat and (stat.st_size, stat.st_mtime_ns)))
+    return tuple(files)
+
+
+class _StoredTests:
+    """Reads the test predictions of fits, each once."""
+
+    def __init__(self):
+        self._shared: dict[str, pd.DataFrame | None] = {}
+
+    def read(self, trio: _Trio) -> list[pd.DataFrame] | None:
+        """Returns what each fit of a seed predicts on test, or None if one cannot be compared."""
+        tests: list[pd.DataFrame] = []
+        for fit in filter(None, trio.fits):
+            test = self._read(fit, keep=fit is not trio.student)
+            if test is None or (tests and not _same_ids(test, tests[0])):
+                return None
+            tests.append(test)
+        return tests
+
+    def _read(self, fit: _StoredFit, *, keep: bool) -> pd.DataFrame | None:
+        if fit.address in self._shared:
+            return self._shared[fit.address]
+        test = _read_test(fit)
+        # Supervisors and ceilings stand in many rows, a student in one.
+        if keep:
+            self._shared[fit.address] = test
+        return test
+
+
+def _same_ids(test: pd.DataFrame, other: pd.DataFrame) -> bool:
+    return test.index.equals(other.index) or set(test.index) == set(other.index)
+
+
+def _build_row(trios: list[_Trio], stored: _StoredTests) -> dict | None:
     """Builds one row from the fits of a setting, one trio per seed.
 
     Skips seeds with missing or damaged files; returns None if none is left.
@@ -293,7 +375,7 @@ def _build_row(trios: list[_Trio]) -> dict | None:
     trios_read = []
     tests_read = []
     for trio in trios:
-        tests = _read_tests(trio)
+        tests = stored.read(trio)
         if tests is not None:
             trios_read.append(trio)
             tests_read.append(tests)
@@ -304,14 +386,13 @@ def _build_row(trios: list[_Trio]) -> dict | None:
     group = first.group.to_numpy()
     # A setting has a ceiling if every seed has one.
     has_ceiling = all(trio.ceiling for trio in trios_read)
-    columns = ("weak_accuracy", "accuracy", "ceiling_accuracy")[: 3 if has_ceiling else 2]
     row = trios_read[-1].names | {"seeds": len(trios_read)}
     probs = []
-    for arm, column in enumerate(columns):
+    for arm, column in enumerate(_ARMS[: 3 if has_ceiling else 2]):
         p1 = np.stack([tests[arm].p1.loc[first.index] for tests in tests_read])
         probs.append(np.stack([1 - p1, p1], axis=2))
         row |= metrics.accuracy(probs[arm], truth, group=group).as_dict(column)
-    pgr = metrics.Estimate(math.nan, math.nan, math.nan, 0)
+    pgr = _NOT_KNOWN
     if has_ceiling:
         with collect_warnings():  # where PGR is not defined it is missing
             weak, student, ceiling = probs
@@ -326,19 +407,6 @@ def _build_row(trios: list[_Trio]) -> dict | None:
         "seconds": sum(trio.student.seconds for trio in trios_read),
         "created": trios_read[-1].student.created,
     }
-
-
-def _read_tests(trio: _Trio) -> list[pd.DataFrame] | None:
-    """Returns what each fit of a seed predicts on test, or None if one cannot be compared."""
-    tests: list[pd.DataFrame] = []
-    for fit in (trio.weak, trio.student, trio.ceiling):
-        if fit is None:
-            continue
-        test = _read_test(fit)
-        if test is None or (tests and set(test.index) != set(tests[0].index)):
-            return None
-        tests.append(test)
-    return tests
 
 
 def _read_test(fit: _StoredFit) -> pd.DataFrame | None:

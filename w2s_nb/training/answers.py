@@ -24,7 +24,7 @@ from ..models.names import Checkpoint, resolve
 from . import language_model, loop
 from .hyperparameters import Hyperparameters
 from .language_model import choose_text_hyperparameters, complete_hyperparameters
-from .result import AnswerFit, labelable_splits, task_of
+from .result import AnswerFit, half_of, labelable_splits, task_of
 
 # tokens of a model's context that are kept free for an answer, whatever the tokenizer
 ANSWER_TOKENS = 40
@@ -81,6 +81,7 @@ def fit_answers(
         predictions = _predict(lm, checkpoint, predicted, questions)
         summary = _summary(checkpoint, method, split, taught, seed)
         record = _record(config, predictions, questions[0], split.ids.tolist(), summary)
+        record["half"] = half_of(split).fingerprint
         return record, predictions, curve, weights if keep_weights else None
 
     return _find_or_make(config, make)

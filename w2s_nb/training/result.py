@@ -85,7 +85,8 @@ def make_record(
         split: the examples trained on.
         labels: their labels; label_accuracy: the share of those that are true.
     Returns:
-        config, metrics, stop, trained_on (ids) and summary, whose fields are columns of `results`.
+        config, metrics, stop, trained_on (ids), half (fingerprint of the whole split that the
+        examples are of) and summary, whose fields are columns of `results`.
 
     This function is no part of a fit's address: fits that were stored before a field was added lack
     it.
@@ -112,8 +113,15 @@ def make_record(
         "metrics": metrics,
         "stop": stop,
         "trained_on": split.ids.tolist(),
+        "half": half_of(split).fingerprint,
         "summary": summary,
     }
+
+
+def half_of(split: Split) -> Split:
+    """Returns the split of its task that examples were taken from."""
+    halves = {half.name: half for half in task_of(split).all_splits}
+    return halves.get(split.name, split)
 
 
 @dataclass(frozen=True, eq=False)
