@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import w2s_nb as w2s
+from tests.training.test_answers import register_last_word
 from w2s_nb.common import store
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
@@ -221,3 +222,13 @@ def test_each_fit_is_read_once_and_not_again_while_its_files_are_the_same(words,
     student = store.folder(arms.fits["student, naive"][0].address)
     (student / "predictions.parquet").write_bytes(b"broken")
     assert len(w2s.all_students()) == 2 and student.name in read
+
+
+def test_intervals_of_answered_tasks_are_over_groups(tiny):
+    register_last_word()
+    sizes = dict(n_train=16, n_val=8, n_test=48)
+    arms = w2s.run_arms("last_word", tiny, f"{tiny}@1", method="top", epochs=1, **sizes)
+    assert len(set(arms.test.group)) < len(arms.test), "the test could not fail"
+    row = w2s.all_students().iloc[0]
+    agreement = arms.agreement("student, naive")
+    assert (row.agreement_low, row.agreement_high) == (agreement.low, agreement.high)
