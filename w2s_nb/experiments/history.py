@@ -420,11 +420,10 @@ def _read_test(fit: _StoredFit) -> pd.DataFrame | None:
         return None
     _, predictions, _ = stored
     test = predictions[predictions["split"] == "test"].set_index("id")
+    if "group" not in test:  # of a version that did not keep it
+        return None
     if "answer" in test:
         right = test.right.astype(float)
-        group = np.arange(len(test))
-        return pd.DataFrame({"truth": 1, "group": group, "p1": right, "says": test.answer})
-    if "truth" not in test:  # of a version that did not keep it
-        return None
+        return pd.DataFrame({"truth": 1, "group": test.group, "p1": right, "says": test.answer})
     p1 = test["validation" if fit.stop == "oracle" else fit.stop].astype(float)
     return pd.DataFrame({"truth": test.truth, "group": test.group, "p1": p1, "says": p1 >= 0.5})

@@ -357,7 +357,9 @@ def _predict(
 
 
 def _generate(lm, tok, splits: list[Split], questions: list[Tokens]) -> pd.DataFrame:
-    """Returns rows (split, id, answer, right): the answers to the questions of splits, in order."""
+    """Returns rows (split, id, group, answer, right): the answers to the questions of splits, in
+    order.
+    """
     answer_ids = decoding.greedy(
         lm,
         [ids for tokens in questions for ids in tokens.ids],
@@ -366,14 +368,21 @@ def _generate(lm, tok, splits: list[Split], questions: list[Tokens]) -> pd.DataF
     )
     examples = pd.concat(
         [
-            pd.DataFrame({"split": split.name, "id": split.ids, "truth": split.answers})
+            pd.DataFrame(
+                {
+                    "split": split.name,
+                    "id": split.ids,
+                    "group": split.group,
+                    "truth": split.answers,
+                }
+            )
             for split in splits
         ],
         ignore_index=True,
     )
     answers = pd.Series([first_word(text) for text in tok.batch_decode(answer_ids)])
     right = answers == examples.truth
-    return examples[["split", "id"]].assign(answer=answers, right=right)
+    return examples[["split", "id", "group"]].assign(answer=answers, right=right)
 
 
 def _score_test(lm, tok, test: Split, questions: Tokens, answers: Sequence[str]) -> pd.DataFrame:

@@ -279,11 +279,11 @@ class AnswerFit(Fit):
     Its prediction for an example is whether its answer is the true one, so accuracy is exact match.
 
     Attributes:
-        predictions: rows (split, id, answer, right, legal, p_right, choice, choice_right): the
-            answer at temperature 0, and whether it is the true one. The others are of the test
-            split only: whether the answer is one of the task's options, written as they are; the
-            probability that the generated text begins with the true answer; the likeliest option;
-            and whether that is the true one.
+        predictions: rows (split, id, group, answer, right, legal, p_right, choice, choice_right):
+            the group of examples that belong together, the answer at temperature 0, and whether it
+            is the true one. The others are of the test split only: whether the answer is one of the
+            task's options, written as they are; the probability that the generated text begins with
+            the true answer; the likeliest option; and whether that is the true one.
     """
 
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
