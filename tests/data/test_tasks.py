@@ -205,6 +205,64 @@ def test_dialogues_that_begin_alike_stay_together():
     assert one.keys == other.keys == ("Human: q",)
 
 
+def turns(*contents, first="user"):
+    """Returns messages of user and assistant in turn."""
+    roles = ("user", "assistant") if first == "user" else ("assistant", "user")
+    return [{"role": roles[i % 2], "content": content} for i, content in enumerate(contents)]
+
+
+DIALOGUE = "Human: Why?\n\nAssistant: Which one?\n\nHuman: This."
+
+
+@pytest.mark.parametrize(
+    "prompt, chosen, rejected",
+    [
+        (f"\n\n{DIALOGUE}\n\nAssistant:", " good", " bad"),
+        (f"{DIALOGUE}\n\nAssistant:", f"{DIALOGUE}\n\nAssistant: good", "bad"),
+        (DIALOGUE, "good", "bad"),
+        (DIALOGUE.replace("\n", "\r\n"), "Assistant: good", "\r\n\r\nAssistant: bad"),
+        (turns("Why?", "Which one?", "This."), "good", "bad"),
+        (
+            turns("Why?", "Which one?", "This."),
+            turns("good", first="assistant"),
+            turns("bad", first="assistant"),
+        ),
+        (
+            "Why?",
+            turns("Why?", "Which one?", "This.", "good"),
+            turns("Why?", "Which one?", "This.", "bad"),
+        ),
+        (
+            None,
+            turns("Why?", "Which one?", "This.", "good"),
+            turns("Why?", "Which one?", "This.", "bad"),
+        ),
+        (
+            "",
+            f"\n\n{DIALOGUE}\n\nAssistant: good",
+            f"\n\n{DIALOGUE}\n\nAssistant: bad",
+        ),
+    ],
+)
+def test_a_prompt_beside_two_replies_stands_once_before_each(prompt, chosen, rejected):
+    row = dict(prompt=prompt, chosen=chosen, rejected=rejected)
+    assert better_of("anthropic_hh", row) == tuple(
+        f"{DIALOGUE}\n\nAssistant: {reply}" for reply in ("good", "bad")
+    )
+    assert made("anthropic_hh", row)[0].keys == ("Human: Why?",)
+
+
+def test_replies_to_one_plain_prompt_stay_together():
+    prompt = "Name a metal."
+    one, other = (
+        made("anthropic_hh", dict(prompt=prompt, chosen=good, rejected=bad))[0]
+        for good, bad in (("Iron", "no"), (f"{prompt} Tin", f"{prompt} No"))
+    )
+    assert one.texts[one.label] == "Human: Name a metal.\n\nAssistant: Iron"
+    assert one.keys == other.keys == ("Human: Name a metal.",)
+    assert other.texts[other.label] == "Human: Name a metal.\n\nAssistant: Tin"
+
+
 def test_the_cut_leaves_two_responses_the_same_prompt(tiny):
     from w2s_nb import models
     from w2s_nb.inputs.tokens import _encode, alike
