@@ -5,6 +5,9 @@ A model is always shown both responses, never one alone.
 
 from .spec import Hub, Prompt, comparison, register_task
 
+_ROLES = {"user": "Human"}
+_TURNS = ("Human:", "Assistant:", "System:")  # what the turns of a dialogue begin with
+
 # Burns et al. 2023, appendix A.3: one epoch, batches of 220, no early stopping
 REWARD_MODEL = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "last"}
 
@@ -29,10 +32,50 @@ REWARD_MODEL = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "la
 def anthropic_hh(row):
     """Is the second dialogue the one that people preferred?
 
-    Dialogues that begin alike stay together.
+    Dialogues that begin alike stay together. Rows may have their prompt in a column of its own, and
+    texts or lists of messages.
     """
-    chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
+    chosen, rejected = _dialogues(row.get("prompt"), row["chosen"], row["rejected"])
     yield from comparison(chosen, rejected, chosen.partition("\n\nAssistant:")[0])
+
+
+def _dialogues(prompt, *replies) -> list[str]:
+    """Returns dialogues, each of the prompt and a reply; a prompt that a reply has is not
+    doubled.
+
+    Args:
+        prompt: a text, a list of messages {role, content}, or None.
+        replies: texts or lists of messages.
+    """
+    request = _text_of(prompt).removesuffix("Assistant:").strip()
+    texts = [_text_of(reply) for reply in replies]
+    if not request:
+        return texts
+    if all(text.startswith(request) for text in texts):
+        texts = [text.removeprefix(request).strip() for text in texts]
+    if not request.startswith(_TURNS):
+        request = f"Human: {request}"
+    return [_reply_to(request, text) for text in texts]
+
+
+def _reply_to(request: str, text: str) -> str:
+    """Returns a dialogue that begins with the request."""
+    if text.startswith(request):
+        return text
+    if not text.startswith(_TURNS):
+        text = f"Assistant: {text}"
+    return f"{request}\n\n{text}"
+
+
+def _text_of(messages) -> str:
+    """Returns messages as a dialogue of Human and Assistant; a text as it is, without its ends."""
+    if messages is None:
+        return ""
+    if isinstance(messages, str):
+        return messages.replace("\r\n", "\n").strip()
+    return "\n\n".join(
+        f"{_ROLES.get(m['role'], m['role'].capitalize())}: {m['content'].strip()}" for m in messages
+    )
 
 
 # The hub's main branch holds a loading script; its rows are read from the parquet branch.
