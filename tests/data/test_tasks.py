@@ -327,6 +327,40 @@ def test_the_readmes_lines_on_a_csv_keep_its_groups_whole(tmp_path, monkeypatch,
     assert len(part_of) > 20
 
 
+def test_line_breaks_have_one_form_whatever_the_file(unregister):
+    texts = [f"text {i}\nin two lines" for i in range(40)]
+
+    def load(name, given):
+        @w2s.register_task(name, lambda: {"all": given}, max_len=8)
+        def breaks(row):
+            """Is it so?"""
+            yield w2s.Example((row["t"],), row["y"])
+
+        return w2s.load_task(name, n_train=8, n_val=4, n_test=8)
+
+    rows = [dict(t=t, y=i % 2) for i, t in enumerate(texts)]
+    windows = [row | {"t": row["t"].replace("\n", "\r\n")} for row in rows]
+    for given in (windows, [*windows, *rows]):
+        task = load("breaks", given)
+        assert [s.ids.tolist() for s in task.splits] == [
+            s.ids.tolist() for s in load("breaks", rows).splits
+        ]
+        assert {t for s in task.splits for (t,) in s.texts} <= set(texts)
+
+
+def test_examples_without_a_text_are_left_out_and_counted(unregister):
+    rows = [dict(t=f"text {i}", y=i % 2) for i in range(40)] + [dict(t=" \n", y=1), dict(t="", y=0)]
+
+    @w2s.register_task("empty", lambda: {"all": rows}, max_len=8)
+    def empty(row):
+        """Is it so?"""
+        yield w2s.Example((row["t"],), row["y"])
+
+    task = w2s.load_task("empty")
+    assert all(text.strip() for split in task.splits for (text,) in split.texts)
+    assert task.counts["dropped without a text"] == 2
+
+
 def test_keys_that_are_missing_tie_nothing_together(unregister):
     gaps = ["", " ", "nan", "None", "<NA>", None, float("nan")]
     rows = [{"text": f"text {i}", "group": gaps[i % len(gaps)], "y": i % 2} for i in range(56)]

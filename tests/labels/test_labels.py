@@ -6,6 +6,7 @@ import pytest
 
 import w2s_nb as w2s
 from w2s_nb import labels as labels_module
+from w2s_nb.data.load import example_id
 from w2s_nb.data.splits import Split
 
 IDS = np.array([f"{i:016x}" for i in range(100)])
@@ -323,6 +324,84 @@ def test_texts_that_look_like_numbers_dates_or_missing_values_stay_texts(suffix,
     read = w2s.SoftLabels.from_file(path, split)
     assert read.covers(split)
     np.testing.assert_array_equal(read.for_split(split)[:, 1], split.hard_label)
+
+
+def texts_split(texts, name="student"):
+    """Returns a split of these texts, with the ids of a task `a`."""
+    ids = np.array([example_id("a", w2s.Example((text,), 0)) for text in texts])
+    n = len(texts)
+    return Split(name, ids, tuple((t,) for t in texts), np.arange(n) % 2, np.arange(n))
+
+
+def write_labels(path, texts):
+    pd.DataFrame({"text": texts, "label": np.arange(len(texts)) % 2}).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.replace("\n", "\r\n"),
+        lambda t: t.replace("\n", "\r"),
+        lambda t: t.replace("\n", " "),
+        lambda t: f"  {t}\n",
+        lambda t: t.replace("\n", "\n\n "),
+    ],
+)
+def test_texts_find_their_examples_whatever_their_white_space(change, tmp_path):
+    split = texts_split([f"line one of {i}\nline two" for i in range(6)])
+    path = write_labels(tmp_path / "labels.csv", [change(t) for (t,) in split.texts])
+    read = w2s.SoftLabels.from_file(path, split)
+    np.testing.assert_array_equal(read.for_split(split)[:, 1], split.hard_label)
+
+
+def test_texts_that_differ_by_white_space_alone_are_told_apart_or_left_out(tmp_path):
+    split = texts_split(["if a:\n  b", "if a:\nb", "else"])
+    path = write_labels(tmp_path / "labels.csv", ["if a:\r\n  b", "if a: b", "else"])
+    with pytest.warns(UserWarning, match="1 of no example given.* 1 of the 3 examples"):
+        read = w2s.SoftLabels.from_file(path, split)
+    assert read.knows(split).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("key", ["id", "text"])
+def test_rows_that_find_no_example_are_counted(key, tmp_path):
+    split, other = texts_split(list("abcde")), texts_split(list("uvw"), "test")
+    rows = [*split.ids[:3], *other.ids] if key == "id" else list("abcuvw")
+    path = tmp_path / "labels.csv"
+    pd.DataFrame({key: [*rows, rows[0]], "label": 1}).to_csv(path, index=False)
+    says = "labels.csv: of 7 rows 4 are of examples given, 3 of no example given; 2 of the 5 exam"
+    with pytest.warns(UserWarning, match=says):
+        w2s.SoftLabels.from_file(path, split)
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_of_other_splits_of_the_task_are_no_surprise(words, tmp_path):
+    path = tmp_path / "labels.csv"
+    ids = np.concatenate([words.supervisor.ids, words.student.ids[:40]])
+    pd.DataFrame({"id": ids, "label": 1}).to_csv(path, index=False)
+    assert len(w2s.SoftLabels.from_file(path, words.student)) == 40
+
+
+@pytest.mark.parametrize(
+    "columns, says",
+    [
+        (
+            {"id": ["x", "y"], "label": [1, 0], "probability": [0.9, 0.2]},
+            "has both label and probability; keep the one that is meant",
+        ),
+        (
+            {"text": ["a", "c"], "label": [1, 0]},
+            "text of 1 of 2 rows is not that of its id, first in row 2: 'c'",
+        ),
+    ],
+)
+def test_two_columns_that_could_be_meant_are_refused(columns, says, tmp_path):
+    split = texts_split(["a", "b"])
+    path = tmp_path / "labels.csv"
+    pd.DataFrame({"id": split.ids} | columns).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=says):
+        w2s.SoftLabels.from_file(path, split)
 
 
 def test_an_undecided_supervisor_gives_half_a_vote_to_each():
