@@ -1,5 +1,7 @@
 """Soft labels: what is refused, and what turning, hardening and choosing do exactly."""
 
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,7 +70,6 @@ def test_select_keeps_labels_of_other_splits(words):
 
 
 def test_readme_examples_run(tmp_path, monkeypatch):
-    import csv
     import re
     from pathlib import Path
 
@@ -334,7 +335,8 @@ def texts_split(texts, name="student"):
 
 
 def write_labels(path, texts):
-    pd.DataFrame({"text": texts, "label": np.arange(len(texts)) % 2}).to_csv(path, index=False)
+    rows = pd.DataFrame({"text": texts, "label": np.arange(len(texts)) % 2})
+    rows.to_csv(path, index=False, quoting=csv.QUOTE_ALL)
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from .splitting import (
     pair_answers,
     shuffle_groups,
 )
-from .tasks.spec import Example, TaskSpec
+from .tasks.spec import Example, TaskSpec, unix_breaks
 
 _MISSING = ("", "None", "nan", "NaN", "NaT", "<NA>")
 _Question = tuple[str, str] | None  # a name, in a split or of a row
@@ -318,32 +318,47 @@ def _read_examples(
     examples: dict[tuple[str, ...], Example] = {}
     questions: list[_Question] = []
     is_test: list[bool] = []
-    n_rows = n_examples = n_other_label = 0
+    n_rows = n_examples = n_empty = n_other_label = 0
     # The test split first: a text that stands in both splits counts as test.
     for origin in sorted(rows, key="test".__ne__):
         for row in rows[origin]:
             n_rows += 1
-            given = [e for e in spec.examples(row) if spec.keep is None or spec.keep(e)]
+            all_of_row = [_tidy(e, spec.name, n_rows) for e in spec.examples(row)]
+            kept = [e for e in all_of_row if spec.keep is None or spec.keep(e)]
+            with_text = [e for e in kept if all(map(str.strip, e.texts))]
+            n_examples += len(kept)
+            n_empty += len(kept) - len(with_text)
             of_row: dict[tuple[str, ...], Example] = {}
-            repeats = False
-            for e in given:
-                repeats |= e.texts in examples
+            for e in with_text:
                 first = examples.get(e.texts) or of_row.setdefault(e.texts, e)
                 n_other_label += (first.label, first.answer) != (e.label, e.answer)
-            n_examples += len(given)
-            if not repeats:
+            if not any(e.texts in examples for e in with_text):
                 examples |= of_row
                 questions += _questions_of(of_row.values(), origin, n_rows)
                 is_test += [origin == "test"] * len(of_row)
     counts = {
         "rows read": n_rows,
         "examples": n_examples,
-        "dropped with repeated texts": n_examples - len(examples),
+        "dropped with repeated texts": n_examples - n_empty - len(examples),
     }
-    if n_other_label:
-        counts["of these, with another label"] = n_other_label
+    more = {"of these, with another label": n_other_label, "dropped without a text": n_empty}
+    counts |= {what: n for what, n in more.items() if n}
     official = np.array(is_test) if "test" in rows else None
     return list(examples.values()), questions, official, counts
+
+
+def _tidy(example: Example, task: str, row: int) -> Example:
+    """Returns an example whose line breaks have one form, that of Unix.
+
+    Raises:
+        TypeError: a text is none; names the row.
+    """
+    for text in example.texts:
+        if not isinstance(text, str):
+            raise TypeError(f"task {task!r}, row {row}: the text {text!r}; expected a str")
+    if not any("\r" in text for text in example.texts):
+        return example
+    return replace(example, texts=tuple(map(unix_breaks, example.texts)))
 
 
 def _questions_of(examples: Collection[Example], origin: str, row: int) -> list[_Question]:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..common.progress import warn
 from ..data.splits import Split
+from ..data.tasks.spec import unix_breaks
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -80,20 +82,22 @@ class SoftLabels:
 
         The file is csv, parquet or jsonl, with one label per row, in the columns
 
-        - `id`, as in `Split.ids`, or `text`, the example's exact text (an example of one text);
+        - `id`, as in `Split.ids`, or `text`, the example's text (an example of one text; line
+          breaks and other white space may differ, where no other example has the same words);
         - `probability`, P(y = 1) in [0, 1], or `label`, 0 or 1.
 
         Several rows of one example, such as the answers of several workers, are averaged; rows of
         other examples are left out. Examples without a row have no label: train on
-        `split.take(labels.knows(split))`.
+        `split.take(labels.knows(split))`. A warning counts both, where there are rows that belong
+        to no example of the task.
 
         Args:
             path: ends in .csv, .parquet or .jsonl.
             splits: the examples that may be labelled, such as `task.student, task.validation`.
         Raises:
             FileNotFoundError: no such file.
-            ValueError: another suffix, columns missing, a value out of range, or no row of any of
-                these examples.
+            ValueError: another suffix, columns missing, both probability and label, a value out of
+                range, a text that is not its id's, or no row of any of these examples.
         """
         path = Path(path)
         rows = _read_rows(path)
@@ -104,14 +108,31 @@ class SoftLabels:
                 f"{path.name} has columns {', '.join(map(str, rows.columns))}; expected id or "
                 f"text, and probability or label"
             )
+        if "label" in rows and "probability" in rows:
+            raise ValueError(
+                f"{path.name} has both label and probability; keep the one that is meant"
+            )
         p1 = _to_probability(rows[value], path.name)
-        ids = _id_of(key, splits)
-        mean = p1.groupby(rows[key].map(ids)).mean()
+        ids = _find_ids(rows, splits)
+        if "id" in rows and "text" in rows:
+            _check_texts(rows, ids, splits, path.name)
+        mean = p1.groupby(ids).mean()
+        n_examples = sum(map(len, splits))
         if not len(mean):
             raise ValueError(
                 f"{path.name}: none of its {len(rows)} rows has the {key} of one of the "
-                f"{len(ids)} examples given; its first is "
+                f"{n_examples} examples given; its first is "
                 f"{rows[key].iloc[0] if len(rows) else 'missing'!r}"
+            )
+        # Rows of the task's other splits are left out as is said; others were meant for somebody.
+        others = [split for task in {s.task for s in splits if s.task} for split in task.all_splits]
+        n_strangers = int(_find_ids(rows, (*splits, *others)).isna().sum())
+        n_unlabelled = n_examples - len(mean)
+        if n_strangers and n_unlabelled:
+            warn(
+                f"{path.name}: of {len(rows)} rows {ids.notna().sum()} are of examples given, "
+                f"{n_strangers} of no example given; {n_unlabelled} of the {n_examples} examples "
+                f"given have no label"
             )
         return SoftLabels(mean.index.to_numpy(), np.stack([1 - mean, mean], axis=1), path.name)
 
@@ -278,17 +299,43 @@ def _to_probability(values: pd.Series, file: str) -> pd.Series:
     return p1
 
 
-def _id_of(key: str, splits: Iterable[Split]) -> dict[str, str]:
-    """Returns {what a file names an example by: its id}, of the examples of the splits.
+def _find_ids(rows: pd.DataFrame, splits: Iterable[Split]) -> pd.Series:
+    """Returns the id of each row's example among the splits, by `id` or else by `text`.
 
-    Args:
-        key: 'id', or 'text', which names only examples of one text.
+    A text is found by its words where it is not found as it is, unless several examples have them.
     """
-    ids: dict[str, str] = {}
+    if "id" in rows:
+        return rows["id"].map({example: example for split in splits for example in split.ids})
+    exact: dict[str, str] = {}
+    by_words: dict[str, set[str]] = {}
     for split in splits:
         for example, texts in zip(split.ids, split.texts, strict=True):
-            if key == "id":
-                ids[example] = example
-            elif len(texts) == 1:
-                ids[texts[0]] = example
-    return ids
+            if len(texts) == 1:
+                exact[unix_breaks(texts[0])] = example
+                by_words.setdefault(_words_of(texts[0]), set()).add(example)
+    ids = rows["text"].map(lambda text: exact.get(unix_breaks(str(text))))
+    only = {words: next(iter(found)) for words, found in by_words.items() if len(found) == 1}
+    return ids.fillna(rows["text"].map(lambda text: only.get(_words_of(text))))
+
+
+def _words_of(text: str) -> str:
+    """Returns the words of a text with one space between two."""
+    return " ".join(str(text).split())
+
+
+def _check_texts(rows: pd.DataFrame, ids: pd.Series, splits: Iterable[Split], file: str) -> None:
+    """Refuses rows whose text is not the text of the example that their id names."""
+    text_of = {
+        example: _words_of(texts[0])
+        for split in splits
+        for example, texts in zip(split.ids, split.texts, strict=True)
+        if len(texts) == 1
+    }
+    expected = ids.map(text_of)
+    differs = expected.notna() & (expected != rows["text"].map(_words_of))
+    if differs.any():
+        first = int(differs.to_numpy().argmax())
+        raise ValueError(
+            f"{file}: the text of {differs.sum()} of {len(rows)} rows is not that of its id, first "
+            f"in row {first + 1}: {rows['text'].iloc[first]!r}"
+        )

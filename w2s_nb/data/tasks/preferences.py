@@ -3,7 +3,7 @@
 A model is always shown both responses, never one alone.
 """
 
-from .spec import Hub, Prompt, comparison, register_task
+from .spec import Hub, Prompt, comparison, register_task, unix_breaks
 
 _ROLES = {"user": "Human"}
 _TURNS = ("Human:", "Assistant:", "System:")  # what the turns of a dialogue begin with
@@ -72,7 +72,7 @@ def _text_of(messages) -> str:
     if messages is None:
         return ""
     if isinstance(messages, str):
-        return messages.replace("\r\n", "\n").strip()
+        return unix_breaks(messages).strip()
     return "\n\n".join(
         f"{_ROLES.get(m['role'], m['role'].capitalize())}: {m['content'].strip()}" for m in messages
     )

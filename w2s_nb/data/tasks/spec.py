@@ -213,6 +213,11 @@ def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
         yield Example(pair, pair.index(chosen), keys)
 
 
+def unix_breaks(text: str) -> str:
+    """Returns a text whose line breaks are all of the form of Unix."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def draw(options: int, *key: str) -> int:
     """Draws a number in 0..options-1 that `key` fixes, in every process, on every machine, at every
     seed.
