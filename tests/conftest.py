@@ -79,6 +79,11 @@ LONGEST = [
 ]
 
 
+def pytest_configure(config):
+    """Keeps the mark of a PGR a warning: tiny models are often at chance."""
+    config.addinivalue_line("filterwarnings", "default:PGR is marked")
+
+
 def pytest_collection_modifyitems(items):
     """Marks the tests that load a model or start a kernel; puts the longest files first, so that no
     process is left alone with one at the end.

@@ -1,13 +1,19 @@
 """Tests of arms over seeds: what experiments refuse, their tables, how they are shown."""
 
+import dataclasses
+import json
+import warnings
+
 import numpy as np
 import pytest
 
 import w2s_nb as w2s
 from w2s_nb import plots
+from w2s_nb.common import paths
 from w2s_nb.experiments.arms import CEILING, WEAK, tables, with_intervals
 from w2s_nb.experiments.prompts import FEW_GT, FEW_WEAK, ZERO_SHOT
 from w2s_nb.experiments.saliency import LP_GT
+from w2s_nb.notebook.widgets import setting_explorer
 
 QUICK = dict(method="probe", epochs=20, n_train=96, n_val=32, n_test=64)
 
@@ -81,3 +87,85 @@ def test_numbers_are_read_with_their_intervals(arms):
     assert text.pgr[WEAK] == "" and text.n_train[WEAK] == "96"
     assert not [column for column in text if column.endswith(("_low", "_high"))]
     assert np.isnan(arms.table().pgr[WEAK])
+
+
+NOTE = "supervisor not above chance"
+
+
+@pytest.fixture
+def at_chance(arms):
+    """The arms with a supervisor that guesses, and a student that is right on two of three."""
+
+    def predicting(fit, share_right, seed):
+        right = np.random.default_rng(seed).random(len(fit.predictions)) < share_right
+        p1 = np.where(right == (fit.predictions.truth == 1), 0.9, 0.1)
+        return dataclasses.replace(
+            fit, predictions=fit.predictions.assign(last=p1, validation=p1, oracle=p1)
+        )
+
+    fits = dict(arms.fits)
+    for seed, (arm, share_right) in enumerate({WEAK: 0.5, "student, naive": 0.67}.items()):
+        fits[arm] = [predicting(fit, share_right, seed) for fit in fits[arm]]
+    return dataclasses.replace(arms, fits=fits)
+
+
+def test_pgr_over_a_supervisor_at_chance_is_marked_wherever_it_is_shown(at_chance, arms):
+    assert "pgr_note" not in arms.table() and "pgr_note" not in with_intervals(arms.table())
+    assert "not above chance" not in arms._repr_html_()
+    naive = "student, naive"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert at_chance.pgr(naive).note == NOTE
+        assert w2s.pgr(*at_chance.fits.values(), at_chance.test).note == NOTE
+        assert at_chance.pgr_over(at_chance, naive).note == NOTE
+        for rows in (
+            at_chance.table().reset_index(),
+            at_chance.stops(),
+            at_chance.imitation(),
+            at_chance.by_seed(),
+            tables({"one": at_chance}, "name")[0],
+        ):
+            assert (rows.pgr_note[rows.arm == naive] == NOTE).all()
+        assert with_intervals(at_chance.table()).pgr_note[naive] == NOTE
+        assert NOTE in at_chance._repr_html_()
+        chain = dataclasses.replace(
+            w2s.run_chain("words", [arms.weak, arms.strong], seeds=2, **QUICK),
+            steps=list(at_chance.fits.values())[:2],
+        )
+        assert chain.table().pgr_note[1] == NOTE and NOTE in chain._repr_html_()
+        assert NOTE in setting_explorer.html_of_metrics(at_chance)
+
+
+def test_a_marked_table_warns_once_in_one_line(at_chance):
+    two = at_chance.with_students({"student, other": at_chance.fits["student, naive"]})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        two.table()
+    [warning] = caught
+    assert warning.filename == __file__
+    assert str(warning.message).startswith(f"PGR is marked: {NOTE}")
+
+
+def test_a_seeds_numbers_have_intervals_too(arms, words):
+    rows = arms.by_seed()
+    one_seed = dataclasses.replace(
+        arms, tasks=arms.tasks[:1], fits={arm: fits[:1] for arm, fits in arms.fits.items()}
+    )
+    alone = one_seed.table().reset_index()
+    first = rows[rows.seed == 0].reset_index(drop=True)
+    for name in ("accuracy", "pgr"):
+        for end in ("", "_low", "_high"):
+            assert first[name + end].equals(alone[name + end])
+
+
+REFERENCE = sorted((paths.checkout() / "papermill_runs" / "reference").glob("[01]*.json"))
+
+
+@pytest.mark.parametrize("path", REFERENCE, ids=lambda path: path.stem)
+def test_no_default_of_a_notebook_teaches_from_chance(path):
+    """Tables of the notebooks; a ceiling or supervisor of other tables is a row of these."""
+    result = json.loads(path.read_text())
+    chance = 0 if result["parameters"]["task"] == "mate_in_one" else 0.5
+    for row in result["table"]:
+        if row["arm"] in (WEAK, CEILING):
+            assert row["accuracy_low"] > chance, row["arm"]

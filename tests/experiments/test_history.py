@@ -232,3 +232,16 @@ def test_intervals_of_answered_tasks_are_over_groups(tiny):
     row = w2s.all_students().iloc[0]
     agreement = arms.agreement("student, naive")
     assert (row.agreement_low, row.agreement_high) == (agreement.low, agreement.high)
+
+
+def test_a_supervisor_at_chance_marks_the_stored_student(words, tiny):
+    arms = w2s.run_arms("words", tiny, f"{tiny}@1", method="probe", epochs=20, **SIZES)
+    assert w2s.all_students().pgr_note.tolist() == [""]
+
+    def write_guesses(record):
+        record["created"] = "2000-01-01"
+
+    store_altered(
+        arms.fits["weak supervisor"][0], arms.fits["weak supervisor"][0].address, write_guesses
+    )
+    assert w2s.all_students().pgr_note.tolist() == ["supervisor not above chance"]

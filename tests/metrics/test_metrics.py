@@ -1,5 +1,6 @@
 """Known values, agreement with scikit-learn, and intervals that cover."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from w2s_nb import metrics
+from w2s_nb.common.progress import collect_warnings
 from w2s_nb.metrics import imitation
 
 
@@ -154,3 +156,53 @@ def test_order_of_examples_plays_no_part():
 def test_wrong_input_is_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def right_of(accuracies, n=400, seed=0):
+    """Returns predictions (n, 2) per accuracy, where class 1 is true; errors are independent."""
+    rng = np.random.default_rng(seed)
+    return [probs(rng.permutation(np.arange(n) < round(n * a))) for a in accuracies]
+
+
+@pytest.mark.parametrize(
+    "weak, student, ceiling, note",
+    [
+        (0.44, 0.62, 0.66, "supervisor not above chance"),  # utilitarianism
+        (0.473, 0.53, 0.56, "supervisor not above chance"),  # Social IQa
+        (0.40, 0.45, 0.52, "supervisor and ceiling not above chance"),
+        (0.60, 0.65, 0.70, ""),
+    ],
+)
+def test_pgr_is_marked_where_there_is_nothing_to_recover_from(weak, student, ceiling, note):
+    arms = right_of((weak, student, ceiling))
+    ones = np.ones(400)
+    with collect_warnings() as warnings_given:
+        marked = metrics.pgr(*arms, ones)
+        unmarked = metrics.pgr(*arms, ones, chance=0)
+    assert marked.note == note and unmarked.note == ""
+    assert marked.value == pytest.approx((student - weak) / (ceiling - weak), abs=0.01)
+    assert marked == dataclasses.replace(unmarked, note=note), "value and interval stay"
+    assert str(marked) == str(unmarked) + (f" ({note})" if note else "")
+    assert marked.as_dict("pgr").get("pgr_note", "") == note
+    assert len(warnings_given) == bool(note)
+    if note:
+        accuracy = f"{metrics.accuracy(arms[0], ones)}"
+        assert warnings_given[0].startswith(f"PGR is marked: {note}")
+        assert f"supervisor {accuracy}" in warnings_given[0] and "\n" not in warnings_given[0]
+
+
+def test_answers_that_are_generated_are_above_chance_where_any_is_right():
+    arms = right_of((0.05, 0.1, 0.3))
+    assert metrics.pgr(*arms, np.ones(400), chance=0).note == ""
+    none_right = right_of((0, 0.1, 0.3))
+    with collect_warnings():
+        assert "supervisor" in metrics.pgr(*none_right, np.ones(400), chance=0).note
+
+
+def test_a_difference_of_pgrs_is_marked_where_either_is():
+    ones = np.ones(400)
+    at_chance, above = right_of((0.45, 0.6, 0.7)), right_of((0.6, 0.65, 0.75))
+    with collect_warnings():
+        assert metrics.pgr_difference(above, at_chance, ones).note == "supervisor not above chance"
+        assert metrics.pgr_difference(at_chance, above, ones).note == "supervisor not above chance"
+        assert metrics.pgr_difference(above, above, ones).note == ""

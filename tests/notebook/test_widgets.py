@@ -490,6 +490,17 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
     assert "&lt;b&gt;&amp;" in run_table.html_of_rows(rows)
 
 
+def test_a_marked_pgr_is_marked_among_the_runs():
+    numbers = {
+        f"{n}{end}": 0.5 for n in ("accuracy", "pgr", "agreement") for end in ("", "_low", "_high")
+    }
+    names = dict.fromkeys(("task", "weak", "strong", "arm", "method", "weak_method"), "a")
+    row = names | numbers | dict(n_train=1, n_test=1, seeds=1, setting="")
+    notes = ("", "supervisor not above chance")
+    page = run_table.html_of_rows(pd.DataFrame([row | {"pgr_note": note} for note in notes]))
+    assert page.count("0.500 [0.500, 0.500] (supervisor not above chance)") == 1
+
+
 def test_a_line_of_the_figure_is_named_by_what_differs_between_lines():
     row = dict(
         arm="student, naive",

@@ -94,3 +94,43 @@ def test_a_pgr_outside_of_the_usual_range_is_still_shown():
         }
     )
     assert plots.pgr(table, table, "t", x="labels").layout.yaxis.range[0] < -3
+
+
+NOTED = pd.DataFrame(
+    {
+        "arm": ["student, naive"] * 3,
+        "labels": ["x", "y", "z"],
+        "hover": ["run x", "run y", "run z"],
+        "strong": ["m@1", "m@2", "m@3"],
+        "pgr": [0.2, 0.5, 0.8],
+        "pgr_low": [0.1, 0.4, 0.2],
+        "pgr_high": [0.3, 0.6, 2.5],
+        "pgr_note": ["", None, "supervisor not above chance"],
+        "seeds": 1,
+        **dict.fromkeys(("task", "weak", "weak_method", "method", "setting"), "same"),
+        **dict.fromkeys(("n_train", "n_test"), 10),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rows: plots.pgr(rows, rows.iloc[:0], "t", x="labels"),
+        lambda rows: plots.pgr_by_size(rows, "t"),
+        lambda rows: plots.spread(rows, rows.iloc[:2], "t", x="labels", hover="hover"),
+    ],
+)
+def test_a_marked_pgr_is_marked_in_the_figure(draw):
+    def texts(figure):
+        return [a.text for a in figure.layout.annotations if "†" in a.text]
+
+    figure = draw(NOTED)
+    points = next(t for t in figure.data if len(t.y) == 3 and t.text is not None)
+    assert list(points.text) == ["", "", "†"] and "text" in points.mode
+    assert "supervisor not above chance" in points.hovertext[2]
+    assert "0.800 [0.200, 2.500]" in points.hovertext[2]
+    assert "chance" not in points.hovertext[0] and "0.200 [0.100, 0.300]" in points.hovertext[0]
+    assert texts(figure) == ["† supervisor not above chance"]
+    assert not texts(draw(NOTED.assign(pgr_note="")))
+    assert not texts(draw(NOTED.drop(columns="pgr_note")))

@@ -14,11 +14,11 @@ import pytest
 
 from tests.conftest import Script
 from w2s_nb import sweeps
-from w2s_nb.__main__ import main
+from w2s_nb.__main__ import main, print_result
 from w2s_nb.common import paths
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.sweeps import engines, grid, running, state
-from w2s_nb.sweeps.report import students
+from w2s_nb.sweeps.report import medians, students
 
 PARAMETERS = """n: int = 0
 mode: str = "ok"  # what happens
@@ -559,6 +559,40 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
         "every row can be told from the others"
     )
     assert all(f"{value:.3f} [" in page for value in rows.pgr.dropna()) and "plotly" in page
+
+
+def test_the_median_of_runs_has_an_interval_and_leaves_marked_runs_out():
+    def median_of(*pgrs):
+        rows = pd.DataFrame(pgrs, columns=["pgr", "pgr_note"])
+        return medians(rows.assign(arm="a", task="t", pgr_low=rows.pgr - 1, pgr_high=9), "task")
+
+    [several] = median_of((0.2, ""), (0.3, ""), (0.5, ""), (3.0, "at chance")).itertuples()
+    assert several.pgr == 0.3 and (several.pgr_low, several.pgr_high) == (0.2, 0.5)
+    [one] = median_of((0.2, ""), (3.0, "at chance")).itertuples()
+    assert (one.pgr, one.pgr_low, one.pgr_high) == (0.2, -0.8, 9), "the run's own interval"
+    assert median_of((3.0, "at chance")).empty
+
+
+def test_a_marked_pgr_is_marked_in_the_report_and_on_the_command_line(quick, capsys):
+    given, _ = quick
+    runs = sweeps.run_sweep(given | {"axes": {"n": [0]}})
+    path = runs.folder_of(runs.done[0]) / "result.json"
+    result = json.loads(path.read_text())
+    result["parameters"] |= dict.fromkeys(("task", "weak", "strong", "method", "n_train"), "same")
+    other = result["table"][0] | {"arm": "student, product", "pgr": 0.25}
+    note = "supervisor not above chance"
+    result["table"] = [result["table"][0] | {"pgr_note": ""}, other | {"pgr_note": note}]
+    path.write_text(json.dumps(result))
+    again = sweeps.SweepRuns(runs.sweep)
+    again.write()
+    assert students(again).pair.nunique() == 1, "the note is no part of a run's name"
+    page = sweeps.write_report(again).read_text()
+    assert "0.500 [0.100, 0.900]<" in page and "0.250 [0.100, 0.900] †<" in page
+    assert f"† {note}: 1 of 2 students" in page
+    print_result(result)
+    lines = capsys.readouterr().out.splitlines()
+    assert "0.250 [0.100, 0.900] †" in lines[-2] and "†" not in lines[-3]
+    assert lines[-1] == f"† {note}"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"nbformat": 3, "worksheets": []}'])
