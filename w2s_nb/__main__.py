@@ -75,6 +75,9 @@ def print_result(result: dict) -> None:
     for row in rows:
         accuracy, pgr, agreement = (_cell(row, name) for name in ("accuracy", "pgr", "agreement"))
         print(f"{row['arm']:<22}{accuracy:<24}{pgr:<26}{agreement}")
+    for note in dict.fromkeys(row.get("pgr_note") for row in rows):
+        if note:
+            print(f"† {note}")
 
 
 def _cell(row: dict, name: str) -> str:
@@ -85,7 +88,8 @@ def _cell(row: dict, name: str) -> str:
     high = row[f"{name}_high"]
     low = -math.inf if low is None else low  # JSON has null where an interval is unbounded
     high = math.inf if high is None else high
-    return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
+    mark = " †" if row.get(f"{name}_note") else ""
+    return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]{mark}"
 
 
 def sweep(file: str, dry_run: bool, listed: bool, **engine) -> int:

@@ -87,11 +87,11 @@ def report_progress_to(listen: Listener):
         _listener.reset(token)
 
 
-def warn(message: str) -> None:
+def warn(message: str, stacklevel: int = 3) -> None:
     """Warns, as from the caller's caller; inside `collect_warnings`, keeps the message instead."""
     collected = _collected.get()
     if collected is None:
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=stacklevel)
     else:
         collected.append(message)
 
@@ -107,3 +107,12 @@ def collect_warnings():
         yield messages
     finally:
         _collected.reset(token)
+
+
+@contextlib.contextmanager
+def warn_once():
+    """Gives each message of `warn` in a decorated function once, at its end, as from its caller."""
+    with collect_warnings() as messages:
+        yield
+    for message in dict.fromkeys(messages):
+        warn(message, stacklevel=5)  # two frames are contextlib's

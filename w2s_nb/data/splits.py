@@ -65,6 +65,13 @@ class Split:
         """Returns the texts of an example: 1 or 2."""
         return len(self.texts[0])
 
+    @property
+    def chance(self) -> float:
+        """Returns the accuracy of guessing: 1/2 of two classes, which are balanced; 0 where answers
+        are generated, as no guess is an answer.
+        """
+        return 0.0 if self.answers else 0.5
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """Returns 16 hex digits of ids and labels or answers in their order; ids stand for

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .. import metrics
-from ..common.progress import collect_warnings
+from ..common.progress import collect_warnings, warn_once
 from ..data.splits import Split, Task
 from ..labels.soft import SoftLabels
 from ..metrics import imitation, preference_bias
@@ -18,6 +18,7 @@ from ..training.fit import fit
 from ..training.result import STOPS, AnswerFit, Fit
 from .prepare import ceiling_reads_first, prepare
 
+NOT_DEFINED = metrics.Estimate(np.nan, np.nan, np.nan, 0)
 WEAK = "weak supervisor"
 CEILING = "strong ceiling"
 _ON = ", on "  # between a student's loss and its labels
@@ -135,6 +136,7 @@ class Arms:
             self.probs(CEILING),
             self.hard_label,
             group=self.test.group,
+            chance=self.test.chance,
         )
 
     def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:
@@ -155,6 +157,7 @@ class Arms:
             self.probs(student), weak, self.hard_label, on=on, group=self.test.group
         )
 
+    @warn_once()
     def imitation(self) -> pd.DataFrame:
         """Measures what each student takes over from its supervisor, with 95 % intervals.
 
@@ -209,6 +212,7 @@ class Arms:
             )
         return pd.DataFrame(rows)
 
+    @warn_once()
     def stops(self) -> pd.DataFrame:
         """Returns a row per student and stopping rule: test accuracy and PGR (section 5.1.1)."""
         rows = []
@@ -239,13 +243,16 @@ class Arms:
             [arms.probs(WEAK), arms.probs(student, stop=stop), arms.probs(CEILING)]
             for arms in (self, other)
         )
-        return metrics.pgr_difference(ours, theirs, self.hard_label, group=self.test.group)
+        return metrics.pgr_difference(
+            ours, theirs, self.hard_label, group=self.test.group, chance=self.test.chance
+        )
 
     def label_accuracy(self, student: str) -> float:
         """Returns the accuracy of an arm's training labels, mean over seeds; NaN without labels."""
         accuracies = [f.record["summary"]["label_accuracy"] for f in self.fits[student]]
         return float(np.mean(accuracies, dtype=float))
 
+    @warn_once()
     def table(self) -> pd.DataFrame:
         """Returns a row per arm: accuracy, students' PGR and agreement, with 95 % intervals."""
         rows = []
@@ -265,29 +272,23 @@ class Arms:
         return pd.DataFrame(rows).set_index("arm")
 
     def by_seed(self) -> pd.DataFrame:
-        """Returns a row per arm and seed: test accuracy, and PGR within the seed.
+        """Returns a row per arm and seed: test accuracy, and PGR within the seed, with intervals.
 
-        PGR is NaN where the seed's ceiling is not above its supervisor.
+        PGR is NaN where it is not defined; see `metrics.pgr`.
         """
-        truth = self.hard_label
-        accuracy = {arm: metrics.correct(self.probs(arm), truth).mean(axis=1) for arm in self.fits}
-        gap = accuracy[CEILING] - accuracy[WEAK]
         rows = []
         for arm in self.fits:
             for i, task in enumerate(self.tasks):
-                pgr = np.nan
-                if arm in self.students and gap[i] > 0:
-                    pgr = (accuracy[arm][i] - accuracy[WEAK][i]) / gap[i]
-                rows.append(
-                    {
-                        "weak": self.weak,
-                        "strong": self.strong,
-                        "arm": arm,
-                        "seed": task.seed,
-                        "accuracy": accuracy[arm][i],
-                        "pgr": pgr,
-                    }
+                row = {"weak": self.weak, "strong": self.strong, "arm": arm, "seed": task.seed}
+                alone = replace(
+                    self, tasks=[task], fits={name: [fits[i]] for name, fits in self.fits.items()}
                 )
+                row |= alone.accuracy(arm).as_dict("accuracy")
+                pgr = NOT_DEFINED
+                if arm in self.students:
+                    with collect_warnings():  # the seeds together say what they have to
+                        pgr = alone.pgr(arm)
+                rows.append(row | pgr.as_dict("pgr"))
         return pd.DataFrame(rows)
 
 
@@ -431,8 +432,14 @@ def pgr(
     for fits in (weak, student, ceiling):
         fits_by_seed = fits if isinstance(fits, list) else [fits]
         predictions.append(np.stack([f.predict(test) for f in fits_by_seed]))
+    of_weak, of_student, of_ceiling = predictions
     return metrics.pgr(
-        predictions[0], predictions[1], predictions[2], test.hard_label, group=test.group
+        of_weak,
+        of_student,
+        of_ceiling,
+        test.hard_label,
+        group=test.group,
+        chance=test.chance,
     )
 
 
@@ -465,7 +472,8 @@ def tables(
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """Returns a table for reading: a number and its interval in one column, "value [low, high]".
 
-    A number's interval stands in the columns `<name>_low` and `<name>_high`. What is missing is "".
+    A number's interval stands in the columns `<name>_low` and `<name>_high`, and what is to be held
+    against it in `<name>_note`, which stays a column. What is missing is "".
     """
     text = pd.DataFrame(index=table.index)
     for name in table.columns.drop([c for c in table if c.endswith(("_low", "_high"))]):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import metrics
-from ..common.progress import collect_warnings
+from ..common.progress import collect_warnings, warn_once
 from ..data.splits import Split, Task
 from ..training.fit import fit
 from ..training.result import Fit
@@ -89,6 +89,7 @@ class Chain:
         """Returns (seeds, n_test) bool, True where a model's prediction is right."""
         return metrics.correct(self.probs(step), self.test.hard_label)
 
+    @warn_once()
     def table(self) -> pd.DataFrame:
         """Returns a row per model: accuracy of its labels and on test, with 95 % intervals.
 
@@ -119,7 +120,10 @@ class Chain:
         }
         if step:
             ceiling = self._predict(self.ceiling)
-            row |= metrics.pgr(self.probs(0), probs, ceiling, truth, group=group).as_dict("pgr")
+            pgr = metrics.pgr(
+                self.probs(0), probs, ceiling, truth, group=group, chance=self.test.chance
+            )
+            row |= pgr.as_dict("pgr")
         return row
 
     def gain_over(self, other: Chain) -> metrics.Estimate:

@@ -16,7 +16,7 @@ from ..common.registry import LOSSES
 from ..losses.contract import loss_args
 from ..models.names import size_order
 from ..training.hyperparameters import METHODS
-from .arms import student_name
+from .arms import NOT_DEFINED, student_name
 
 # Hyper-parameters that the column `setting` names where they differ from the method's defaults.
 _NAMED = (
@@ -39,10 +39,10 @@ _COLUMNS = [
     *_NAMES,
     "seeds",
     *(name + end for name in _ESTIMATES for end in ("", "_low", "_high")),
+    "pgr_note",
     "seconds",
     "created",
 ]
-_NOT_KNOWN = metrics.Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def all_students() -> pd.DataFrame:
@@ -63,8 +63,8 @@ def all_students() -> pd.DataFrame:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,
         weak_method, method, n_train, setting (what differs from the defaults of labels, loss and
         hyper-parameters), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement,
-        each with the ends of its interval, `_low` and `_high`; seconds that the students took, and
-        when the newest was created.
+        each with the ends of its interval, `_low` and `_high`; pgr_note, see `metrics.pgr`;
+        seconds that the students took, and when the newest was created.
     """
     rows = _build_rows(_find_settings(_read_fits()))
     rows.sort(key=_row_order)
@@ -82,6 +82,7 @@ class _StoredFit:
         trained_on, half: hashes of its training examples, and of the whole split they are of.
         evaluated_on: hashes of its test split and of the split after it.
         code: the version of the code that made it.
+        answered: the task is answered by generating.
     """
 
     address: str
@@ -107,6 +108,7 @@ class _StoredFit:
     n_val: int | None
     n_test: int
     code: tuple[str, ...]
+    answered: bool
 
     @property
     def on_truth(self) -> bool:
@@ -269,6 +271,7 @@ def _read_fit(record: dict) -> _StoredFit:
         n_val=summary.get("n_val"),
         n_test=summary["n_test"],
         code=tuple(np.atleast_1d(config["code"]).tolist()),
+        answered=config.get("objective") == "answers",
     )
 
 
@@ -384,6 +387,7 @@ def _build_row(trios: list[_Trio], stored: _StoredTests) -> dict | None:
     first = tests_read[0][0]
     truth = first.truth.to_numpy()
     group = first.group.to_numpy()
+    chance = 0.0 if trios_read[-1].student.answered else 0.5
     # A setting has a ceiling if every seed has one.
     has_ceiling = all(trio.ceiling for trio in trios_read)
     row = trios_read[-1].names | {"seeds": len(trios_read)}
@@ -392,17 +396,18 @@ def _build_row(trios: list[_Trio], stored: _StoredTests) -> dict | None:
         p1 = np.stack([tests[arm].p1.loc[first.index] for tests in tests_read])
         probs.append(np.stack([1 - p1, p1], axis=2))
         row |= metrics.accuracy(probs[arm], truth, group=group).as_dict(column)
-    pgr = _NOT_KNOWN
+    pgr = NOT_DEFINED
     if has_ceiling:
         with collect_warnings():  # where PGR is not defined it is missing
             weak, student, ceiling = probs
-            pgr = metrics.pgr(weak, student, ceiling, truth, group=group)
+            pgr = metrics.pgr(weak, student, ceiling, truth, group=group, chance=chance)
     weak_says, student_says = (
         np.stack([tests[arm].says.loc[first.index] for tests in tests_read]) for arm in (0, 1)
     )
     agreement = metrics.of_means(np.asarray, weak_says == student_says, group=group)
     return row | {
         **pgr.as_dict("pgr"),
+        "pgr_note": pgr.note,
         **agreement.as_dict("agreement"),
         "seconds": sum(trio.student.seconds for trio in trios_read),
         "created": trios_read[-1].student.created,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from ..common.progress import warn_once
 from ..common.registry import UnknownName
 from ..prompting.prompt import one_model, prompt
 from ..training.result import Fit
@@ -59,6 +60,7 @@ def _prompt_each_seed(arms: Arms, kind: str, shots: int, prompt_args: dict) -> l
     return answers
 
 
+@warn_once()
 def by_shots(arms: Arms, shots: Iterable[int], **prompt_args) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measures prompts with ground truth against the number of shots.
 

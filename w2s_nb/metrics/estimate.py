@@ -17,13 +17,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, and the numbers of examples and seeds it rests on."""
+    """A number with its 95 % interval, and the numbers of examples and seeds it rests on.
+
+    Attributes:
+        note: a few words on why the number means little; "" if nothing is held against it.
+    """
 
     value: float
     low: float
     high: float
     n: int
     seeds: int = 1
+    note: str = ""
 
     def __str__(self) -> str:
         return format(self)
@@ -32,11 +37,17 @@ class Estimate:
         spec = spec or ".3f"
         if math.isnan(self.value):
             return "not defined"
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        text = f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        return f"{text} ({self.note})" if self.note else text
 
-    def as_dict(self, name: str) -> dict[str, float]:
-        """Returns {name, name_low, name_high}, for a row of a table."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+    def as_dict(self, name: str) -> dict[str, float | str]:
+        """Returns {name, name_low, name_high}, and name_note if there is one, for a table's row."""
+        row: dict[str, float | str] = {
+            name: self.value,
+            f"{name}_low": self.low,
+            f"{name}_high": self.high,
+        }
+        return row | {f"{name}_note": self.note} if self.note else row
 
 
 def bootstrap(
@@ -69,7 +80,7 @@ def bootstrap(
         rows = np.repeat(np.arange(n_seeds), by_seed)[:, None]
         columns = np.repeat(np.arange(n_examples), by_example)
         draws.append(statistic(*(array[rows, columns] for array in arrays)))
-    return _estimate(value, np.array(draws), n_examples, n_seeds)
+    return from_draws(value, np.array(draws), n_examples, n_seeds)
 
 
 def of_means(
@@ -93,7 +104,7 @@ def of_means(
     means, draws = means_and_draws(arrays, group, resamples, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(function(*map(np.float64, means)))
-        return _estimate(value, np.asarray(function(*draws)), n_examples, n_seeds)
+        return from_draws(value, np.asarray(function(*draws)), n_examples, n_seeds)
 
 
 def means_and_draws(
@@ -120,7 +131,8 @@ def _shape(arrays: Sequence[np.ndarray]) -> tuple[int, int]:
     return n_seeds, n_examples
 
 
-def _estimate(value: float, draws: np.ndarray, n_examples: int, n_seeds: int) -> Estimate:
+def from_draws(value: float, draws: np.ndarray, n_examples: int, n_seeds: int) -> Estimate:
+    """Returns a value with the percentile interval of its draws, (resamples,)."""
     if not len(draws):
         return Estimate(value, math.nan, math.nan, n_examples, n_seeds)
     # a draw without a value could lie anywhere

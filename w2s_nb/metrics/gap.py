@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from ..common.progress import warn
 from .classification import correct
-from .estimate import Estimate, means_and_draws, of_means
+from .estimate import Estimate, from_draws, means_and_draws, of_means
 
 
-def pgr(weak, student, ceiling, hard_label, *, group=None) -> Estimate:
+def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) -> Estimate:
     """Computes performance gap recovered: (student - weak) / (ceiling - weak).
 
     The three are test accuracies, means over seeds. The ratio is not clipped: below 0 the student
@@ -19,47 +20,67 @@ def pgr(weak, student, ceiling, hard_label, *, group=None) -> Estimate:
     warning) where the ceiling is not above the supervisor by more than one standard error: it would
     be noise over noise.
 
+    Where supervisor or ceiling is not above chance by its interval, there is nothing to recover
+    from or no gap to recover. PGR then keeps value and interval, and says so in its `note` and in a
+    warning.
+
     Args:
         weak, student, ceiling: test predictions, (n, 2) or (s, n, 2), of the same examples and
             seeds.
         hard_label: (n,) int, 0 or 1.
+        chance: accuracy of guessing: 1/2 for two classes, as test splits are balanced; 0 for
+            answers that are generated, `Split.chance`.
     Source: Burns et al. 2023, section 3.
     """
     arms = [correct(probs, hard_label) for probs in (weak, student, ceiling)]
     means, draws = means_and_draws(arms, group, 1000, 0)
+    n_seeds, n_examples = arms[0].shape
     gap = means[2] - means[0]
     error = np.std(draws[2] - draws[0])
-    recovered = of_means(_recovered, *arms, group=group)
-    if gap > error:
-        return recovered
-    warn(
-        f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error "
-        f"{error:.3f}"
-    )
-    return Estimate(math.nan, math.nan, math.nan, recovered.n, recovered.seeds)
+    at_chance = {}
+    for i, arm in {0: "supervisor", 2: "ceiling"}.items():
+        accuracy = from_draws(means[i], draws[i], n_examples, n_seeds)
+        if accuracy.low <= chance:
+            at_chance[arm] = f"{arm} {accuracy}"
+    note = f"{' and '.join(at_chance)} not above chance" if at_chance else ""
+    if gap <= error:
+        warn(
+            f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error "
+            f"{error:.3f}"
+        )
+        return Estimate(math.nan, math.nan, math.nan, n_examples, n_seeds, note)
+    if note:
+        warn(f"PGR is marked: {note}, {chance:g}: {', '.join(at_chance.values())}")
+    value = float(_recovered(*means))
+    return replace(from_draws(value, _recovered(*draws), n_examples, n_seeds), note=note)
 
 
-def pgr_difference(arms, other, hard_label, *, group=None) -> Estimate:
+def pgr_difference(arms, other, hard_label, *, group=None, chance: float = 0.5) -> Estimate:
     """Computes the PGR of one experiment minus that of another, with a paired interval.
 
-    It is not defined where either PGR is not.
+    It is not defined where either PGR is not, and has the note of each that has one.
 
     Args:
         arms, other: (weak, student, ceiling) test predictions each, as in `pgr`, of the same
             examples and seeds.
+        chance: as in `pgr`.
     """
+    notes = []
     for weak, student, ceiling in (arms, other):
-        recovered = pgr(weak, student, ceiling, hard_label, group=group)
+        recovered = pgr(weak, student, ceiling, hard_label, group=group, chance=chance)
         if math.isnan(recovered.value):
             return recovered
+        notes.append(recovered.note)
     right = [correct(probs, hard_label) for probs in (*arms, *other)]
 
     def recovered_more(*means):
         return _recovered(*means[:3]) - _recovered(*means[3:])
 
-    return of_means(recovered_more, *right, group=group)
+    note = "; ".join(dict.fromkeys(filter(None, notes)))
+    return replace(of_means(recovered_more, *right, group=group), note=note)
 
 
 def _recovered(weak, student, ceiling):
     """Returns the share of the gap that is recovered, of mean accuracies; NaN without a gap."""
-    return np.where(ceiling > weak, (student - weak) / (ceiling - weak), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(ceiling > weak, np.subtract(student, weak) / (ceiling - weak), np.nan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -118,6 +120,49 @@ def add_pgr_ends(figure: go.Figure) -> None:
             annotation_text=text,
             annotation_position="top left",
         )
+
+
+def pgr_points(rows: pd.DataFrame, names: Sequence[str] | None = None) -> dict:
+    """Returns what a trace of PGRs says of each point: a dagger where it is marked, and on hover
+    its name, value, interval and note.
+
+    Args:
+        rows: columns pgr, pgr_low, pgr_high; pgr_note, if there is one.
+        names: of the rows.
+    """
+    notes = _notes(rows)
+    names = [""] * len(rows) if names is None else names
+    hovers = []
+    numbers = zip(names, rows.pgr, rows.pgr_low, rows.pgr_high, notes, strict=True)
+    for name, value, low, high, note in numbers:
+        lines = [str(name), f"{value:.3f} [{low:.3f}, {high:.3f}]", note]
+        hovers.append("<br>".join(filter(None, lines)))
+    return dict(
+        text=["†" if note else "" for note in notes],
+        textposition="middle right",
+        textfont=dict(size=16),
+        hovertext=hovers,
+        hoverinfo="text",
+    )
+
+
+def add_notes(figure: go.Figure, rows: pd.DataFrame) -> None:
+    """Adds a line below the title for each note of marked PGRs."""
+    notes = dict.fromkeys(filter(None, _notes(rows)))
+    if notes:
+        figure.add_annotation(
+            text="† " + "; ".join(notes),
+            xref="paper",
+            yref="paper",
+            x=0,
+            y=1,
+            yanchor="bottom",
+            showarrow=False,
+        )
+
+
+def _notes(rows: pd.DataFrame) -> list[str]:
+    return rows["pgr_note"].fillna("").tolist() if "pgr_note" in rows else [""] * len(rows)
 
 
 def pgr_range(rows: pd.DataFrame) -> list[float]:

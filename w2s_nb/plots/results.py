@@ -11,10 +11,12 @@ from .base import (
     CEILING,
     WEAK,
     add_dotted_line,
+    add_notes,
     add_pgr_ends,
     colour,
     figure_of,
     interval_of,
+    pgr_points,
     pgr_range,
     ticks_of,
 )
@@ -72,8 +74,8 @@ def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go
 
     Args:
         table: rows with arm, pgr, pgr_low, pgr_high and the column `x`; rows without a PGR are
-            left out.
-        by_seed: rows with arm, pgr and the column `x`.
+            left out, and those with a pgr_note are marked.
+        by_seed: rows with the same columns.
     """
     figure = figure_of(title, x, "performance gap recovered")
     rows = table.dropna(subset=["pgr"])
@@ -86,17 +88,20 @@ def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go
             showlegend=False,
             offsetgroup=arm,
             marker=dict(color=colour(arm), size=7, symbol="circle-open"),
+            hovertext=_seeds_on_hover(dots),
         )
         figure.add_scatter(
             x=rows_of_arm[x],
             y=rows_of_arm.pgr,
             name=arm,
-            mode="markers",
+            mode="markers+text",
+            **pgr_points(rows_of_arm),
             offsetgroup=arm,
             marker=dict(color=colour(arm), size=11),
             error_y=interval_of(rows_of_arm.pgr_low, rows_of_arm.pgr, rows_of_arm.pgr_high),
         )
     add_pgr_ends(figure)
+    add_notes(figure, rows)
     if rows.groupby(x).arm.nunique().max() > 1:  # arms side by side
         figure.update_layout(scattermode="group", scattergap=0.6)
     else:  # the axis names them
@@ -104,6 +109,13 @@ def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go
     figure.update_xaxes(type="category", range=[-0.5, rows[x].nunique() - 0.5])
     figure.update_yaxes(range=pgr_range(rows))
     return figure
+
+
+def _seeds_on_hover(dots: pd.DataFrame) -> list[str]:
+    if not len(dots):
+        return []
+    seeds = [f"seed {seed}" for seed in dots.seed] if "seed" in dots else None
+    return pgr_points(dots, seeds)["hovertext"]
 
 
 def accuracy_by_size(table: pd.DataFrame, title: str) -> go.Figure:
@@ -155,6 +167,7 @@ def pgr_by_size(rows: pd.DataFrame, title: str) -> go.Figure:
         _add_series(figure, series, _series_name(series.iloc[0], varied), ticks, n_series[arm])
         n_series[arm] += 1
     add_pgr_ends(figure)
+    add_notes(figure, rows)
     figure.update_layout(scattermode="group", scattergap=0.8, showlegend=len(n_series) > 0)
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=list(ticks.values()))
     figure.update_yaxes(range=pgr_range(rows))
@@ -181,10 +194,10 @@ def _add_series(
         x=series.strong.map(ticks),
         y=series.pgr,
         name=name,
-        mode="lines+markers",
+        mode="lines+markers+text",
         offsetgroup=name,
         line=dict(color=colour(arm), dash=_DASHES[i % len(_DASHES)]),
-        text=[f"{n} seed(s)" for n in series.seeds],
+        **pgr_points(series, [f"{name}, {n} seed(s)" for n in series.seeds]),
         marker=dict(size=9, symbol=_SYMBOLS[i % len(_SYMBOLS)]),
         error_y=interval_of(series.pgr_low, series.pgr, series.pgr_high),
     )

@@ -5,34 +5,38 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from .base import add_pgr_ends, colour, figure_of
+from .base import add_notes, add_pgr_ends, colour, figure_of, interval_of, pgr_points
 
 
-def spread(rows: pd.DataFrame, title: str, *, x: str, hover: str) -> go.Figure:
+def spread(
+    rows: pd.DataFrame, medians: pd.DataFrame, title: str, *, x: str, hover: str
+) -> go.Figure:
     """Draws the PGR of every run by column `x`: a dot per run and arm, a bar at each arm's median.
 
     Lines mark 0 and 1.
 
     Args:
-        rows: columns arm, pgr, the column `x`, and `hover`, a text that names the run; rows
-            without a PGR are left out.
+        rows: columns arm, pgr, pgr_low, pgr_high, the column `x`, and `hover`, a text that names
+            the run; rows without a PGR are left out, and those with a pgr_note are marked.
+        medians: columns arm, pgr, pgr_low, pgr_high and the column `x`.
     """
     figure = figure_of(title, "", "performance gap recovered")
     rows = rows.dropna(subset=["pgr"])
     for arm, runs in rows.groupby("arm", sort=False):
-        medians = runs.groupby(x, sort=False).pgr.median()
+        bars = medians[medians.arm == arm]
         figure.add_scatter(
             x=runs[x],
             y=runs.pgr,
-            mode="markers",
+            mode="markers+text",
             showlegend=False,
             offsetgroup=arm,
-            text=runs[hover],
+            **pgr_points(runs, runs[hover].tolist()),
             marker=dict(color=colour(arm), size=7, symbol="circle-open"),
         )
         figure.add_scatter(
-            x=medians.index,
-            y=medians,
+            x=bars[x],
+            y=bars.pgr,
+            error_y=interval_of(bars.pgr_low, bars.pgr, bars.pgr_high),
             name=arm,
             mode="markers",
             offsetgroup=arm,
@@ -41,6 +45,7 @@ def spread(rows: pd.DataFrame, title: str, *, x: str, hover: str) -> go.Figure:
             ),
         )
     add_pgr_ends(figure)
+    add_notes(figure, rows)
     figure.update_layout(scattermode="group", scattergap=0.4, showlegend=x != "arm")
     figure.update_xaxes(type="category")
     return figure

@@ -6,16 +6,18 @@ import html
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.io
 
-from .. import plots
+from .. import metrics, plots
 from ..common.files import write_atomic
 from ..models.names import size_order
 from ..plots.base import short
 from .grid import RunSpec
 from .state import SweepRuns
 
+_PGR = ("pgr", "pgr_low", "pgr_high")
 _STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto;
 padding: 0 1em} table {border-collapse: collapse; font-size: 13px} th, td {padding: 3px 9px;
 border-bottom: 1px solid #ddd; text-align: left; vertical-align: top} td.number {text-align: right}
@@ -33,6 +35,7 @@ def write_report(runs: SweepRuns) -> Path:
     body = [f"<h1>Sweep {title}</h1>", f"<p>{html.escape(runs.summary())}. {_made_by(runs)}</p>"]
     body += [_figure_html(figure, first=i == 0) for i, figure in enumerate(_figures(rows))]
     body += _undefined_pgr(rows)
+    body += _marked_pgr(rows)
     body += _failures(runs)
     if len(rows):
         body += ["<h2>Students</h2>", _table(_student_cells(rows))]
@@ -56,11 +59,33 @@ def _figures(rows: pd.DataFrame) -> list:
         plots.pgr(of_task, no_dots, f"{task}: PGR by pair, with 95 % interval", x="pair")
         for task, of_task in rows.groupby("task", sort=False)
     ]
-    title = "PGR by {}, one dot per run, the bar their median"
-    figures.append(plots.spread(rows, title.format("loss"), x="arm", hover="pair"))
-    if rows.task.nunique() > 1:
-        figures.append(plots.spread(rows, title.format("task"), x="task", hover="pair"))
+    title = "PGR by {}, one dot per run, the bar their median with 95 % interval over runs"
+    for x, name in {"arm": "loss", "task": "task"}.items():
+        if x == "arm" or rows.task.nunique() > 1:
+            figures.append(
+                plots.spread(rows, medians(rows, x), title.format(name), x=x, hover="pair")
+            )
     return figures
+
+
+def medians(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Computes the median PGR of the students of each arm by column `x`, without those that have a
+    pgr_note.
+
+    Returns:
+        Columns arm, the column `x`, pgr, pgr_low, pgr_high: the 95 % interval of drawing the runs
+        again; of a single run, its own.
+    """
+    unmarked = rows[rows.pgr.notna() & (rows.pgr_note == "")]
+    computed = []
+    for (arm, place), runs in unmarked.groupby(["arm", unmarked[x].rename("x")], sort=False):
+        row = {"arm": arm, x: place}
+        if len(runs) > 1:
+            row |= metrics.bootstrap(np.median, runs.pgr.to_numpy()[None]).as_dict("pgr")
+        else:
+            row |= runs[list(_PGR)].iloc[0].to_dict()
+        computed.append(row)
+    return pd.DataFrame(computed, columns=list(dict.fromkeys(("arm", x, *_PGR))))
 
 
 def _figure_html(figure, *, first: bool) -> str:
@@ -78,6 +103,16 @@ def _undefined_pgr(rows: pd.DataFrame) -> list[str]:
     return [
         "<p>PGR is not defined where the ceiling is not above its supervisor by more than the "
         f"gap's standard error: {undefined} of {len(rows)} students.</p>"
+    ]
+
+
+def _marked_pgr(rows: pd.DataFrame) -> list[str]:
+    if not len(rows):
+        return []
+    counts = rows.pgr_note[rows.pgr.notna() & (rows.pgr_note != "")].value_counts()
+    return [
+        f"<p>† {html.escape(note)}: {n} of {len(rows)} students. Medians leave them out.</p>"
+        for note, n in counts.items()
     ]
 
 
@@ -129,6 +164,7 @@ def _with_numbers(rows: pd.DataFrame) -> pd.DataFrame:
         for measure in ("accuracy", "pgr"):
             column = rows.get(measure + suffix, pd.Series(math.nan, rows.index))
             rows[measure + suffix] = pd.to_numeric(column, errors="coerce").fillna(missing)
+    rows["pgr_note"] = rows.get("pgr_note", pd.Series("", rows.index)).fillna("")
     return rows
 
 
@@ -139,7 +175,7 @@ def _distinguishing_columns(rows: pd.DataFrame, varied: list[str]) -> list[str]:
     named_already = ("task", "weak", "strong", "loss", "losses", "notebook")
     others = [name for name in varied if name not in named_already]
     for name in rows.columns[rows.map(lambda value: isinstance(value, str)).all()]:
-        if name in (*others, "arm", "model", "task", "weak", "strong"):
+        if name in (*others, "arm", "model", "task", "weak", "strong", "pgr_note"):
             continue
         if rows.groupby("run")[name].nunique().max() > 1:
             others.append(name)
@@ -179,8 +215,11 @@ def _student_cells(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _intervals(rows: pd.DataFrame, name: str) -> list[str]:
-    columns = zip(rows[name], rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
-    return ["" if pd.isna(v) else f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in columns]
+    ends = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
+    intervals = [f" [{low:.3f}, {high:.3f}]" for low, high in ends]
+    marks = [" †" if note else "" for note in rows.get(f"{name}_note", [""] * len(rows))]
+    columns = zip(rows[name], intervals, marks, strict=True)
+    return ["" if pd.isna(v) else f"{v:.3f}{interval}{mark}" for v, interval, mark in columns]
 
 
 def _run_cells(runs: SweepRuns) -> pd.DataFrame:

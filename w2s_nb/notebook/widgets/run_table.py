@@ -156,7 +156,9 @@ def _table_row(row: pd.Series) -> dict:
 def _with_interval(row: pd.Series, column: str) -> str:
     if pd.isna(row[column]):
         return ""
-    return f"{row[column]:.3f} [{row[f'{column}_low']:.3f}, {row[f'{column}_high']:.3f}]"
+    text = f"{row[column]:.3f} [{row[f'{column}_low']:.3f}, {row[f'{column}_high']:.3f}]"
+    note = row.get(f"{column}_note")
+    return f"{text} ({note})" if note else text
 
 
 def pair(weak: str, strong: str) -> str:
