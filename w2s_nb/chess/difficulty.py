@@ -16,6 +16,7 @@ from ..data.load import load_task
 from ..data.splits import Split, Task
 from ..experiments.arms import CEILING, Arms
 from ..experiments.one_setting import differences
+from ..experiments.prepare import list_seeds
 from ..models.loading import ensure
 from ..models.names import resolve
 from ..training.answers import zero_shot
@@ -166,7 +167,7 @@ def easy_to_hard(
     Source: Burns et al. 2023, appendix C.1.
     """
     ensure(resolve(model))
-    tasks = [load_task(task, seed=seed, n_test=n_test) for seed in range(seeds)]
+    tasks = [load_task(task, seed=seed, n_test=n_test) for seed in list_seeds(seeds)]
     if _facts(tasks[0].test).difficulty.isna().all():
         return pd.DataFrame(columns=_RESULT)
     test = _hard_puzzles(tasks[0], task, hard)
@@ -189,7 +190,7 @@ def easy_to_hard(
         fits = [fit(model, t.supervisor, seed=t.seed, **fit_args) for t in variants]
         right = np.stack([f.predict(test) for f in fits])
         accuracy = metrics.accuracy(right, test.hard_label, group=test.group)
-        row = {"trained_on": name, "n_train": size, "n_test": len(test), "seeds": seeds}
+        row = {"trained_on": name, "n_train": size, "n_test": len(test), "seeds": len(tasks)}
         rows.append(row | accuracy.as_dict("accuracy"))
     return pd.DataFrame(rows)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..common.paths import data_dir
 from ..common.registry import TASKS
+from ..common.seeds import check_seed
 from .sources import rows_of
 from .splits import Split, Task
 from .splitting import (
@@ -56,7 +57,8 @@ def load_task(
             same with and without them.
     Raises:
         UnknownName: no such task; lists what exists.
-        ValueError: a size that is odd, not positive, or more than the task has.
+        ValueError: a size that is odd, not positive, or more than the task has; a seed that is no
+            whole number from 0.
         DataUnavailable: the task's rows cannot be had here.
     Source: Burns et al. 2023, appendix A.1.
     """
@@ -65,6 +67,8 @@ def load_task(
             raise ValueError(
                 f"{label} = {n!r}; expected an even whole number from 2, half of it of each class"
             )
+    seed = check_seed(seed)
+    extra_halves = check_seed(extra_halves, "extra_halves")
     spec = TASKS[name]
     pools = _make_pools(name, spec)
     sizes = _choose_sizes(name, pools, n_train, n_val, n_test, extra_halves)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 
+from ..common.seeds import check_seed
 from ..data.load import load_task
 from ..data.splits import Split, Task
 from ..inputs.activations import deepest_first
@@ -89,13 +91,13 @@ def list_seeds(seeds: int | Iterable[int]) -> list[int]:
     ([0, 1, 2], [5, 2])
 
     Raises:
-        ValueError: no seed at all.
+        ValueError: no seed at all, or one that is no whole number from 0.
     """
     chosen: list[int] = []
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool):
         chosen = list(range(seeds))
-    elif isinstance(seeds, Iterable):
-        chosen = list(dict.fromkeys(seeds))
+    elif isinstance(seeds, Iterable) and not isinstance(seeds, str):
+        chosen = list(dict.fromkeys(check_seed(seed) for seed in seeds))
     if not chosen:
         raise ValueError(f"seeds = {seeds!r}; expected how many, from 1, or a list of seeds")
     return chosen

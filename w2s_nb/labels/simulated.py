@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..common.registry import UnknownName
+from ..common.seeds import check_seed
 from ..data.splits import Split
 from .soft import SoftLabels
 
@@ -62,7 +63,7 @@ def simulate(
             f"on other examples than these"
         )
     splits = [splits] if isinstance(splits, Split) else list(splits)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     classes = [_with_errors(errors, split, accuracy, strong, rng) for split in splits]
     return SoftLabels(
         np.concatenate([split.ids for split in splits]),

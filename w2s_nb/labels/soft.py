@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..common.progress import warn
+from ..common.seeds import check_seed
 from ..data.splits import Split
 from ..data.tasks.spec import unix_breaks
 
@@ -218,7 +219,9 @@ class SoftLabels:
         """Returns the labels with round(rate * n) of the n rows, drawn at random, turned over."""
         if not 0 <= rate <= 1:
             raise ValueError(f"flip rate {rate!r}; expected a share in [0, 1]")
-        rows = np.random.default_rng(seed).permutation(len(self))[: round(rate * len(self))]
+        rows = np.random.default_rng(check_seed(seed)).permutation(len(self))[
+            : round(rate * len(self))
+        ]
         probs = self.probs.copy()
         probs[rows] = probs[rows, ::-1]
         return replace(self, probs=probs, source=f"{self.source}, {rate:.0%} flipped")

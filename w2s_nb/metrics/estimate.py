@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..common.seeds import check_seed
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -153,7 +155,7 @@ def _draw(
     group_of = np.arange(n_examples)
     if group is not None:
         group_of = np.unique(group, return_inverse=True)[1]
-    return _count(n_seeds, tuple(group_of.tolist()), resamples, seed)
+    return _count(n_seeds, tuple(group_of.tolist()), resamples, check_seed(seed))
 
 
 @functools.lru_cache(maxsize=4)

@@ -16,6 +16,7 @@ from ..common import store
 from ..common.device import device, precision
 from ..common.progress import progress
 from ..common.registry import TASKS
+from ..common.seeds import check_seed
 from ..data.splits import Split, Task
 from ..data.tasks.spec import Prompt
 from ..inputs import batches as inputs_module
@@ -74,6 +75,7 @@ def prompt(
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 5.2.1 and table 2.
     """
+    seed = check_seed(seed)
     splits = [split] if isinstance(split, Split) else list(split)
     task = _find_task(splits)
     checkpoint = with_depth(resolve(model))

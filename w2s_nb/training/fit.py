@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import losses
 from ..common import store
+from ..common.seeds import check_seed
 from ..data.splits import Split
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
@@ -94,7 +95,7 @@ def fit(
             split,
             labels,
             method=method,
-            seed=seed,
+            seed=check_seed(seed),
             micro_batch=micro_batch,
             keep_weights=keep_weights,
             label_training_examples=label_training_examples,
@@ -127,7 +128,7 @@ def fit(
         hyperparameters=fill_defaults(chosen, method, checkpoint, split, weak),
         loss=loss,
         loss_args=loss_args,
-        seed=seed,
+        seed=check_seed(seed),
         keep_weights=stop if keep_weights else None,
         label_training_examples=label_training_examples,
     )

@@ -16,6 +16,7 @@ import torch
 
 from ..common import store
 from ..common.device import device, precision
+from ..common.seeds import check_seed
 from ..data.splits import Split, Task
 from ..inputs import activations
 from ..inputs import batches as inputs_module
@@ -95,6 +96,7 @@ def finetune_lm(
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 5.2.2.
     """
+    seed = check_seed(seed)
     checkpoint = resolve(model)
     settings = choose_text_hyperparameters(method, {"epochs": 1}, hyperparameters)
     task = task_of(split)
