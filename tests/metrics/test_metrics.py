@@ -151,6 +151,17 @@ def test_order_of_examples_plays_no_part():
             "expected one",
         ),
         (lambda: metrics.accuracy(np.zeros((0, 2)), np.zeros(0)), "not"),
+        (
+            lambda: metrics.accuracy(probs([0.9, np.nan, np.nan]), np.ones(3)),
+            r"2 of 3 predictions .* sum to 1, the first \[nan, nan\]",
+        ),
+        (lambda: metrics.auroc(np.array([[-1.5, 2.0], [0.4, 0.6]]), np.ones(2)), "1 of 2 pred"),
+        (lambda: metrics.calibration_error(np.full((1, 3, 2), 0.9), np.ones(3)), "3 of 3 pred"),
+        (lambda: imitation.misfit(probs([1.0]), np.array([[3.0, -2.0]])), "1 of 1 pred"),
+        (lambda: metrics.accuracy(probs([1.0] * 3), np.array([0, 1, 2])), "a label is 2; expec"),
+        (lambda: metrics.accuracy(probs([1.0] * 2), np.array([0.5, 1])), "a label is 0.5; expec"),
+        (lambda: metrics.accuracy(probs([1.0] * 2), np.array(["0", "1"])), "a label is '0'"),
+        (lambda: metrics.accuracy(probs([1.0] * 2), [np.nan, 1]), "a label is nan; expec"),
     ],
 )
 def test_wrong_input_is_named(call, says):
