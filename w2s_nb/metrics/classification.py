@@ -11,18 +11,36 @@ from .estimate import Estimate, bootstrap, of_means
 
 
 def p1_of(probs) -> np.ndarray:
-    """Returns P(y = 1), (s, n), of probabilities (n, 2) or (s, n, 2)."""
+    """Returns P(y = 1), (s, n), of probabilities (n, 2) or (s, n, 2).
+
+    Raises:
+        ValueError: another shape, or rows that are no probabilities that sum to 1.
+    """
     probs = np.asarray(probs, dtype=float)
     if probs.ndim not in (2, 3) or probs.shape[-1] != 2:
         raise ValueError(f"probabilities of shape {probs.shape}; expected (n, 2), or (seeds, n, 2)")
+    # sums may be off by what half precision rounds
+    good = (probs >= 0).all(axis=-1) & (np.abs(probs.sum(axis=-1) - 1) <= 1e-2)
+    if not good.all():
+        raise ValueError(
+            f"{(~good).sum()} of {good.size} predictions are no probabilities that sum to 1, the "
+            f"first {probs[~good][0].tolist()}"
+        )
     return probs[None, ..., 1] if probs.ndim == 2 else probs[..., 1]
 
 
 def labels_of(hard_label, p1: np.ndarray) -> np.ndarray:
-    """Returns true classes, repeated per seed to the shape (s, n) of `p1`."""
+    """Returns true classes, repeated per seed to the shape (s, n) of `p1`.
+
+    Raises:
+        ValueError: as many labels as predictions are not given, or one is not 0 or 1.
+    """
     hard_label = np.asarray(hard_label)
     if hard_label.shape[-1:] != p1.shape[-1:]:
         raise ValueError(f"{hard_label.shape[-1]} labels for {p1.shape[-1]} predictions")
+    bad = ~np.isin(hard_label, (0, 1))
+    if bad.any():
+        raise ValueError(f"a label is {hard_label[bad].tolist()[0]!r}; expected 0 or 1")
     return np.broadcast_to(hard_label, p1.shape)
 
 
