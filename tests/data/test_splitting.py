@@ -206,6 +206,19 @@ def test_a_question_whose_answers_are_rows_keeps_as_many_right_as_wrong(sizes, s
     assert task.counts["left out to balance questions"] > 100
 
 
+@pytest.mark.parametrize("positive", range(60, 63))
+def test_a_test_split_is_never_empty(positive, unregister):
+    @w2s.register_task("answers", lambda: {"all": [{"i": i} for i in range(63)]}, max_len=16)
+    def answers(row):
+        """Is i large?"""
+        yield Example((f"text {row['i']}",), int(row["i"] < positive))
+
+    try:
+        assert len(w2s.load_task("answers").test) >= 2
+    except ValueError as error:
+        assert "balanced examples for training and validation" in str(error)
+
+
 def test_a_question_in_both_official_splits_is_balanced_in_each(unregister):
     rows = {"train": [], "test": []}
     for row in answer_rows():

@@ -373,7 +373,11 @@ def test_keys_that_are_missing_tie_nothing_together(unregister):
     task = w2s.load_task("gaps", n_train=12, n_val=4, n_test=12)
     groups = np.concatenate([split.group for split in task.splits])
     assert len(set(groups.tolist())) == len(groups) == 40
-    assert task.counts["without a key"] == 56
+    assert "without a key, as others have" not in task.counts
+    rows.extend({"text": f"more {i}", "group": f"g{i // 2}", "y": i % 2} for i in range(8))
+    w2s.register_task("gaps", lambda: {"all": rows}, max_len=8)(gaps_task)
+    counts = w2s.load_task("gaps", n_train=12, n_val=4, n_test=12).counts
+    assert counts["without a key, as others have"] == 56
 
 
 def test_a_source_of_ones_own_is_not_passed_over_for_a_local_folder(

@@ -239,6 +239,7 @@ def test_the_most_confident_share_of_each_predicted_class_is_kept(words):
     assert made.confident(words.student, 1.0).all()
 
 
+@pytest.mark.filterwarnings("ignore:labels")  # of the unknown row
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 @pytest.mark.parametrize("key", ["id", "text"])
 @pytest.mark.parametrize("value", ["label", "probability"])

@@ -161,7 +161,7 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
     classes = 1 if spec.max_answer else 2
     more = {
         "left out to balance questions": len(pairs) - len(used),
-        "without a key": sum(bool(e.keys) and not k for k, e in zip(keys, examples, strict=True)),
+        "without a key, as others have": len(keys) - sum(map(bool, keys)) if any(keys) else 0,
     }
     counts = counts | {what: n for what, n in more.items() if n}
     return _Pools(examples, label, group, unit, train, test, classes, counts)
@@ -220,7 +220,7 @@ def _choose_sizes(
     validation = n_val or max(2, min(500, 2 * ((n_train or most // 2) // 10)))
     half = n_train or 2 * ((most - validation) // 4)
     wanted = (2 + extra_halves) * half + validation
-    if wanted > most or test > most_test or half < 2 or validation < 2:
+    if wanted > most or test > most_test or min(half, validation, test) < 2:
         kind = "balanced examples" if pools.classes == 2 else "examples"
         raise ValueError(
             f"task {name!r} has {most} {kind} for training and validation and {most_test} for "

@@ -186,8 +186,8 @@ def _check_name(name: str, examples: Callable) -> None:
         raise ValueError(f"task {name!r}: a name has no @, which begins an option")
     kit = __name__.partition(".")[0] + "."
     taken = TASKS.registered(name)
-    if taken and taken.examples.__module__.startswith(kit):
-        if not examples.__module__.startswith(kit):
+    if taken and str(taken.examples.__module__).startswith(kit):
+        if not str(examples.__module__).startswith(kit):
             raise ValueError(f"task {name!r} is one of the kit's own; give yours another name")
 
 
