@@ -69,7 +69,12 @@ def all_fits(folder):
         for case, given in CASES.items()
         if model == "llama" or case in ("full", "lora")
     }
-    return fits | {"pairs": one_fit(f"{folder}/llama", tasks["word_pairs"], loss="confidence")}
+    fits["pairs"] = one_fit(f"{folder}/llama", tasks["word_pairs"], loss="confidence")
+    # adapters of earlier fits are part of the model that is shared
+    for earlier, method in (("llama, lora", "full"), ("full on llama, lora", "lora")):
+        name = fits[earlier].name
+        fits[f"{method} on {earlier}"] = one_fit(name, tasks["words"], method=method)
+    return fits
 
 
 def gradients(folder, path):

@@ -405,6 +405,8 @@ def code() -> str:
         _fill,
         _write_shard,
         loading.load_lm,
+        loading._load_finetuned,
+        loading._add_finetuning,
         anatomy,
         inputs_module,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 # A model of transformers. To a type checker every attribute of a torch module is "tensor or
 # module", which hides what such a model has.
@@ -22,8 +23,6 @@ def blocks_name(body: TransformersModel) -> str:
 
 def blocks_of(body: TransformersModel) -> nn.ModuleList:
     """Returns the transformer blocks of a body, with adapters or without."""
-    if hasattr(body, "peft_config"):
-        body = body.get_base_model()
     return getattr(body, blocks_name(body))
 
 
@@ -92,12 +91,53 @@ def keep_top(body: TransformersModel, n: int) -> None:
         body.wpe.requires_grad_(False)
 
 
-def with_adapters(body: TransformersModel, rank: int) -> TransformersModel:
-    """Puts LoRA adapters on all linear layers, in place, and returns the body wrapped by peft."""
-    from peft import LoraConfig, get_peft_model  # takes seconds, and is needed only here
+def add_adapters(body: TransformersModel, rank: int) -> None:
+    """Puts LoRA adapters, in float32, beside all linear layers, in place; only they are trained.
+
+    A body may have adapters of earlier fits. They stay as they are, and the outputs of all add up.
+    Adapters are never merged into the weights: in bf16 most of a small update would be rounded off.
+    """
+    # takes seconds, and is needed only here
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.tuners_utils import BaseTunerLayer, cast_adapter_dtype
 
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
-    return get_peft_model(body, config)
+    adapted = [module for module in body.modules() if isinstance(module, BaseTunerLayer)]
+    earlier = list(adapted[0].active_adapters) if adapted else []
+    name = f"fit{len(earlier)}"  # the same in training and after loading
+    if earlier:
+        del body.peft_config  # peft warns of it, and keeps it for saving alone
+    inject_adapter_in_model(config, body, name)
+    cast_adapter_dtype(body, name)
+    for module in body.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.set_adapter([*earlier, name])
+    for parameter_name, parameter in body.named_parameters():
+        parameter.requires_grad_(f".{name}." in parameter_name)
+
+
+def round_linear_layers(lm: TransformersModel, dtype: torch.dtype) -> None:
+    """Rounds the weights and biases of a model's linear layers, in place, as autocast does.
+
+    Autocast rounds them in every pass, so its results stay the same. Adapters, and an unembedding
+    that is also the embedding, stay as they are.
+    """
+    embedding = lm.get_input_embeddings().weight
+    for name, module in lm.named_modules():
+        is_linear = isinstance(module, (nn.Linear, Conv1D)) and not _is_adapter(name)
+        if is_linear and module.weight is not embedding:
+            module.to(dtype)
+
+
+def train_all_but_adapters(body: TransformersModel) -> None:
+    """Makes every weight of a body one that can be trained, but none of earlier fits' adapters."""
+    for name, parameter in body.named_parameters():
+        parameter.requires_grad_(not _is_adapter(name))
+
+
+def _is_adapter(name: str) -> bool:
+    """Returns True for the name of a module or parameter that belongs to a LoRA adapter."""
+    return ".lora_" in name
 
 
 @torch.no_grad()
@@ -106,18 +146,21 @@ def put_trained(
 ) -> None:
     """Copies a fit's trained tensors into the language model that it started from.
 
-    The tensors of a classifier's head are left out. Adapters are merged into the weights.
+    The tensors of a classifier's head are left out. Adapters are put beside the weights.
 
     Args:
         tensors: as `Fit.weights()` returns them: those of the body, and of an unembedding that was
             trained untied. With `vocabulary` (u,), embedding rows are those of these ids alone.
+            Without any tensor the model only gets the fit's adapters, if it has some.
         method, hyperparameters: of the fit, as in its record.
     """
     body = lm.base_model
     n_blocks = len(blocks_of(body))
     n_frozen = n_blocks - min(hyperparameters["top_layers"], n_blocks) if method == "top" else 0
-    trained = with_adapters(body, hyperparameters["lora_rank"]) if method == "lora" else body
-    parameters = dict(trained.named_parameters())
+    if method == "lora":
+        add_adapters(body, hyperparameters["lora_rank"])
+        train_all_but_adapters(body)  # whoever loads the model may train it
+    parameters = dict(body.named_parameters())
     embeddings = body.get_input_embeddings().weight
     for full_name, tensor in tensors.items():
         owner, _, name = full_name.partition(".")
@@ -130,9 +173,6 @@ def put_trained(
             embeddings[tensors["vocabulary"].long()] = tensor.to(embeddings)
         else:
             parameter.copy_(tensor)
-    if method == "lora":
-        trained.merge_and_unload()
-        body.requires_grad_(True)  # peft froze it; whoever loads the model may train it
 
 
 def _shift_block(name: str, blocks: str, n: int) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..common import distributed
-from .anatomy import TransformersModel, attention_of, keep_top, with_adapters
+from .anatomy import TransformersModel, add_adapters, attention_of, keep_top
 from .loading import folder, hollow_lm, load_lm, tokenizer
 from .names import HEADS, Checkpoint
 
@@ -114,20 +114,21 @@ def trainable(
     A body of more than `CHECKPOINTED` parameters recomputes its activations: `recompute_blocks`.
 
     Args:
-        method: 'full' (every weight), 'lora' (peft adapters on all linear layers; the frozen
-            weights in bf16 on CUDA), 'top' (the last `top_layers` blocks and final norm, whose
-            input is `inputs_embeds` from the frozen trunk).
+        method: 'full' (every weight; adapters of earlier fits stay beside them, untrained), 'lora'
+            (peft adapters on all linear layers; the frozen weights in bf16 on CUDA), 'top' (the
+            last `top_layers` blocks and final norm, whose input is `inputs_embeds` from the frozen
+            trunk).
         load: (checkpoint, dtype) -> the language model.
     """
     frozen_in_bf16 = method == "lora" and device.type == "cuda"
     lm = load(checkpoint, torch.bfloat16 if frozen_in_bf16 else torch.float32)
     body = lm.base_model
     if method == "lora":
-        body = with_adapters(body, lora_rank)
+        add_adapters(body, lora_rank)
     elif method == "top":
         keep_top(body, top_layers)
     if sum(p.numel() for p in body.parameters()) > CHECKPOINTED:
-        recompute_blocks(lm.base_model)
+        recompute_blocks(body)
     return lm, body
 
 
@@ -137,7 +138,7 @@ def recompute_blocks(body: TransformersModel) -> None:
     Gradients are the same. A step costs one more forward pass, about a third of its time.
 
     Args:
-        body: without peft's wrapper around it; its blocks may have adapters.
+        body: its blocks may have adapters.
     """
     body.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 

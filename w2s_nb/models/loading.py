@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_lo
 
 from ..common import store
 from ..common.assets import ASSETS, fetch, make_once
-from .anatomy import keep_blocks, put_trained
+from .anatomy import keep_blocks, put_trained, round_linear_layers
 from .names import EMBEDDED, Checkpoint, ways_out
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -260,19 +261,47 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
 
 def _load_finetuned(checkpoint: Checkpoint, parent: Checkpoint, dtype: torch.dtype):
     """Returns the language model of a stored fit: that of its parent, with the trained weights."""
-    lm = load_lm(parent, dtype)
-    record = store.record(checkpoint.fit)
-    if record is None:
-        raise ModelUnavailable(
-            f"{checkpoint.name}: its fit is no longer in the store. Fit it again"
-        )
-    config = record["config"]
+    config = _config_of_fit(checkpoint)
     if digest(parent) != config["model"]:
         raise ModelUnavailable(
             f"{checkpoint.name} was finetuned from {parent.name}, whose weights are not the same "
             f"any more; its own cannot be put into them. Fit it again"
         )
-    put_trained(lm, store.weights(checkpoint.fit), config["method"], config["hyperparameters"])
+    return _add_finetuning(load_lm, checkpoint, parent, dtype, store.weights(checkpoint.fit))
+
+
+def _config_of_fit(checkpoint: Checkpoint) -> dict:
+    """Returns everything that decided the fit of a finetuned model, from its record."""
+    record = store.record(checkpoint.fit)
+    if record is None:
+        raise ModelUnavailable(
+            f"{checkpoint.name}: its fit is no longer in the store. Fit it again"
+        )
+    return record["config"]
+
+
+def _add_finetuning(
+    load: Callable,
+    checkpoint: Checkpoint,
+    parent: Checkpoint,
+    dtype: torch.dtype,
+    tensors: dict[str, torch.Tensor],
+):
+    """Returns the language model of a parent with what a fit trained, as it was in training.
+
+    Adapters were trained in float32 beside weights in `dtype`, and stay beside them. Other methods
+    trained weights in float32, of which autocast rounded those of linear layers in every pass.
+
+    Args:
+        load: (parent, dtype) -> its language model.
+        tensors: what the fit trained; {} for a model without weights.
+    """
+    config = _config_of_fit(checkpoint)
+    is_lora = config["method"] == "lora"
+    lm = load(parent, dtype if is_lora else torch.float32)
+    put_trained(lm, tensors, config["method"], config["hyperparameters"])
+    if not is_lora:
+        round_linear_layers(lm, dtype)
     keep_blocks(lm.base_model, slice(checkpoint.layers))
     return lm
 
@@ -280,6 +309,8 @@ def _load_finetuned(checkpoint: Checkpoint, parent: Checkpoint, dtype: torch.dty
 def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     """Returns the language model of `load_lm` without weights, on the meta device."""
     with torch.device("meta"):
+        if checkpoint.parent:
+            return _add_finetuning(hollow_lm, checkpoint, checkpoint.parent, dtype, {})
         lm = transformers.AutoModelForCausalLM.from_config(
             _without_dropout(checkpoint), dtype=dtype
         ).eval()
@@ -300,6 +331,7 @@ def _without_dropout(checkpoint: Checkpoint):
 def n_params(checkpoint: Checkpoint) -> int:
     """Counts the parameters of the body at the checkpoint's depth.
 
-    The embedding is included; unembedding and head are not.
+    The embedding is included; unembedding, head and adapters are not.
     """
-    return sum(p.numel() for p in hollow_lm(checkpoint).base_model.parameters())
+    pretrained = replace(checkpoint.root, layers=checkpoint.layers)
+    return sum(p.numel() for p in hollow_lm(pretrained).base_model.parameters())

@@ -27,6 +27,7 @@ from ..metrics.classification import correct
 from ..models import anatomy, loading
 from ..models.loading import digest, folder, load_lm, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
+from ..training import loop
 from ..training.result import STOPS, Fit
 from .template import cut, render
 
@@ -387,10 +388,16 @@ def _load(checkpoint: Checkpoint):
     return held[checkpoint]
 
 
+def _run(lm, ids: torch.Tensor, **arguments):
+    """Runs a model's body on token ids (b, t), as training runs it."""
+    with loop.autocast():
+        return lm.base_model(ids, **arguments)
+
+
 def _cache_head(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Returns keys and values (1, heads, tokens, d) of the head at each layer."""
     ids = torch.tensor([head], device=device())
-    cache = lm.base_model(ids, use_cache=True).past_key_values
+    cache = _run(lm, ids, use_cache=True).past_key_values
     return [(keys, values) for keys, values, _ in cache]
 
 
@@ -399,12 +406,13 @@ def _hidden(lm, batch: dict[str, torch.Tensor], head_cache: list) -> torch.Tenso
     ids = batch["input_ids"].to(device())
     mask = batch["attention_mask"].to(device())
     if not head_cache:
-        return lm.base_model(ids, attention_mask=mask, use_cache=False).last_hidden_state
+        return _run(lm, ids, attention_mask=mask, use_cache=False).last_hidden_state
     past = head_cache[0][0].shape[2]
     cache = DynamicCache(
         [tuple(each.expand(len(ids), -1, -1, -1) for each in pair) for pair in head_cache]
     )
-    return lm.base_model(
+    return _run(
+        lm,
         ids,
         attention_mask=torch.cat([mask.new_ones(len(ids), past), mask], dim=1),
         past_key_values=cache,
@@ -431,8 +439,12 @@ def _code() -> str:
         _log_p,
         _hidden,
         _cache_head,
+        _run,
+        loop.autocast,
         _load,
         loading.load_lm,
+        loading._load_finetuned,
+        loading._add_finetuning,
         anatomy,
         inputs_module,
     )
