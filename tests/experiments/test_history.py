@@ -245,3 +245,14 @@ def test_a_supervisor_at_chance_marks_the_stored_student(words, tiny):
         arms.fits["weak supervisor"][0], arms.fits["weak supervisor"][0].address, write_guesses
     )
     assert w2s.all_students().pgr_note.tolist() == ["supervisor not above chance"]
+
+
+def test_a_supervisor_stands_at_the_checkpoint_that_gave_the_labels(words, tiny):
+    probe = dict(method="probe", epochs=10, evals=4, head_lr=0.03, batch_size=16)
+    first = w2s.fit(tiny, words.supervisor, **probe)
+    again = w2s.fit(tiny, words.supervisor, stop="last", **probe)
+    assert first.address == again.address and first.record["stop"] == "validation"
+    by = {fit.stop: fit.accuracy(words.test).value for fit in (first, again)}
+    assert by["last"] != by["validation"], "the test could not fail"
+    w2s.fit(f"{tiny}@1", words.student, again.label(words.student), method="probe", epochs=5)
+    assert w2s.all_students().weak_accuracy.tolist() == [by["last"]]
