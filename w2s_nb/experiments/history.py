@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -78,7 +78,8 @@ class _StoredFit:
     Attributes:
         model, model_digest, layers: its name, a hash of the weights that it started from, which all
             depths of a model share, and its depth.
-        labels, labels_address: who gave the labels, and the supervisor's address if it is a fit.
+        labels, labels_address, labels_stop: who gave the labels; if it is a fit, its address, and
+            its checkpoint that gave them.
         trained_on, half: hashes of its training examples, and of the whole split they are of.
         evaluated_on: hashes of its test split and of the split after it.
         code: the version of the code that made it.
@@ -99,6 +100,7 @@ class _StoredFit:
     loss_args: dict
     labels: str
     labels_address: str
+    labels_stop: str
     precision: str
     seed: int
     trained_on: str
@@ -261,6 +263,7 @@ def _read_fit(record: dict) -> _StoredFit:
         loss_args=summary["loss_args"],
         labels=summary["labels"],
         labels_address=summary["labels_address"],
+        labels_stop=record.get("labels_stop", ""),
         precision=config["precision"],
         seed=summary["seed"],
         trained_on=trained_on,
@@ -290,7 +293,7 @@ def _find_settings(fits: dict[str, _StoredFit]) -> list[list[_Trio]]:
             continue
         shared = student.shared_with_ceiling
         ceiling = ceilings.get((student.trained_on, shared)) or ceilings.get((student.half, shared))
-        trio = _Trio(weak, student, ceiling)
+        trio = _Trio(replace(weak, stop=student.labels_stop or weak.stop), student, ceiling)
         # A newer version of the code replaces an older one.
         if versions.get(trio.setting) != student.code:
             settings[trio.setting] = {}
@@ -344,7 +347,7 @@ class _StoredTests:
     """Reads the test predictions of fits, each once."""
 
     def __init__(self):
-        self._shared: dict[str, pd.DataFrame | None] = {}
+        self._shared: dict[tuple[str, str], pd.DataFrame | None] = {}
 
     def read(self, trio: _Trio) -> list[pd.DataFrame] | None:
         """Returns what each fit of a seed predicts on test, or None if one cannot be compared."""
@@ -357,12 +360,13 @@ class _StoredTests:
         return tests
 
     def _read(self, fit: _StoredFit, *, keep: bool) -> pd.DataFrame | None:
-        if fit.address in self._shared:
-            return self._shared[fit.address]
+        key = fit.address, fit.stop
+        if key in self._shared:
+            return self._shared[key]
         test = _read_test(fit)
         # Supervisors and ceilings stand in many rows, a student in one.
         if keep:
-            self._shared[fit.address] = test
+            self._shared[key] = test
         return test
 
 

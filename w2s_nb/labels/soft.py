@@ -28,12 +28,14 @@ class SoftLabels:
         probs: (n, 2) float64, rows sum to 1; column 1 is P(y = 1).
         source: name of who gave them, for tables: 'ground truth', or the supervisor's name.
         address: the supervisor's fit in the store, if it is one.
+        stop: the checkpoint of that fit which gave them.
     """
 
     ids: np.ndarray
     probs: np.ndarray
     source: str
     address: str = ""
+    stop: str = ""
 
     def __post_init__(self):
         probs = np.asarray(self.probs, dtype=np.float64)

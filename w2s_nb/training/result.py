@@ -86,7 +86,8 @@ def make_record(
         labels: their labels; label_accuracy: the share of those that are true.
     Returns:
         config, metrics, stop, trained_on (ids), half (fingerprint of the whole split that the
-        examples are of) and summary, whose fields are columns of `results`.
+        examples are of), labels_stop (the supervisor's checkpoint) and summary, whose fields are
+        columns of `results`.
 
     This function is no part of a fit's address: fits that were stored before a field was added lack
     it.
@@ -114,6 +115,7 @@ def make_record(
         "stop": stop,
         "trained_on": split.ids.tolist(),
         "half": half_of(split).fingerprint,
+        "labels_stop": labels.stop,
         "summary": summary,
     }
 
@@ -234,7 +236,7 @@ class Fit:
             splits.append(split.task.validation)
         ids = np.concatenate([s.ids for s in splits])
         probs = np.concatenate([self.predict(s) for s in splits])
-        return SoftLabels(ids, probs, self.record["summary"]["model"], self.address)
+        return SoftLabels(ids, probs, self.record["summary"]["model"], self.address, self.stop)
 
     def _check_held_out(self, split: Split, training_examples: bool, weak_labels: str) -> None:
         if not training_examples and set(split.ids) & set(self.record["trained_on"]):
