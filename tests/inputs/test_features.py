@@ -120,6 +120,7 @@ def test_states_beyond_half_precision_are_refused_and_fit_in_float32(tiny, tmp_p
         (dict(layers="last"), ValueError, "0 to 4"),
         (dict(pool="first"), ValueError, "last, mean"),
         (dict(dtype="int8"), ValueError, "float16, float32"),
+        (dict(max_len=0), ValueError, "max_len = 0; expected a whole number from 1"),
         (dict(dataset=[]), ValueError, "at least one text"),
         (dict(dataset="w1 w2"), ValueError, "list"),
         (dict(dataset=[70 * "w5 "]), ValueError, "70 tokens.*takes 64"),

@@ -253,6 +253,7 @@ def test_a_text_that_is_too_long_keeps_its_end(words, tiny, monkeypatch):
         (dict(chat=True), "no chat template"),
         (dict(shots=20), "takes 64.*than 20, or a max_len below 16"),
         (dict(model="gpt3"), "gpt2"),
+        (dict(max_len=0), "max_len = 0; expected a whole number from 1"),
         (dict(split=[]), "split"),
     ],
 )

@@ -20,6 +20,7 @@ from w2s_nb.labels.answers import Answers
 from w2s_nb.models import decoding
 from w2s_nb.models.language import LanguageModel
 from w2s_nb.training import answers, language_model, loop
+from w2s_nb.training.answers import zero_shot
 from w2s_nb.training.result import AnswerFit
 
 OPTIONS = (" w0", " w1", " w0w1", " w2")
@@ -278,6 +279,7 @@ def test_a_warning_says_how_many_questions_are_cut(task, tiny):
         (dict(stop="validation"), ValueError, "xent and last"),
         (dict(head_lr=1.0), TypeError, "does not use head_lr"),
         (dict(epochs=0), ValueError, "epochs"),
+        (dict(micro_batch=0), ValueError, "micro_batch = 0; expected a whole number from 1"),
         (
             dict(labels=w2s.SoftLabels(np.array(["a"]), np.array([[0, 1]]), "x")),
             TypeError,
@@ -293,6 +295,21 @@ def test_wrong_arguments_are_refused_before_a_model_is_loaded(
     monkeypatch.setattr(language_model, "trainable", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(error, match=says):
         w2s.fit(tiny, task.student, **change)
+
+
+def test_a_learning_rate_of_0_trains_nothing(task, tiny):
+    trained = w2s.fit(tiny, task.student, lr=0, epochs=1, keep_weights=True)
+    pretrained = dict(lm_of(tiny).base_model.named_parameters())
+    assert trained.record["config"]["hyperparameters"]["lr"] == 0
+    for name, tensor in trained.weights().items():
+        owner, _, name = name.partition(".")
+        if owner == "body":
+            assert torch.equal(tensor, pretrained[name])
+
+
+def test_a_max_len_of_0_is_not_taken_for_none(task, tiny):
+    with pytest.raises(ValueError, match="max_len = 0; expected a whole number from 1"):
+        zero_shot(tiny, task, max_len=0)
 
 
 def test_a_model_without_tokens_for_the_question_is_refused(tiny):

@@ -148,6 +148,12 @@ def test_the_figure_shows_perplexities(words, tiny):
     assert line.y[1] + line.error_y.array[1] == pytest.approx(perplexities["after"].high)
 
 
+def test_a_learning_rate_of_0_learns_nothing(words, tiny):
+    record = finetune_lm(tiny, words.student, **QUICK | dict(lr=0, epochs=1)).record
+    assert record["config"]["hyperparameters"]["lr"] == 0
+    assert record["metrics"]["perplexity_after"] == record["metrics"]["perplexity_before"]
+
+
 def test_labels_play_no_part_and_a_second_run_finds_the_first(words, tiny, monkeypatch):
     fit = finetune_lm(tiny, words.student, **QUICK)
     monkeypatch.setattr(loop, "train", lambda *a, **k: pytest.fail("trained twice"))
@@ -181,6 +187,7 @@ def test_both_texts_of_a_pair_are_learned_or_the_chosen_one(words, tiny):
         (dict(method="ful"), UnknownName, "Near: full"),
         (dict(epoch=1), TypeError, "epochs"),
         (dict(head_lr=1.0), TypeError, "does not use head_lr; expected some of epochs"),
+        (dict(micro_batch=0), ValueError, "micro_batch = 0; expected a whole number from 1"),
         (dict(held_out=0), ValueError, "from 2"),
         (dict(held_out=True), ValueError, "from 2"),
     ],
