@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .common import paths
+from .common.seeds import check_count
 
 DEMO = ("00_tour", "03_conf_loss")
 ERRORS_IN_ONE_LINE = ("site", "sweep", "report")  # commands whose input a user writes
@@ -130,16 +131,20 @@ def _print_plan(file: str, engine: str, jobs: int | None) -> int:
     """Prints the state of each run, and how long the unfinished ones will take."""
     from . import sweeps
 
+    if jobs is not None:
+        check_count(jobs, "jobs")
     runs = sweeps.run_sweep(file, dry_run=True, engine=engine)
     for run in runs.sweep.runs:
         print(f"{runs.state[run.address]:<8} {runs.sweep.short(run)}")
     if not runs.unfinished:
         print(f"{runs.summary()}; nothing to run")
         return 0
-    at_once = jobs or 1
-    # A sweep may be planned here to run where there are GPUs.
-    with contextlib.suppress(ValueError):
-        at_once = jobs or sweeps.jobs_on_this_machine(runs.sweep.resources)
+    at_once = jobs
+    if at_once is None:
+        at_once = 1
+        # A sweep may be planned here to run where there are GPUs.
+        with contextlib.suppress(ValueError):
+            at_once = sweeps.jobs_on_this_machine(runs.sweep.resources)
     seconds, known = runs.estimate(at_once)
     if seconds is None:
         cost = "no earlier run says how long they take"

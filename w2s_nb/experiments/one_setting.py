@@ -113,7 +113,7 @@ def differences(arms: Arms, student: str | None = None) -> pd.DataFrame:
     Raises:
         ValueError: no such student arm; lists what exists.
     """
-    student = student or arms.students[0]
+    student = arms.students[0] if student is None else student
     if student not in arms.students:
         raise ValueError(f"student {student!r}; expected one of {', '.join(arms.students)}")
     test = arms.test

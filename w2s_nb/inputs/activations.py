@@ -165,7 +165,9 @@ def _deeper(
             continue
         tokens = []
         for split in announcement.splits:
-            max_len = announcement.max_len or cast(Task, split.task).max_len
+            max_len = announcement.max_len
+            if max_len is None:
+                max_len = cast(Task, split.task).max_len
             tokens.append(tokenize(split, deep, max_len))
         deeper.append((deep, join(tokens)))
     return sorted(deeper, key=lambda model_and_tokens: -_layers(model_and_tokens[0]))

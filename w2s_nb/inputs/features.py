@@ -92,7 +92,8 @@ def features(
     checkpoint = with_depth(resolve(model))
     chosen_layers = _choose_layers(layers, checkpoint, model)
     split = _as_split(dataset)
-    max_len = max_len or (split.task.max_len if split.task else 10**9)
+    if max_len is None:
+        max_len = split.task.max_len if split.task else 10**9
     tokens = tokenize(split, checkpoint, max_len)
     loading.require_context(checkpoint, int(tokens.lengths.max()), "Give a smaller max_len.")
     deepest = checkpoint

@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from ..common.files import write_atomic
 from ..common.paths import home
+from ..common.seeds import check_count
 from ..common.store import address, code_version
 from ..data.splits import Split, Task
 from ..models.loading import digest, folder, tokenizer
@@ -58,7 +59,11 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     A text longer than `max_len` keeps its end, where question, answer and last reply stand, and a
     leading beginning-of-text token. The two texts of a pair lose the same tokens of what they begin
     alike, so that two responses are read after the same prompt.
+
+    Raises:
+        ValueError: `max_len` is no whole number from 1.
     """
+    check_count(max_len, "max_len")
     model = digest(checkpoint.root)
     return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), model, max_len)
 
@@ -132,7 +137,7 @@ def join(tokens_of: Sequence[Tokens]) -> Tokens:
 
 def split_report(task: Task, checkpoint: Checkpoint, max_len: int | None = None) -> pd.DataFrame:
     """Returns `Task.report` with the median length in tokens and the share of truncated texts."""
-    max_len = max_len or task.max_len
+    max_len = task.max_len if max_len is None else max_len
     frame = task.report()
     tokens_of = [tokenize(split, checkpoint, max_len) for split in task.splits]
     frame["median tokens"] = [int(np.median(tokens.lengths)) for tokens in tokens_of]

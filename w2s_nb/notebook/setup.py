@@ -68,9 +68,9 @@ class Run:
         """Calls `run_arms` with the notebook's parameters, some of them changed or added."""
         p = self.parameters
         return run_arms(
-            task or p["task"],
-            weak or p["weak"],
-            strong or p["strong"],
+            p["task"] if task is None else task,
+            p["weak"] if weak is None else weak,
+            p["strong"] if strong is None else strong,
             **self._fit_arguments(changes),
         )
 
@@ -82,7 +82,10 @@ class Run:
         """Calls `run_saliency` with the notebook's parameters, some of them changed or added."""
         p = self.parameters
         return run_saliency(
-            p["task"], p["weak"], strong or p["strong"], **self._fit_arguments(changes)
+            p["task"],
+            p["weak"],
+            p["strong"] if strong is None else strong,
+            **self._fit_arguments(changes),
         )
 
     def generative(self, **changes) -> dict[str, Arms]:

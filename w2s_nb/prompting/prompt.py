@@ -16,7 +16,7 @@ from ..common import store
 from ..common.device import device, precision
 from ..common.progress import progress
 from ..common.registry import TASKS
-from ..common.seeds import check_seed
+from ..common.seeds import check_count, check_seed
 from ..data.splits import Split, Task
 from ..data.tasks.spec import Prompt
 from ..inputs import batches as inputs_module
@@ -82,7 +82,8 @@ def prompt(
     checkpoint = with_depth(resolve(model))
     drawn = _draw_shots(task.student if source is None else source, shots, labels, seed, splits)
     wording = wording or TASKS[task.name.partition(",")[0]].prompt
-    max_len = max_len or task.max_len
+    max_len = task.max_len if max_len is None else max_len
+    check_count(max_len, "max_len")
     chat = _decide_chat(chat, checkpoint)
     head, questions, answers = _encode(checkpoint, splits, drawn, wording, max_len, chat)
     longest = len(head) + max(map(len, questions)) + max(map(len, answers)) - 1

@@ -149,7 +149,7 @@ class Local:
         gpus = visible_gpus()
         per_run = gpus_per_run(resources, gpus)
         shares = device_shares(gpus, per_run)
-        self.jobs = jobs or jobs_on_this_machine(resources)
+        self.jobs = jobs_on_this_machine(resources) if jobs is None else jobs
         if per_run and self.jobs > len(shares):
             raise ValueError(
                 f"{self.jobs} jobs of {per_run:g} GPUs each; this machine has {len(gpus)}"

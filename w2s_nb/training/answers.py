@@ -56,7 +56,9 @@ def fit_answers(
     settings = choose_text_hyperparameters(method, task.hyperparameters, hyperparameters)
     taught = _check_labels(split, labels)
     checkpoint = with_depth(checkpoint)
-    max_len = settings.max_len or _max_question_tokens(task, checkpoint)
+    max_len = settings.max_len
+    if max_len is None:
+        max_len = _max_question_tokens(task, checkpoint)
     settings = complete_hyperparameters(
         settings, method, checkpoint, max_len=max_len, evals=settings.epochs
     )
@@ -98,7 +100,8 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
     test = task.test
     if not test.answers:
         raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
-    max_len = max_len or _max_question_tokens(task, checkpoint)
+    if max_len is None:
+        max_len = _max_question_tokens(task, checkpoint)
     questions = tokenize_questions(test, checkpoint, max_len)
     config = _config(checkpoint, "zero-shot", test) | {
         "max_len": max_len,

@@ -28,6 +28,7 @@ from .hyperparameters import (
     PROBES,
     SHARDED,
     Hyperparameters,
+    check_micro_batch,
     choose_hyperparameters,
     examples_per_evaluation,
 )
@@ -88,6 +89,7 @@ def fit(
     """
     task = task_of(split)
     _check_devices(devices, method, split)
+    check_micro_batch(micro_batch)
     if split.answers:
         _check_generating(split, loss, loss_args, stop)
         return fit_answers(

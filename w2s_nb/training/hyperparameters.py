@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from ..common.registry import UnknownName
+from ..common.seeds import check_count
 from ..models.names import HEADS
 
 # What all evaluations before the end of training may cost together, as a share of training's cost.
@@ -135,6 +136,16 @@ def choose_hyperparameters(method: str, changes: dict) -> Hyperparameters:
     return chosen
 
 
+def check_micro_batch(micro_batch: int | None) -> None:
+    """Checks the number of examples in one pass on a device; None leaves it to training.
+
+    Raises:
+        ValueError: it is neither None nor a whole number from 1.
+    """
+    if micro_batch is not None:
+        check_count(micro_batch, "micro_batch")
+
+
 def _fractions(evals: Sequence[float]) -> tuple[float, ...]:
     """Returns the fractions of training after which a model is evaluated, checked."""
     if not evals or not all(0 < fraction <= 1 for fraction in evals):
@@ -157,8 +168,8 @@ def _check_whole_numbers(chosen: Hyperparameters) -> None:
         value = getattr(chosen, name)
         if name == "evals" and isinstance(value, tuple):
             continue
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+        if value is not None:
+            check_count(value, name)
 
 
 def examples_per_evaluation(

@@ -30,7 +30,14 @@ from ..models.language import LanguageModel
 from ..models.loading import digest, with_depth
 from ..models.names import Checkpoint, resolve
 from . import loop
-from .hyperparameters import METHODS, ON_TEXT, PROBES, Hyperparameters, choose_hyperparameters
+from .hyperparameters import (
+    METHODS,
+    ON_TEXT,
+    PROBES,
+    Hyperparameters,
+    check_micro_batch,
+    choose_hyperparameters,
+)
 from .result import task_of
 
 HELD_OUT = 50  # test examples whose perplexity is measured
@@ -97,12 +104,13 @@ def finetune_lm(
     Source: Burns et al. 2023, section 5.2.2.
     """
     seed = check_seed(seed)
+    check_micro_batch(micro_batch)
     checkpoint = resolve(model)
     settings = choose_text_hyperparameters(method, {"epochs": 1}, hyperparameters)
     task = task_of(split)
     _check_request(split, chosen, held_out)
     checkpoint = with_depth(checkpoint)
-    max_len = settings.max_len or task.max_len
+    max_len = task.max_len if settings.max_len is None else settings.max_len
     settings = complete_hyperparameters(settings, method, checkpoint, max_len=max_len, evals=10)
     settings = _without_unused_fields(settings, method)
     measured = _sample_of_test(task.test, held_out)
@@ -163,8 +171,11 @@ def complete_hyperparameters(
 
     The learning rate is then the model's own, ten times that for LoRA.
     """
-    lr = checkpoint.lr * (10 if method == "lora" else 1)
-    return replace(settings, max_len=max_len, lr=settings.lr or lr, evals=settings.evals or evals)
+    lr = settings.lr
+    if lr is None:  # 0 is a rate
+        lr = checkpoint.lr * (10 if method == "lora" else 1)
+    evals_chosen = evals if settings.evals is None else settings.evals
+    return replace(settings, max_len=max_len, lr=lr, evals=evals_chosen)
 
 
 def _without_unused_fields(settings: Hyperparameters, method: str) -> Hyperparameters:

@@ -190,4 +190,4 @@ def disagreements(arms: Arms, student: str | None = None) -> Disagreements:
     Raises:
         ValueError: no such student; lists what exists.
     """
-    return Disagreements(arms, student or arms.students[0])
+    return Disagreements(arms, arms.students[0] if student is None else student)

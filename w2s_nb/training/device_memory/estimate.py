@@ -11,6 +11,7 @@ import pandas as pd
 import transformers
 
 from ...common.registry import MODELS
+from ...common.seeds import check_count
 from ...models import classifier, loading
 from ...models.loading import ensure
 from ...models.names import Checkpoint, resolve
@@ -257,8 +258,7 @@ def _check_counts(required: dict[str, int], optional: dict[str, int | None]) -> 
     """Checks that numbers by name are whole and from 1; the optional ones may be None."""
     given = {name: value for name, value in optional.items() if value is not None}
     for name, value in (required | given).items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+        check_count(value, name)
 
 
 def _check_device(device: str, devices: int, method: str) -> None:
