@@ -14,7 +14,7 @@ import w2s_nb as w2s
 from tests.conftest import register_words, save_tiny
 from w2s_nb import models
 from w2s_nb.inputs import activations
-from w2s_nb.models import classifier, loading
+from w2s_nb.models import anatomy, classifier, loading
 from w2s_nb.prompting.prompt import answer_log_probs
 from w2s_nb.training import language_model
 from w2s_nb.training.language_model import finetune_lm
@@ -166,3 +166,26 @@ def test_frozen_passes_of_the_named_model_run_in_bf16(few, tiny):
         for name, _ in lm.named_parameters()
         if name.endswith("proj.weight") or name == "lm_head.weight"
     }
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("n_fits", [1, 2])
+def test_what_a_small_adapter_adds_is_not_rounded_off(architecture, n_fits, tmp_path):
+    """The outputs of weights and adapters are added up before they are rounded to bf16."""
+    path = save_tiny(tmp_path / "model", architecture)
+    body = models.load_lm(models.resolve(path), torch.bfloat16).base_model
+    for _ in range(n_fits):
+        anatomy.add_adapters(body, 4)
+    layer = next(module for module in body.modules() if hasattr(module, "lora_A"))
+    x = torch.randn(400, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.no_grad():
+        weights = layer.base_layer(x).float()
+        added = torch.zeros_like(weights)
+        for name in layer.lora_A:
+            torch.nn.init.normal_(layer.lora_B[name].weight, std=weights.std() / 3000)
+            added += 2 * x.float() @ (layer.lora_B[name].weight @ layer.lora_A[name].weight).T
+        with torch.autocast("cpu", torch.bfloat16):
+            difference = layer(x).float() - weights
+    # nearly all of it is below half a step of bf16
+    share = (difference * added).sum() / (added**2).sum()
+    assert share.item() == pytest.approx(1, abs=0.2)
