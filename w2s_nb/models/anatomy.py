@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -102,6 +103,8 @@ def add_adapters(body: TransformersModel, rank: int) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer, cast_adapter_dtype
 
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
+    layer = _linear_with_adapters()
+    config._register_custom_module({nn.Linear: layer, Conv1D: layer})
     adapted = [module for module in body.modules() if isinstance(module, BaseTunerLayer)]
     earlier = list(adapted[0].active_adapters) if adapted else []
     name = f"fit{len(earlier)}"  # the same in training and after loading
@@ -114,6 +117,34 @@ def add_adapters(body: TransformersModel, rank: int) -> None:
             module.set_adapter([*earlier, name])
     for parameter_name, parameter in body.named_parameters():
         parameter.requires_grad_(f".{name}." in parameter_name)
+
+
+@functools.cache
+def _linear_with_adapters() -> type[nn.Module]:
+    """Returns peft's linear layer with adapters, which under autocast rounds the sum of all once.
+
+    peft adds an adapter's output to that of the weights when both are rounded to bf16. Less than
+    half a step of bf16 then changes nothing, and small updates have no effect on predictions.
+    """
+    from peft.tuners.lora.layer import Linear
+
+    class LinearWithAdapters(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not torch.is_autocast_enabled(x.device.type):
+                return super().forward(x)
+            added: Any = 0
+            for name in self.active_adapters:
+                output = self.lora_B[name](self.lora_A[name](x))
+                added = added + output.float() * self.scaling[name]
+            base: Any = self.base_layer
+            matrix = base.weight if isinstance(base, Conv1D) else base.weight.T
+            # autocast runs it in bf16, and adds up in float32
+            rows = torch.addmm(added.flatten(0, -2), x.flatten(0, -2), matrix)
+            if base.bias is not None:
+                rows = rows + base.bias.to(rows.dtype)
+            return rows.view(*x.shape[:-1], -1)
+
+    return LinearWithAdapters
 
 
 def round_linear_layers(lm: TransformersModel, dtype: torch.dtype) -> None:
