@@ -88,8 +88,7 @@ def fit(
     Source: Burns et al. 2023, section 3 and appendix A.
     """
     task = task_of(split)
-    _check_devices(devices, method, split)
-    check_micro_batch(micro_batch)
+    _check_devices(devices, micro_batch, method, split)
     if split.answers:
         _check_generating(split, loss, loss_args, stop)
         return fit_answers(
@@ -211,7 +210,8 @@ def fill_defaults(
     return chosen
 
 
-def _check_devices(devices: int, method: str, split: Split) -> None:
+def _check_devices(devices: int, micro_batch: int | None, method: str, split: Split) -> None:
+    check_micro_batch(micro_batch)
     is_count = isinstance(devices, int) and not isinstance(devices, bool) and devices >= 1
     can_share = method in SHARDED and not split.answers
     if not is_count or (devices > 1 and not can_share):
