@@ -80,8 +80,9 @@ LONGEST = [
 
 
 def pytest_configure(config):
-    """Keeps the mark of a PGR a warning: tiny models are often at chance."""
+    """Keeps two warnings what they are: tiny models are often at chance, and in no table."""
     config.addinivalue_line("filterwarnings", "default:PGR is marked")
+    config.addinivalue_line("filterwarnings", "ignore:.*no learning rate is known")
 
 
 def pytest_collection_modifyitems(items):

@@ -477,7 +477,8 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """
     text = pd.DataFrame(index=table.index)
     for name in table.columns.drop([c for c in table if c.endswith(("_low", "_high"))]):
-        values = [_as_text(value) for value in table[name]]
+        rate = name in ("lr", "weak_lr")
+        values = [_as_text(value, "g" if rate else ".3f") for value in table[name]]
         if f"{name}_low" in table:
             ends = zip(table[f"{name}_low"], table[f"{name}_high"], strict=True)
             intervals = [f" [{low:.3f}, {high:.3f}]" for low, high in ends]
@@ -486,9 +487,9 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
-def _as_text(value) -> str:
+def _as_text(value, form: str = ".3f") -> str:
     if pd.isna(value):
         return ""
     if isinstance(value, float) and not value.is_integer():
-        return f"{value:.3f}"
+        return f"{value:{form}}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from ..common.progress import collect_warnings, progress
 from ..common.registry import LOSSES
 from ..losses.contract import loss_args
 from ..models.names import size_order
-from ..training.hyperparameters import METHODS
+from ..training.hyperparameters import METHODS, PROBES
 from .arms import NOT_DEFINED, student_name
 
 # Hyper-parameters that the column `setting` names where they differ from the method's defaults.
@@ -33,10 +33,12 @@ _NAMED = (
 # How often a fit is evaluated in training; a ceiling less often than its student.
 _EVALUATION = ("evals", "curve_test")
 _NAMES = ("task", "weak", "strong", "arm", "weak_method", "method", "n_train", "setting", "n_test")
+_RATES = ("weak_lr", "lr")
 _ARMS = ("weak_accuracy", "accuracy", "ceiling_accuracy")
 _ESTIMATES = (*_ARMS, "pgr", "agreement")
 _COLUMNS = [
     *_NAMES,
+    *_RATES,
     "seeds",
     *(name + end for name in _ESTIMATES for end in ("", "_low", "_high")),
     "pgr_note",
@@ -62,9 +64,10 @@ def all_students() -> pd.DataFrame:
     Returns:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,
         weak_method, method, n_train, setting (what differs from the defaults of labels, loss and
-        hyper-parameters), n_test, seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement,
-        each with the ends of its interval, `_low` and `_high`; pgr_note, see `metrics.pgr`;
-        seconds that the students took, and when the newest was created.
+        hyper-parameters), n_test, weak_lr and lr (learning rates of the bodies, NaN of probes),
+        seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement, each with the ends of its
+        interval, `_low` and `_high`; pgr_note, see `metrics.pgr`; seconds that the
+        students took, and when the newest was created.
     """
     rows = _build_rows(_find_settings(_read_fits()))
     rows.sort(key=_row_order)
@@ -111,6 +114,11 @@ class _StoredFit:
     n_test: int
     code: tuple[str, ...]
     answered: bool
+
+    @property
+    def lr(self) -> float:
+        """Returns the body's learning rate; NaN of a probe, which trains no body."""
+        return math.nan if self.method in PROBES else self.hyperparameters["lr"]
 
     @property
     def on_truth(self) -> bool:
@@ -178,6 +186,11 @@ class _Trio:
             "setting": self._describe(),
             "n_test": student.n_test,
         }
+
+    @property
+    def rates(self) -> dict:
+        """Returns the columns with the learning rates of supervisor and student."""
+        return {"weak_lr": self.weak.lr, "lr": self.student.lr}
 
     def _describe(self) -> str:
         """Says how labels, loss and hyper-parameters differ from their defaults."""
@@ -394,7 +407,7 @@ def _build_row(trios: list[_Trio], stored: _StoredTests) -> dict | None:
     chance = 0.0 if trios_read[-1].student.answered else 0.5
     # A setting has a ceiling if every seed has one.
     has_ceiling = all(trio.ceiling for trio in trios_read)
-    row = trios_read[-1].names | {"seeds": len(trios_read)}
+    row = trios_read[-1].names | trios_read[-1].rates | {"seeds": len(trios_read)}
     probs = []
     for arm, column in enumerate(_ARMS[: 3 if has_ceiling else 2]):
         p1 = np.stack([tests[arm].p1.loc[first.index] for tests in tests_read])

@@ -20,7 +20,7 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_lo
 from ..common import store
 from ..common.assets import ASSETS, fetch, make_once
 from .anatomy import keep_blocks, put_trained, round_linear_layers
-from .names import EMBEDDED, Checkpoint, ways_out
+from .names import EMBEDDED, Checkpoint, learning_rate, ways_out
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
@@ -110,21 +110,60 @@ def _commit(hub_id: str, revision: str | None) -> str | None:
 
 
 def with_depth(checkpoint: Checkpoint) -> Checkpoint:
-    """Returns the checkpoint with its depth, read from the model's config if the name lacks it.
+    """Returns the checkpoint with its depth and learning rate.
+
+    They are read from the model's config where its name does not say them.
 
     Raises:
         ValueError: the name asks for more layers than the model has.
     """
     if checkpoint.parent:
         parent = with_depth(checkpoint.parent)
-        return replace(checkpoint, parent=parent, full_layers=parent.full_layers)
+        return replace(
+            checkpoint,
+            parent=parent,
+            full_layers=parent.full_layers,
+            lr=parent.lr,
+            lr_note=parent.lr_note,
+        )
     depth = config_of(replace(checkpoint, layers=None)).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
         raise ValueError(
             f"{checkpoint.name!r} asks for {checkpoint.layers} layers; "
             f"{checkpoint.base} has {depth}"
         )
+    checkpoint = with_learning_rate(checkpoint)
     return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
+
+
+def with_learning_rate(checkpoint: Checkpoint) -> Checkpoint:
+    """Returns the checkpoint with the default learning rate of full finetuning.
+
+    It is read from the model's config alone; of a hub model no weights are downloaded.
+    """
+    root = checkpoint.root
+    if checkpoint.lr is not None:
+        return checkpoint
+    if root.hub_id:
+        path = _from_hub(root.hub_id, root.revision, only_config=True)
+    else:
+        path = root.folder or folder(root)
+    lr, note = _learning_rate(path, (path / "config.json").stat().st_mtime_ns)
+    return replace(checkpoint, lr=lr, lr_note=note)
+
+
+@functools.cache
+def _learning_rate(path: Path, mtime_ns: int) -> tuple[float, str]:
+    """Returns what `names.learning_rate` says of the model whose config is in a folder.
+
+    Args:
+        mtime_ns: when the config was changed last, so that a changed one is read again.
+    """
+    config = _read_config(path)
+    with torch.device("meta"):
+        lm = transformers.AutoModelForCausalLM.from_config(config)
+    n_params = sum(parameter.numel() for parameter in lm.parameters())
+    return learning_rate(config.model_type, config.num_hidden_layers, n_params)
 
 
 def _embedded() -> Path:
@@ -208,16 +247,20 @@ def tokenizer(path: Path):
 
 def config_of(checkpoint: Checkpoint):
     """Returns transformers' configuration of a checkpoint, with the depth that its name says."""
-    path = folder(checkpoint)
-    if _original_qwen(path):
-        from . import qwen  # takes over a second, and is needed only here
-
-        qwen.register()
-    config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+    config = _read_config(folder(checkpoint))
     config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     return config
+
+
+def _read_config(path: Path):
+    """Returns transformers' configuration in a model folder."""
+    if _original_qwen(path):
+        from . import qwen  # takes over a second, and is needed only here
+
+        qwen.register()
+    return transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
 def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:

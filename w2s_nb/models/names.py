@@ -32,6 +32,7 @@ class ModelSpec:
             interpolate.
         bytes_each: bytes per parameter as published.
         folder: for a model whose weights come with the kit, where they are; else None.
+        family: `model_type` of its configuration.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ModelSpec:
     lr: float
     bytes_each: int = 2
     folder: Path | None = None
+    family: str = ""
 
 
 EMBEDDED = "SmolLM2-135M"
@@ -129,8 +131,45 @@ _TABLE: list[tuple] = [
     ("Qwen-14B", "Qwen/Qwen-14B", 14167 * _M, 40, 1e-5),
     ("Qwen-72B", "Qwen/Qwen-72B", 72288 * _M, 80, 1e-5),
 ]
+_FAMILIES = {  # how names begin: `model_type`
+    "gpt2": "gpt2",
+    "Qwen1.5": "qwen2",
+    "Qwen2.5": "qwen2",
+    "Qwen3": "qwen3",
+    "Qwen-": "qwen",
+    "pythia": "gpt_neox",
+    "SmolLM2": "llama",
+    "Llama-3": "llama",
+    "OLMo-2": "olmo2",
+}
 for _name, _hub_id, *_numbers in _TABLE:
-    MODELS.register(_name, ModelSpec(_name, _hub_id, _REVISIONS.get(_hub_id), *_numbers))
+    _spec = ModelSpec(_name, _hub_id, _REVISIONS.get(_hub_id), *_numbers)
+    (_family,) = (family for start, family in _FAMILIES.items() if _name.startswith(start))
+    MODELS.register(_name, replace(_spec, family=_family))
+# learning rates of models that are not in the table: (parameters below which it holds, rate), by
+# the sizes in the table
+_RATES = ((10 * _M, 5e-4), (100 * _M, 1e-4), (400 * _M, 5e-5), (700 * _M, 3e-5))
+_LARGE_RATE = 1e-5
+
+
+def learning_rate(family: str, n_layers: int, n_params: int) -> tuple[float, str]:
+    """Returns the default learning rate of full finetuning of a model, by what the model is.
+
+    Args:
+        family: `model_type` of its configuration.
+        n_layers: transformer blocks at full depth.
+        n_params: parameters, without the unembedding if that is tied.
+    Returns:
+        The rate; and "", or for a model that is none of the table's, whose rate is that of its
+        size, one phrase that says so.
+    """
+    for spec in MODELS.values():
+        is_same = spec.family == family and spec.n_layers == n_layers
+        if is_same and abs(n_params - spec.n_params) <= 0.01 * spec.n_params:
+            return spec.lr, ""
+    rate = next((rate for limit, rate in _RATES if n_params < limit), _LARGE_RATE)
+    size = f"{n_params / _M:.3g} million parameters"
+    return rate, f"no learning rate is known for {family} of {n_layers} layers and {size}"
 
 
 @dataclass(frozen=True)
@@ -141,7 +180,9 @@ class Checkpoint:
         name: as given, for tables and figures; ends in `@layers` if cut in depth.
         base: the name without the cut.
         layers: number of blocks kept, counted from the embedding; `full_layers` without a cut.
-        lr: default learning rate of full finetuning.
+        lr: default learning rate of full finetuning; None until the model's configuration is read
+            (`with_depth`).
+        lr_note: where that rate is a fallback, why; else "".
         fit: for a finetuned model, the address of the fit whose weights it has; else "".
         parent: the model that this fit started from.
         trunk: number of lowest layers that are the same in `parent`; all above may differ.
@@ -154,10 +195,11 @@ class Checkpoint:
     folder: Path | None
     layers: int | None
     full_layers: int | None
-    lr: float
+    lr: float | None
     fit: str = ""
     parent: Checkpoint | None = None
     trunk: int = 0
+    lr_note: str = ""
 
     @property
     def root(self) -> Checkpoint:
@@ -203,8 +245,10 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
     """Returns the checkpoint that `base`, a name without `@k`, means; `name` is for tables."""
     if base.startswith("fit:"):
         return _finetuned(name, base)
-    spec = MODELS[base] if base in MODELS else _spec_of_hub_id(base)
-    if spec:
+    hub_id, _, revision = base.partition(":")
+    known_hub_model = _spec_of_hub_id(hub_id)
+    spec = MODELS[base] if base in MODELS else known_hub_model
+    if spec and not revision:
         depth = spec.n_layers
         return Checkpoint(
             name, base, spec.hub_id, spec.revision, spec.folder, depth, depth, spec.lr
@@ -217,8 +261,8 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
     is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists()
     if not is_hub_id:
         raise UnknownName("model", base, MODELS)
-    hub_id, _, revision = base.partition(":")
-    return Checkpoint(name, base, hub_id, revision or None, None, None, None, 1e-5)
+    lr = known_hub_model.lr if known_hub_model else None
+    return Checkpoint(name, base, hub_id, revision or None, None, None, None, lr)
 
 
 def _spec_of_hub_id(hub_id: str | None) -> ModelSpec | None:
@@ -231,11 +275,14 @@ def _spec_of_hub_id(hub_id: str | None) -> ModelSpec | None:
 
 
 def _local(name: str, base: str, folder: Path) -> Checkpoint:
-    """Returns the checkpoint in a local folder, with depth and learning rate from its files."""
+    """Returns the checkpoint in a local folder, with its depth.
+
+    It has its learning rate too if this kit pretrained the model.
+    """
     config = json.loads((folder / "config.json").read_text())
     depth = config.get("num_hidden_layers") or config.get("n_layer")
     record = folder / "pretraining.json"  # written if this kit pretrained the model
-    lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else 5e-5
+    lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else None
     return Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr)
 
 

@@ -74,6 +74,13 @@ def names_in(value: str) -> list[str]:
     return [name for name in names if name]
 
 
+def models_and_methods(parameters: dict) -> tuple[list[str], list[str]]:
+    """Returns the models and the training methods that a notebook's parameters name."""
+    models = dict.fromkeys(_named_by(parameters, _MODEL_NAMES))
+    methods = dict.fromkeys(_named_by(parameters, _METHOD_NAMES))
+    return list(models), list(methods)
+
+
 def _named_by(parameters: dict, keys: tuple[str, ...]) -> Iterator[str]:
     """Yields every name that some of the parameters hold."""
     for key in keys:

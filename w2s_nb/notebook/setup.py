@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import device, files, paths
+from ..common.progress import collect_warnings
 from ..common.registry import TASKS, UnknownName
 from ..common.store import address
 from ..data.load import load_task
@@ -20,9 +21,11 @@ from ..experiments.arms import Arms, run_arms
 from ..experiments.bootstrapping import Chain, run_chain
 from ..experiments.generative_finetuning import run_generative
 from ..experiments.saliency import run_saliency
+from ..models.loading import with_learning_rate
+from ..models.names import resolve
 from ..training.answers import check_questions
-from ..training.hyperparameters import PROBES, SHARDED
-from .parameters import check, names_in
+from ..training.hyperparameters import PROBES, SHARDED, default_lr
+from .parameters import check, models_and_methods, names_in
 from .renderer import use_renderer
 
 _SIZES = ("n_train", "n_val", "n_test")
@@ -43,15 +46,35 @@ class Run:
     started: float = field(default_factory=time.perf_counter)
 
     def describe(self) -> pd.DataFrame:
-        """Returns versions, device, precision and folders, as a table of one column."""
+        """Returns versions, device, precision, learning rates and folders, in one column.
+
+        The learning rates are the defaults of the models that the notebook finetunes.
+        """
         local_data = paths.data_dir()
         facts = device.versions() | {
             "device": device.machine(),
             "precision": device.precision(),
+            **self._learning_rates(),
             "store": paths.short_path(paths.home()),
             "local data": paths.short_path(local_data) if local_data else "none",
         }
         return pd.DataFrame({"this run": facts})
+
+    def _learning_rates(self) -> dict[str, str]:
+        """Returns {title: default rates with their models} of the methods that finetune."""
+        models, methods = models_and_methods(self.parameters)
+        finetuning = [method for method in methods if method not in PROBES]
+        rows = {}
+        for method in finetuning:
+            by_rate: dict[str, list[str]] = {}
+            for model in models:
+                checkpoint = with_learning_rate(resolve(model))
+                with collect_warnings():  # said in the row
+                    rate = f"{default_lr(checkpoint, method):g}"
+                by_rate.setdefault(rate + (checkpoint.lr_note and " by size"), []).append(model)
+            title = "learning rate" if len(finetuning) == 1 else f"learning rate, {method}"
+            rows[title] = ", ".join(f"{rate} ({', '.join(m)})" for rate, m in by_rate.items())
+        return rows
 
     def load(self, seed: int = 0) -> Task:
         """Returns the notebook's task as one seed deals it."""

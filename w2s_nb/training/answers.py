@@ -81,7 +81,7 @@ def fit_answers(
         )
         lm = _load_trained(checkpoint, method, settings, weights)
         predictions = _predict(lm, checkpoint, predicted, questions)
-        summary = _summary(checkpoint, method, split, taught, seed)
+        summary = _summary(checkpoint, method, split, taught, seed) | {"lr": settings.lr}
         record = _record(config, predictions, questions[0], split.ids.tolist(), summary)
         record["half"] = half_of(split).fingerprint
         return record, predictions, curve, weights if keep_weights else None

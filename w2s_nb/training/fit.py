@@ -30,6 +30,7 @@ from .hyperparameters import (
     Hyperparameters,
     check_micro_batch,
     choose_hyperparameters,
+    default_lr,
     examples_per_evaluation,
 )
 from .job import TrainingJob
@@ -196,11 +197,12 @@ def fill_defaults(
     defaults = {
         "evals": 4 if weak else 1,
         "max_len": task.max_len,
-        "lr": checkpoint.lr * (10 if method == "lora" else 1),
         "head_init": "unembedding" if at_full_depth else "zero",
     }
     missing = {name: value for name, value in defaults.items() if getattr(chosen, name) is None}
     chosen = replace(chosen, **missing)  # type: ignore[arg-type]
+    if chosen.lr is None:
+        chosen = replace(chosen, lr=default_lr(checkpoint, method))
     # method 'logistic' has no steps between which an evaluation would cost anything
     if chosen.curve_test is None and method != "logistic":
         n_examples = examples_per_evaluation(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+from ..common.progress import warn
 from ..common.registry import UnknownName
 from ..common.seeds import check_count
-from ..models.names import HEADS
+from ..models.names import HEADS, Checkpoint
 
 # What all evaluations before the end of training may cost together, as a share of training's cost.
 EVALUATION_SHARE = 0.22
@@ -134,6 +135,36 @@ def choose_hyperparameters(method: str, changes: dict) -> Hyperparameters:
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
             raise ValueError(f"{name} = {value!r}; expected a number from 0")
     return chosen
+
+
+def default_lr(checkpoint: Checkpoint, method: str) -> float:
+    """Returns a method's learning rate for a model, ten times that of full finetuning for LoRA.
+
+    Warns where it is a fallback, the rate of models of that size.
+
+    Args:
+        checkpoint: as `with_depth` returns it.
+    Raises:
+        ValueError: the model's configuration is not read yet.
+    """
+    if checkpoint.lr is None:
+        raise ValueError(f"{checkpoint.name}: its learning rate is not read yet; see with_depth")
+    lr = checkpoint.lr * (10 if method == "lora" else 1)
+    if checkpoint.lr_note and method not in PROBES:
+        warn(
+            f"{checkpoint.name}: {checkpoint.lr_note}; method {method!r} takes {lr:g}, as models "
+            f"of that size do. Another is set by lr="
+        )
+    return lr
+
+
+def stored_lr(config: dict) -> float | None:
+    """Returns the body's learning rate in a fit; None in a probe's, which trains no body.
+
+    Args:
+        config: everything that decided the fit, as in its record.
+    """
+    return None if config["method"] in PROBES else config["hyperparameters"]["lr"]
 
 
 def check_micro_batch(micro_batch: int | None) -> None:

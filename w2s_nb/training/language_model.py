@@ -37,6 +37,7 @@ from .hyperparameters import (
     Hyperparameters,
     check_micro_batch,
     choose_hyperparameters,
+    default_lr,
 )
 from .result import task_of
 
@@ -130,7 +131,8 @@ def finetune_lm(
             "metrics": _perplexities(table),
             "stop": "last",
             "trained_on": split.ids.tolist(),
-            "summary": _summary(checkpoint, split, chosen, method, seed, len(measured)),
+            "summary": _summary(checkpoint, split, chosen, method, seed, len(measured))
+            | {"lr": settings.lr},
         }
         return record, table, curve, weights
 
@@ -173,7 +175,7 @@ def complete_hyperparameters(
     """
     lr = settings.lr
     if lr is None:  # 0 is a rate
-        lr = checkpoint.lr * (10 if method == "lora" else 1)
+        lr = default_lr(checkpoint, method)
     evals_chosen = evals if settings.evals is None else settings.evals
     return replace(settings, max_len=max_len, lr=lr, evals=evals_chosen)
 

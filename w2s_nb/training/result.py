@@ -29,6 +29,7 @@ from ..labels.soft import SoftLabels
 from ..metrics.classification import accuracy
 from ..metrics.estimate import Estimate
 from ..models.names import Checkpoint
+from .hyperparameters import stored_lr
 
 # The checkpoints whose predictions are stored: after the last step; best on the labels of the
 # validation split; best on the test split, which looks at its true labels.
@@ -98,6 +99,7 @@ def make_record(
         "model": checkpoint.name,
         "layers": checkpoint.layers,
         "method": config["method"],
+        "lr": stored_lr(config),
         "loss": config["loss"],
         "loss_args": config["loss_args"],
         "labels": labels.source,
@@ -156,6 +158,8 @@ class Fit:
         summary = self.record["summary"]
         names = ("model", "task", "labels", "loss", "method", "seed")
         rows = {name: summary[name] for name in names} | {"stop": self.stop}
+        if summary.get("lr") is not None:
+            rows["learning rate"] = f"{summary['lr']:g}"
         test_accuracy = self._test_accuracy()
         if test_accuracy is not None:
             rows["test accuracy"] = test_accuracy
