@@ -204,6 +204,44 @@ def test_names_resolve_to_what_they_say(tiny):
     assert (other.hub_id, other.revision, other.layers) == ("someone/model", "abc", 3)
 
 
+@pytest.mark.parametrize("name", ["EleutherAI/pythia-70m", "someone/model", "model@3", "gpt2/"])
+def test_a_folder_with_a_model_wins_over_what_else_its_name_could_mean(
+    name, tiny, tmp_path, monkeypatch
+):
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny, tmp_path / name)
+    whole, cut = models.resolve(name), models.resolve(f"{name}@2")
+    assert whole.folder == cut.folder == tmp_path / name
+    assert (whole.hub_id, whole.layers, cut.layers, cut.name) == (None, 4, 2, f"{name}@2")
+    assert models.with_depth(whole).lr == 5e-4, "the rate of its size, not of that hub model"
+
+
+@pytest.mark.parametrize(
+    "name, file",
+    [(alias, "config.json") for alias in ("gpt2", "SmolLM2-135M", "chess-1M")]
+    + [(name, "notes.txt") for name in ("gpt2", "EleutherAI/pythia-70m")],
+)
+def test_a_folder_that_is_passed_over_is_named(name, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / file).write_text("{}")
+    with pytest.warns(UserWarning, match=f"{name}.*folder.*passed over") as told:
+        checkpoint = models.resolve(f"{name}@2")
+    known = MODELS[name.rpartition("/")[2]]
+    assert (checkpoint.hub_id, checkpoint.full_layers) == (known.hub_id, known.n_layers)
+    (message,) = {str(warning.message) for warning in told}
+    assert (f"./{name}" in message) == (file == "config.json") and "\n" not in message
+
+
+def test_an_unknown_name_of_a_folder_without_config_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "someone" / "model").mkdir(parents=True)
+    with pytest.raises(UnknownName, match=r"a folder without config\.json"):
+        models.resolve("someone/model")
+
+
 @pytest.mark.parametrize(
     "name, says", [("gpt3", "gpt2"), ("Qwen-7b", "Qwen-7B"), ("", "Known"), ("/nowhere", "Known")]
 )
