@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..common import store
+from ..common.progress import warn
 from ..common.registry import MODELS, UnknownName
 
 
@@ -221,8 +222,9 @@ def resolve(name: str) -> Checkpoint:
 
     Args:
         name: an alias (`gpt2-xl`), a hub id (`Qwen/Qwen2.5-7B`, optionally `:revision`), a local
-            folder with a `config.json`, a finetuned model of the store (`fit:` and its address,
-            `Fit.name`), or any of these with `@k` for its first k layers.
+            folder with a `config.json` (it wins over a hub id, but not over an alias), a finetuned
+            model of the store (`fit:` and its address, `Fit.name`), or any of these with `@k` for
+            its first k layers.
     Raises:
         UnknownName: no such alias, folder, hub id or fit; lists near and known names.
         ValueError: `@k` outside 1..full depth; a fit that kept no weights, or that trained only a
@@ -230,6 +232,8 @@ def resolve(name: str) -> Checkpoint:
     """
     text = str(name).strip() or "?"
     cut = re.search(r"(?<=.)@(\d+)$", text, re.S)
+    if cut and _is_model_folder(text) and text[: cut.start()] not in MODELS:
+        cut = None  # a folder whose own name ends like that
     base = text[: cut.start()] if cut else text
     checkpoint = _at_full_depth(name, base)
     if not cut:
@@ -245,17 +249,19 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
     """Returns the checkpoint that `base`, a name without `@k`, means; `name` is for tables."""
     if base.startswith("fit:"):
         return _finetuned(name, base)
+    is_alias = base in MODELS
+    if _is_model_folder(base) and not is_alias:
+        return _local(name, base, Path(base).expanduser())
     hub_id, _, revision = base.partition(":")
     known_hub_model = _spec_of_hub_id(hub_id)
-    spec = MODELS[base] if base in MODELS else known_hub_model
+    spec = MODELS[base] if is_alias else known_hub_model
     if spec and not revision:
+        _tell_passed_over(base)
         depth = spec.n_layers
         return Checkpoint(
             name, base, spec.hub_id, spec.revision, spec.folder, depth, depth, spec.lr
         )
     folder = Path(base).expanduser()
-    if (folder / "config.json").is_file():
-        return _local(name, base, folder)
     if folder.is_dir():
         raise UnknownName("model (a folder without config.json)", base, MODELS)
     is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists()
@@ -263,6 +269,21 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
         raise UnknownName("model", base, MODELS)
     lr = known_hub_model.lr if known_hub_model else None
     return Checkpoint(name, base, hub_id, revision or None, None, None, None, lr)
+
+
+def _is_model_folder(path: str) -> bool:
+    return (Path(path).expanduser() / "config.json").is_file()
+
+
+def _tell_passed_over(name: str) -> None:
+    """Warns if a folder of this name is here, but the name means a model of the table."""
+    if Path(name).is_dir():
+        holds_model = _is_model_folder(name)
+        way_out = f"./{name} names the folder" if holds_model else "it holds no config.json"
+        warn(
+            f"{name} is a model of w2s.MODELS; the folder of that name in {Path.cwd()} is passed "
+            f"over: {way_out}"
+        )
 
 
 def _spec_of_hub_id(hub_id: str | None) -> ModelSpec | None:
