@@ -169,3 +169,24 @@ def test_no_default_of_a_notebook_teaches_from_chance(path):
     for row in result["table"]:
         if row["arm"] in (WEAK, CEILING):
             assert row["accuracy_low"] > chance, row["arm"]
+
+
+def test_every_arms_row_says_which_stopping_rule_was_applied(words, tiny):
+    tuned = QUICK | dict(method="top", top_layers=1, lr=1e-2, head_init="zero", epochs=2)
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, seeds=2, weak_args={"method": "probe"}, **tuned)
+    assert arms.table().stop.tolist() == ["validation", "validation", "last"]
+    asked = w2s.run_arms("words", f"{tiny}@1", tiny, stop="validation", **tuned)
+    assert asked.table().stop.tolist() == ["validation"] * 3
+    assert all(len(fits[0].curve) == 4 for fits in asked.fits.values())
+    chain = w2s.run_chain("words", [f"{tiny}@1", tiny], **tuned)
+    assert chain.table().stop.tolist() == ["last", "validation", "last"]
+    assert set(w2s.results().stop) == {"last", "validation"}
+
+
+def test_stopping_rules_that_a_student_lacks_have_no_row(words, tiny):
+    def rules(**student_args):
+        arms = w2s.run_arms("words", f"{tiny}@1", tiny, student_args=student_args, **QUICK)
+        return arms.stops().stop.tolist()
+
+    assert rules() == ["last", "validation", "oracle"]
+    assert rules(curve_test=16) == ["last", "validation"]

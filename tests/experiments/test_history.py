@@ -82,7 +82,16 @@ def test_a_checkpoint_chosen_by_test_labels_is_never_shown(words, tiny):
         stop="oracle",
     )
     by = {stop: student.accuracy(words.test, stop=stop).value for stop in ("oracle", "validation")}
-    assert w2s.all_students().accuracy[0] == by["validation"] <= by["oracle"]
+    row = w2s.all_students().iloc[0]
+    assert row.accuracy == by["validation"] <= by["oracle"] and row.stop == "validation"
+
+
+def test_an_oracle_without_validation_labels_is_shown_at_its_last_step(words, tiny):
+    supervisor = w2s.fit(tiny, words.supervisor, method="probe", epochs=40)
+    labels = supervisor.label(words.student).select(words.validation, slice(0))
+    student = w2s.fit(tiny, words.student, labels, method="probe", stop="oracle")
+    row = w2s.all_students().iloc[0]
+    assert row.accuracy == student.accuracy(words.test, stop="last").value and row.stop == "last"
 
 
 def test_a_damaged_seed_costs_itself_only_and_an_older_version_is_left_out(words, tiny):
