@@ -63,7 +63,7 @@ def evaluations() -> None:
         loop.train = train
     print(
         f"finetuning of {STRONG}, top, 600 examples, 2 epochs: {seconds[1]:.1f} s; with three "
-        f"evaluations on validation and some test examples before the end {seconds[4]:.1f} s "
+        f"evaluations on all validation and test examples before the end {seconds[4]:.1f} s "
         f"({seconds[4] / seconds[1] - 1:+.0%})"
     )
 

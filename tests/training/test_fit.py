@@ -115,7 +115,7 @@ def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
 
 def test_the_student_stops_on_weak_labels_and_never_sees_truth(words, tiny):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
-    student = w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, curve_test=64)
+    student = w2s.fit(tiny, words.student, labels, method="full", lr=1e-3)
     assert student.stop == "validation" and len(student.curve) == 4
     best = student.curve.validation_accuracy_on_labels.max()
     on_labels = (
@@ -133,8 +133,13 @@ def test_labels_without_validation_train_to_the_last_step(words, tiny):
     labels = w2s.SoftLabels.truth(words.student)
     fit = w2s.fit(tiny, words.student, labels, **QUICK)
     assert fit.stop == "last" and fit.curve.validation_accuracy_on_labels.isna().all()
+    assert fit.stops == ("last", "oracle") and "accuracy_validation" not in fit.record["metrics"]
+    with pytest.raises(ValueError, match="no validation: .* too few of its 32 validation examples"):
+        fit.predict(words.test, stop="validation")
     with pytest.raises(ValueError, match="know 0 of 32 validation examples"):
         w2s.fit(tiny, words.student, labels, stop="validation", **QUICK)
+    by_oracle = w2s.fit(tiny, words.student, labels, stop="oracle", **QUICK)
+    assert by_oracle.address == fit.address and by_oracle.stop == "oracle"
 
 
 def test_weak_labels_of_one_class_can_be_trained_on(words, tiny):
@@ -216,6 +221,7 @@ def test_results_are_one_tidy_table(words, tiny):
         "seeds",
     }
     assert table.accuracy_last.between(0, 1).all() and (table.n_train == 96).all()
+    assert set(table.stop) == {"validation"}
 
 
 @pytest.mark.parametrize("name", ["predictions.parquet", "curve.parquet", "record.json"])
@@ -305,24 +311,113 @@ def test_a_fit_killed_half_way_leaves_nothing_whole_and_the_next_run_completes(
     assert len(w2s.results()) == 1 and isinstance(fit.predictions, pd.DataFrame)
 
 
-def test_evaluating_fewer_test_examples_changes_only_the_oracles_predictions(words, tiny):
+def noisy_truth(task, seed=0):
+    """Returns ground truth of the student half and of validation, with 30 % of it flipped."""
+    ids = np.concatenate([task.student.ids, task.validation.ids])
+    truth = np.concatenate([task.student.hard_label, task.validation.hard_label])
+    return w2s.SoftLabels(ids, np.eye(2)[truth], "a test").flip(0.3, seed=seed)
+
+
+LOOKS = dict(method="top", top_layers=1, lr=3e-2, head_init="zero", epochs=4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        LOOKS,
+        LOOKS | dict(method="full"),
+        dict(method="probe", epochs=40, head_lr=3e-2),
+        dict(method="logistic"),
+    ],
+    ids=lambda options: options["method"],
+)
+def test_the_oracle_bounds_the_other_rules_and_the_curve_ends_at_the_last(options, tiny, words):
+    for seed in range(3):
+        task = w2s.load_task("words", seed=seed, n_train=60, n_val=20, n_test=140)
+        fit = w2s.fit(tiny, task.student, noisy_truth(task, seed), seed=seed, **options)
+        at = {stop: fit.accuracy(task.test, stop=stop).value for stop in fit.stops}
+        assert list(at) == ["last", "validation", "oracle"]
+        assert at["oracle"] >= max(at.values()) and at["oracle"] == fit.curve.test_accuracy.max()
+        assert fit.curve.test_accuracy.iloc[-1] == at["last"]
+        assert len(fit.curve) > 1 and set(fit.curve.test_n) == {140}
+
+
+def test_a_curve_of_few_test_examples_has_its_standard_error_and_no_oracle(words, tiny):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
-    whole, few = (
-        w2s.fit(tiny, words.student, labels, method="full", lr=1e-3, evals=6, curve_test=n)
-        for n in (64, 10)
+    options = dict(method="full", lr=1e-3, evals=6)
+    whole, same, few = (
+        w2s.fit(tiny, words.student, labels, curve_test=n, **options) for n in (None, 64, 10)
     )
+    assert whole.address == same.address, "64 are all"
     columns = ["split", "id", "last", "validation"]
     assert whole.predictions[columns].equals(few.predictions[columns])
-    assert not np.allclose(whole.curve.test_accuracy, few.curve.test_accuracy)
-    assert set(few.curve.test_accuracy * 10) <= set(range(11)), "ten examples"
+    assert few.stops == ("last", "validation") and few.predictions.oracle.isna().all()
+    assert "accuracy_oracle" not in few.record["metrics"]
+    assert set(few.curve.test_n) == {10} and set(whole.curve.test_n) == {64}
+    share = few.curve.test_accuracy
+    assert set(share * 10) <= set(range(11)), "ten examples"
+    np.testing.assert_allclose(few.curve.test_se, np.sqrt(share * (1 - share) / 10))
+    with pytest.raises(ValueError, match="no oracle: .* 10 of 64 test examples.*curve_test"):
+        few.predict(words.test, stop="oracle")
+    with pytest.raises(ValueError, match="oracle.*curve_test = 10 of 64 test examples"):
+        w2s.fit(tiny, words.student, labels, curve_test=10, stop="oracle", **options)
+
+
+def test_the_standard_error_of_the_curve_counts_groups_of_examples(words, tiny):
+    """Every test example stands in a group with its copy: the error is that of half as many."""
+    from dataclasses import replace
+
+    groups = np.arange(64) // 2
+    task = replace(words, test=replace(words.test, group=groups))
+    for split in task.splits:
+        object.__setattr__(split, "task", task)
+    fit = w2s.fit(tiny, task.student, **QUICK)
+    right = fit.predict(task.test).argmax(axis=1) == task.test.hard_label
+    means = right.reshape(32, 2).mean(axis=1)
+    expected = means.std() / np.sqrt(32)
+    assert fit.curve.test_se.iloc[-1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("method", ["top", "full"])
+@pytest.mark.parametrize("stop", ["validation", "oracle"])
+def test_a_stopping_rule_is_honoured_on_ground_truth_too(method, stop, words, tiny):
+    options = LOOKS | dict(method=method)
+    fit = w2s.fit(tiny, words.student, stop=stop, **options)
+    assert fit.stop == stop and len(fit.curve) == 4
+    column = {"validation": "validation_accuracy", "oracle": "test_accuracy"}[stop]
+    best = fit.curve[column].max()
+    split = {"validation": words.validation, "oracle": words.test}[stop]
+    assert fit.accuracy(split).value == pytest.approx(best)
+    assert len(w2s.fit(tiny, words.student, **options).curve) == 1, "by default it is the last"
+
+
+@pytest.mark.parametrize(
+    "asked, says",
+    [
+        (dict(stop="validation", evals=1), "one evaluation"),
+        (dict(stop="oracle", evals=[1.0]), "one evaluation"),
+        (dict(stop="validation", epochs=1, batch_size=96), "one evaluation"),
+        (dict(stop="validation", method="logistic", l2=1.0), "one evaluation"),
+        (dict(stop="oracle", method="probe", curve_test=8), "8 of 64 test examples"),
+    ],
+)
+def test_a_stopping_rule_with_nothing_to_choose_among_is_refused(
+    asked, says, words, tiny, monkeypatch
+):
+    monkeypatch.setattr("w2s_nb.models.loading.digest", None)
+    with pytest.raises(ValueError, match=f"stop '{asked['stop']}'.*{says}.*expected"):
+        w2s.fit(tiny, words.student, **LOOKS | asked)
+    # without the wish, the fit says what it is
+    monkeypatch.undo()
+    del asked["stop"]
+    if says == "one evaluation":
+        assert w2s.fit(tiny, words.student, noisy_truth(words), **LOOKS | asked).stop == "last"
 
 
 def test_predictions_are_those_of_the_checkpoint_that_was_best(words, tiny):
     """The best evaluation is not the last: its weights are put back before predicting."""
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student).flip(0.3, seed=1)
-    fit = w2s.fit(
-        tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6, curve_test=64
-    )
+    fit = w2s.fit(tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6)
     curve = fit.curve
     best = curve.validation_accuracy_on_labels.idxmax()
     assert best < len(curve) - 1, "the test needs a best evaluation before the last"
