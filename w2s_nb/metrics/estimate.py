@@ -121,6 +121,19 @@ def means_and_draws(
     return means, draws
 
 
+def standard_error(values: np.ndarray, group: np.ndarray) -> float:
+    """Computes the standard error of a mean whose examples come in groups.
+
+    Args:
+        values: (n,) float or bool, one per example.
+        group: (n,) groups, which are independent of each other.
+    Source: Liang and Zeger 1986, for a mean; without groups of several it is sd / sqrt(n).
+    """
+    group_of = np.unique(group, return_inverse=True)[1]
+    sum_of_group = np.bincount(group_of, weights=values - np.mean(values))
+    return float(np.sqrt(np.square(sum_of_group).sum()) / len(values))
+
+
 def _shape(arrays: Sequence[np.ndarray]) -> tuple[int, int]:
     """Returns the numbers of seeds and examples, which all arrays share."""
     shapes = [array.shape for array in arrays]

@@ -105,17 +105,20 @@ def training_curves(
     """Draws test accuracy over training: the mean over seeds as a line, each seed as a thin line.
 
     Dotted: accuracy on the weak labels of held-out validation examples, by which a student can
-    choose where to stop.
+    choose where to stop. The axis says how many test examples there are, and the largest standard
+    error of a seed's accuracy on them.
 
     Args:
         curves: {arm: `Fit.curve` of each seed}.
         references: {arm: accuracy}, such as those of supervisor and ceiling.
     """
-    figure = figure_of(title, "fraction of training", "accuracy")
+    points = pd.concat([curve for seeds in curves.values() for curve in seeds])
+    examples = " to ".join(str(n) for n in sorted(set(points.test_n)))
+    axis = f"accuracy ({examples} test examples, standard error up to {points.test_se.max():.3f})"
+    figure = figure_of(title, "fraction of training", axis)
     for arm, curves_of_seeds in curves.items():
         _add_curves(figure, arm, curves_of_seeds)
-    starts = [curve.progress.min() for seeds in curves.values() for curve in seeds]
-    if min(starts) < 0.02:
+    if points.progress.min() < 0.02:
         figure.update_xaxes(type="log", dtick=1, title="fraction of training, logarithmic")
     add_references(figure, references, "bottom right")
     return figure
@@ -140,9 +143,12 @@ def _add_curves(figure: go.Figure, arm: str, curves: list[pd.DataFrame]) -> None
         mode="lines+markers",
         line=dict(color=colour(arm), width=3),
     )
+    on_labels = np.mean([curve.validation_accuracy_on_labels for curve in curves], axis=0)
+    if np.isnan(on_labels).all():  # no validation labels to draw
+        return
     figure.add_scatter(
         x=curves[0].progress,
-        y=np.mean([curve.validation_accuracy_on_labels for curve in curves], axis=0),
+        y=on_labels,
         name=f"{arm}: on held-out weak labels",
         mode="lines",
         line=dict(color=colour(arm), width=2, dash="dot"),

@@ -10,6 +10,7 @@ stored is in `result`.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,15 +26,16 @@ from ..models.names import Checkpoint, resolve
 from . import job as training_job
 from .answers import fit_answers
 from .hyperparameters import (
+    LOOKS,
     PROBES,
     SHARDED,
     Hyperparameters,
     check_micro_batch,
     choose_hyperparameters,
     default_lr,
-    examples_per_evaluation,
 )
 from .job import TrainingJob
+from .loop import evaluation_steps
 from .result import STOPS, Fit, make_record, task_of
 
 # The least number of labelled validation examples for early stopping, unless the split has fewer.
@@ -71,8 +73,9 @@ def fit(
         seed: of the order of batches and of the random initialisation.
         stop: the checkpoint that stands for the fit: 'validation' (best accuracy against `labels`
             on the validation split), 'last', or 'oracle' (best test accuracy; it looks at the test
-            labels); None leaves it to `choose_stop`. Predictions of all three are stored; training
-            keeps their weights in main memory.
+            labels); None leaves it to `choose_stop`. Predictions of all three are stored, as far as
+            there are validation labels and `curve_test` takes all test examples; training keeps
+            their weights in main memory.
         micro_batch: examples in one pass on a device. It changes memory and speed, not the result
             beyond rounding.
         devices: how many devices train the model together, by Ray and FSDP, for 'full' and 'lora'.
@@ -115,8 +118,8 @@ def fit(
     weak = labels is not None
     training_labels, validation_labels = _collect_labels(split, labels)
     known = validation_labels.knows(task.validation)
-    stop = choose_stop(stop, method, weak=weak, known=known)
     _check_size(split)
+    stop, chosen = _choose_evaluations(stop, chosen, method, split, weak, known)
     # all arguments are valid; from here on the model's files are needed
     checkpoint, layers = _with_depth(checkpoint)
     job = TrainingJob(
@@ -127,7 +130,7 @@ def fit(
         validation=_validation_targets(split, validation_labels, known),
         known=np.flatnonzero(known),
         method=method,
-        hyperparameters=fill_defaults(chosen, method, checkpoint, split, weak),
+        hyperparameters=fill_defaults(chosen, method, checkpoint, split),
         loss=loss,
         loss_args=loss_args,
         seed=check_seed(seed),
@@ -158,22 +161,70 @@ def _train(
     return record, *tables
 
 
-def choose_stop(stop: str | None, method: str, *, weak: bool, known: np.ndarray) -> str:
+def _choose_evaluations(
+    stop: str | None,
+    chosen: Hyperparameters,
+    method: str,
+    split: Split,
+    weak: bool,
+    known: np.ndarray,
+) -> tuple[str, Hyperparameters]:
+    """Chooses the checkpoint that stands for a fit, and when it is evaluated.
+
+    Args: as of `choose_stop`.
+    Returns:
+        The stop, and the hyper-parameters with evals set, and with a curve_test that takes the
+        whole test split as None, so that both are one fit.
+    Raises:
+        ValueError: as `choose_stop`; an oracle of fewer than all test examples.
+    """
+    looks = count_looks(chosen, method, len(split))
+    stop = choose_stop(stop, method, weak=weak, known=known, looks=looks)
+    if chosen.evals is None:
+        chosen = replace(chosen, evals=LOOKS if weak or stop != "last" else 1)
+    n_test = len(task_of(split).test)
+    if chosen.curve_test is not None and chosen.curve_test >= n_test:
+        chosen = replace(chosen, curve_test=None)
+    if stop == "oracle" and chosen.curve_test is not None:
+        raise ValueError(
+            f"stop 'oracle' with curve_test = {chosen.curve_test} of {n_test} test examples; "
+            f"expected stop 'last' or 'validation', or curve_test = None, which takes all {n_test}"
+        )
+    return stop, chosen
+
+
+def count_looks(chosen: Hyperparameters, method: str, n_train: int) -> int:
+    """Counts the evaluations among which a stopping rule chooses; `LOOKS` where none are asked for.
+
+    >>> count_looks(Hyperparameters(epochs=2, batch_size=32), "full", 600)
+    4
+    """
+    if method == "logistic":  # its checkpoints are its penalties
+        return len(chosen.l2)  # type: ignore[arg-type]
+    n_steps = chosen.epochs * math.ceil(n_train / chosen.batch_size)
+    return len(evaluation_steps(chosen.evals or LOOKS, n_steps))
+
+
+def choose_stop(stop: str | None, method: str, *, weak: bool, known: np.ndarray, looks: int) -> str:
     """Chooses the checkpoint that stands for a fit, and so whether early stopping applies.
 
     Without a choice it is 'validation' for weak labels, as in the paper, and for probes; and 'last'
-    for finetuning on ground truth, and where fewer than 20 validation examples have a label.
+    for finetuning on ground truth, where fewer than 20 validation examples have a label, and where
+    there is one evaluation.
 
     Args:
         stop: what the caller or the task asks for; None or "" leaves it to this function.
         weak: the labels are not ground truth.
         known: (n_val,) bool, the validation examples that have a label.
+        looks: how many evaluations there are to choose among.
     Raises:
-        ValueError: an unknown checkpoint, or 'validation' with too few labels.
+        ValueError: an unknown checkpoint, 'validation' with too few labels, or a choice among one
+            evaluation.
     """
     enough = _are_enough(known)
     if not stop:
-        stop = "validation" if enough and (weak or method in PROBES) else "last"
+        may_stop = enough and looks > 1
+        stop = "validation" if may_stop and (weak or method in PROBES) else "last"
     if stop not in STOPS:
         raise ValueError(f"stop {stop!r}; expected one of {', '.join(STOPS)}")
     if stop == "validation" and not enough:
@@ -181,21 +232,21 @@ def choose_stop(stop: str | None, method: str, *, weak: bool, known: np.ndarray)
             f"stop {stop!r}; expected last or oracle: labels know {known.sum()} of {len(known)} "
             f"validation examples"
         )
+    if stop != "last" and looks == 1:
+        raise ValueError(
+            f"stop {stop!r} chooses among evaluations, and there is one evaluation, at the end of "
+            f"training; expected stop 'last', or more evaluations (evals, or l2 of 'logistic')"
+        )
     return stop
 
 
 def fill_defaults(
-    chosen: Hyperparameters, method: str, checkpoint: Checkpoint, split: Split, weak: bool
+    chosen: Hyperparameters, method: str, checkpoint: Checkpoint, split: Split
 ) -> Hyperparameters:
-    """Fills in the hyper-parameters that are None by what the model, task and labels ask for.
-
-    Args:
-        weak: the labels are not ground truth.
-    """
+    """Fills in the hyper-parameters that are None by what the model and task ask for."""
     task = task_of(split)
     at_full_depth = checkpoint.layers == checkpoint.full_layers
     defaults = {
-        "evals": 4 if weak else 1,
         "max_len": task.max_len,
         "head_init": "unembedding" if at_full_depth else "zero",
     }
@@ -203,12 +254,6 @@ def fill_defaults(
     chosen = replace(chosen, **missing)  # type: ignore[arg-type]
     if chosen.lr is None:
         chosen = replace(chosen, lr=default_lr(checkpoint, method))
-    # method 'logistic' has no steps between which an evaluation would cost anything
-    if chosen.curve_test is None and method != "logistic":
-        n_examples = examples_per_evaluation(
-            chosen, len(split), len(task.validation), len(task.test)
-        )
-        chosen = replace(chosen, curve_test=n_examples)
     return chosen
 
 

@@ -10,8 +10,8 @@ from ..common.registry import UnknownName
 from ..common.seeds import check_count
 from ..models.names import HEADS, Checkpoint
 
-# What all evaluations before the end of training may cost together, as a share of training's cost.
-EVALUATION_SHARE = 0.22
+# evaluations of a finetuning that may stop before its end
+LOOKS = 4
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Hyperparameters:
             linearly to 0.
         evals: number of evaluations during training, evenly spaced, or the fractions of training
             after which they happen; the last one is always at the end. None takes 4 with weak
-            labels and 1 with ground truth.
-        curve_test: test examples per evaluation before the end, for the curve and the oracle; at
-            the end the whole test split is predicted. None takes `examples_per_evaluation`.
+            labels, or where a stop other than 'last' is asked for; else 1.
+        curve_test: test examples of the curve, drawn at random, the same at each evaluation. None
+            takes all of them. With fewer, a fit has no oracle.
         max_len: tokens kept of a text, from its end; None takes the task's number.
         head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'. None takes the
             paper's choice at full depth, and zero for a model cut in depth: the unembedding was not
@@ -201,26 +201,3 @@ def _check_whole_numbers(chosen: Hyperparameters) -> None:
             continue
         if value is not None:
             check_count(value, name)
-
-
-def examples_per_evaluation(
-    hyperparameters: Hyperparameters, n_train: int, n_val: int, n_test: int
-) -> int | None:
-    """Computes how many test examples each evaluation before the end of training can afford.
-
-    All such evaluations, of these test examples and all validation examples, cost together
-    `EVALUATION_SHARE` of what training computes: three forward passes per example and epoch.
-
-    Args:
-        n_train, n_val, n_test: examples in the training, validation and test splits.
-    Returns:
-        The number of test examples, at least 32; None for all of them.
-    """
-    evals = hyperparameters.evals
-    if isinstance(evals, int):
-        n_before_end = evals - 1
-    else:
-        n_before_end = sum(fraction < 1 for fraction in evals or ())
-    budget = EVALUATION_SHARE * 3 * hyperparameters.epochs * n_train
-    affordable = budget / max(1, n_before_end) - n_val
-    return None if affordable >= n_test else max(32, int(affordable))

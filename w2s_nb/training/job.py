@@ -31,6 +31,7 @@ from ..inputs import tokens as tokens_module
 from ..inputs.batches import FeatureInputs, Inputs, TokenInputs, TrunkInputs
 from ..inputs.tokens import Tokens, join, tokenize
 from ..metrics.classification import auroc, calibration_error, correct
+from ..metrics.estimate import standard_error
 from ..models import classifier, loading
 from ..models.anatomy import blocks_of
 from ..models.classifier import Classifier, build, compact_embedding, probe
@@ -117,6 +118,7 @@ def code() -> str:
         tokens_module._encode,
         tokens_module.alike,
         correct,
+        standard_error,
         labelable_splits,
         _make_inputs,
         _standardised_features,
@@ -285,11 +287,16 @@ def _train_net(
 
 
 def _measure(predictions: pd.DataFrame, test: Split) -> dict[str, float]:
-    """Returns test metrics: accuracy at each stop; AUROC and calibration error at the last."""
+    """Returns test metrics: accuracy at each stop; AUROC and calibration error at the last.
+
+    A stop without predictions has no accuracy.
+    """
     metrics = {}
     probs_at = {}
     for stop in STOPS:
         p1 = predictions[stop].to_numpy()[: len(test)]
+        if np.isnan(p1).all():
+            continue
         probs_at[stop] = np.stack([1 - p1, p1], axis=1)
         metrics[f"accuracy_{stop}"] = float(correct(probs_at[stop], test.hard_label).mean())
     for metric in (auroc, calibration_error):
@@ -312,7 +319,7 @@ class _BestSteps:
         self.job = job
         self.inputs = inputs
         self.curve: list[dict[str, float]] = []
-        self.best_score = dict.fromkeys(STOPS, -1.0)
+        self.best_score = dict.fromkeys(self._rules(), -1.0)
         self.best_step: dict[str, int] = {}
         self.weights: dict[str, dict[str, torch.Tensor] | None] = {}
         # {step: (n,) P(y = 1) of the examples of all splits}
@@ -321,6 +328,19 @@ class _BestSteps:
         drawn = np.random.default_rng(0).permutation(n_test)
         # the test examples that the curve and the oracle look at
         self.curve_rows = np.sort(drawn[: job.hyperparameters.curve_test or n_test])
+
+    def _rules(self) -> list[str]:
+        """Returns the rules in `STOPS` that have what they choose by.
+
+        'validation' needs labels of the validation split. 'oracle' needs an accuracy on the whole
+        test split, or it may choose a step that others surpass.
+        """
+        chosen_by = {
+            "last": True,
+            "validation": self.job.validation is not None,
+            "oracle": self.job.hyperparameters.curve_test is None,
+        }
+        return [stop for stop in STOPS if chosen_by[stop]]
 
     def evaluate(self, step: int, progress: float, train_loss: float) -> None:
         """Scores the module on validation and some test examples; keeps it if it is the best."""
@@ -337,7 +357,7 @@ class _BestSteps:
         if self.job.validation is not None:
             labels = self.job.validation[:, 1] >= 0.5
             on_labels = correct(on_validation[self.job.known], labels).mean()
-        test_accuracy = correct(on_test, test.hard_label[self.curve_rows]).mean()
+        right = correct(on_test, test.hard_label[self.curve_rows])[0]
         self.curve.append(
             {
                 "step": step,
@@ -345,29 +365,30 @@ class _BestSteps:
                 "train_loss": train_loss,
                 "validation_accuracy_on_labels": on_labels,
                 "validation_accuracy": correct(on_validation, validation.hard_label).mean(),
-                "test_accuracy": test_accuracy,
+                "test_accuracy": right.mean(),
+                "test_n": len(right),
+                "test_se": standard_error(right, test.group[self.curve_rows]),
             }
         )
-        self.keep_best(step, on_labels, test_accuracy, is_last=progress >= 1)
+        self.keep_best(step, on_labels, right.mean(), is_last=progress >= 1)
 
     def keep_best(
         self, step: int, accuracy_on_labels: float, test_accuracy: float, *, is_last: bool
     ) -> None:
-        """Decides early stopping: for each rule in `STOPS`, keeps this step's weights if they score
-        best.
+        """Decides early stopping: for each rule, keeps this step's weights if they score best.
 
         Training itself always goes on to the last step. Of equal scores the first is kept.
 
         Args:
-            accuracy_on_labels: on the validation split, against the labels that the fit is given;
-                NaN without such labels, and 'validation' is then the last step.
+            accuracy_on_labels: on the validation split, against the labels that the fit is given.
+            test_accuracy: on the whole test split, where there is an oracle.
         """
         scores = {
             "last": step,
-            "validation": step if math.isnan(accuracy_on_labels) else accuracy_on_labels,
+            "validation": accuracy_on_labels,
             "oracle": test_accuracy,
         }
-        better = [stop for stop in STOPS if scores[stop] > self.best_score[stop]]
+        better = [stop for stop, best in self.best_score.items() if scores[stop] > best]
         # the weights of the last step are in the module itself and need no copy
         weights = None
         if not is_last and better != ["last"]:
@@ -378,7 +399,10 @@ class _BestSteps:
             self.weights[stop] = None if stop == "last" else weights
 
     def predictions(self) -> pd.DataFrame:
-        """Returns rows as `Fit.predictions` has them; of the oracle's checkpoint test only."""
+        """Returns rows as `Fit.predictions` has them; of the oracle's checkpoint test only.
+
+        A rule that has nothing to choose by has no predictions: NaN.
+        """
         frames = [
             pd.DataFrame(
                 {
@@ -392,6 +416,9 @@ class _BestSteps:
         ]
         table = pd.concat(frames, ignore_index=True)
         for stop in STOPS:
+            if stop not in self.best_step:
+                table[stop] = np.nan
+                continue
             step = self.best_step[stop]
             if step not in self.p1_at_step:
                 loop.load_weights(self.net, self.weights[stop])

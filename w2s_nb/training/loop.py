@@ -79,7 +79,7 @@ def train(
     n_steps = len(batches)
     steps_per_epoch = math.ceil(n_steps / epochs)
     warmup_steps = max(1, round(hyperparameters.warmup * n_steps))
-    evaluation_steps = _evaluation_steps(hyperparameters.evals, n_steps)
+    evaluated = evaluation_steps(hyperparameters.evals, n_steps)
     micro_batch = micro_batch or _default_micro_batch(inputs, hyperparameters.batch_size)
     labels = torch.as_tensor(targets, dtype=torch.float32)
     previous = labels.clone()
@@ -108,7 +108,7 @@ def train(
         if decay is not None:
             # in the first epoch the predictions replace the targets
             _update_average(previous, rows, logits, decay if step >= steps_per_epoch else 0.0)
-        if step + 1 in evaluation_steps:
+        if step + 1 in evaluated:
             evaluate(step + 1, (step + 1) / n_steps, float(np.mean(recent_losses)))
             recent_losses = []
             net.train()
@@ -158,7 +158,7 @@ def _update_average(
     average[rows] = decay * average[rows] + (1 - decay) * probs
 
 
-def _evaluation_steps(evals: int | tuple[float, ...], n_steps: int) -> set[int]:
+def evaluation_steps(evals: int | tuple[float, ...], n_steps: int) -> set[int]:
     """Returns the steps, counted from 1, after which a module is evaluated, the last included."""
     if isinstance(evals, int):
         fractions = np.linspace(0, 1, evals + 1)[1:]

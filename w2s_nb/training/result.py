@@ -32,7 +32,8 @@ from ..models.names import Checkpoint
 from .hyperparameters import stored_lr
 
 # The checkpoints whose predictions are stored: after the last step; best on the labels of the
-# validation split; best on the test split, which looks at its true labels.
+# validation split; best on the test split, which looks at its true labels. `Fit.stops` says which
+# of them a fit has.
 STOPS = ("last", "validation", "oracle")
 
 
@@ -136,8 +137,12 @@ class Fit:
         address: where the store keeps it.
         record: config, summary, metrics, versions, machine, seconds.
         predictions: rows (split, id, truth, group, last, validation, oracle): the true class, the
-            group of examples that belong together, and P(y = 1) at the three checkpoints.
-        curve: rows (step, progress, train_loss, ...), one per evaluation in training.
+            group of examples that belong together, and P(y = 1) at the three checkpoints, NaN at
+            one that the fit lacks (see `stops`).
+        curve: a row per evaluation in training: step, progress, train_loss; the accuracy on the
+            validation split, against the fit's labels (validation_accuracy_on_labels) and ground
+            truth (validation_accuracy); test_accuracy, on test_n examples, with its standard error
+            test_se.
         stop: the checkpoint that stands for the fit: 'last', 'validation' or 'oracle'.
     """
 
@@ -187,6 +192,15 @@ class Fit:
         """
         return f"fit:{self.address}"
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Returns the checkpoints that the fit has predictions of.
+
+        'validation' is missing where too few validation examples have a label, and 'oracle' where
+        `curve_test` leaves test examples out.
+        """
+        return tuple(stop for stop in STOPS if self.predictions[stop].notna().any())
+
     @functools.cached_property
     def _by_id(self) -> pd.DataFrame:
         return self.predictions.set_index("id")
@@ -202,10 +216,14 @@ class Fit:
         Returns:
             (n, 2), rows sum to 1.
         Raises:
-            ValueError: the split is not among those predicted, such as the one trained on; or
-                'oracle' is asked for a split other than test.
+            ValueError: the split is not among those predicted, such as the one trained on;
+                'oracle' is asked for a split other than test; or a checkpoint that is not in
+                `stops`.
         """
-        column = self._by_id[stop or self.stop]
+        stop = stop or self.stop
+        if stop not in self.stops:
+            raise ValueError(self._why_without(stop))
+        column = self._by_id[stop]
         missing = ~split.among(column.index)
         if missing.any():
             raise ValueError(
@@ -214,10 +232,24 @@ class Fit:
             )
         p1 = column.loc[split.ids].to_numpy(dtype=np.float64)
         if np.isnan(p1).any():
-            raise ValueError(
-                f"checkpoint {stop or self.stop!r} has predictions of the test split only"
-            )
+            raise ValueError(f"checkpoint {stop!r} has predictions of the test split only")
         return np.stack([1 - p1, p1], axis=1)
+
+    def _why_without(self, stop: str) -> str:
+        """Says why the fit has no predictions at a checkpoint."""
+        there_are = f"there are {', '.join(self.stops)}"
+        summary = self.record["summary"]
+        if stop == "oracle":
+            return (
+                f"{self!r} has no oracle: its evaluations saw {self.curve.test_n.max()} of "
+                f"{summary['n_test']} test examples; {there_are}. Without curve_test they see all"
+            )
+        if stop == "validation":
+            return (
+                f"{self!r} has no validation: its labels know too few of its {summary['n_val']} "
+                f"validation examples; {there_are}"
+            )
+        return f"checkpoint {stop!r}; expected one of {', '.join(self.stops)}"
 
     def _predicted_splits(self) -> list[str]:
         return sorted(self.predictions["split"].unique())
@@ -291,6 +323,11 @@ class AnswerFit(Fit):
             task's options, written as they are; the probability that the generated text begins with
             the true answer; the likeliest option; and whether that is the true one.
     """
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Returns the one checkpoint that there is, after the last step."""
+        return (self.stop,)
 
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
         """Looks up which stored answers are right.
