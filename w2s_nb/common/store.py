@@ -205,16 +205,18 @@ def get_or_make(address: str, make: Callable[[], tuple]) -> tuple[dict, pd.DataF
 def results() -> pd.DataFrame:
     """Lists all stored fits in one table, one row per fit.
 
-    Its columns are task, model, method, loss, labels, seed, sizes, and test accuracy at each
-    checkpoint. `address` identifies a fit, and `labels_address` the supervisor whose labels it was
-    trained on (empty for ground truth), so a student's row joins its supervisor's.
+    Its columns are task, model, method, loss, labels, seed, sizes, stop (the checkpoint that the
+    fit was made for), and test accuracy at each checkpoint that it has. `address` identifies a fit,
+    and `labels_address` the supervisor whose labels it was trained on (empty for ground truth), so
+    a student's row joins its supervisor's.
     """
     import pandas as pd
 
     rows = []
     for stored in map(record, addresses()):
         if stored:
-            when = {"seconds": stored["seconds"], "created": stored["created"]}
-            row = {"address": stored["address"], **stored["summary"], **stored["metrics"], **when}
+            row = {"address": stored["address"], **stored["summary"], "stop": stored["stop"]}
+            row |= stored["metrics"]
+            row |= {"seconds": stored["seconds"], "created": stored["created"]}
             rows.append(row)
     return pd.DataFrame(rows)

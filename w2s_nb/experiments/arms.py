@@ -39,6 +39,11 @@ def student_name(loss: str, labels: str = "") -> str:
     return f"{name}{_ON}{labels}" if labels else name
 
 
+def stop_of(fits: Iterable[Fit]) -> str:
+    """Returns the rule that chose the checkpoint of an arm's fits; all of them, if seeds differ."""
+    return ", ".join(dict.fromkeys(one_fit.stop for one_fit in fits))
+
+
 def by_labels(table: pd.DataFrame, own: str = "supervisor's own") -> pd.DataFrame:
     """Returns the students' rows of a table of arms, with the label set in a column of its own.
 
@@ -214,10 +219,17 @@ class Arms:
 
     @warn_once()
     def stops(self) -> pd.DataFrame:
-        """Returns a row per student and stopping rule: test accuracy and PGR (section 5.1.1)."""
+        """Returns a row per student and stopping rule: test accuracy and PGR (section 5.1.1).
+
+        A rule that one of its fits lacks has no row (see `Fit.stops`).
+        """
         rows = []
-        for arm in self.students:
+        for arm, fits in self.fits.items():
+            if arm in (WEAK, CEILING):
+                continue
             for stop in STOPS:
+                if not all(stop in one_fit.stops for one_fit in fits):
+                    continue
                 row = {"arm": arm, "stop": stop, "seeds": len(self.tasks)}
                 row |= self.accuracy(arm, stop=stop).as_dict("accuracy")
                 row |= self.pgr(arm, stop=stop).as_dict("pgr")
@@ -254,12 +266,16 @@ class Arms:
 
     @warn_once()
     def table(self) -> pd.DataFrame:
-        """Returns a row per arm: accuracy, students' PGR and agreement, with 95 % intervals."""
+        """Returns a row per arm: accuracy, students' PGR and agreement, with 95 % intervals.
+
+        Its column stop is the rule that chose the arm's checkpoint (see `fit`).
+        """
         rows = []
         for arm, fits in self.fits.items():
             row = {
                 "arm": arm,
                 "model": self.weak if arm == WEAK else self.strong,
+                "stop": stop_of(fits),
                 "seeds": len(self.tasks),
                 "n_train": round(np.mean([len(f.record["trained_on"]) for f in fits])),
                 "n_test": len(self.test),

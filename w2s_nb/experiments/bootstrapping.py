@@ -13,7 +13,7 @@ from ..common.progress import collect_warnings, warn_once
 from ..data.splits import Split, Task
 from ..training.fit import fit
 from ..training.result import Fit
-from .arms import CEILING, WEAK, with_intervals
+from .arms import CEILING, WEAK, stop_of, with_intervals
 from .prepare import ceiling_reads_first, prepare
 
 DATA = ("same", "fresh", "further")
@@ -93,6 +93,7 @@ class Chain:
     def table(self) -> pd.DataFrame:
         """Returns a row per model: accuracy of its labels and on test, with 95 % intervals.
 
+        Its column stop is the rule that chose the model's checkpoint.
         Students have a PGR, between the first supervisor and the ceiling; the last row is the
         ceiling.
         """
@@ -100,7 +101,12 @@ class Chain:
         accuracy = metrics.accuracy(
             self._predict(self.ceiling), self.test.hard_label, group=self.test.group
         )
-        ceiling = {"arm": CEILING, "strong": self.models[-1], "seeds": len(self.tasks)}
+        ceiling = {
+            "arm": CEILING,
+            "strong": self.models[-1],
+            "stop": stop_of(self.ceiling),
+            "seeds": len(self.tasks),
+        }
         rows.append(ceiling | accuracy.as_dict("accuracy"))
         return pd.DataFrame(rows)
 
@@ -113,6 +119,7 @@ class Chain:
             "arm": self.name if step else WEAK,
             "strong": self.models[step],
             "step": step,
+            "stop": stop_of(self.steps[step]),
             "seeds": len(self.tasks),
             "n_train": len(records[0]["trained_on"]),
             "label_accuracy": float(np.mean([r["summary"]["label_accuracy"] for r in records])),

@@ -32,7 +32,18 @@ _NAMED = (
 )
 # How often a fit is evaluated in training; a ceiling less often than its student.
 _EVALUATION = ("evals", "curve_test")
-_NAMES = ("task", "weak", "strong", "arm", "weak_method", "method", "n_train", "setting", "n_test")
+_NAMES = (
+    "task",
+    "weak",
+    "strong",
+    "arm",
+    "weak_method",
+    "method",
+    "n_train",
+    "setting",
+    "n_test",
+    "stop",
+)
 _RATES = ("weak_lr", "lr")
 _ARMS = ("weak_accuracy", "accuracy", "ceiling_accuracy")
 _ESTIMATES = (*_ARMS, "pgr", "agreement")
@@ -56,18 +67,18 @@ def all_students() -> pd.DataFrame:
     where there is none, of the whole half that they were taken from. Of several, the first that was
     made is taken, so that later runs change nothing. A student without a ceiling has no PGR. Each
     stands at the checkpoint that it was trained for, but a fit stored with stop 'oracle', which
-    uses test labels, is shown at 'validation' instead. If several versions of the code made fits of
-    a setting, those of the newest count, and of several fits of a seed the newest. Labels are told
-    apart by their source and number. Students on a variant of the task, whose test examples are not
-    their supervisor's, are left out.
+    uses test labels, is shown at 'validation' instead, or at 'last' where it has no validation
+    labels. If several versions of the code made fits of a setting, those of the newest count, and
+    of several fits of a seed the newest. Labels are told apart by their source and number. Students
+    on a variant of the task, whose test examples are not their supervisor's, are left out.
 
     Returns:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,
         weak_method, method, n_train, setting (what differs from the defaults of labels, loss and
-        hyper-parameters), n_test, weak_lr and lr (learning rates of the bodies, NaN of probes),
-        seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr, agreement, each with the ends of its
-        interval, `_low` and `_high`; pgr_note, see `metrics.pgr`; seconds that the
-        students took, and when the newest was created.
+        hyper-parameters), n_test, stop (the student's checkpoint), weak_lr and lr (learning rates
+        of the bodies, NaN of probes), seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr,
+        agreement, each with the ends of its interval, `_low` and `_high`; pgr_note, see
+        `metrics.pgr`; seconds that the students took, and when the newest was created.
     """
     rows = _build_rows(_find_settings(_read_fits()))
     rows.sort(key=_row_order)
@@ -79,6 +90,7 @@ class _StoredFit:
     """A trained classifier or answering model, as its record in the store describes it.
 
     Attributes:
+        stop: the checkpoint at which it is shown.
         model, model_digest, layers: its name, a hash of the weights that it started from, which all
             depths of a model share, and its depth.
         labels, labels_address, labels_stop: who gave the labels; if it is a fit, its address, and
@@ -185,6 +197,7 @@ class _Trio:
             "n_train": student.n_train,
             "setting": self._describe(),
             "n_test": student.n_test,
+            "stop": student.stop,
         }
 
     @property
@@ -265,7 +278,7 @@ def _read_fit(record: dict) -> _StoredFit:
         address=record["address"],
         created=record["created"],
         seconds=record["seconds"],
-        stop=record["stop"],
+        stop=_stop_without_test_labels(record),
         task=summary["task"],
         model=summary["model"],
         model_digest=config["model"],
@@ -313,6 +326,13 @@ def _find_settings(fits: dict[str, _StoredFit]) -> list[list[_Trio]]:
         versions[trio.setting] = student.code
         settings[trio.setting][student.seed] = trio
     return [[seeds[seed] for seed in sorted(seeds)] for seeds in settings.values()]
+
+
+def _stop_without_test_labels(record: dict) -> str:
+    """Returns the checkpoint at which a fit is shown: the oracle chose by the test labels."""
+    if record["stop"] != "oracle":
+        return record["stop"]
+    return "validation" if "accuracy_validation" in record["metrics"] else "last"
 
 
 def _row_order(row: dict) -> tuple:
@@ -447,5 +467,5 @@ def _read_test(fit: _StoredFit) -> pd.DataFrame | None:
     if "answer" in test:
         right = test.right.astype(float)
         return pd.DataFrame({"truth": 1, "group": test.group, "p1": right, "says": test.answer})
-    p1 = test["validation" if fit.stop == "oracle" else fit.stop].astype(float)
+    p1 = test[fit.stop].astype(float)
     return pd.DataFrame({"truth": test.truth, "group": test.group, "p1": p1, "says": p1 >= 0.5})
