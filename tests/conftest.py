@@ -159,10 +159,10 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def save_tiny(path, architecture="llama", seed=0):
+def save_tiny(path, architecture="llama", seed=0, config=None):
     """Saves a random model of four layers, with one token per word, as a local folder."""
     torch.manual_seed(seed)
-    lm = transformers.AutoModelForCausalLM.from_config(ARCHITECTURES[architecture]())
+    lm = transformers.AutoModelForCausalLM.from_config(config or ARCHITECTURES[architecture]())
     with torch.no_grad():  # larger than at initialisation, so that a wrong mask or position shows
         for parameter in lm.parameters():
             if parameter.ndim > 1:
@@ -171,7 +171,7 @@ def save_tiny(path, architecture="llama", seed=0):
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<bos>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    if architecture == "qwen2":
+    if lm.config.model_type == "qwen2":
         # transformers reads every tokenizer of this architecture as byte-pair encoding; of ours it
         # keeps the added tokens alone
         words = [AddedToken(word, single_word=True, normalized=False) for word in WORDS]

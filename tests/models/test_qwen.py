@@ -310,7 +310,7 @@ def test_a_checkpoint_with_missing_weights_is_refused(tmp_path):
     tensors = load_file(shard)
     del tensors["transformer.h.3.mlp.w1.weight"]
     save_file(tensors, shard, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="model.layers.3.mlp.up_proj.weight"):
+    with pytest.raises(models.ModelUnavailable, match="model.layers.3.mlp.up_proj.weight"):
         models.load_lm(models.resolve(path))
 
 
