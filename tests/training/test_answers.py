@@ -130,7 +130,7 @@ def test_the_loss_is_that_of_the_tokens_of_the_answer_alone(any_tiny):
     lm, prompts = lm_of(any_tiny), prompts_of(5)
     ids = tuple(np.append(prompt, [7, 9, 0]).astype(np.int32) for prompt in prompts)
     starts = np.array([len(prompt) for prompt in prompts])
-    net = LanguageModel(lm.base_model, lm.get_output_embeddings())
+    net = LanguageModel(lm.base_model, lm)
     inputs = NextTokens(
         TokenInputs(Tokens(ids, np.zeros(5, dtype=bool), ("",) * 5, 1)), ids, starts
     )

@@ -35,7 +35,7 @@ def nats_by_transformers(lm, ids) -> float:
 
 def load_language_model(path):
     lm = models.load_lm(models.with_depth(models.resolve(path)))
-    return lm, LanguageModel(lm.base_model, lm.get_output_embeddings())
+    return lm, LanguageModel(lm.base_model, lm)
 
 
 @torch.no_grad()

@@ -291,7 +291,7 @@ def _train(
     epochs: int,
 ) -> list[dict]:
     """Trains the model in place; returns its curve, a row per evaluation, and prints it."""
-    net = LanguageModel(lm.base_model, lm.get_output_embeddings()).to(device())
+    net = LanguageModel(lm.base_model, lm).to(device())
     curve: list[dict] = []
 
     def evaluate(step: int, progress: float, train_loss: float, nats_per_token: float) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from ..common.registry import UnknownName
 from ..data.splits import Task
 from ..labels.soft import SoftLabels
+from ..models.loading import require_unembedding
+from ..models.names import resolve
 from ..training.language_model import Tuned
 from .arms import Arms, Model, run_arms
 from .prepare import check_names
@@ -41,7 +43,7 @@ def run_generative(
     Returns:
         {name in `which`: its arms}.
     Raises:
-        UnknownName, ValueError: before any model is loaded.
+        UnknownName, ValueError, ModelUnavailable: before any model is loaded.
     Source: Burns et al. 2023, section 5.2.2 and figure 18.
     """
     check_names([weak, strong])
@@ -49,6 +51,10 @@ def run_generative(
     for name in which:
         if name not in ORDERS:
             raise UnknownName("order of learning", str(name), ORDERS)
+    if BOTH_ON_TEXT in which:
+        require_unembedding(resolve(weak), "finetune_lm")
+    if set(which) - {LABELS_ONLY}:
+        require_unembedding(resolve(strong), "finetune_lm")
     weak_on_text = Tuned(weak, "supervisor", None, lm_args or {})
     strong_on_text = Tuned(strong, "student", chosen, lm_args or {})
     models: dict[str, tuple[Model, Model]] = {

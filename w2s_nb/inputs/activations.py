@@ -29,7 +29,7 @@ from ..common.paths import home
 from ..common.progress import progress
 from ..common.store import code_version
 from ..data.splits import Split, Task
-from ..models import anatomy, loading
+from ..models import anatomy, loading, weights
 from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
 from ..models.loading import digest, load_lm, with_depth
 from ..models.names import Checkpoint, resolve
@@ -242,7 +242,8 @@ def _pooled_states(
 ) -> list[np.ndarray]:
     """Returns the pooled states of each text of a batch, (depths, d)."""
     norm = final_norm(lm.base_model)
-    norm_dtype = cast(torch.Tensor, norm.weight).dtype
+    # the norm of some architectures has no weights
+    norm_dtype = next(norm.parameters(), next(lm.base_model.parameters())).dtype
     rows = torch.tensor([row for row, _ in places], device=device())
     last = torch.tensor([positions[-1] for _, positions in places], device=device())
 
@@ -409,6 +410,7 @@ def code() -> str:
         loading.load_lm,
         loading._load_finetuned,
         loading._add_finetuning,
+        weights,
         anatomy,
         inputs_module,
     )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 from transformers.pytorch_utils import Conv1D
+from transformers.utils import ModelOutput
 
 # A model of transformers. To a type checker every attribute of a torch module is "tensor or
 # module", which hides what such a model has.
 TransformersModel = Any
 
-_BLOCKS = ("layers", "h")  # Llama, Qwen, GPT-NeoX, OLMo; GPT-2
-_NORMS = ("norm", "ln_f", "final_layer_norm")
+# attributes of bodies, by architecture: most; GPT-2
+_BLOCKS = ("layers", "h")
+# most; GPT-2; GPT-NeoX; Phi
+_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 
 
 def blocks_name(body: TransformersModel) -> str:
@@ -37,10 +43,7 @@ def _attribute(body: TransformersModel, names: tuple[str, ...], part: str) -> st
     for name in names:
         if hasattr(body, name):
             return name
-    raise NotImplementedError(
-        f"{type(body).__name__}: no {part} under any of {', '.join(names)}; supported are "
-        f"the GPT-2, Llama, Qwen2, Qwen3, GPT-NeoX and OLMo architectures"
-    )
+    raise NotImplementedError(f"{type(body).__name__}: no {part} under any of {', '.join(names)}")
 
 
 def attention_of(body: TransformersModel, mask: torch.Tensor, longest: int) -> torch.Tensor:
@@ -75,21 +78,92 @@ def keep_blocks(body: TransformersModel, kept: slice) -> None:
     blocks = getattr(body, name)[kept]
     setattr(body, name, blocks)
     body.config.num_hidden_layers = len(blocks)
+    # a body chooses mask and rotary base of its i-th block by the i-th of these
+    if getattr(body.config, "layer_types", None):
+        body.config.layer_types = body.config.layer_types[kept]
 
 
 def keep_top(body: TransformersModel, n: int) -> None:
-    """Removes all of a body but its last n blocks and final norm.
+    """Removes all of a body but its last n blocks and final norm, which alone are trained.
 
-    Its input is then `inputs_embeds`: the hidden states of the trunk, the blocks below.
+    Its input is then `inputs_embeds`: the hidden states of the trunk, the blocks below. They enter
+    the first kept block as they are, whatever the body does to embeddings (positions, a scale or a
+    norm), since the trunk has done it already.
     """
     keep_blocks(body, slice(-n, None))
-    # the trunk's output takes the place of embeddings
+    # nothing reads the table any more
     body.set_input_embeddings(nn.Embedding(1, body.config.hidden_size))
-    body.get_input_embeddings().requires_grad_(False)
-    if hasattr(body, "wpe"):
-        # GPT-2 adds positions to its input; the trunk has added them already
-        nn.init.zeros_(body.wpe.weight)
-        body.wpe.requires_grad_(False)
+    body.requires_grad_(False)
+    train_all_but_adapters(blocks_of(body))
+    train_all_but_adapters(final_norm(body))
+    states: list[torch.Tensor] = []
+
+    def remember(module, args, kwargs):
+        states[:] = [kwargs["inputs_embeds"]]
+
+    def restore(module, args, kwargs):
+        if args:
+            return (states[0], *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": states[0]}
+
+    body.register_forward_pre_hook(remember, with_kwargs=True)
+    blocks_of(body)[0].register_forward_pre_hook(restore, with_kwargs=True)
+
+
+class _StatesAsBody(nn.Module):
+    """Stands in the place of a body, and gives the hidden states that it is given."""
+
+    def forward(self, *unused, inputs_embeds, **also_unused) -> ModelOutput:
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=inputs_embeds)
+
+
+class _SomeRows(nn.Module):
+    """Stands in the place of an unembedding: the rows of some tokens alone, in float32."""
+
+    def __init__(self, unembedding: nn.Linear, tokens: Sequence[int]):
+        super().__init__()
+        self.weight = unembedding.weight[tokens].float()
+        self.bias = None if unembedding.bias is None else unembedding.bias[tokens].float()
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(states.float(), self.weight, self.bias)
+
+
+def logits(
+    lm: TransformersModel, states: torch.Tensor, tokens: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Computes a language model's logits from its body's last hidden states.
+
+    The model's own forward pass computes them, with its scale or soft-capping if it has any.
+
+    Args:
+        states: (m, d).
+        tokens: ids of the v tokens whose logits are wanted, in float32; None takes the whole
+            vocabulary, in the precision of the model's weights.
+    Returns:
+        (m, v).
+    """
+    # a second model that shares all modules but those replaced
+    head = copy.copy(lm)
+    head._modules = dict(lm._modules)
+    head._modules[lm.base_model_prefix] = _StatesAsBody()
+    if tokens is not None:
+        head.set_output_embeddings(_SomeRows(lm.get_output_embeddings(), tokens))
+    return head(inputs_embeds=states[None], use_cache=False).logits[0]
+
+
+def unembedding_rows(lm: TransformersModel, tokens: Sequence[int]) -> torch.Tensor:
+    """Returns the unembedding of tokens (v, d) float32, times the model's logit scale.
+
+    It is the gradient of each token's logit at hidden states of zero, where soft-capping changes
+    nothing.
+    """
+    with torch.enable_grad():
+        width = lm.config.hidden_size
+        states = torch.zeros(len(tokens), width, device=lm.device, requires_grad=True)
+        own_logits = logits(lm, states, tokens).diagonal()
+        (rows,) = torch.autograd.grad(own_logits.sum(), states)
+    return rows
 
 
 def add_adapters(body: TransformersModel, rank: int) -> None:
@@ -160,7 +234,7 @@ def round_linear_layers(lm: TransformersModel, dtype: torch.dtype) -> None:
             module.to(dtype)
 
 
-def train_all_but_adapters(body: TransformersModel) -> None:
+def train_all_but_adapters(body: nn.Module) -> None:
     """Makes every weight of a body one that can be trained, but none of earlier fits' adapters."""
     for name, parameter in body.named_parameters():
         parameter.requires_grad_(not _is_adapter(name))

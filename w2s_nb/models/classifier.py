@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from ..common import distributed
-from .anatomy import TransformersModel, add_adapters, attention_of, keep_top
+from .anatomy import (
+    TransformersModel,
+    add_adapters,
+    attention_of,
+    keep_top,
+    unembedding_rows,
+)
 from .loading import folder, hollow_lm, load_lm, tokenizer
 from .names import HEADS, Checkpoint
 
@@ -86,7 +92,7 @@ def head_for(lm: TransformersModel, arity: int, init: str, label_tokens: list[in
         label_tokens: ids of the tokens "0" and "1".
         init: 'unembedding' copies the unembedding rows of the tokens "0" and "1" (section A.1; for
             pairs of "1" alone, a row that the paper calls arbitrary); 'zero' starts at zero, as
-            openai/weak-to-strong does.
+            openai/weak-to-strong does. A model that scales its logits scales these rows too.
     Raises:
         ValueError: any other `init`.
     """
@@ -94,7 +100,7 @@ def head_for(lm: TransformersModel, arity: int, init: str, label_tokens: list[in
     nn.init.zeros_(head.weight)
     if init == "unembedding":
         rows = label_tokens[-(2 // arity) :]
-        head.weight.data.copy_(lm.get_output_embeddings().weight[rows].detach())
+        head.weight.data.copy_(unembedding_rows(lm, rows))
     elif init != "zero":
         raise ValueError(f"head_init {init!r}; expected one of {', '.join(HEADS)}")
     return head
@@ -180,7 +186,8 @@ def compact_embedding(model: Classifier, used: torch.Tensor) -> None:
     training too: a row that no text uses never enters a forward pass. The dense gradient of the
     whole table is the largest single cost of finetuning a small model on a CPU.
     """
-    whole = model.body.get_input_embeddings()
-    compact = nn.Embedding(len(used), whole.embedding_dim).to(whole.weight)
-    compact.weight.data.copy_(whole.weight[used.to(whole.weight.device)])
-    model.body.set_input_embeddings(compact)
+    # the module itself stays: those of some architectures do more than look up rows
+    embedding = model.body.get_input_embeddings()
+    rows = embedding.weight.detach()[used.to(embedding.weight.device)]
+    embedding.weight = nn.Parameter(rows)
+    embedding.num_embeddings = len(used)

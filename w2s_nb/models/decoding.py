@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import linear
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from ..common.device import device
 from ..common.progress import progress
-from .anatomy import attention_of
+from .anatomy import attention_of, logits
 
 MAX_TOKENS = {"cpu": 4096, "cuda": 32768}  # in one pass, padding included
 
@@ -103,16 +102,21 @@ def log_probs(
     Returns:
         for each prompt (options,) float64.
     """
-    unembedding = lm.get_output_embeddings()
-    weight = unembedding.weight
-    bias = None if unembedding.bias is None else unembedding.bias.float()
+    window = getattr(lm.config, "sliding_window", None)
+    longest = max(len(p) + max(map(len, each)) for p, each in zip(prompts, options, strict=True))
+    if window and longest > window and max(map(len, options)) > 1:
+        # a sliding window counts the tokens of a sequence, so options cannot stand side by side
+        of_option = [prompt for prompt, each in zip(prompts, options, strict=True) for _ in each]
+        alone = log_probs(lm, of_option, [[option] for each in options for option in each])
+        ends = np.cumsum([len(each) for each in options])
+        return np.split(np.concatenate(alone), ends[:-1])
     trees = [_Tree(prompt, each) for prompt, each in zip(prompts, options, strict=True)]
     results: list[np.ndarray] = [np.empty(0)] * len(trees)
     for chosen in _batches(np.array([len(tree.ids) for tree in trees]), "scoring"):
         hidden = _states(lm, [trees[i] for i in chosen])
         for k, i in enumerate(chosen):
-            states = hidden[k, torch.from_numpy(trees[i].before).to(device())].float()
-            log_p = linear(states, weight.float(), bias).log_softmax(dim=1)
+            states = hidden[k, torch.from_numpy(trees[i].before).to(device())]
+            log_p = logits(lm, states).float().log_softmax(dim=1)
             tokens = torch.from_numpy(trees[i].tokens).to(device())
             log_p = log_p.gather(1, tokens[:, None])[:, 0].cpu().double()
             results[i] = np.add.reduceat(log_p.numpy(), trees[i].first)
@@ -123,11 +127,13 @@ def _states(lm, trees: list[_Tree]) -> torch.Tensor:
     """Returns the last layer's states (b, t, d) of a batch of trees, padded on the right."""
     ids = pad_sequence([torch.from_numpy(tree.ids) for tree in trees], batch_first=True)
     positions = pad_sequence([torch.from_numpy(tree.positions) for tree in trees], batch_first=True)
-    mask = torch.zeros(len(trees), 1, ids.shape[1], ids.shape[1], dtype=torch.bool)
-    mask[:, 0, :, 0] = True  # padding attends to something: a softmax over nothing is NaN
-    for k, tree in enumerate(trees):
-        n = len(tree.ids)
-        mask[k, 0, :n, :n] = torch.from_numpy(tree.mask())
+    lengths = torch.tensor([len(tree.ids) for tree in trees])
+    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    if any(tree.n_options > 1 for tree in trees):
+        mask = torch.zeros(len(trees), 1, ids.shape[1], ids.shape[1], dtype=torch.bool)
+        mask[:, 0, :, 0] = True  # padding attends to something: a softmax over nothing is NaN
+        for k, (tree, n) in enumerate(zip(trees, lengths, strict=True)):
+            mask[k, 0, :n, :n] = torch.from_numpy(tree.mask())
     return lm.base_model(
         input_ids=ids.to(device()),
         attention_mask=attention_of(lm.base_model, mask.to(device()), int(positions.max()) + 1),
@@ -145,6 +151,7 @@ class _Tree:
         tokens: (m,) int64, the tokens that are scored: those of all options, one after the other.
         before: (m,) int64, the index in `ids` at which each of them is predicted.
         first: (options,) the index in `tokens` at which each option begins.
+        n_options: their number.
     """
 
     def __init__(self, prompt: np.ndarray, options: Sequence[Sequence[int]]):
@@ -170,6 +177,7 @@ class _Tree:
         self.tokens = np.array(tokens, dtype=np.int64)
         self.before = np.array(before, dtype=np.int64)
         self.first = np.array(first, dtype=np.int64)
+        self.n_options = len(options)
 
     def mask(self) -> np.ndarray:
         """Returns (t, t) bool: True where a token, the row, attends to another."""

@@ -6,14 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .anatomy import TransformersModel, logits
+
 
 class LanguageModel(nn.Module):
-    """A body and its unembedding, scoring texts token by token."""
+    """A body and its unembedding, scoring texts token by token.
 
-    def __init__(self, body: nn.Module, unembedding: nn.Linear):
+    Args:
+        body: of the language model, as a method trains it.
+        lm: the language model, whose own forward pass computes logits.
+    """
+
+    def __init__(self, body: nn.Module, lm: TransformersModel):
         super().__init__()
         self.body = body
-        self.unembedding = unembedding
+        self.unembedding = lm.get_output_embeddings()
+        # in a tuple, so that its parameters are not counted as this module's
+        self._lm = (lm,)
         self.head = nn.Identity()  # there is no head with a learning rate of its own
 
     def forward(self, attention_mask=None, *, targets, **inputs) -> torch.Tensor:
@@ -30,8 +39,8 @@ class LanguageModel(nn.Module):
             attention_mask=attention_mask, use_cache=False, **inputs
         ).last_hidden_state
         real = targets >= 0
-        logits = self.unembedding(hidden[real]).float()
-        nats = F.cross_entropy(logits, targets[real], reduction="none")
+        own_logits = logits(self._lm[0], hidden[real]).float()
+        nats = F.cross_entropy(own_logits, targets[real], reduction="none")
         text = real.nonzero()[:, 0]  # the row in the batch of each predicted token
         total = torch.zeros(len(targets), device=nats.device).index_add(0, text, nats)
         return torch.stack([total, real.sum(dim=1)], dim=1)

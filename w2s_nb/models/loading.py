@@ -22,14 +22,18 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_lo
 
 from ..common import store
 from ..common.assets import ASSETS, fetch, make_once, sha256_of
+from . import weights
 from .anatomy import keep_blocks, put_trained, round_linear_layers
+from .architectures import require_supported
 from .names import Checkpoint, learning_rate, ways_out
 
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
 
 
 class ModelUnavailable(OSError):
-    """The weights of a known model are out of reach here; the message says what to do."""
+    """The weights of a known model are out of reach here, or not whole; the message says what to
+    do.
+    """
 
 
 @contextlib.contextmanager
@@ -48,18 +52,64 @@ def quiet():
 
 
 def ensure(checkpoint: Checkpoint) -> None:
-    """Checks within seconds that a checkpoint's weights are within reach.
+    """Checks within seconds that a checkpoint's weights are within reach, and whole if they are
+    here.
 
-    Downloads only the config of a hub model.
+    Downloads only the config of a hub model, and reads no weights.
 
     Raises:
-        ModelUnavailable: they are not; names the hub id and says what to do.
+        ModelUnavailable: they are not; names the hub id and says what to do, or the tensors.
+        ValueError: an architecture that is not read.
+    """
+    with_depth(checkpoint)
+
+
+def _config_folder(root: Checkpoint) -> Path:
+    """Returns a folder with the config of a pretrained model, and perhaps with its weights."""
+    if root.hub_id:
+        return _from_hub(root.hub_id, root.revision, only_config=True)
+    return folder(root)
+
+
+def _compare_weights(root: Checkpoint, path: Path) -> weights.Comparison:
+    """Compares the weights of a pretrained model, in a folder, with its config.
+
+    Raises:
+        ModelUnavailable: they are not whole.
+    """
+    try:
+        with quiet():
+            return weights.compare(path, config_of(replace(root, layers=None)), root.base)
+    except weights.WeightsIncomplete as error:
+        raise ModelUnavailable(str(error)) from error
+
+
+def lacks_unembedding(checkpoint: Checkpoint) -> bool:
+    """Returns whether the weights are here and without unembedding, as of a reward model's folder.
+
+    Raises:
+        ModelUnavailable: as `ensure`.
     """
     root = checkpoint.root
-    if root.hub_id:
-        _from_hub(root.hub_id, root.revision, only_config=True)
-    else:
-        folder(root)
+    path = _config_folder(root)
+    if root.hub_id and not all(file.is_file() for file in weights.files_of(path)):
+        return False  # not downloaded yet; `load_lm` looks again
+    return bool(_compare_weights(root, path).lacks_unembedding)
+
+
+def require_unembedding(checkpoint: Checkpoint, purpose: str) -> None:
+    """Checks that a language model can predict tokens.
+
+    Args:
+        purpose: beginning of the error, such as "a prompt".
+    Raises:
+        ModelUnavailable: the weights are without unembedding.
+    """
+    if lacks_unembedding(checkpoint):
+        raise ModelUnavailable(
+            f"{purpose} needs a model's unembedding, which the weights of {checkpoint.base} lack "
+            f"(a folder saved from a classifier or reward model); `fit` takes the model"
+        )
 
 
 def folder(checkpoint: Checkpoint) -> Path:
@@ -117,7 +167,9 @@ def with_depth(checkpoint: Checkpoint) -> Checkpoint:
     They are read from the model's config where its name does not say them.
 
     Raises:
-        ValueError: the name asks for more layers than the model has.
+        ValueError: the name asks for more layers than the model has; an architecture that is not
+            read.
+        ModelUnavailable: as `ensure`.
     """
     if checkpoint.parent:
         parent = with_depth(checkpoint.parent)
@@ -134,6 +186,7 @@ def with_depth(checkpoint: Checkpoint) -> Checkpoint:
             f"{checkpoint.name!r} asks for {checkpoint.layers} layers; "
             f"{checkpoint.base} has {depth}"
         )
+    lacks_unembedding(checkpoint)  # refuses weights that are not whole
     checkpoint = with_learning_rate(checkpoint)
     return replace(checkpoint, layers=checkpoint.layers or depth, full_layers=depth)
 
@@ -146,22 +199,20 @@ def with_learning_rate(checkpoint: Checkpoint) -> Checkpoint:
     root = checkpoint.root
     if checkpoint.lr is not None:
         return checkpoint
-    if root.hub_id:
-        path = _from_hub(root.hub_id, root.revision, only_config=True)
-    else:
-        path = root.folder or folder(root)
-    lr, note = _learning_rate(path, (path / "config.json").stat().st_mtime_ns)
+    path = root.folder or _config_folder(root)
+    lr, note = _learning_rate(path, root.base, (path / "config.json").stat().st_mtime_ns)
     return replace(checkpoint, lr=lr, lr_note=note)
 
 
 @functools.cache
-def _learning_rate(path: Path, mtime_ns: int) -> tuple[float, str]:
+def _learning_rate(path: Path, model: str, mtime_ns: int) -> tuple[float, str]:
     """Returns what `names.learning_rate` says of the model whose config is in a folder.
 
     Args:
+        model: its name, for errors.
         mtime_ns: when the config was changed last, so that a changed one is read again.
     """
-    config = _read_config(path)
+    config = _read_config(path, model)
     with torch.device("meta"):
         lm = transformers.AutoModelForCausalLM.from_config(config)
     n_params = sum(parameter.numel() for parameter in lm.parameters())
@@ -249,12 +300,12 @@ def digest(checkpoint: Checkpoint) -> str:
     if checkpoint.asset or checkpoint.gguf:
         return _sha256_of_gguf(checkpoint)[:16]
     path = folder(checkpoint)
-    weights = path.name[:16] if checkpoint.hub_id else _hash_folder(path)
+    content = path.name[:16] if checkpoint.hub_id else _hash_folder(path)
     if _original_qwen(path):
         from . import qwen
 
-        return store.address({"weights": weights, "read": store.code_version(qwen)})[:16]
-    return weights
+        return store.address({"weights": content, "read": store.code_version(qwen)})[:16]
+    return content
 
 
 def _hash_folder(path: Path) -> str:
@@ -298,15 +349,20 @@ def tokenizer(path: Path):
 
 def config_of(checkpoint: Checkpoint):
     """Returns transformers' configuration of a checkpoint, with the depth that its name says."""
-    config = _read_config(folder(checkpoint))
+    config = _read_config(_config_folder(checkpoint.root), checkpoint.base)
     config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     return config
 
 
-def _read_config(path: Path):
-    """Returns transformers' configuration in a model folder."""
+def _read_config(path: Path, model: str):
+    """Returns transformers' configuration in a model folder.
+
+    Raises:
+        ValueError: of an architecture that is not read; names the model.
+    """
+    require_supported(json.loads((path / "config.json").read_text()), model)
     if _original_qwen(path):
         from . import qwen  # takes over a second, and is needed only here
 
@@ -323,7 +379,12 @@ def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
     Raises:
         ValueError: they do not fit.
     """
-    limit = getattr(config_of(checkpoint), "max_position_embeddings", None)
+    config = config_of(checkpoint)
+    limit = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        # beyond it a text would change the others of its batch
+        limit = rope.get("original_max_position_embeddings", limit)
     if limit and tokens > limit:
         raise ValueError(
             f"a sequence of {tokens} tokens; {checkpoint.name} takes {limit}. {advice}"
@@ -333,21 +394,28 @@ def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
 def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     """Returns the causal language model of a checkpoint, cut to its depth, on the CPU.
 
-    Dropout is 0, and the model is in evaluation mode.
+    Dropout is 0, and the model is in evaluation mode. An unembedding that the weights lack is NaN.
 
     Raises:
-        ModelUnavailable: a finetuned model whose parent has other weights now.
+        ModelUnavailable: a finetuned model whose parent has other weights now; weights that are
+            not those of the config.
     """
     if checkpoint.parent:
         return _load_finetuned(checkpoint, checkpoint.parent, dtype)
+    path = folder(checkpoint)
+    compared = _compare_weights(checkpoint, path)
     with quiet():
         lm = transformers.AutoModelForCausalLM.from_pretrained(
-            folder(checkpoint),
+            path,
             config=_without_dropout(checkpoint),
+            key_mapping=compared.key_mapping or None,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
         ).eval()
+    for name in compared.lacks_unembedding:
+        # no number may come out of what transformers put there
+        torch.nn.init.constant_(lm.get_parameter(name), torch.nan)
     # padding is masked; the same id inside a text is a word and trains
     lm.get_input_embeddings().padding_idx = None
     return lm
@@ -415,8 +483,8 @@ def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
 def _without_dropout(checkpoint: Checkpoint):
     """Returns the configuration of a checkpoint with every dropout at 0, without a KV cache."""
     config = config_of(checkpoint)
-    for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "hidden_dropout"):
-        if hasattr(config, name):
+    for name, value in config.to_dict().items():
+        if name.endswith(("dropout", "pdrop")) and value:
             setattr(config, name, 0.0)
     config.use_cache = False
     return config

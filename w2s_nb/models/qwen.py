@@ -113,19 +113,6 @@ class OriginalQwenForCausalLM(transformers.Qwen2ForCausalLM):
 
     config_class = OriginalQwenConfig
 
-    @classmethod
-    def from_pretrained(cls, *args, **kwargs):
-        """Loads the model as transformers does, but refuses a checkpoint with missing weights.
-
-        Raises:
-            ValueError: weights are missing; transformers would give them random values.
-        """
-        lm, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        missing = sorted(info["missing_keys"])
-        if missing:
-            raise ValueError(f"original Qwen checkpoint without weights for {', '.join(missing)}")
-        return lm
-
 
 @functools.cache
 def register() -> None:

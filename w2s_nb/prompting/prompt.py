@@ -24,8 +24,8 @@ from ..inputs.batches import TokenInputs
 from ..inputs.tokens import Tokens
 from ..labels.soft import SoftLabels
 from ..metrics.classification import correct
-from ..models import anatomy, loading
-from ..models.loading import digest, folder, load_lm, tokenizer, with_depth
+from ..models import anatomy, loading, weights
+from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from ..training import loop
 from ..training.result import STOPS, Fit
@@ -80,6 +80,7 @@ def prompt(
     splits = [split] if isinstance(split, Split) else list(split)
     task = _find_task(splits)
     checkpoint = with_depth(resolve(model))
+    require_unembedding(checkpoint, "a prompt")
     drawn = _draw_shots(task.student if source is None else source, shots, labels, seed, splits)
     wording = wording or TASKS[task.name.partition(",")[0]].prompt
     max_len = task.max_len if max_len is None else max_len
@@ -356,11 +357,9 @@ def _log_p(lm, states: torch.Tensor, vocabulary: list[int]) -> torch.Tensor:
     Their logits are computed in float32: in bf16 those of two answers would tie. The normaliser is
     not; it is the same for both.
     """
-    unembedding = lm.get_output_embeddings()
-    whole = unembedding(states.to(unembedding.weight.dtype)).float().logsumexp(1, keepdim=True)
-    bias = None if unembedding.bias is None else unembedding.bias[vocabulary].float()
-    weight = unembedding.weight[vocabulary].float()
-    return torch.nn.functional.linear(states.float(), weight, bias) - whole
+    dtype = lm.get_output_embeddings().weight.dtype
+    whole = anatomy.logits(lm, states.to(dtype)).float().logsumexp(1, keepdim=True)
+    return anatomy.logits(lm, states.float(), vocabulary) - whole
 
 
 # The model that prompts in a block of `one_model` share, by checkpoint; None outside of a block.
@@ -398,7 +397,9 @@ def _run(lm, ids: torch.Tensor, **arguments):
 def _cache_head(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Returns keys and values (1, heads, tokens, d) of the head at each layer."""
     ids = torch.tensor([head], device=device())
-    cache = _run(lm, ids, use_cache=True).past_key_values
+    # a cache of the model's own choice forgets what is beyond a sliding window
+    cache = DynamicCache()
+    _run(lm, ids, past_key_values=cache, use_cache=True)
     return [(keys, values) for keys, values, _ in cache]
 
 
@@ -446,6 +447,7 @@ def _code() -> str:
         loading.load_lm,
         loading._load_finetuned,
         loading._add_finetuning,
+        weights,
         anatomy,
         inputs_module,
     )

@@ -19,7 +19,7 @@ from ..inputs.tokens import Tokens, tokenize
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..models import anatomy, decoding, loading
-from ..models.loading import digest, folder, load_lm, tokenizer, with_depth
+from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from . import language_model, loop
 from .hyperparameters import Hyperparameters
@@ -56,6 +56,7 @@ def fit_answers(
     settings = choose_text_hyperparameters(method, task.hyperparameters, hyperparameters)
     taught = _check_labels(split, labels)
     checkpoint = with_depth(checkpoint)
+    require_unembedding(checkpoint, "answering")
     max_len = settings.max_len
     if max_len is None:
         max_len = _max_question_tokens(task, checkpoint)
@@ -97,6 +98,7 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
     Raises: as `fit`.
     """
     checkpoint = with_depth(resolve(model))
+    require_unembedding(checkpoint, "answering")
     test = task.test
     if not test.answers:
         raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
@@ -129,6 +131,7 @@ def check_questions(model: str, task: Task) -> None:
     """
     if task.spec.max_answer:
         checkpoint = with_depth(resolve(model))
+        require_unembedding(checkpoint, "answering")
         tokenize_questions(task.test, checkpoint, _max_question_tokens(task, checkpoint))
 
 

@@ -17,11 +17,12 @@ import numpy as np
 
 from .. import losses
 from ..common import store
+from ..common.progress import warn
 from ..common.seeds import check_seed
 from ..data.splits import Split
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
-from ..models.loading import with_depth
+from ..models.loading import lacks_unembedding, require_unembedding, with_depth
 from ..models.names import Checkpoint, resolve
 from . import job as training_job
 from .answers import fit_answers
@@ -245,16 +246,26 @@ def fill_defaults(
 ) -> Hyperparameters:
     """Fills in the hyper-parameters that are None by what the model and task ask for."""
     task = task_of(split)
-    at_full_depth = checkpoint.layers == checkpoint.full_layers
-    defaults = {
-        "max_len": task.max_len,
-        "head_init": "unembedding" if at_full_depth else "zero",
-    }
+    defaults: dict = {"max_len": task.max_len}
+    if chosen.head_init is None:
+        defaults["head_init"] = _default_head_init(checkpoint, method)
+    elif chosen.head_init == "unembedding" and method not in PROBES:
+        require_unembedding(checkpoint, "head_init 'unembedding'")
     missing = {name: value for name, value in defaults.items() if getattr(chosen, name) is None}
     chosen = replace(chosen, **missing)  # type: ignore[arg-type]
     if chosen.lr is None:
         chosen = replace(chosen, lr=default_lr(checkpoint, method))
     return chosen
+
+
+def _default_head_init(checkpoint: Checkpoint, method: str) -> str:
+    """Returns how the head begins: at zero where the model has no unembedding that fits."""
+    if checkpoint.layers != checkpoint.full_layers:
+        return "zero"
+    if method not in PROBES and lacks_unembedding(checkpoint):
+        warn(f"the weights of {checkpoint.base} have no unembedding; the head starts at zero")
+        return "zero"
+    return "unembedding"
 
 
 def _check_devices(devices: int, micro_batch: int | None, method: str, split: Split) -> None:

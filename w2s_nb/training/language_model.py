@@ -27,7 +27,7 @@ from ..metrics.estimate import Estimate, of_means
 from ..models import anatomy, classifier, loading
 from ..models.classifier import trainable
 from ..models.language import LanguageModel
-from ..models.loading import digest, with_depth
+from ..models.loading import digest, require_unembedding, with_depth
 from ..models.names import Checkpoint, resolve
 from . import loop
 from .hyperparameters import (
@@ -111,6 +111,7 @@ def finetune_lm(
     task = task_of(split)
     _check_request(split, chosen, held_out)
     checkpoint = with_depth(checkpoint)
+    require_unembedding(checkpoint, "finetune_lm")
     max_len = task.max_len if settings.max_len is None else settings.max_len
     settings = complete_hyperparameters(settings, method, checkpoint, max_len=max_len, evals=10)
     settings = _without_unused_fields(settings, method)
@@ -385,9 +386,9 @@ def load_trainable(checkpoint: Checkpoint, method: str, settings: Hyperparameter
         lora_rank=settings.lora_rank,
         device=device(),
     )
-    unembedding = lm.get_output_embeddings()  # type: ignore[operator]
-    unembedding.requires_grad_(method == "full")
-    return LanguageModel(body, unembedding).to(device())
+    net = LanguageModel(body, lm)
+    net.unembedding.requires_grad_(method == "full")
+    return net.to(device())
 
 
 def sequences(
