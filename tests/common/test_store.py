@@ -39,7 +39,8 @@ DAMAGES = ("alter", "truncate", "empty", "remove")
 
 
 def test_kept_weights_are_read_as_they_were_written():
-    write_fit(ONE)
+    path = write_fit(ONE)
+    assert path.stat().st_mode == path.with_name("curve.parquet").stat().st_mode
     assert store.weights(ONE).keys() == KEPT.keys()
     assert all(store.weights(ONE)[name].equal(KEPT[name]) for name in KEPT)
 
@@ -94,9 +95,7 @@ def test_a_file_is_hashed_once_per_process_and_again_when_it_changed(tmp_path, m
     path = tmp_path / "file"
     path.write_bytes(b"one")
     calls, digest = [], files.hashlib.file_digest
-    monkeypatch.setattr(
-        files.hashlib, "file_digest", lambda *a: calls.append(1) or digest(*a)
-    )
+    monkeypatch.setattr(files.hashlib, "file_digest", lambda *a: calls.append(1) or digest(*a))
     one = files.sha256_of(path)
     assert files.is_whole(path, one) and files.is_whole(path, one) and len(calls) == 1
     path.write_bytes(b"another")

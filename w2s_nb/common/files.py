@@ -1,26 +1,60 @@
-"""Writes files whole or not at all, and JSON that every reader takes."""
+"""Writes files whole or not at all, checks that they still are, and writes strict JSON."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import json
 import math
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file that is either whole or absent, whatever kills the process meanwhile."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a path to write a file to, which takes its place at the end of the block.
+
+    The file is either whole or as it was, whatever kills the process meanwhile. Who has mapped the
+    earlier file keeps it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with open(partial, "wb") as stream:
-            stream.write(content)
-            stream.flush()
+        yield partial
+        with open(partial, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file that is either whole or absent, whatever kills the process meanwhile."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Returns whether a file is there and has that content; see `sha256_of`."""
+    try:
+        return sha256_of(path) == sha256
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file; hashes it once per process and state of the file."""
+    state = path.stat()
+    return _sha256(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _sha256(path: Path, inode: int, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def to_strict_json(value):

@@ -2,7 +2,8 @@
 
 A fit lies in `<home>/fits/<address>/`: `predictions.parquet`, `curve.parquet`, optionally
 `weights.safetensors`, and `record.json`, written last with the checksums of the others. A fit
-without a record that matches its files does not exist.
+without a record of this address that matches its files does not exist. Weights may be large: they
+are checked when they are asked for, and of a fit that is only found their size alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from .device import machine, versions
-from .files import to_strict_json, write_atomic, write_json
+from .files import is_whole, replacing, sha256_of, to_strict_json, write_atomic, write_json
 from .paths import home
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     import torch
 
 RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+CURVE = "curve.parquet"
+WEIGHTS = "weights.safetensors"
 
 
 def address(config: dict) -> str:
@@ -101,17 +105,30 @@ def write(
     target = folder(address)
     (target / RECORD).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
-    files = {"predictions.parquet": _parquet(predictions), "curve.parquet": _parquet(curve)}
+    for name, table in ((PREDICTIONS, predictions), (CURVE, curve)):
+        write_atomic(target / name, _parquet(table))
     if weights is not None:
-        from safetensors.torch import save
-
-        files["weights.safetensors"] = save({k: v.contiguous() for k, v in weights.items()})
-    for name, content in files.items():
-        write_atomic(target / name, content)
-    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    record = to_strict_json(record | {"address": address, "files": checksums})
+        _write_weights(target / WEIGHTS, weights)
+    files = sorted(target.glob("*.*"))
+    record = to_strict_json(
+        record
+        | {
+            "address": address,
+            "files": {path.name: sha256_of(path) for path in files},
+            "sizes": {path.name: path.stat().st_size for path in files},
+        }
+    )
     record = json.loads(json.dumps(record))  # as it will be read: the checksum is of that
     write_json(target / RECORD, record | {"checksum": _digest(record)})
+
+
+def _write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Writes tensors from where they are, without a copy of them all."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+        shutil.copymode(path.with_name(CURVE), partial)  # else only its owner might read it
 
 
 def _digest(record: dict) -> str:
@@ -132,38 +149,66 @@ def read(address: str) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
     stored = record(address)
     if stored is None:
         return None
-    contents = {}
-    for name, checksum in stored["files"].items():
+    if WEIGHTS in stored["files"] and not _has_size(address, stored, WEIGHTS):
+        return None
+    tables = []
+    for name in (PREDICTIONS, CURVE):
         path = folder(address) / name
         if not path.is_file():
             return None
-        contents[name] = path.read_bytes()
-        if hashlib.sha256(contents[name]).hexdigest() != checksum:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != stored["files"][name]:
             return None
-    predictions = pd.read_parquet(io.BytesIO(contents["predictions.parquet"]))
-    curve = pd.read_parquet(io.BytesIO(contents["curve.parquet"]))
+        tables.append(pd.read_parquet(io.BytesIO(content)))
+    predictions, curve = tables
     return stored, predictions, curve
+
+
+def _has_size(address: str, record: dict, name: str) -> bool:
+    path = folder(address) / name
+    return path.is_file() and path.stat().st_size == record["sizes"][name]
 
 
 def weights(address: str) -> dict[str, torch.Tensor]:
     """Reads the trained tensors of a fit that kept them, by name.
 
+    Their file is checked once per process. One that is damaged is removed, so that the same `fit`
+    makes it again.
+
     Raises:
-        FileNotFoundError: the fit was made without `keep_weights=True`.
+        FileNotFoundError: the fit was made without `keep_weights=True`, or is not in the store.
+        OSError: the file is gone or is not the one that was stored.
     """
     from safetensors.torch import load_file
 
-    path = folder(address) / "weights.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"fit {address} kept no weights; fit again with keep_weights=True")
+    path = folder(address) / WEIGHTS
+    if not _weights_are_whole(address):
+        with lock(address):  # another process may be writing it
+            if not _weights_are_whole(address):
+                path.unlink(missing_ok=True)
+                raise OSError(
+                    f"{path} is damaged or gone: it has not the sha256 in the fit's record. The "
+                    f"same fit with keep_weights=True makes it again"
+                )
     return load_file(path)
 
 
+def _weights_are_whole(address: str) -> bool:
+    stored = record(address)
+    if stored is None or WEIGHTS not in stored["files"]:
+        raise FileNotFoundError(
+            f"fit {address} kept no weights, or is not in the store; fit again with "
+            f"keep_weights=True"
+        )
+    return is_whole(folder(address) / WEIGHTS, stored["files"][WEIGHTS])
+
+
 def record(address: str) -> dict | None:
-    """Reads the record of a stored fit; None if there is none or it is damaged."""
+    """Reads the record of a stored fit; None if there is none, or it is damaged or another's."""
     try:
         stored = json.loads((folder(address) / RECORD).read_text())
-        return stored if stored["checksum"] == _digest(stored) else None
+        is_its_own = stored["address"] == address
+        return stored if is_its_own and stored["checksum"] == _digest(stored) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

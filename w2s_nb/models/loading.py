@@ -21,7 +21,8 @@ import transformers
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from ..common import store
-from ..common.assets import ASSETS, fetch, make_once, sha256_of
+from ..common.assets import ASSETS, fetch, make_once
+from ..common.files import sha256_of
 from . import weights
 from .anatomy import keep_blocks, put_trained, round_linear_layers
 from .architectures import require_supported
