@@ -113,9 +113,10 @@ def test_puzzles_are_generated_once_and_again_if_the_file_is_damaged(few, monkey
     with monkeypatch.context() as patch:
         patch.setattr(puzzles, "_generated", lambda: pytest.fail("generated again"))
         assert puzzles.mates()["all"] == rows
-    path = next((tmp_path / "cache" / "puzzles").glob("*.json"))
-    path.write_text(path.read_text()[:100])
-    assert puzzles.mates()["all"] == rows
+    path = next((tmp_path / "cache" / "puzzles").glob("*/rows.json"))
+    for damaged in (path.read_text()[:100], path.read_text().replace("e", "d"), "[]"):
+        path.write_text(damaged)
+        assert puzzles.mates()["all"] == rows
     monkeypatch.setattr(rules, "SEES_MATE", 0.9)  # other players, other games
     monkeypatch.setattr(puzzles, "_generated", lambda: ["new"])
     assert puzzles.mates()["all"] == ["new"]

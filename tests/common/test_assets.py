@@ -164,3 +164,67 @@ def test_an_asset_in_several_archives_is_joined_in_order_and_its_terms_are_told(
     monkeypatch.setattr(assets, "ASSETS", {"wrong": wrong_order})
     with pytest.raises(assets.AssetError, match="has not the pinned sha256"):
         assets.fetch("wrong")
+
+
+@pytest.fixture
+def make_folder(tmp_path, monkeypatch):
+    """Makes a folder of two files once; keeps count of how often it was made."""
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+    made = []
+
+    def fill(folder):
+        made.append(folder)
+        (folder / "weights.safetensors").write_bytes(bytes(100))
+        (folder / "more").mkdir()
+        (folder / "more" / "config.json").write_text("{}")
+
+    def call(**options):
+        return assets.make_once("models/one", fill, {"source": "a test"}, **options)
+
+    return call, made
+
+
+def test_a_folder_is_made_once_and_readable_by_others(make_folder):
+    call, made = make_folder
+    folder = call()
+    assert call() == folder and len(made) == 1
+    others = [path.stat().st_mode & 0o044 for path in (folder, *folder.rglob("*.*"))]
+    assert set(others) == {0o044}
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == [folder.name]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "more/config.json", "whole.json"])
+@pytest.mark.parametrize("how", ["alter", "truncate", "empty", "remove"])
+def test_an_altered_folder_is_made_again(name, how, make_folder):
+    from .test_store import damage
+
+    call, made = make_folder
+    folder = call()
+    content = (folder / name).read_bytes()
+    with open(folder / "weights.safetensors", "rb") as reader:
+        damage(folder / name, how)
+        assert call() == folder and len(made) == 2
+        assert (folder / name).read_bytes() == content
+        # who reads the earlier file meanwhile still has it
+        assert len(reader.read()) == 100 or name == "weights.safetensors"
+    assert call() == folder and len(made) == 2
+
+
+def test_a_file_put_into_a_made_folder_is_not_used(make_folder):
+    call, made = make_folder
+    (call() / "adapter_config.json").write_text("{}")
+    assert not (call() / "adapter_config.json").exists() and len(made) == 2
+
+
+def test_large_files_are_checked_when_they_are_asked_for(make_folder):
+    call, made = make_folder
+    path = call() / "weights.safetensors"
+    path.write_bytes(b"altered")
+    assert call(unchecked=("*.safetensors",)) == path.parent and len(made) == 1
+    assert call() == path.parent and len(made) == 2 and path.read_bytes() == bytes(100)
+
+
+def test_another_record_is_another_folder(make_folder):
+    call, _ = make_folder
+    other = assets.make_once("models/one", lambda folder: None, {"source": "another"})
+    assert call() != other

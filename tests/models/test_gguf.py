@@ -86,6 +86,29 @@ def test_a_gguf_file_is_converted_once_and_known_by_its_content(
     assert models.digest(first) != models.digest(second)
 
 
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_an_altered_conversion_is_made_again_before_it_is_used(name, made_from, tmp_path, cache):
+    model = models.resolve(write_gguf(tmp_path / "a.gguf", made_from))
+    path = models.folder(model) / name
+    content = path.read_bytes()
+    damage(path)
+    models.load_lm(model)
+    assert path.read_bytes() == content
+
+
+def test_a_conversion_by_other_versions_is_not_used(made_from, tmp_path, cache, monkeypatch):
+    model = models.resolve(write_gguf(tmp_path / "a.gguf", made_from))
+    folder = models.folder(model)
+    monkeypatch.setattr(loading, "public_versions", lambda *names: dict.fromkeys(names, "9.9"))
+    assert models.folder(model) != folder
+
+
 def test_a_gguf_file_is_trained_as_any_other_model(made_from, tmp_path, cache, words):
     path = write_gguf(tmp_path / "a.gguf", made_from)
     fit = w2s.fit(f"{path}@2", words.student, method="probe", epochs=1)
