@@ -219,9 +219,11 @@ def test_a_file_put_into_a_made_folder_is_not_used(make_folder):
 def test_large_files_are_checked_when_they_are_asked_for(make_folder):
     call, made = make_folder
     path = call() / "weights.safetensors"
-    path.write_bytes(b"altered")
+    path.write_bytes(b"altered".ljust(100))
     assert call(unchecked=("*.safetensors",)) == path.parent and len(made) == 1
     assert call() == path.parent and len(made) == 2 and path.read_bytes() == bytes(100)
+    path.write_bytes(b"")
+    assert call(unchecked=("*.safetensors",)) == path.parent and len(made) == 3
 
 
 def test_another_record_is_another_folder(make_folder):

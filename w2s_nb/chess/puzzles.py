@@ -8,15 +8,14 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import chess
-from filelock import FileLock
 from tqdm import tqdm
 
-from ..common.files import write_atomic
-from ..common.paths import cache
-from ..common.store import address, code_version
+from ..common.assets import make_once
+from ..common.store import code_version
 from ..data.tasks.spec import Example, Hub, register_task
 from . import rules
 
@@ -133,26 +132,20 @@ def mates() -> dict[str, list[dict]]:
 
     They are generated once, in about a minute, and then read from the cache.
     """
-    players = [rules.CAPTURES, rules.CHECKS, rules.SEES_MATE]
-    version = address(
-        {
-            "n": N_MATES,
-            "chess": chess.__version__,
-            "players": players,
-            "code": code_version(
-                rules.mate_in_one, rules.self_play, rules.checks_and_mates, rules._puzzle
-            ),
-        }
-    )
-    path = cache() / "puzzles" / f"mate_in_one-{version}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        try:
-            return {"all": json.loads(path.read_text())}
-        except (OSError, ValueError):  # not there yet, or damaged
-            rows = _generated()
-            write_atomic(path, json.dumps(rows).encode())
-            return {"all": rows}
+
+    def generate(folder: Path) -> None:
+        (folder / "rows.json").write_text(json.dumps(_generated()))
+
+    record = {
+        "n": N_MATES,
+        "chess": chess.__version__,
+        "players": [rules.CAPTURES, rules.CHECKS, rules.SEES_MATE],
+        "code": code_version(
+            rules.mate_in_one, rules.self_play, rules.checks_and_mates, rules._puzzle
+        ),
+    }
+    folder = make_once("puzzles/mate_in_one", generate, record)
+    return {"all": json.loads((folder / "rows.json").read_text())}
 
 
 def _generated() -> list[dict]:

@@ -8,8 +8,11 @@ the sha256 pinned here; a file that does not match is fetched again, never used.
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -18,15 +21,18 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-from .files import is_whole, write_atomic, write_json
+from .files import is_whole, sha256_of, write_atomic, write_json
 from .paths import cache
 from .progress import progress
+from .store import address
+
+_MANIFEST = "whole.json"
 
 
 class AssetError(OSError):
@@ -279,26 +285,80 @@ def _read_member(archive: bytes, path: str) -> bytes:
     return _read_member(content, inner) if inner else content
 
 
-def make_once(name: str, make: Callable[[Path], None], record: dict) -> Path:
+def make_once(
+    name: str, make: Callable[[Path], None], record: dict, *, unchecked: Sequence[str] = ()
+) -> Path:
     """Returns a folder of the cache, which one process fills while others wait.
 
-    It is either whole, with the record in it, or absent.
+    It is either whole or absent. `whole.json` in it has the record and the checksums of its files,
+    which are compared once per process; where a file is not as it was made, all are made again.
 
     Args:
-        name: of the folder in the cache.
+        name: of the folder in the cache; a hash of the record is added.
         make: fills the folder that it is given.
-        record: written into the folder when it is whole.
+        record: all that decides what is made.
+        unchecked: patterns of large files that this call has no use for; it looks at their size
+            alone.
     """
-    target = cache() / name
-    if (target / "whole.json").is_file():  # written last
+    target = cache() / f"{name}-{address(record)[:8]}"
+    if _is_as_made(target, record, unchecked):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if not (target / "whole.json").is_file():
-            with tempfile.TemporaryDirectory(dir=target.parent) as partial:
-                make(Path(partial))
-                write_json(Path(partial) / "whole.json", record)
-                shutil.rmtree(target, ignore_errors=True)
-                os.rename(partial, target)
-                os.mkdir(partial)  # for TemporaryDirectory to remove
+        if not _is_as_made(target, record, unchecked):
+            partial = target.with_name(f".{target.name}.part")
+            shutil.rmtree(partial, ignore_errors=True)  # of a killed process
+            partial.mkdir()
+            try:
+                make(partial)
+                _write_manifest(partial, record)
+                _put_in_place(partial, target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _files_in(folder: Path) -> dict[str, Path]:
+    """Returns {path within the folder: path} of what was made there."""
+    paths = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    paths.pop(_MANIFEST, None)
+    return paths
+
+
+def _is_as_made(folder: Path, record: dict, unchecked: Sequence[str]) -> bool:
+    """Returns whether a folder holds what its manifest says, and nothing else."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        checksums = manifest["files"]
+        sizes = manifest["sizes"]
+        if manifest["record"] != record:
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    paths = _files_in(folder)
+    if {name: path.stat().st_size for name, path in paths.items()} != sizes:
+        return False
+    read = [n for n in paths if not any(fnmatch.fnmatch(n, pattern) for pattern in unchecked)]
+    return all(is_whole(paths[name], checksums.get(name)) for name in read)
+
+
+def _write_manifest(folder: Path, record: dict) -> None:
+    paths = _files_in(folder)
+    manifest = {
+        "record": record,
+        "files": {name: sha256_of(path) for name, path in sorted(paths.items())},
+        "sizes": {name: path.stat().st_size for name, path in sorted(paths.items())},
+    }
+    write_json(folder / _MANIFEST, manifest)
+    for path in paths.values():
+        shutil.copymode(folder / _MANIFEST, path)  # some writers let only the owner read
+
+
+def _put_in_place(folder: Path, target: Path) -> None:
+    """Renames a folder; who reads files of the one that it replaces keeps them open."""
+    replaced = target.with_name(f".{target.name}.old")
+    shutil.rmtree(replaced, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(target, replaced)
+    os.rename(folder, target)
+    shutil.rmtree(replaced, ignore_errors=True)

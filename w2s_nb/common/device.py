@@ -55,6 +55,15 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache
+def public_versions(*packages: str) -> dict[str, str]:
+    """Returns {package: its version}, for addresses.
+
+    What follows a `+` says for which device a package was built, and is left out.
+    """
+    return {package: version(package).partition("+")[0] for package in packages}
+
+
+@functools.cache
 def machine() -> str:
     """Returns one line for records: the device's name, or the number of threads."""
     import torch

@@ -37,7 +37,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def is_whole(path: Path, sha256: str) -> bool:
+def is_whole(path: Path, sha256: str | None) -> bool:
     """Returns whether a file is there and has that content; see `sha256_of`."""
     try:
         return sha256_of(path) == sha256

@@ -22,6 +22,7 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_lo
 
 from ..common import store
 from ..common.assets import ASSETS, fetch, make_once
+from ..common.device import public_versions
 from ..common.files import sha256_of
 from . import weights
 from .anatomy import keep_blocks, put_trained, round_linear_layers
@@ -113,15 +114,18 @@ def require_unembedding(checkpoint: Checkpoint, purpose: str) -> None:
         )
 
 
-def folder(checkpoint: Checkpoint) -> Path:
+def folder(checkpoint: Checkpoint, *, for_weights: bool = False) -> Path:
     """Returns the local folder of a checkpoint at full depth; downloads a hub model if need be.
 
     It holds config, tokenizer and safetensors.
+
+    Args:
+        for_weights: the weights are needed; those that the kit converted are checked.
     """
     if checkpoint.parent:
-        return folder(checkpoint.parent)
+        return folder(checkpoint.parent, for_weights=for_weights)
     if checkpoint.asset or checkpoint.gguf:
-        return _converted(checkpoint)
+        return _converted(checkpoint, for_weights)
     path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
     if not any(path.glob("*.safetensors")):
         raise ModelUnavailable(
@@ -225,8 +229,10 @@ def _sha256_of_gguf(checkpoint: Checkpoint) -> str:
     return sha256_of(checkpoint.gguf) if checkpoint.gguf else ASSETS[checkpoint.asset].sha256
 
 
-def _converted(checkpoint: Checkpoint) -> Path:
+def _converted(checkpoint: Checkpoint, for_weights: bool) -> Path:
     """Returns the folder of a model in a GGUF file, dequantised once into safetensors.
+
+    Its weights are checked where they are needed, its other files always.
 
     Raises:
         ModelUnavailable: the file cannot be converted.
@@ -245,8 +251,15 @@ def _converted(checkpoint: Checkpoint) -> Path:
 
     file = checkpoint.gguf.name if checkpoint.gguf else checkpoint.asset
     sha256 = _sha256_of_gguf(checkpoint)
+    record = {
+        "source": file,
+        "sha256": sha256,
+        "versions": public_versions("gguf", "transformers", "tokenizers"),
+        "code": store.code_version(_dequantise),
+    }
     name = f"models/{file.split('.')[0]}-{sha256[:12]}"
-    return make_once(name, convert, {"source": file, "sha256": sha256})
+    unchecked = () if for_weights else ("*.safetensors",)
+    return make_once(name, convert, record, unchecked=unchecked)
 
 
 def _dequantise(gguf: Path, target: Path) -> None:
@@ -403,7 +416,7 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     """
     if checkpoint.parent:
         return _load_finetuned(checkpoint, checkpoint.parent, dtype)
-    path = folder(checkpoint)
+    path = folder(checkpoint, for_weights=True)
     compared = _compare_weights(checkpoint, path)
     with quiet():
         lm = transformers.AutoModelForCausalLM.from_pretrained(

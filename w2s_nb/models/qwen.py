@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import hashlib
 import sys
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
 
 from ..common.assets import make_once
+from ..common.device import public_versions
+from ..common.files import sha256_of
 from ..common.store import code_version
 
 _FIELDS = {  # a field of Qwen2's configuration: the same of the original
@@ -170,13 +171,14 @@ def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
 
     vocabulary = folder / "qwen.tiktoken"
     if not (folder / "tokenizer.json").is_file():
-        sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
-        version = code_version(sys.modules[__name__])
-        folder = make_once(
-            f"tokenizers/{sha256[:16]}-{version[:8]}",
-            convert,
-            {"source": vocabulary.name, "sha256": sha256},
-        )
+        sha256 = sha256_of(vocabulary)
+        record = {
+            "source": vocabulary.name,
+            "sha256": sha256,
+            "versions": public_versions("transformers", "tokenizers"),
+            "code": code_version(sys.modules[__name__]),
+        }
+        folder = make_once(f"tokenizers/{sha256[:16]}", convert, record)
     return transformers.PreTrainedTokenizerFast.from_pretrained(
         folder, eos_token=_SPECIAL[0], pad_token=_SPECIAL[0]
     )
