@@ -23,6 +23,8 @@ VERSIONED = (
     "accelerate",
 )
 OPTIONAL = ("scikit-learn", "chess")
+# the packages that compute tokens, activations and fits
+COMPUTING = ("torch", "transformers", "tokenizers", "peft")
 
 
 def device() -> torch.device:
@@ -61,6 +63,11 @@ def public_versions(*packages: str) -> dict[str, str]:
     What follows a `+` says for which device a package was built, and is left out.
     """
     return {package: version(package).partition("+")[0] for package in packages}
+
+
+def computing_versions() -> dict[str, str]:
+    """Returns the versions of the packages that compute, which are part of every address."""
+    return public_versions(*COMPUTING)
 
 
 @functools.cache

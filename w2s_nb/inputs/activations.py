@@ -23,11 +23,11 @@ import torch
 from filelock import FileLock
 from safetensors import safe_open
 
-from ..common.device import device, precision
+from ..common.device import computing_versions, device, precision
 from ..common.files import write_atomic
 from ..common.paths import home
 from ..common.progress import progress
-from ..common.store import code_version
+from ..common.store import address, code_version
 from ..data.splits import Split, Task
 from ..models import anatomy, loading, weights
 from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
@@ -398,7 +398,7 @@ def _folder_of(kind: str) -> Path:
 
 @functools.cache
 def code() -> str:
-    """Returns the version of the code that decides an activation."""
+    """Returns the version of the code that decides an activation, packages included."""
     version = code_version(
         _run,
         pooled,
@@ -414,7 +414,7 @@ def code() -> str:
         anatomy,
         inputs_module,
     )
-    return version[:8]
+    return address({"code": version, "versions": computing_versions()})[:8]
 
 
 def _depths(path: Path) -> tuple[int, int]:

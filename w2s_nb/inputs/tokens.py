@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import safetensors.numpy
 
+from ..common.device import computing_versions
 from ..common.files import write_atomic
 from ..common.paths import home
 from ..common.seeds import check_count
@@ -72,8 +73,14 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
 def _tokenize(
     ids: tuple[str, ...], texts: tuple[tuple[str, ...], ...], path: Path, model: str, max_len: int
 ) -> Tokens:
-    code = code_version(_encode, alike)
-    key = address({"model": model, "max_len": max_len, "ids": ids, "code": code})
+    content = {
+        "model": model,
+        "max_len": max_len,
+        "ids": ids,
+        "code": code_version(_encode, alike),
+        "versions": computing_versions(),
+    }
+    key = address(content)
     stored = home() / "tokens" / f"{key}.safetensors"
     if stored.is_file():
         tensors = safetensors.numpy.load_file(stored)

@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from ..common import store
-from ..common.device import device, precision
+from ..common.device import computing_versions, device, precision
 from ..common.progress import progress
 from ..common.registry import TASKS
 from ..common.seeds import check_count, check_seed
@@ -104,6 +104,7 @@ def prompt(
         "max_len": max_len,
         "chat": chat,
         "precision": precision(),
+        "versions": computing_versions(),
         "code": _code(),
     }
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from ..common import store
-from ..common.device import device, precision
+from ..common.device import computing_versions, device, precision
 from ..data.splits import Split, Task
 from ..inputs.batches import NextTokens
 from ..inputs.tokens import Tokens, tokenize
@@ -193,6 +193,7 @@ def _config(checkpoint: Checkpoint, method: str, test: Split) -> dict:
         "method": method,
         "objective": "answers",
         "precision": precision(),
+        "versions": computing_versions(),
         "max_answer": spec.max_answer,
         "options": _options_fingerprint(test),
         "code": _code(),

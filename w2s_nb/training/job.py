@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 
 from .. import losses
 from ..common import distributed, store
-from ..common.device import device, precision, threads
+from ..common.device import computing_versions, device, precision, threads
 from ..common.registry import LOSSES
 from ..data.splits import Split
 from ..inputs import activations
@@ -97,6 +97,7 @@ class TrainingJob:
             "loss_args": self.loss_args,
             "seed": self.seed,
             "precision": precision(),
+            "versions": computing_versions(),
             "label_training_examples": self.label_training_examples,
             "splits": [split.fingerprint for split in (self.split, *self.predicted_splits)],
             "code": [code(), losses.code(self.loss)],

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from ..common import store
-from ..common.device import device, precision
+from ..common.device import computing_versions, device, precision
 from ..common.seeds import check_seed
 from ..data.splits import Split, Task
 from ..inputs import activations
@@ -257,6 +257,7 @@ def _config(
         "objective": "language model",
         "seed": seed,
         "precision": precision(),
+        "versions": computing_versions(),
         "keep_weights": "last",
         "texts": [_fingerprint(train_tokens), _fingerprint(test_tokens)],
         "code": _code(),
