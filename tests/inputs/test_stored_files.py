@@ -13,6 +13,12 @@ from w2s_nb.models.loading import with_depth
 from w2s_nb.models.names import resolve
 
 
+@pytest.fixture(autouse=True)
+def nothing_tokenized():
+    """Lets every test read its tokens from its own store."""
+    _tokenize.cache_clear()
+
+
 @pytest.fixture
 def shards(monkeypatch):
     """Writes shards of 16 texts."""

@@ -24,6 +24,7 @@ def install(monkeypatch):
         activations.code.cache_clear()
         tokens._tokenize.cache_clear()
 
+    forget()
     yield install
     monkeypatch.undo()
     forget()

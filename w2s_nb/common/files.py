@@ -37,6 +37,17 @@ def write_atomic(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def write_named(folder: Path, prefix: str, content: bytes) -> None:
+    """Writes a file of tensors named by a prefix and the sha256 of its content."""
+    name = f"{prefix}{hashlib.sha256(content).hexdigest()}.safetensors"
+    write_atomic(folder / name, content)
+
+
+def is_as_named(path: Path) -> bool:
+    """Returns whether a file of `write_named` has the content that its name says."""
+    return is_whole(path, path.stem.rpartition("-")[2])
+
+
 def is_whole(path: Path, sha256: str | None) -> bool:
     """Returns whether a file is there and has that content; see `sha256_of`."""
     try:

@@ -1,14 +1,14 @@
 """Computes activations of frozen models once per text, model and depth, and stores them.
 
 All processes share the store. Shards of `SHARD` texts are written as they are done, so a killed run
-continues where it stopped. They are mapped into memory, not read: only what is asked for leaves the
-disk.
+continues where it stopped. A shard's name has the sha256 of its content, which is compared once per
+process, before the shard's first use; a damaged one is made again. Then shards are mapped into
+memory: only what is asked for is kept.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +21,10 @@ import numpy as np
 import safetensors.numpy
 import torch
 from filelock import FileLock
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ..common.device import computing_versions, device, precision
-from ..common.files import write_atomic
+from ..common.files import is_as_named, write_named
 from ..common.paths import home
 from ..common.progress import progress
 from ..common.store import address, code_version
@@ -108,7 +108,9 @@ def deepest_first(
     model reads all its announced texts, and the shallow cut reads only the others. On an empty
     store, batches, and so every bit of the states, are those of a deep model that asks first.
     Nothing happens where nothing is lacking: states that an earlier seed stored of the shallow cut
-    are used as they are, which moves later seeds' probabilities by rounding (up to 3e-6).
+    are used as they are, which moves later seeds' probabilities by rounding (up to 3e-6). Which of
+    them are stored is all that decides that: the last bits of a state depend on the texts that are
+    run beside it, so a text would have to be read again for every depth to be free of it.
 
     The texts must be announced too: a model must not read more than its own probe will, and which
     texts share a batch decides the last bits of their states.
@@ -136,8 +138,9 @@ def _read_announced(checkpoint: Checkpoint, tokens: Tokens, pool: str, dtype: st
     announced = _ANNOUNCED.get()
     if not announced or (pool, dtype) != (POOLS[0], DTYPES[0]):
         return
-    stored = _index(_folder_of(f"{pool}-{dtype}-{digest(checkpoint)}"), _layers(checkpoint))
-    lacking = set(tokens.keys) - set(stored)
+    folder = _folder_of(f"{pool}-{dtype}-{digest(checkpoint)}")
+    index, _ = _index(folder, _layers(checkpoint), tokens.keys)
+    lacking = set(tokens.keys) - set(index)
     if not lacking:
         return
     # what is read on behalf of an announcement must not look for announcements again
@@ -376,12 +379,14 @@ def _stored(source: _Source, tokens: Tokens) -> Places:
     folder.mkdir(parents=True, exist_ok=True)
     deepest = source.depths[1]
     with FileLock(folder / "lock"):  # one process computes, others wait and read
-        index = _index(folder, deepest)
+        index, damaged = _index(folder, deepest, tokens.keys)
+        for path in damaged:
+            path.unlink()
         # of equal texts the last
         missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}
         if missing:
             _fill(folder, source, source.load(), tokens, list(missing.values()))
-            index = _index(folder, deepest)
+            index, _ = _index(folder, deepest, tokens.keys)
     places: Places = defaultdict(lambda: ([], []))
     for position, key in enumerate(tokens.keys):
         path, row = index[key]
@@ -423,15 +428,40 @@ def _depths(path: Path) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _index(folder: Path, depth: int) -> dict[str, tuple[Path, int]]:
-    """Returns {text key: (shard, row)} of all shards that are deep enough."""
+def _index(
+    folder: Path, depth: int, keys: Iterable[str]
+) -> tuple[dict[str, tuple[Path, int]], list[Path]]:
+    """Looks up texts in all shards that are deep enough.
+
+    Where several have a text, the shallowest is taken. It is the one that was written first, since
+    a text is read again only for a model deeper than all its shards. So what one depth reads of a
+    text does not depend on what others store later.
+
+    Returns:
+        {text key: (shard, row)} of the texts that are stored, and the damaged shards.
+    """
+    wanted = set(keys)
     index: dict[str, tuple[Path, int]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        if _depths(path)[1] >= depth:
-            with safe_open(path, framework="numpy") as shard:
-                keys = shard.get_tensor("keys")
-            index |= {bytes(key).hex(): (path, row) for row, key in enumerate(keys)}
-    return index
+    damaged = []
+    for path in sorted(folder.glob("*.safetensors"), key=lambda path: (_depths(path), path.name)):
+        if _depths(path)[1] < depth:
+            continue
+        rows = _rows_of(path)
+        texts_here = wanted.intersection(rows or ()) - index.keys()
+        if rows is None or (texts_here and not is_as_named(path)):
+            damaged.append(path)
+        else:
+            index |= {key: (path, rows[key]) for key in texts_here}
+    return index, damaged
+
+
+def _rows_of(path: Path) -> dict[str, int] | None:
+    """Returns {text key: row} of a shard, or None if it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as shard:
+            return {bytes(key).hex(): row for row, key in enumerate(shard.get_tensor("keys"))}
+    except (OSError, SafetensorError):
+        return None
 
 
 @torch.inference_mode()
@@ -480,7 +510,5 @@ def _write_shard(
         "lengths": tokens_here.lengths,
         "states": source.pack([states[i] for i in range(len(tokens_here.ids))]),
     }
-    content = hashlib.sha256("".join(tokens_here.keys).encode()).hexdigest()[:16]
     first, last = source.depths
-    path = folder / f"{first}-{last}-{content}.safetensors"
-    write_atomic(path, safetensors.numpy.save(tensors))
+    write_named(folder, f"{first}-{last}-", safetensors.numpy.save(tensors))

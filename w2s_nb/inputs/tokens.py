@@ -13,7 +13,7 @@ import pandas as pd
 import safetensors.numpy
 
 from ..common.device import computing_versions
-from ..common.files import write_atomic
+from ..common.files import is_as_named, write_named
 from ..common.paths import home
 from ..common.seeds import check_count
 from ..common.store import address, code_version
@@ -80,17 +80,24 @@ def _tokenize(
         "code": code_version(_encode, alike),
         "versions": computing_versions(),
     }
-    key = address(content)
-    stored = home() / "tokens" / f"{key}.safetensors"
-    if stored.is_file():
-        tensors = safetensors.numpy.load_file(stored)
-    else:
+    stored = home() / "tokens" / address(content)
+    tensors = _read(stored)
+    if tensors is None:
         tensors = _encode(texts, tokenizer(path), max_len)
-        write_atomic(stored, safetensors.numpy.save(tensors))
+        write_named(stored, "", safetensors.numpy.save(tensors))
     ends = np.cumsum(tensors["lengths"])
     ids_of_texts = tuple(np.split(tensors["ids"], ends[:-1]))
     keys = tuple(hashlib.sha256(text.tobytes()).hexdigest()[:16] for text in ids_of_texts)
     return Tokens(ids_of_texts, tensors["truncated"].astype(bool), keys, len(texts[0]))
+
+
+def _read(stored: Path) -> dict[str, np.ndarray] | None:
+    """Returns the tensors in the file of a folder, or None without a whole one; removes others."""
+    for path in sorted(stored.glob("*.safetensors")):
+        if is_as_named(path):
+            return safetensors.numpy.load_file(path)
+        path.unlink(missing_ok=True)
+    return None
 
 
 def _encode(examples: Sequence[tuple[str, ...]], tok, max_len: int) -> dict[str, np.ndarray]:
