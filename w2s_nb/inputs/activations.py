@@ -29,7 +29,7 @@ from ..common.paths import home
 from ..common.progress import progress
 from ..common.store import address, code_version
 from ..data.splits import Split, Task
-from ..models import anatomy, loading, weights
+from ..models import loading
 from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
 from ..models.loading import digest, load_lm, with_depth
 from ..models.names import Checkpoint, resolve
@@ -412,11 +412,7 @@ def code() -> str:
         _load,
         _fill,
         _write_shard,
-        loading.load_lm,
-        loading._load_finetuned,
-        loading._add_finetuning,
-        weights,
-        anatomy,
+        *loading.code_parts(),
         inputs_module,
     )
     return address({"code": version, "versions": computing_versions()})[:8]

@@ -18,6 +18,7 @@ from ..common.paths import home
 from ..common.seeds import check_count
 from ..common.store import address, code_version
 from ..data.splits import Split, Task
+from ..models import loading
 from ..models.loading import digest, folder, tokenizer
 from ..models.names import Checkpoint
 
@@ -77,7 +78,7 @@ def _tokenize(
         "model": model,
         "max_len": max_len,
         "ids": ids,
-        "code": code_version(_encode, alike),
+        "code": code(),
         "versions": computing_versions(),
     }
     stored = home() / "tokens" / address(content)
@@ -89,6 +90,12 @@ def _tokenize(
     ids_of_texts = tuple(np.split(tensors["ids"], ends[:-1]))
     keys = tuple(hashlib.sha256(text.tobytes()).hexdigest()[:16] for text in ids_of_texts)
     return Tokens(ids_of_texts, tensors["truncated"].astype(bool), keys, len(texts[0]))
+
+
+@functools.cache
+def code() -> str:
+    """Returns the version of the code that decides the tokens of a text."""
+    return code_version(_encode, alike, loading.tokenizer)
 
 
 def _read(stored: Path) -> dict[str, np.ndarray] | None:

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 
 from ..common.registry import LOSSES
-from ..common.store import code_version
+from ..common.store import address, code_version
 
 _FIXED = ("logits", "targets", "progress", "previous")
 # four rows on which a loss is tried
@@ -45,6 +45,8 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
         ValueError: a loss with a running average lacks `previous` or the argument named.
 
     A second registration of a name replaces the first, so that a notebook cell can be run again.
+    The loss's code is part of a fit's address, with the functions and plain values of its own
+    module or notebook that it uses; what it imports from elsewhere is not.
     """
 
     def decorate(loss):
@@ -208,6 +210,45 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def code(name: str) -> str:
     """Returns the version of a registered loss's code, with the code that all losses share.
 
-    It is part of the address of a fit.
+    It is part of the address of a fit. Functions and plain values that the loss uses from its own
+    module or notebook count too.
     """
-    return code_version(LOSSES[name], values_of, ramp, check, check_share, cross_entropy)
+    loss = LOSSES[name]
+    used: dict[str, object] = {}
+    _add_used(loss, used)
+    functions = [value for _, value in sorted(used.items()) if inspect.isfunction(value)]
+    content = {
+        "code": code_version(loss, *functions, values_of, ramp, check, check_share, cross_entropy),
+        "values": {key: repr(value) for key, value in used.items() if _is_plain(value)},
+        "batchwise": loss.batchwise,
+        "running_average": loss.running_average,
+    }
+    return address(content)[:16]
+
+
+def _add_used(function: Callable, used: dict[str, object]) -> None:
+    """Adds the functions and plain values that a function uses, and those that they use."""
+    for name, value in _names_used(function).items():
+        if name in used:
+            continue
+        if inspect.isfunction(value) and value.__module__ == function.__module__:
+            used[name] = value
+            _add_used(value, used)
+        elif _is_plain(value):
+            used[name] = value
+
+
+def _names_used(function: Callable) -> dict[str, object]:
+    """Returns what the names in a function stand for, of its module and its enclosing function."""
+    codes = [function.__code__]
+    for code in codes:  # of comprehensions and inner functions too
+        codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    names = {name for code in codes for name in code.co_names} & set(function.__globals__)
+    of_module = {name: function.__globals__[name] for name in names}
+    return of_module | dict(inspect.getclosurevars(function).nonlocals)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ..common import store
 from ..common.assets import ASSETS, fetch, make_once
 from ..common.device import public_versions
 from ..common.files import sha256_of
-from . import weights
+from . import anatomy, weights
 from .anatomy import keep_blocks, put_trained, round_linear_layers
 from .architectures import require_supported
 from .names import Checkpoint, learning_rate, ways_out
@@ -480,6 +481,20 @@ def _add_finetuning(
         round_linear_layers(lm, dtype)
     keep_blocks(lm.base_model, slice(checkpoint.layers))
     return lm
+
+
+def code_parts() -> tuple[Callable | ModuleType, ...]:
+    """Returns all that decides which language model `load_lm` gives, for `store.code_version`."""
+    return (
+        load_lm,
+        _load_finetuned,
+        _add_finetuning,
+        _without_dropout,
+        config_of,
+        _read_config,
+        weights,
+        anatomy,
+    )
 
 
 def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):

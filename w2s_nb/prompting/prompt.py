@@ -24,7 +24,7 @@ from ..inputs.batches import TokenInputs
 from ..inputs.tokens import Tokens
 from ..labels.soft import SoftLabels
 from ..metrics.classification import correct
-from ..models import anatomy, loading, weights
+from ..models import anatomy, loading
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from ..training import loop
@@ -445,10 +445,7 @@ def _code() -> str:
         _run,
         loop.autocast,
         _load,
-        loading.load_lm,
-        loading._load_finetuned,
-        loading._add_finetuning,
-        weights,
-        anatomy,
+        _share,
+        *loading.code_parts(),
         inputs_module,
     )

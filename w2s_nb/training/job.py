@@ -100,7 +100,7 @@ class TrainingJob:
             "versions": computing_versions(),
             "label_training_examples": self.label_training_examples,
             "splits": [split.fingerprint for split in (self.split, *self.predicted_splits)],
-            "code": [code(), losses.code(self.loss)],
+            "code": [code() + tokens_module.code(), losses.code(self.loss)],
             "keep_weights": self.keep_weights,
             "labels": self.label_fingerprint,
         }
@@ -110,14 +110,12 @@ class TrainingJob:
 def code() -> str:
     """Returns the version of the code that decides a fit's result."""
     return activations.code() + store.code_version(
+        *loading.code_parts(),
         loop,
         distributed,
         batches_module,
         classifier,
         logistic,
-        loading.load_lm,
-        tokens_module._encode,
-        tokens_module.alike,
         correct,
         standard_error,
         labelable_splits,
