@@ -583,6 +583,7 @@ def test_a_marked_pgr_is_marked_in_the_report_and_on_the_command_line(quick, cap
     note = "supervisor not above chance"
     result["table"] = [result["table"][0] | {"pgr_note": ""}, other | {"pgr_note": note}]
     path.write_text(json.dumps(result))
+    running.write_outcome(path.parent, runs.outcomes[runs.done[0].address])
     again = sweeps.SweepRuns(runs.sweep)
     again.write()
     assert students(again).pair.nunique() == 1, "the note is no part of a run's name"
@@ -600,6 +601,31 @@ def test_a_file_that_is_no_notebook_is_refused_in_one_line(text, tmp_path):
     (tmp_path / "x.ipynb").write_text(text)
     with pytest.raises(ValueError, match=r"x.ipynb is no notebook of format 4"):
         sweeps.read_sweep({"name": "some", "notebook": str(tmp_path / "x.ipynb")})
+
+
+@pytest.mark.parametrize("name", ["result.json", "run.json"])
+def test_an_altered_file_of_a_run_is_not_used(name, tmp_path):
+    path = tmp_path / name
+    of = {"address": "a", "notebook": "some", "attempt": 1, "parameters": {"n": 1}}
+    (tmp_path / "result.json").write_text(json.dumps({"table": [{"accuracy": 0.75}]}))
+    running.write_outcome(tmp_path, running.make_outcome(of, "done", seconds=1.5))
+    whole = running.read_outcome(tmp_path, "a")
+    assert whole["seconds"] == 1.5 and running.read_outcome(tmp_path, "b") is None
+    content = path.read_text()
+    for altered in (content.replace("75", "85").replace("1.5", "2.5"), "null", "[]", ""):
+        path.write_text(altered)
+        assert running.read_outcome(tmp_path, "a") is None
+    path.write_text(content)
+    assert running.read_outcome(tmp_path, "a") == whole
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"state": "done"}'])
+def test_another_sweeps_damaged_run_does_not_stop_a_dry_run(content, quick, tmp_path):
+    given, _ = quick
+    folder = tmp_path / "runs" / "another" / "runs" / "a"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(content)
+    assert sweeps.SweepRuns(sweeps.read_sweep(given)).estimate(1) == (None, 0)
 
 
 def test_a_result_that_vanished_is_not_left_out_in_silence(quick):
