@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import io
 import json
 import os
@@ -35,15 +36,30 @@ _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def read_outcome(folder: str | Path, address: str) -> dict | None:
-    """Returns the outcome in a run's folder; None unless it is of this address and, if done, has a
-    whole result.
+    """Returns the outcome in a run's folder; None unless it is as it was written, of this address
+    and, if done, has the result that the run wrote.
     """
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         outcome = json.loads((Path(folder) / "run.json").read_text())
-        whole = outcome["state"] != DONE or read_result(folder) is not None
-        if outcome["address"] == address and whole:
+        is_as_written = outcome["checksum"] == _checksum_of(outcome)
+        has_result = outcome["state"] != DONE or (
+            read_result(folder) is not None and outcome["result"] == _sha256_of_result(folder)
+        )
+        if is_as_written and has_result and outcome["address"] == address:
             return outcome
     return None
+
+
+def _checksum_of(outcome: dict) -> str:
+    """Returns the sha256 of the other fields of an outcome."""
+    content = {key: value for key, value in outcome.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256_of_result(folder: str | Path) -> str:
+    """Returns the sha256 of the table that a run's notebook wrote; "" without one."""
+    path = Path(folder) / "result.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def read_result(folder: str | Path) -> dict | None:
@@ -127,7 +143,9 @@ def _execute_afresh(run: dict, folder: Path) -> dict:
 
 
 def write_outcome(folder: str | Path, outcome: dict) -> None:
-    """Writes a run's outcome, whole or not at all."""
+    """Writes a run's outcome, whole or not at all, with checksums of it and of the run's result."""
+    outcome = outcome | {"result": _sha256_of_result(folder)}
+    outcome |= {"checksum": _checksum_of(outcome)}
     _write_atomic(Path(folder) / "run.json", (json.dumps(outcome, indent=1) + "\n").encode())
 
 

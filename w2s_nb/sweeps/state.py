@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import statistics
 from collections import Counter
@@ -64,7 +63,8 @@ class SweepRuns:
         Raises:
             ValueError: the file was whole when the run ended and is not now.
         """
-        result = read_result(self.folder_of(run))
+        folder = self.folder_of(run)
+        result = read_result(folder) if read_outcome(folder, run.address) else None
         if result is None:
             raise ValueError(
                 f"run {run.address} of {self.sweep.name} is done, but its result.json is gone or "
@@ -170,11 +170,9 @@ def shared_needs(run: RunSpec) -> set:
 
 
 def _earlier_runs() -> list[dict]:
-    outcomes = []
-    for path in runs_folder().glob("*/runs/*/run.json"):
-        with contextlib.suppress(OSError, ValueError):
-            outcomes.append(json.loads(path.read_text()))
-    return [outcome for outcome in outcomes if outcome.get("state") == DONE]
+    folders = [path.parent for path in runs_folder().glob("*/runs/*/run.json")]
+    outcomes = [read_outcome(folder, folder.name) for folder in folders]
+    return [outcome for outcome in outcomes if outcome and outcome["state"] == DONE]
 
 
 def _expected_seconds(run: RunSpec, earlier: list[dict]) -> float | None:
