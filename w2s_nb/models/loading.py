@@ -30,7 +30,8 @@ from .anatomy import keep_blocks, put_trained, round_linear_layers
 from .architectures import require_supported
 from .names import Checkpoint, learning_rate, ways_out
 
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
+_READ = (".json", ".safetensors", ".txt", ".model", ".tiktoken", ".jinja")
+_WANTED = [f"*{suffix}" for suffix in _READ]
 
 
 class ModelUnavailable(OSError):
@@ -70,7 +71,9 @@ def ensure(checkpoint: Checkpoint) -> None:
 def _config_folder(root: Checkpoint) -> Path:
     """Returns a folder with the config of a pretrained model, and perhaps with its weights."""
     if root.hub_id:
-        return _from_hub(root.hub_id, root.revision, only_config=True)
+        path = _from_hub(root.hub_id, root.revision, only_config=True)
+        _check_hub_files(path, root.hub_id, for_weights=False)
+        return path
     return folder(root)
 
 
@@ -121,19 +124,54 @@ def folder(checkpoint: Checkpoint, *, for_weights: bool = False) -> Path:
     It holds config, tokenizer and safetensors.
 
     Args:
-        for_weights: the weights are needed; those that the kit converted are checked.
+        for_weights: the weights are needed; those of the hub and those that the kit converted are
+            checked. Their other files always are.
+    Raises:
+        ModelUnavailable: it cannot be had, or a file of the hub's cache is damaged.
     """
     if checkpoint.parent:
         return folder(checkpoint.parent, for_weights=for_weights)
     if checkpoint.asset or checkpoint.gguf:
         return _converted(checkpoint, for_weights)
     path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
+    if checkpoint.hub_id:
+        _check_hub_files(path, checkpoint.hub_id, for_weights)
     if not any(path.glob("*.safetensors")):
         raise ModelUnavailable(
             f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are "
             f"not read. {ways_out(checkpoint.hub_id or checkpoint.base)}"
         )
     return path
+
+
+def _check_hub_files(path: Path, hub_id: str, for_weights: bool) -> None:
+    """Checks files of the hub's cache, which are links to files named by their checksum.
+
+    A checksum is the sha256, or git's sha1 of a small file. Copies that are no links have none.
+
+    Raises:
+        ModelUnavailable: names a file that is not as it was fetched.
+    """
+    for link in sorted(path.iterdir()):
+        file = link.resolve()
+        if file.parent.name != "blobs" or link.suffix not in _READ:
+            continue
+        if link.suffix == ".safetensors" and not for_weights:
+            continue
+        is_git = len(file.name) == 40
+        found = _git_sha1(file, file.stat().st_mtime_ns) if is_git else sha256_of(file)
+        if found != file.name:
+            raise ModelUnavailable(
+                f"model {hub_id}: {link} is not as it was fetched: it has not the checksum in the "
+                f"hub's cache. Delete {file} and run `hf download {hub_id}`"
+            )
+
+
+@functools.cache
+def _git_sha1(path: Path, mtime_ns: int) -> str:
+    """Returns the name that git gives a file's content; the time is there for the cache."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @functools.cache
@@ -325,24 +363,10 @@ def digest(checkpoint: Checkpoint) -> str:
 
 def _hash_folder(path: Path) -> str:
     """Returns a hash of the files in a model folder that decide what the model computes."""
-    suffixes = (".json", ".safetensors", ".txt", ".model", ".tiktoken")
-    files = []
-    for file in sorted(path.iterdir()):
-        if file.name != "pretraining.json" and file.suffix in suffixes:
-            files.append((file, file.stat().st_size, file.stat().st_mtime_ns))
-    return _hash_files(tuple(files))
-
-
-@functools.cache
-def _hash_files(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Returns a hash of names and contents of files (path, size, time of last change).
-
-    Size and time are there for the cache: a changed file is hashed again.
-    """
     whole = hashlib.sha256()
-    for path, *_ in files:
-        with open(path, "rb") as stream:
-            whole.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    for file in sorted(path.iterdir()):
+        if file.name != "pretraining.json" and file.suffix in _READ:
+            whole.update(file.name.encode() + bytes.fromhex(sha256_of(file)))
     return whole.hexdigest()[:16]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ..common.progress import warn
 
@@ -140,8 +140,13 @@ def _mapping(files: list[Path], model: str) -> dict[str, str]:
     """Returns what takes wrappers' prefixes off the names of tensors, and says so; {} for none."""
     names: list[str] = []
     for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            names.extend(tensors.keys())
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                names.extend(tensors.keys())
+        except SafetensorError as error:
+            raise WeightsIncomplete(
+                f"model {model}: {file} is damaged or cut short ({error})"
+            ) from error
     pattern = "|".join(_WITHOUT_WRAPPERS)
     wrapped = [match[0].strip(".") for name in names if (match := re.search(pattern, name))]
     if not wrapped:
