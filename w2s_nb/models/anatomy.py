@@ -149,7 +149,8 @@ def logits(
     head._modules[lm.base_model_prefix] = _StatesAsBody()
     if tokens is not None:
         head.set_output_embeddings(_SomeRows(lm.get_output_embeddings(), tokens))
-    return head(inputs_embeds=states[None], use_cache=False).logits[0]
+    # an index instead of squeeze would copy the whole gradient in the backward pass
+    return head(inputs_embeds=states[None], use_cache=False).logits.squeeze(0)
 
 
 def unembedding_rows(lm: TransformersModel, tokens: Sequence[int]) -> torch.Tensor:
