@@ -164,8 +164,8 @@ def save_tiny(path, architecture="llama", seed=0, config=None):
     torch.manual_seed(seed)
     lm = transformers.AutoModelForCausalLM.from_config(config or ARCHITECTURES[architecture]())
     with torch.no_grad():  # larger than at initialisation, so that a wrong mask or position shows
-        for parameter in lm.parameters():
-            if parameter.ndim > 1:
+        for name, parameter in lm.named_parameters():
+            if parameter.ndim > 1 and "norm" not in name:
                 parameter.mul_(8)
     lm.save_pretrained(path)
     vocabulary = {word: number for number, word in enumerate(WORDS)}

@@ -65,6 +65,10 @@ CONFIGS = {
     "apertus": ("ApertusConfig", _GROUPED),
     "arcee": ("ArceeConfig", _GROUPED),
     "cohere": ("CohereConfig", dict(_GROUPED, logit_scale=0.25)),
+    "cohere, norms of queries and keys": (
+        "CohereConfig",
+        dict(_GROUPED, logit_scale=0.25, use_qk_norm=True),
+    ),
     "cohere2": ("Cohere2Config", dict(_GROUPED, logit_scale=0.25, sliding_window=WINDOW)),
     "ernie4_5": ("Ernie4_5Config", _HEADS),
     "exaone4": (
