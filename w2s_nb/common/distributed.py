@@ -23,6 +23,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
+from . import plugins
 from .device import device
 from .paths import cache, data_dir, home
 
@@ -51,6 +52,8 @@ def environment_for_workers() -> dict[str, str]:
     variables["W2S_CACHE"] = str(cache())
     if data_dir():
         variables["W2S_DATA"] = str(data_dir())
+    if plugins.named_in_environment():
+        variables[plugins.VARIABLE] = ",".join(plugins.named_in_environment())
     if os.environ.get("W2S_DEVICE"):
         variables["W2S_DEVICE"] = device().type  # without a number: a worker has its own cuda:0
     return variables
@@ -111,6 +114,8 @@ def on_devices(n: int, function: Callable, *arguments):
     from ray.train import TrainingFailedError
 
     kind = "GPU" if device().type == "cuda" else "CPU"
+    for plugin in plugins.imported():  # a worker cannot import it by its name
+        ray.cloudpickle.register_pickle_by_value(plugin.module)
     with _quiet_ray(ray) as scratch:
         _check_devices(ray, n, kind)
         if kind == "GPU":

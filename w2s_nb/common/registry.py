@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import plugins
+
 
 class UnknownName(KeyError, ValueError):
     """A name that is not registered; the message lists near and known names."""
@@ -100,9 +102,10 @@ class Registry(Mapping):
         return self._entries.get(name)
 
     def _load(self, name: str | None = None) -> None:
-        """Imports the registry's own room, and the wing that registers `name`; without a name,
-        every wing.
+        """Imports the plug-ins of the environment, the registry's own room, and the wing that
+        registers `name`; without a name, every wing.
         """
+        plugins.load_from_environment()
         for provider in self._providers:
             if provider.names and name is not None and name not in provider.names:
                 continue

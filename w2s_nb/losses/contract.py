@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
+from ..common import plugins
 from ..common.registry import LOSSES
 from ..common.store import address, code_version
 
@@ -42,7 +43,8 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
             predictions over epochs: the name of the loss's argument that is the decay of this
             average, in [0, 1). "" for any other loss.
     Raises:
-        ValueError: a loss with a running average lacks `previous` or the argument named.
+        ValueError: a loss with a running average lacks `previous` or the argument named; the name
+            is that of a loss of the kit.
 
     A second registration of a name replaces the first, so that a notebook cell can be run again.
     The loss's code is part of a fit's address, with the functions and plain values of its own
@@ -56,11 +58,20 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
                 f"loss {loss.__name__!r} with running_average={running_average!r} must take "
                 f"{running_average} and previous; it takes {', '.join(parameters)}"
             )
+        _check_name(loss)
         loss.batchwise = batchwise
         loss.running_average = running_average
         return LOSSES.register(loss.__name__, loss)
 
     return decorate(function) if function else decorate
+
+
+def _check_name(loss: Callable) -> None:
+    """Refuses a name that would mean another loss, of which others may be made."""
+    kit = __name__.partition(".")[0] + "."
+    taken = LOSSES.registered(loss.__name__)
+    if taken and taken.__module__.startswith(kit) and not loss.__module__.startswith(kit):
+        raise ValueError(f"loss {loss.__name__!r} is one of the kit's own; give yours another name")
 
 
 def loss_args(name: str, given: dict | None = None) -> dict:
@@ -211,7 +222,7 @@ def code(name: str) -> str:
     """Returns the version of a registered loss's code, with the code that all losses share.
 
     It is part of the address of a fit. Functions and plain values that the loss uses from its own
-    module or notebook count too.
+    module or notebook count too; of a loss in a plug-in, all that the file does.
     """
     loss = LOSSES[name]
     used: dict[str, object] = {}
@@ -223,6 +234,9 @@ def code(name: str) -> str:
         "batchwise": loss.batchwise,
         "running_average": loss.running_average,
     }
+    plugin = plugins.defining(loss)
+    if plugin:
+        content["plugin"] = plugin.version
     return address(content)[:16]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..common import plugins
 from ..common.registry import LOSSES, TASKS, UnknownName
 from ..models.names import resolve
 from ..training.hyperparameters import METHODS, PROBES, SHARDED
@@ -38,13 +39,16 @@ def check(notebook: str, parameters: dict) -> None:
 
     Args:
         notebook: its name, for the messages.
-        parameters: {name: value}; those that the kit does not know are left to the notebook.
+        parameters: {name: value}; those that the kit does not know are left to the notebook. Files
+            in `plugins` are imported first.
     Raises:
+        FileNotFoundError, PluginError: a plug-in that is no file, or that cannot be imported.
         UnknownName: an unknown task, method, model or loss; lists near and known names.
         TypeError, ValueError: a value of the wrong type or out of range.
         ModelUnavailable: a model's weights cannot be had here.
     """
     _check_counts(parameters)
+    plugins.load(_named_by(parameters, ("plugins",)))
     _check_tasks(parameters)
     _check_methods(parameters)
     _check_devices(parameters)

@@ -122,6 +122,8 @@ class Run:
         Runs with other parameters have another folder, so that none overwrites another's table.
         """
         decisive = {key: value for key, value in self.parameters.items() if key != "results"}
+        if not decisive.get("plugins"):
+            decisive.pop("plugins", None)  # a run without them has the folder that it always had
         folder = f"{self.notebook}-{address(decisive)[:8]}"
         path = paths.home() / "tables" / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,12 +173,13 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
         comparisons: the notebook takes only tasks with two texts per example.
         answers: the notebook takes only tasks that are answered by generating; else only tasks with
             two classes.
-        parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, and the
-            notebook's own.
+        parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, plugins
+            (files to import first), and the notebook's own.
     Raises:
         UnknownName: an unknown parameter, task, model, loss or method; lists near and known names.
         TypeError, ValueError: a value of the wrong type or out of range.
         ModelUnavailable: a model's weights cannot be had here.
+        FileNotFoundError, PluginError: a plug-in that is no file, or that cannot be imported.
     """
     for name in _injected_names():
         if name not in parameters:

@@ -1,0 +1,162 @@
+"""Imports plug-ins: Python files of a user's own, which register tasks, losses and models.
+
+Those that `W2S_PLUGINS` names are imported when a registry is first read, in every process;
+notebooks and sweeps name further ones.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from .store import address, source_version
+
+VARIABLE = "W2S_PLUGINS"
+
+
+class PluginError(ImportError, ValueError):
+    """A plug-in that cannot be imported; the message says at which of its lines, and why."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A file as it was imported.
+
+    Attributes:
+        path: in full.
+        source: its text at that time; the file may have changed since.
+        module: what it defines.
+    """
+
+    path: Path
+    source: str = field(repr=False)
+    module: ModuleType = field(repr=False)
+
+    @property
+    def version(self) -> str:
+        """Returns 16 hex digits of what the file does."""
+        return source_version(self.source)
+
+
+_imported: dict[Path, Plugin] = {}
+_from_environment = ""  # the value of W2S_PLUGINS whose files are imported
+_lock = threading.RLock()
+
+
+def load(names: Iterable[str]) -> list[Plugin]:
+    """Imports files, each once in a process, and again if it changed.
+
+    Raises:
+        FileNotFoundError: there is no such Python file.
+        PluginError: a file raises when it is imported.
+    """
+    with _lock:
+        return [_load_one(find(name)) for name in names]
+
+
+def load_from_environment() -> None:
+    """Imports the files that `W2S_PLUGINS` names; a file may itself read a registry meanwhile.
+
+    Raises:
+        As `load`.
+    """
+    global _from_environment
+    with _lock:
+        value = os.environ.get(VARIABLE, "")
+        if value == _from_environment:
+            return
+        earlier = _from_environment
+        _from_environment = value
+        try:
+            load(named_in_environment())
+        except BaseException:
+            _from_environment = earlier
+            raise
+
+
+def named_in_environment() -> list[str]:
+    """Returns the full paths of the files that `W2S_PLUGINS` names, separated by commas.
+
+    Raises:
+        FileNotFoundError: there is no such Python file.
+    """
+    names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
+    return [str(find(name)) for name in names if name]
+
+
+def find(name: str) -> Path:
+    """Returns the full path of a plug-in.
+
+    Raises:
+        FileNotFoundError: there is no such Python file.
+    """
+    path = Path(name).expanduser()
+    if path.suffix != ".py" or not path.is_file():
+        raise FileNotFoundError(
+            f"plug-in {str(name)!r} is no Python file; expected the path of one, such as my.py, "
+            f"in full or from {Path.cwd()}"
+        )
+    return path.resolve()
+
+
+def defining(function) -> Plugin | None:
+    """Returns the plug-in that a function is defined in, or None."""
+    named = (p for p in _imported.values() if p.module.__name__ == function.__module__)
+    return next(named, None)
+
+
+def imported() -> list[Plugin]:
+    """Lists the plug-ins that this process has imported."""
+    return list(_imported.values())
+
+
+def _load_one(path: Path) -> Plugin:
+    source = _read(path)
+    known = _imported.get(path)
+    if known and known.source == source:
+        return known
+    # A name of its own for each path: two folders may both have a my.py.
+    module = ModuleType(f"w2s_plugin_{path.stem}_{address({'path': str(path)})[:8]}")
+    module.__file__ = str(path)
+    # What is hashed for addresses must be the text that runs here, not a later one of the file.
+    linecache.cache[str(path)] = (len(source), None, source.splitlines(True), str(path))
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        _put_back(module.__name__, before)
+        raise PluginError(_describe(path, error)) from error
+    _imported[path] = Plugin(path, source, module)
+    return _imported[path]
+
+
+def _put_back(name: str, module: ModuleType | None) -> None:
+    del sys.modules[name]
+    if module:
+        sys.modules[name] = module
+
+
+def _read(path: Path) -> str:
+    try:
+        return importlib.util.decode_source(path.read_bytes())
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise PluginError(f"plug-in {path.name} is no UTF-8 text: {error}") from error
+
+
+def _describe(path: Path, error: BaseException) -> str:
+    """Returns one line that says where a plug-in failed, and why."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
+    where = f", line {line}" if line else ""
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    first_line = (message or "").strip().split("\n")[0]
+    return f"plug-in {path.name}{where}: {type(error).__name__}: {first_line}"
