@@ -300,6 +300,89 @@ def test_only_a_site_is_overwritten(checkout, tmp_path):
         site.write(files, out)
 
 
+def test_a_manifest_deletes_nothing_outside_of_its_folder(checkout, tmp_path):
+    files, out = site.build(checkout)[0], tmp_path / "out"
+    victim, elsewhere = tmp_path / "victim.txt", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in (victim, elsewhere / "a.txt"):
+        path.write_text("mine")
+    site.write(files, out)
+    (out / "sub").symlink_to(elsewhere)
+    (out / "folder").mkdir()
+    for named in ("../victim.txt", str(victim), "sub/a.txt", "folder", "."):
+        (out / site.MANIFEST).write_text(f"index.html\n{named}")
+        with pytest.raises(ValueError) as refused:
+            site.write(files, out)
+        assert f"{site.MANIFEST} names {named!r}" in str(refused.value)
+    assert victim.read_text() == (elsewhere / "a.txt").read_text() == "mine"
+    assert (out / "index.html").is_file() and (out / "folder").is_dir()
+
+
+def test_a_site_is_not_written_through_links_out_of_its_folder(checkout, tmp_path):
+    files, out = site.build(checkout)[0], tmp_path / "out"
+    site.write(files, out)
+    victim = tmp_path / "victim.html"
+    victim.write_text("mine")
+    (out / "index.html").unlink()
+    (out / "index.html").symlink_to(victim)
+    site.write(files, out)
+    assert victim.read_text() == "mine" and (out / "index.html").read_bytes() == files["index.html"]
+    (out / "more" / "a.csv").unlink()
+    (out / "more" / "b.png").unlink()
+    (out / "more" / "README.html").unlink()
+    (out / "more").rmdir()
+    (out / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(ValueError, match="leads out of"):
+        site.write(files, out)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "../.git/config",
+        "../more/.hidden/secret.txt",
+        "../.env",
+        "../link.txt",
+        "../linked/secret.txt",
+        "../linked/secret.md",
+        "../../outside.txt",
+        "..%2F.env",
+    ],
+)
+def test_hidden_files_and_files_elsewhere_are_not_published(checkout, tmp_path, link):
+    for name in (".git/config", "more/.hidden/secret.txt", ".env"):
+        path = checkout / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("the secret")
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    for path in (outside / "secret.txt", outside / "secret.md", tmp_path / "outside.txt"):
+        path.write_text("the secret")
+    (checkout / "link.txt").symlink_to(outside / "secret.txt")
+    (checkout / "linked").symlink_to(outside)
+    (checkout / "more" / "README.md").write_text(f"# More\n\n[a]({link}) ![b]({link})\n")
+    files, missing = site.build(checkout)
+    assert not any(b"the secret" in content for content in files.values())
+    assert (
+        f"more/README.md: {link} is hidden or outside of the checkout, so not published" in missing
+    )
+    assert site.faults(files) == []
+
+
+def test_a_notebook_that_is_a_link_to_elsewhere_is_not_published(checkout, tmp_path):
+    (tmp_path / "private.ipynb").write_text(json.dumps(notebook("Private")))
+    (checkout / "notebooks" / "02_link.ipynb").symlink_to(tmp_path / "private.ipynb")
+    (checkout / "README.fa.md").unlink()
+    (tmp_path / "private.md").write_text("# Private")
+    (checkout / "README.fa.md").symlink_to(tmp_path / "private.md")
+    files, missing = site.build(checkout)
+    assert not any(b"Private" in content for content in files.values())
+    for name in ("notebooks/02_link.ipynb", "README.fa.md"):
+        assert f"{name}: leads out of the checkout, so not published" in missing
+
+
 def test_the_command_says_where_and_what(checkout, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(site, "build", functools.partial(site.build, checkout))
     assert main(["site", "--out", str(tmp_path / "out")]) == 0
