@@ -347,6 +347,7 @@ def test_a_site_is_not_written_through_links_out_of_its_folder(checkout, tmp_pat
         "../link.txt",
         "../linked/secret.txt",
         "../linked/secret.md",
+        "../inner_link.txt",
         "../../outside.txt",
         "..%2F.env",
     ],
@@ -361,6 +362,7 @@ def test_hidden_files_and_files_elsewhere_are_not_published(checkout, tmp_path, 
     for path in (outside / "secret.txt", outside / "secret.md", tmp_path / "outside.txt"):
         path.write_text("the secret")
     (checkout / "link.txt").symlink_to(outside / "secret.txt")
+    (checkout / "inner_link.txt").symlink_to(checkout / ".env")
     (checkout / "linked").symlink_to(outside)
     (checkout / "more" / "README.md").write_text(f"# More\n\n[a]({link}) ![b]({link})\n")
     files, missing = site.build(checkout)
@@ -372,13 +374,13 @@ def test_hidden_files_and_files_elsewhere_are_not_published(checkout, tmp_path, 
 
 
 def test_a_notebook_that_is_a_link_to_elsewhere_is_not_published(checkout, tmp_path):
-    (tmp_path / "private.ipynb").write_text(json.dumps(notebook("Private")))
+    (tmp_path / "private.ipynb").write_text(json.dumps(notebook("Confidential")))
     (checkout / "notebooks" / "02_link.ipynb").symlink_to(tmp_path / "private.ipynb")
     (checkout / "README.fa.md").unlink()
-    (tmp_path / "private.md").write_text("# Private")
+    (tmp_path / "private.md").write_text("# Confidential")
     (checkout / "README.fa.md").symlink_to(tmp_path / "private.md")
     files, missing = site.build(checkout)
-    assert not any(b"Private" in content for content in files.values())
+    assert not any(b"Confidential" in content for content in files.values())
     for name in ("notebooks/02_link.ipynb", "README.fa.md"):
         assert f"{name}: leads out of the checkout, so not published" in missing
 

@@ -15,6 +15,7 @@ import nbformat
 import plotly
 from nbconvert import HTMLExporter
 
+from ..common.files import write_atomic
 from ..common.paths import checkout
 
 FRONT = {
@@ -71,10 +72,11 @@ def build(root: Path | str | None = None) -> tuple[dict[str, bytes], list[str]]:
     Args:
         root: holds `notebooks/*.ipynb`, perhaps `notebooks/solutions/*.ipynb`, and the documents of
             `FRONT`, of which the first must be there. Documents that a page links to become pages,
-            other files are copied. None takes the checkout that this package is run from.
+            other files are copied, except hidden ones and those outside of the checkout. None takes
+            the checkout that this package is run from.
     Returns:
-        {path in the site: content}; and what is missing: notebooks that were never executed, and
-        links that lead to no file, which became plain text.
+        {path in the site: content}; and what is missing: notebooks that were never executed, links
+        that lead to no file or to one that is not published, which became plain text.
     Raises:
         ValueError: there is no notebook.
         FileNotFoundError: there is no table of contents.
@@ -102,10 +104,11 @@ class _Site:
 
     def __init__(self, root: Path):
         self.root = root
+        self.missing: list[str] = []
         self.series = [self._list(pattern) for pattern in ("*.ipynb", "solutions/*.ipynb")]
         self.notebooks = [name for series in self.series for name in series]
         contents, *optional = FRONT
-        self.front = [contents, *(name for name in optional if (root / name).is_file())]
+        self.front = [contents, *filter(self._has, optional)]
         self.pages = {name: FRONT[name][0] for name in self.front}
         for name in self.notebooks:
             self.pages[name] = name.removeprefix("notebooks/").replace(".ipynb", ".html")
@@ -113,11 +116,9 @@ class _Site:
         if not self.series[0]:
             raise ValueError(f"no notebooks in {root / 'notebooks'}")
         self.files: dict[str, bytes] = {}
-        self.missing = [
-            f"{name}: never executed, no outputs"
-            for name in self.notebooks
-            if not self._is_executed(name)
-        ]
+        for name in self.notebooks:
+            if not self._is_executed(name):
+                self.missing.append(f"{name}: never executed, no outputs")
         self._exporter = HTMLExporter(raw_template=TEMPLATE)
 
     def write_page(self, name: str) -> None:
@@ -139,7 +140,16 @@ class _Site:
 
     def _list(self, pattern: str) -> list[str]:
         paths = sorted((self.root / "notebooks").glob(pattern))
-        return [path.relative_to(self.root).as_posix() for path in paths]
+        return list(filter(self._has, (path.relative_to(self.root).as_posix() for path in paths)))
+
+    def _has(self, name: str) -> bool:
+        """Tells whether the checkout has a file; notes one that is a link to somewhere else."""
+        if not (self.root / name).is_file():
+            return False
+        if not _is_below(self.root, name):
+            self.missing.append(f"{name}: leads out of the checkout, so not published")
+            return False
+        return True
 
     def _is_executed(self, name: str) -> bool:
         return any(cell.get("outputs") for cell in self.documents[name].cells)
@@ -193,15 +203,20 @@ class _Site:
         path, hash_sign, heading = unescape(link).partition("#")
         target = _target(path, name)
         if target not in self.pages and not self._take_in(target):
-            if not self._is_folder(target):
+            if not self._may_publish(target):
+                reason = f"{link} is hidden or outside of the checkout, so not published"
+                self.missing.append(f"{name}: {reason}")
+            elif not (self.root / target).is_dir():
                 self.missing.append(f"{name}: no file {link}")
             return text
         to_page = _relative(self.pages[target], self.pages[name]) if path else ""
         return f"{start}{to_page}{hash_sign}{_slug(heading)}{close}{text}{end}"
 
     def _take_in(self, target: str) -> bool:
-        """Makes a file of the checkout a part of the site; returns whether there is such a file."""
-        if _is_outside(target) or not (self.root / target).is_file():
+        """Makes a file of the checkout a part of the site; returns whether there is such a file
+        that may be published.
+        """
+        if not self._may_publish(target) or not (self.root / target).is_file():
             return False
         self.pages[target] = re.sub(r"\.md$", ".html", target)
         if target.endswith(".md"):
@@ -210,12 +225,20 @@ class _Site:
             self.files[target] = (self.root / target).read_bytes()
         return True
 
-    def _is_folder(self, target: str) -> bool:
-        return (self.root / target).is_dir()
+    def _may_publish(self, target: str) -> bool:
+        """Tells whether a path, and what it is a link to, is below the checkout and not hidden, as
+        `.git` and `.env` are.
+        """
+        if not _is_below(self.root, target):
+            return False
+        followed = (self.root / target).resolve().relative_to(self.root.resolve())
+        parts = [*target.split("/"), *followed.parts]
+        return not any(part.startswith(".") for part in parts if part != ".")
 
 
-def _is_outside(target: str) -> bool:
-    return target.startswith(("..", "/"))
+def _is_below(folder: Path, name: str) -> bool:
+    """Tells whether a path is below a folder once all links are followed."""
+    return (folder / name).resolve().is_relative_to(folder.resolve())
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
@@ -339,8 +362,8 @@ def write(files: dict[str, bytes], out: Path | str) -> Path:
     Returns:
         the path of its index.
     Raises:
-        ValueError: the site has faults; or the folder holds something else than a site; both are
-            named.
+        ValueError: the site has faults; or the folder holds something else than a site, or links
+            that lead out of it; each is named.
     """
     out = Path(out)
     wrong = faults(files)
@@ -349,17 +372,35 @@ def write(files: dict[str, bytes], out: Path | str) -> Path:
             f"links that lead nowhere, or to something loaded from elsewhere: {'; '.join(wrong)}"
         )
     manifest = out / MANIFEST
-    earlier = set(manifest.read_text().splitlines()) if manifest.is_file() else set()
+    listed = manifest.read_text(errors="replace") if manifest.is_file() else ""
+    earlier = set(listed.splitlines())
+    _refuse_paths_elsewhere(out, files, earlier)
     _refuse_other_files(out, files, earlier)
     for name in earlier - set(files):
         (out / name).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-    manifest.write_text("\n".join(sorted(files)))
+    write_atomic(manifest, "\n".join(sorted(files)).encode())
     for name, content in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_atomic(out / name, content)  # replaces a link, and leaves what it points to
     return out / "index.html"
+
+
+def _refuse_paths_elsewhere(out: Path, files: dict[str, bytes], earlier: set[str]) -> None:
+    """Refuses a manifest that names what a site cannot have written, and folders in the site that
+    are links to elsewhere.
+    """
+    for name in sorted(files):
+        if not _is_below(out, posixpath.dirname(name)):
+            raise ValueError(
+                f"{out / posixpath.dirname(name)} leads out of {out}; remove that link"
+            )
+    for name in sorted(earlier):
+        path = out / name
+        is_no_file = path.is_dir() and not path.is_symlink()
+        if is_no_file or not _is_below(out, posixpath.dirname(name)):
+            raise ValueError(
+                f"{out / MANIFEST} names {name!r}, which is no file of a site in {out}; "
+                f"name another folder"
+            )
 
 
 def _refuse_other_files(out: Path, files: dict[str, bytes], earlier: set[str]) -> None:
