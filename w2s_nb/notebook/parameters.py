@@ -34,13 +34,18 @@ _LOSS_NAMES = ("losses", "loss")
 _MODEL_NAMES = ("weak", "between", "strong", "supervisors")
 
 
-def check(notebook: str, parameters: dict) -> None:
+def check(
+    notebook: str, parameters: dict, *, comparisons: bool = False, answers: bool = False
+) -> None:
     """Refuses a value that no notebook takes, whichever parameters are given; loads no weights.
 
     Args:
         notebook: its name, for the messages.
         parameters: {name: value}; those that the kit does not know are left to the notebook. Files
             in `plugins` are imported first.
+        comparisons: the notebook takes only tasks with two texts per example.
+        answers: the notebook takes only tasks that are answered by generating; else only tasks with
+            two classes.
     Raises:
         FileNotFoundError, PluginError: a plug-in that is no file, or that cannot be imported.
         UnknownName: an unknown task, method, model or loss; lists near and known names.
@@ -50,6 +55,10 @@ def check(notebook: str, parameters: dict) -> None:
     _check_counts(parameters)
     plugins.load(_named_by(parameters, ("plugins",)))
     _check_tasks(parameters)
+    if comparisons:
+        _need_comparison(notebook, parameters["task"])
+    for task in _named_by(parameters, _TASK_NAMES):
+        _need_kind_of_task(notebook, task, answers)
     _check_methods(parameters)
     _check_devices(parameters)
     _check_responses(parameters)
@@ -107,6 +116,22 @@ def _check_counts(parameters: dict) -> None:
 def _check_tasks(parameters: dict) -> None:
     for name in _named_by(parameters, _TASK_NAMES):
         TASKS[name]  # raises where there is no such task, or the task has no such option
+
+
+def _need_comparison(notebook: str, task: str) -> None:
+    if TASKS[task].arity != 2:
+        pairs = [name for name, spec in TASKS.items() if spec.arity == 2]
+        raise ValueError(
+            f"task {task!r} has one text per example; {notebook} compares two: {', '.join(pairs)}"
+        )
+
+
+def _need_kind_of_task(notebook: str, task: str, answers: bool) -> None:
+    """Refuses a task of two classes where answers are generated, and one of answers elsewhere."""
+    if bool(TASKS[task].max_answer) != answers:
+        kind = "has two classes" if answers else "is answered by generating"
+        suitable = [name for name, spec in TASKS.items() if bool(spec.max_answer) == answers]
+        raise ValueError(f"task {task!r} {kind}; {notebook} takes {', '.join(suitable)}")
 
 
 def _check_methods(parameters: dict) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..common import device, files, paths
 from ..common.progress import collect_warnings
-from ..common.registry import TASKS, UnknownName
+from ..common.registry import UnknownName
 from ..common.store import address
 from ..data.load import load_task
 from ..data.splits import Task
@@ -184,11 +184,7 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     for name in _injected_names():
         if name not in parameters:
             raise UnknownName(f"parameter of {notebook}", name, parameters)
-    check(notebook, parameters)
-    if comparisons:
-        _need_comparison(notebook, parameters["task"])
-    for task in names_in(parameters["task"]) + names_in(parameters.get("tasks", "")):
-        _need_kind_of_task(notebook, task, answers)
+    check(notebook, parameters, comparisons=comparisons, answers=answers)
     run = Run(notebook, parameters)
     if answers:
         _need_answering_models(run)
@@ -197,22 +193,6 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     _quieten()
     use_renderer()
     return run
-
-
-def _need_comparison(notebook: str, task: str) -> None:
-    if TASKS[task].arity != 2:
-        pairs = [name for name, spec in TASKS.items() if spec.arity == 2]
-        raise ValueError(
-            f"task {task!r} has one text per example; {notebook} compares two: {', '.join(pairs)}"
-        )
-
-
-def _need_kind_of_task(notebook: str, task: str, answers: bool) -> None:
-    """Refuses a task of two classes where answers are generated, and one of answers elsewhere."""
-    if bool(TASKS[task].max_answer) != answers:
-        kind = "has two classes" if answers else "is answered by generating"
-        suitable = [name for name, spec in TASKS.items() if bool(spec.max_answer) == answers]
-        raise ValueError(f"task {task!r} {kind}; {notebook} takes {', '.join(suitable)}")
 
 
 def _need_answering_models(run: Run) -> None:

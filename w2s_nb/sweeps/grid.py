@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common.device import versions
-from ..common.paths import checkout, runs_folder
-from ..common.registry import UnknownName
+from ..common.paths import runs_folder
 from ..common.store import address, source_version
 from ..models.names import resolve, size_order
+from ..notebook.source import notebook_path, source_of
 
 ENGINES = ("local", "ray")
 RULE = re.compile(r"(\w+) (above|not below) (\w+)")
@@ -177,45 +177,6 @@ def _excluded(point: dict, rule: dict | str) -> bool:
             f"is not in w2s.MODELS; list the points to leave out instead"
         )
     return first_size > second_size if relation == "above" else first_size >= second_size
-
-
-def notebook_path(name: str) -> Path:
-    """Finds a notebook by its name in `notebooks/`, or by its path.
-
-    Raises:
-        UnknownName: there is none; lists those that come with the kit.
-    """
-    folder = (checkout() or Path.cwd()) / "notebooks"
-    for path in (folder / f"{name}.ipynb", Path(name).expanduser()):
-        if path.suffix == ".ipynb" and path.is_file():
-            return path.resolve()
-    raise UnknownName("notebook", str(name), [path.stem for path in folder.glob("*.ipynb")])
-
-
-def read_notebook(path: Path) -> dict:
-    """Returns a notebook's JSON.
-
-    Raises:
-        ValueError: the file is no notebook of format 4.
-    """
-    # By json alone: to import nbformat takes more than a second, and only a run needs it.
-    try:
-        notebook = json.loads(path.read_text())
-        if notebook["nbformat"] == 4 and isinstance(notebook["cells"], list):
-            return notebook
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(f"{path.name} is no notebook of format 4")
-
-
-def source_of(path: Path) -> str:
-    """Returns a notebook's text, without outputs."""
-    notebook = read_notebook(path)
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            cell["outputs"] = []
-            cell["execution_count"] = None
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def code_of(source: str) -> str:

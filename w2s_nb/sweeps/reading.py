@@ -4,7 +4,6 @@ anything starts.
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
 from pathlib import Path
@@ -14,7 +13,8 @@ import yaml
 from ..common.paths import checkout
 from ..common.registry import UnknownName
 from ..notebook.parameters import check
-from .grid import RULE, Resources, RunSpec, Sweep, names_of, read_notebook
+from ..notebook.source import check_types, defaults_of, kind_of_tasks
+from .grid import RULE, Resources, RunSpec, Sweep, names_of
 
 RESERVED = (
     "run",
@@ -136,37 +136,24 @@ def _check_runs(sweep: Sweep) -> None:
     if not sweep.runs:
         raise ValueError(f"sweep {sweep.name!r} has no run left after its exclusions")
     read_defaults = functools.cache(defaults_of)
+    kind_of = functools.cache(kind_of_tasks)
     own_notebooks = (checkout() or Path.cwd()) / "notebooks"
     for run in sweep.runs:
         defaults = read_defaults(run.notebook)
-        for name, value in run.parameters.items():
-            _check_parameter(run, name, value, defaults)
+        _check_parameters(run, defaults)
         _check_devices(run.parameters.get("devices", 1), sweep.resources.gpus)
         if run.notebook.parent == own_notebooks:  # the kit's rules are for its own notebooks
-            check(run.notebook.stem, defaults | run.parameters)
+            check(run.notebook.stem, defaults | run.parameters, **kind_of(run.notebook))
 
 
-def _check_parameter(run: RunSpec, name: str, value, defaults: dict) -> None:
-    """Refuses a parameter that the notebook does not have, or a value of another type than its
-    default.
-    """
-    if name in RESERVED:
-        raise ValueError(
-            f"parameter {name!r} is the sweep's own; each run writes into a folder of its own"
-        )
-    if name not in defaults:
-        raise UnknownName(f"parameter of {run.notebook.stem}", name, defaults)
-    default = defaults[name]
-    int_for_float = type(default) is float and type(value) is int
-    if default is None or type(value) is type(default) or int_for_float:
-        return
-    hint = ""
-    if isinstance(value, str) and re.fullmatch(r"[-+\d.]+e[-+\d]+", value, re.I):
-        hint = "; YAML takes 1.0e-4 for a number, 1e-4 for a text"
-    raise TypeError(
-        f"{name} = {value!r} is a {type(value).__name__}; {run.notebook.stem} expects a "
-        f"{type(default).__name__}, such as {default!r}{hint}"
-    )
+def _check_parameters(run: RunSpec, defaults: dict) -> None:
+    """Refuses a parameter that is not the notebook's, or is the sweep's own, and a wrong type."""
+    for name in run.parameters:
+        if name in RESERVED:
+            raise ValueError(
+                f"parameter {name!r} is the sweep's own; each run writes into a folder of its own"
+            )
+    check_types(run.notebook.stem, run.parameters, defaults)
 
 
 def _check_devices(devices: int, gpus: float | None) -> None:
@@ -175,37 +162,3 @@ def _check_devices(devices: int, gpus: float | None) -> None:
             f"devices = {devices} with resources: gpus = {gpus}; a run trains on the devices it is "
             f"given: resources: {{gpus: {devices}}}, or gpus: 0 for cores"
         )
-
-
-def defaults_of(path: Path) -> dict:
-    """Returns {parameter: default} of a notebook's cell tagged `parameters`; None for a default
-    that is no literal.
-    """
-    cells = read_notebook(path)["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    try:
-        statements = ast.parse("".join(tagged[0]["source"])).body if tagged else []
-    except SyntaxError as error:
-        raise ValueError(f"{path.name}: its cell of parameters is not Python: {error}") from None
-    defaults: dict = {}
-    for node in statements:
-        if isinstance(node, ast.Assign):
-            targets = node.targets
-        elif isinstance(node, ast.AnnAssign):
-            targets = [node.target]
-        else:
-            continue
-        for target in targets:
-            if isinstance(target, ast.Name):
-                defaults[target.id] = _literal(node.value)
-    if not defaults:
-        raise ValueError(f"{path.name} has no parameters; tag the cell that sets them `parameters`")
-    return defaults
-
-
-def _literal(node: ast.expr | None):
-    """Returns the value of a literal; None for an expression, whose type is not known here."""
-    try:
-        return ast.literal_eval(node) if node else None
-    except (ValueError, SyntaxError):
-        return None
