@@ -5,10 +5,14 @@ from . import plots as plots
 from .common.registry import MODELS as MODELS
 from .common.registry import TASKS as TASKS
 from .common.store import results as results
+from .data.from_file import task_from_file as task_from_file
 from .data.load import load_task as load_task
 from .data.tasks.spec import Example as Example
 from .data.tasks.spec import Hub as Hub
 from .data.tasks.spec import Prompt as Prompt
+from .data.tasks.spec import comparison as comparison
+from .data.tasks.spec import draw as draw
+from .data.tasks.spec import question_answer as question_answer
 from .data.tasks.spec import register_task as register_task
 from .experiments.arms import CEILING as CEILING
 from .experiments.arms import WEAK as WEAK

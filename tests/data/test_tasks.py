@@ -297,9 +297,10 @@ def own_texts(path, n=120):
     """Writes a csv of texts as README describes it: three texts a group, each tenth without one."""
     with open(path, "w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)
-        writer.writerow(["text", "label", "group"])
+        writer.writerow(["review", "sentiment", "group"])
         for i in range(n):
-            writer.writerow([f"text {i}", i % 2, f"author {i // 3}" if i % 10 else ""])
+            sentiment = ("bad", "good")[i % 2]
+            writer.writerow([f"text {i}", sentiment, f"author {i // 3}" if i % 10 else ""])
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,8 @@ def texts(tmp_path, monkeypatch):
     ][:300]
     with open(tmp_path / "mine.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        writer.writerows([r["text"], int(r["rating"] > 0)] for r in rows)
+        writer.writerow(["review", "sentiment"])
+        writer.writerows([r["text"], "good" if r["rating"] > 0 else "bad"] for r in rows)
     monkeypatch.chdir(tmp_path)
     yield {r["text"] for r in rows}
     TASKS._entries.pop("mine", None)
@@ -47,11 +48,12 @@ def test_the_readmes_lines_on_ones_own_texts(texts, capsys):
 
 
 def test_the_readmes_command_on_ones_own_texts(texts, tmp_path):
-    command = re.search(
-        r"`(papermill notebooks/12_your_own.ipynb [^`]*)`", (ROOT / "README.md").read_text()
-    )[1].split()
+    readme = (ROOT / "README.md").read_text()
+    command = shlex.split(re.search(r"`(papermill notebooks/12_your_own.ipynb [^`]*)`", readme)[1])
     given = dict(zip(command[4::3], command[5::3]))
-    assert given == {"texts": "mine.csv", "n_train": "300", "n_val": "100", "n_test": "200"}
+    columns = {"columns": "review, sentiment", "classes": "bad, good"}
+    sizes = {"n_train": "300", "n_val": "100", "n_test": "200"}
+    assert given == {"texts": "mine.csv"} | columns | sizes
     given |= {
         "n_train": "40",
         "n_val": "20",
@@ -84,4 +86,4 @@ def test_the_readmes_command_on_ones_own_texts(texts, tmp_path):
         "mine",
         "movie_snippets",
     }  # the file's name
-    assert "300 rows" in (tmp_path / "out.ipynb").read_text()
+    assert "'rows read': 300" in (tmp_path / "out.ipynb").read_text()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.paths import data_dir
+from .tables import splits_in
 from .tasks.spec import Hub, TaskSpec
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
         return _two_or_all(spec, {name: _read(files) for name, files in local.items()})
     source = spec.source
     if not isinstance(source, Hub):
-        return _two_or_all(spec, source())
+        return _two_or_all(spec, splits_in(source()))
     try:
         if source.train == source.test:
             return {"all": _from_hub(source, source.train)}

@@ -64,6 +64,7 @@ def check(
     _check_responses(parameters)
     _check_finetuning(notebook, parameters)
     _check_lists_of_numbers(parameters)
+    _check_columns(parameters)
     _check_models(parameters)
     # Losses and weights need torch; so whatever can be refused without it has been refused by now.
     _check_losses(parameters)
@@ -180,6 +181,21 @@ def _check_lists_of_numbers(parameters: dict) -> None:
                 raise ValueError(
                     f"{key} has {number!r}; expected whole numbers from 0, with commas"
                 )
+
+
+def _check_columns(parameters: dict) -> None:
+    """Refuses columns and classes of a table that are not as many as they must be."""
+    columns = parameters.get("columns", "text, label")
+    if len(names_in(columns)) not in (2, 3):
+        raise ValueError(
+            f"columns = {columns!r}; expected the columns of texts and of labels, and after them, "
+            f"if there is one, that of groups"
+        )
+    classes = parameters.get("classes", "")
+    if len(names_in(classes)) not in (0, 2):
+        raise ValueError(
+            f"classes = {classes!r}; expected the labels of class 0 and of class 1, or none"
+        )
 
 
 def _check_models(parameters: dict) -> None:

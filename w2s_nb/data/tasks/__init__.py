@@ -1,8 +1,22 @@
 """Tasks: one short file per family, from a raw row to examples. Importing this package registers
-them.
+those of every file in its folder.
 """
 
-from . import amazon_polarity, boolq, multiple_choice, preferences, snippets  # noqa: F401
-from .spec import Example, Hub, Prompt, TaskSpec, comparison, draw, register_task
+import importlib
+import pkgutil
 
-__all__ = ["Example", "Hub", "Prompt", "TaskSpec", "comparison", "draw", "register_task"]
+from .spec import Example, Hub, Prompt, TaskSpec, comparison, draw, question_answer, register_task
+
+__all__ = [
+    "Example",
+    "Hub",
+    "Prompt",
+    "TaskSpec",
+    "comparison",
+    "draw",
+    "question_answer",
+    "register_task",
+]
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")

@@ -3,16 +3,7 @@
 Each question gives as many right as wrong pairs.
 """
 
-from .spec import Example, Hub, Prompt, draw, register_task
-
-
-def question_answer(prompt: str, right: str, wrong: list[str], keys: tuple[str, ...]):
-    """Yields the right answer, and one wrong answer that the question's own hash draws."""
-    wrong = [answer for answer in wrong if answer.strip() and answer.strip() != right.strip()]
-    if wrong:
-        yield Example((f"{prompt}\nAnswer: {right}",), 1, keys)
-        yield Example((f"{prompt}\nAnswer: {wrong[draw(len(wrong), prompt)]}",), 0, keys)
-
+from .spec import Hub, Prompt, question_answer, register_task
 
 CORRECT = "{0}\nIs this answer correct?"
 

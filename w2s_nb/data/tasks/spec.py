@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ...common.registry import TASKS, UnknownName
@@ -77,7 +77,7 @@ class Prompt:
         return self.template.format(*texts)
 
 
-Source = Hub | Callable[[], dict[str, Iterable[dict]]]
+Source = Hub | Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class TaskSpec:
     """A registered task.
 
     Attributes:
-        source: a `Hub`, or a function without arguments that returns {split name: rows}.
+        source: a `Hub`, or a function without arguments that returns {split name: table} or one
+            table: rows, a DataFrame, a `Dataset`, or the path of a file.
         examples: row -> examples of it; none drops the row.
         arity: texts per example; 1 classifies, 2 compares.
         max_len: tokens kept of a text by default, counted from its end.
@@ -149,7 +150,9 @@ def register_task(
     """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder.
 
     Args:
-        source: a `Hub`, or a function without arguments that returns {split name: rows}.
+        source: a `Hub`; a table (the path of a file as `tables.read_table` takes it, a DataFrame,
+            a `Dataset`, a list of rows) or {split name: table}; or a function without arguments
+            that returns one of the latter two. Without a split "test" a quarter is for test.
         max_len: tokens kept of a text, counted from its end.
         arity: texts per example; 1 classifies, 2 compares.
         prompt: the words in which a language model is asked; None asks the question that the
@@ -161,12 +164,14 @@ def register_task(
         ValueError: from the formatter's registration: the name has an `@`, or is a task of the kit.
     """
 
+    table = list(source) if isinstance(source, Iterator) else source
+
     def decorate(examples):
-        _check_name(name, examples)
+        check_name(name, examples)
         about = (examples.__doc__ or "").strip().split("\n")[0]
         spec = TaskSpec(
             name,
-            source,
+            table if isinstance(table, Hub) or callable(table) else lambda: table,
             examples,
             arity,
             max_len,
@@ -180,15 +185,30 @@ def register_task(
     return decorate
 
 
-def _check_name(name: str, examples: Callable) -> None:
-    """Refuses a name that would mean another task."""
+def check_name(name: str, examples: Callable) -> None:
+    """Refuses a name that would mean another task.
+
+    Raises:
+        ValueError: the name has an `@`, or is that of a task of the kit.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"task {name!r}: expected a name")
     if "@" in name:
-        raise ValueError(f"task {name!r}: a name has no @, which begins an option")
-    kit = __name__.partition(".")[0] + "."
-    taken = TASKS.registered(name)
-    if taken and str(taken.examples.__module__).startswith(kit):
-        if not str(examples.__module__).startswith(kit):
-            raise ValueError(f"task {name!r} is one of the kit's own; give yours another name")
+        raise ValueError(
+            f"task {name!r}: a name has no @, which begins an option; give another name"
+        )
+    if _is_of_the_kit(examples):
+        return
+    taken = TASKS.registered(name) if name in TASKS else None
+    if taken and _is_of_the_kit(taken.examples):
+        raise ValueError(f"task {name!r} is one of the kit's own; give yours another name")
+
+
+def _is_of_the_kit(examples: Callable) -> bool:
+    """Tells a formatter of the kit from one that a user wrote, or that reads a user's file."""
+    package = __name__.partition(".")[0]
+    module = str(getattr(examples, "__module__", ""))
+    return module.startswith(f"{package}.") and module != f"{package}.data.from_file"
 
 
 def _prompt_of_question(about: str, arity: int) -> Prompt:
@@ -213,6 +233,23 @@ def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
         yield Example(pair, pair.index(chosen), keys)
 
 
+def question_answer(
+    prompt: str, right: str, wrong: Iterable[str], keys: tuple[str, ...] = ()
+) -> Iterable[Example]:
+    """Yields two examples of a multiple-choice question: its right answer, label 1, and one wrong
+    answer, label 0, that the question's own hash draws.
+
+    Nothing is yielded where no wrong answer differs from the right one.
+
+    >>> [(e.texts[0], e.label) for e in question_answer("2 + 2?", "4", ["5", "4"])]
+    [('2 + 2?\\nAnswer: 4', 1), ('2 + 2?\\nAnswer: 5', 0)]
+    """
+    wrong = [answer for answer in wrong if answer.strip() and answer.strip() != right.strip()]
+    if wrong:
+        yield Example((f"{prompt}\nAnswer: {right}",), 1, keys)
+        yield Example((f"{prompt}\nAnswer: {wrong[draw(len(wrong), prompt)]}",), 0, keys)
+
+
 def unix_breaks(text: str) -> str:
     """Returns a text whose line breaks are all of the form of Unix."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -220,6 +257,9 @@ def unix_breaks(text: str) -> str:
 
 def draw(options: int, *key: str) -> int:
     """Draws a number in 0..options-1 that `key` fixes, in every process, on every machine, at every
-    seed.
+    seed; such as which wrong answer a question gets.
+
+    >>> ["Rome", "Oslo", "Bern"][draw(3, "What is the capital of Italy?", "wrong")]
+    'Oslo'
     """
     return int.from_bytes(hashlib.sha256("\x1f".join(key).encode()).digest()[:8]) % options

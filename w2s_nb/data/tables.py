@@ -1,0 +1,376 @@
+"""Reads tables that people bring: csv of any dialect, jsonl, parquet, DataFrames, datasets.
+
+Errors name the file, the row (counted from 1, without the header), the value, and what is expected.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from .tasks.spec import unix_breaks
+
+Row = dict[str, object]
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # all but parquet also compressed
+COMPRESSED = (".gz", ".zst", ".bz2")
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+_SEPARATORS = ",;\t|"
+_MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>", "nat")
+_ENCODINGS = ("cp1256", "cp1252", "cp1251", "gb18030", "shift_jis")  # what a hint tries
+_PLAIN_CLASSES = {"0": 0, "1": 1, "false": 0, "true": 1}
+_LONGEST_FIELD = 2**31 - 1  # csv refuses texts of more than 131,072 characters otherwise
+
+
+def read_table(path: str | Path, encoding: str | None = None) -> list[Row]:
+    """Reads a file of rows by its suffix.
+
+    A csv file may have commas, semicolons, tabs or bars between its columns, a byte-order mark and
+    line breaks of any system; its values stay texts. Line breaks become those of Unix.
+
+    Args:
+        path: ends in .csv, .tsv, .jsonl, .json (a list of objects) or .parquet; in all cases but
+            the last .gz, .zst or .bz2 may follow.
+        encoding: of the letters, such as "cp1256"; None takes UTF-8, or UTF-16 with its mark.
+    Returns:
+        n rows {column: value}, n at least 1; a missing value is "" or None.
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another suffix, a damaged file, other letters than the encoding's, no rows.
+    """
+    path = Path(path).expanduser()
+    kind = _kind_of(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    if kind == ".parquet":
+        rows = _read_parquet(path)
+    elif kind in (".csv", ".tsv"):
+        rows = _read_csv(_read_text(path, encoding), path.name)
+    else:
+        rows = _read_json(_read_text(path, encoding), path.name)
+    if not rows:
+        raise ValueError(f"{path.name} has no rows")
+    return rows
+
+
+def rows_in(table, encoding: str | None = None) -> Iterable[Row]:
+    """Returns the rows of a file, a DataFrame, a dataset, or any other iterable of rows."""
+    if isinstance(table, (str, os.PathLike)):
+        return read_table(Path(table), encoding)
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(table, pandas.DataFrame):
+        values = table.astype(object).where(table.notna(), None)
+        return values.set_axis([str(c) for c in table.columns], axis=1).to_dict("records")
+    if isinstance(table, Iterable) and not isinstance(table, (bytes, Mapping)):
+        return table
+    raise TypeError(
+        f"rows are {type(table).__name__}; expected the path of a file, a DataFrame, a Dataset or "
+        f"a list of rows"
+    )
+
+
+def splits_in(source, encoding: str | None = None) -> dict[str, Iterable[Row]]:
+    """Returns {split: rows} of a table, which is then the split `all`, or of {split: table}."""
+    if isinstance(source, Mapping):
+        return {str(split): rows_in(table, encoding) for split, table in source.items()}
+    return {"all": rows_in(source, encoding)}
+
+
+def check_rows(rows: Sequence, where: str) -> None:
+    """Refuses rows that are none, no mappings, or that lack a column of the first.
+
+    Raises:
+        ValueError: names the row.
+    """
+    if not rows:
+        raise ValueError(f"{where} has no rows")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            raise ValueError(
+                f"{where}, row {number}: {row!r:.60}; expected a mapping of columns to values"
+            )
+        missing = [column for column in rows[0] if column not in row]
+        if missing:
+            raise ValueError(f"{where}, row {number} lacks the column {missing[0]!r}")
+
+
+def find_column(rows: Sequence[Mapping], name: str, where: str) -> str:
+    """Returns the column of that name; capitals and white space around may differ.
+
+    Raises:
+        ValueError: no such column, or two; lists the columns.
+    """
+    column = column_like(rows, name, where)
+    if column is not None:
+        return column
+    columns = list(rows[0])
+    near = difflib.get_close_matches(name, map(str, columns), n=1)
+    raise ValueError(
+        f"{where} has no column {name!r}, but {', '.join(map(repr, columns))}"
+        + (f"; near: {near[0]!r}" if near else "")
+    )
+
+
+def column_like(rows: Sequence[Mapping], name: str, where: str) -> str | None:
+    """Returns the column of that name, as `find_column` finds it, or None.
+
+    Raises:
+        ValueError: two columns have the name.
+    """
+    if name in rows[0]:
+        return name
+    like = [column for column in rows[0] if _folded(column) == _folded(name)]
+    if len(like) > 1:
+        raise ValueError(f"{where} has {len(like)} columns {name!r}: {', '.join(map(repr, like))}")
+    return like[0] if like else None
+
+
+def class_numbers(
+    values: Sequence, classes: Sequence | None, where: str, column: str = "label"
+) -> list[int]:
+    """Returns the class of each of n values, 0 or 1.
+
+    Capitals, white space around, and how a number is written make no difference: 1, 1.0 and "1"
+    are one.
+
+    Args:
+        classes: as of `check_classes`; None takes 0 and 1, False and True.
+        where: the table, for the error.
+    Raises:
+        ValueError: a value that is none of them; names the first such row.
+    """
+    number_of = _PLAIN_CLASSES
+    if classes is not None:
+        number_of = {_key_of(value): number for number, value in enumerate(classes)}
+    keys = [_key_of(value) for value in values]
+    bad = [row for row, key in enumerate(keys) if key not in number_of]
+    if bad:
+        value = values[bad[0]]
+        expected = "0 or 1" if classes is None else " or ".join(map(repr, classes))
+        given = "missing" if keys[bad[0]] in _MISSING else f"{value!r:.60}"
+        raise ValueError(
+            f"{where}, row {bad[0] + 1}: {column} is {given}; expected {expected}; so are "
+            f"{len(bad)} of {len(keys)} rows{_hint(values, keys, number_of)}"
+        )
+    return [number_of[key] for key in keys]
+
+
+def check_classes(classes: Sequence | None) -> tuple | None:
+    """Returns the values that mean class 0 and class 1, or None.
+
+    Raises:
+        ValueError: they are not two different values.
+    """
+    if classes is None:
+        return None
+    listed = isinstance(classes, (list, tuple))
+    if not listed or len(classes) != 2 or len(set(map(_key_of, classes))) != 2:
+        raise ValueError(
+            f"classes = {classes!r}; expected two different values, that of class 0 and that of "
+            f"class 1, such as ('bad', 'good')"
+        )
+    return tuple(classes)
+
+
+def _key_of(value) -> str:
+    """Returns a value as it is compared: a text without capitals, a number in one form."""
+    if value is None:
+        return ""
+    text = " ".join(str(value).split()).casefold()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return f"{number:.15g}" if math.isfinite(number) else text
+
+
+def _hint(values: Sequence, keys: list[str], number_of: dict[str, int]) -> str:
+    """Says what to do about values that are no classes; "" where they are but missing."""
+    value_of = {key: value for value, key in zip(values, keys, strict=True) if key not in _MISSING}
+    if set(value_of) <= set(number_of):
+        return ""
+    if "-1" in value_of and len(value_of) != 2:
+        return (
+            ". -1 is what datasets write where test labels are hidden: leave these rows out, or "
+            "name a split that has labels"
+        )
+    if len(value_of) == 2:
+        first, second = (value_of[key] for key in sorted(value_of))
+        return f". Say which value is class 0 and which is class 1: classes=({first!r}, {second!r})"
+    shown = [f"{value_of[key]!r:.30}" for key in sorted(value_of)]
+    return f". Values: {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}"
+
+
+def _folded(column) -> str:
+    return str(column).strip().casefold()
+
+
+def _kind_of(path: Path) -> str:
+    """Returns the suffix that says how a file is read."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    kind = suffixes[-1] if suffixes else ""
+    if kind in _SPREADSHEETS:
+        raise ValueError(
+            f"{path.name} is a spreadsheet: save it there as csv (in Excel 'CSV UTF-8')"
+        )
+    if kind not in SUFFIXES:
+        raise ValueError(f"{path.name}: suffix {kind!r}; expected one of {', '.join(SUFFIXES)}")
+    return kind
+
+
+def _read_text(path: Path, encoding: str | None) -> str:
+    """Reads a text file, compressed or not, with line breaks as those of Unix."""
+    import pyarrow as pa
+
+    try:
+        with pa.input_stream(str(path)) as stream:  # the suffix says how it is compressed
+            content = stream.read()
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from None
+    if encoding is None:
+        marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        encoding = "utf-16" if marked else "utf-8"
+    try:
+        text = content.decode(encoding).removeprefix("\ufeff")
+    except LookupError:
+        raise ValueError(
+            f"encoding = {encoding!r}; expected a name that Python knows, such as 'utf-8', "
+            f"'latin-1' or 'cp1256'"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(_wrong_encoding(path.name, content, error)) from None
+    if "\0" in text:
+        raise ValueError(
+            f"{path.name} has NUL characters: is it of another encoding, such as "
+            f"encoding='utf-16-le'?"
+        )
+    return unix_breaks(text)
+
+
+def _wrong_encoding(file: str, content: bytes, error: UnicodeDecodeError) -> str:
+    """Says how the first line that cannot be read would read in other encodings."""
+    start = content.rfind(b"\n", 0, error.start) + 1
+    line = content[start:].partition(b"\n")[0].strip()
+    number = content.count(b"\n", 0, error.start) + 1
+    guesses = []
+    for encoding in _ENCODINGS:
+        try:
+            guesses.append(f"encoding={encoding!r} reads {line.decode(encoding)!r:.50}")
+        except UnicodeDecodeError:
+            continue
+    ways = "; ".join(guesses) or "say the right one by encoding="
+    return f"{file} is not {error.encoding.upper()}, first in line {number}: {ways}"
+
+
+def _read_csv(text: str, file: str) -> list[Row]:
+    """Reads the rows of a csv file; the row after the header is row 1."""
+    first_line, _, rest = text.partition("\n")
+    if first_line.strip('" ').lower().startswith("sep=") and len(first_line.strip('" ')) == 5:
+        separator, text = first_line.strip('" ')[4], rest  # Excel's own line
+    else:
+        separator = _separator_of(text)
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator, strict=True)
+    rows: list[Row] = []
+    header: list[str] | None = None
+    try:
+        for fields in reader:
+            if not any(field.strip() for field in fields) and len(fields) < 2:
+                continue  # an empty line
+            if header is None:
+                header = _check_header(fields, file)
+            else:
+                rows.append(_row_of(fields, header, separator, f"{file}, row {len(rows) + 1}"))
+    except csv.Error:
+        raise ValueError(
+            f"{file}, row {len(rows) + 1}: a quotation mark is not closed, or text follows one "
+            f"that closes; inside quotation marks a mark is written twice"
+        ) from None
+    return rows
+
+
+def _separator_of(text: str) -> str:
+    """Returns what stands between columns: what cuts the header into most of them."""
+
+    def columns(separator: str) -> int:
+        lines = io.StringIO(text, newline="\n")
+        return len(next(csv.reader(lines, delimiter=separator), ()))
+
+    return max(_SEPARATORS, key=columns)
+
+
+def _check_header(fields: list[str], file: str) -> list[str]:
+    """Returns the names of the columns.
+
+    Raises:
+        ValueError: a name stands twice.
+    """
+    header = [field.strip() for field in fields]
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"{file} has {header.count(twice)} columns {twice!r}")
+    return header
+
+
+def _row_of(fields: list[str], header: list[str], separator: str, where: str) -> Row:
+    """Returns a row; what a short line lacks is missing, columns without a name are left out.
+
+    Raises:
+        ValueError: more values than columns.
+    """
+    surplus = fields[len(header) :]
+    if any(field.strip() for field in surplus):
+        raise ValueError(
+            f"{where} has {len(fields)} values for {len(header)} columns, the last "
+            f"{fields[-1]!r:.60}; a text with {separator!r} in it stands in quotation marks"
+        )
+    fields += [""] * (len(header) - len(fields))
+    return {name: field for name, field in zip(header, fields, strict=False) if name}
+
+
+def _read_json(text: str, file: str) -> list[Row]:
+    """Reads objects, one per line or in one list; line breaks in texts as those of Unix."""
+    as_list = text.lstrip().startswith("[")
+    numbered = [(1, text)] if as_list else enumerate(text.split("\n"), start=1)
+    rows: list = []
+    for line, content in numbered:
+        if not content.strip():
+            continue
+        try:
+            value = json.loads(content)
+        except json.JSONDecodeError as error:
+            at = error.lineno if as_list else line
+            raise ValueError(f"{file}, line {at}: no JSON: {content.strip()[:60]!r}") from None
+        rows += value if as_list else [value]
+    for row, value in enumerate(rows, start=1):
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"{file}, row {row}: {value!r:.60}; expected an object such as "
+                f'{{"text": "...", "label": 1}}'
+            )
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: _unix(row.get(name)) for name in columns} for row in rows]
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(str(path)).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path.name} is no whole parquet file: {error}") from None
+    return [{name: _unix(value) for name, value in row.items()} for row in rows]
+
+
+def _unix(value):
+    return unix_breaks(value) if isinstance(value, str) else value
