@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..common.assets import make_once
 from ..common.store import code_version
-from ..data.tasks.spec import Example, Hub, register_task
+from ..data.tasks.spec import Example, Hub, UnreadableRow, register_task
 from . import rules
 
 N_MATES = 2400  # puzzles of mate_in_one
@@ -70,7 +70,7 @@ def puzzle(row: dict) -> Iterator[Example]:
         game = address_of_game if isinstance(address_of_game, str) else row["FEN"]
         key = game.partition("#")[0].removesuffix("/black")
     else:
-        raise ValueError(
+        raise UnreadableRow(
             f"a chess puzzle has columns ctx and target, or FEN and Moves; got {', '.join(row)}"
         )
     rating = row.get("Rating")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ..common.paths import data_dir
 from ..common.registry import TASKS
 from ..common.seeds import check_seed
-from .sources import rows_of
+from .sources import rows_of, with_places
 from .splits import Split, Task
 from .splitting import (
     at_least,
@@ -24,9 +24,9 @@ from .splitting import (
     pair_answers,
     shuffle_groups,
 )
-from .tasks.spec import Example, TaskSpec, unix_breaks
+from .tasks.checking import examples_of
+from .tasks.spec import Example, TaskSpec
 
-_MISSING = ("", "None", "nan", "NaN", "NaT", "<NA>")
 _Question = tuple[str, str] | None  # a name, in a split or of a row
 TEST_SHARE = 0.25  # of the groups, where a source has no test split of its own
 
@@ -134,7 +134,7 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
         raise ValueError(
             f"task {name!r} has no examples: its {counts['rows read']} rows gave none{why}"
         )
-    label = _labels_of(name, examples)
+    label = np.array([e.label for e in examples], dtype=np.int64)
     pairs = np.arange(len(examples))
     if spec.arity == 1 and not spec.max_answer:
         pairs = pair_answers(question, label, [example_id(name, e) for e in examples])
@@ -147,9 +147,8 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
     examples = [examples[i] for i in used]
     question = [question[i] for i in used]
     label, unit = label[used], pairs[used]
-    keys = [_keys_of(e) for e in examples]
-    names = zip(keys, question, examples, strict=True)
-    group = group_ids([(*k, *filter(None, [q]), *e.texts) for k, q, e in names])
+    keys = [(*e.keys, *filter(None, [e.question])) for e in examples]
+    group = group_ids([_ties_of(*each) for each in zip(examples, keys, question, strict=True)])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:  # a source without a test split: the first groups in the order
         is_test = np.isin(group, group[order[: int(TEST_SHARE * len(order))]])
@@ -158,36 +157,26 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
     # An example that shares a group with a test example is in no training split.
     train = order[~np.isin(group[order], group[is_test])]
     test = order[is_test[order]]
-    classes = 1 if spec.max_answer else 2
     more = {
         "left out to balance questions": len(pairs) - len(used),
         "without a key, as others have": len(keys) - sum(map(bool, keys)) if any(keys) else 0,
     }
     counts = counts | {what: n for what, n in more.items() if n}
-    return _Pools(examples, label, group, unit, train, test, classes, counts)
+    return _Pools(examples, label, group, unit, train, test, spec.n_classes, counts)
 
 
-def _labels_of(name: str, examples: list[Example]) -> np.ndarray:
-    """Returns the classes of examples, (n,) int64.
+def _ties_of(
+    example: Example, keys: tuple[Hashable, ...], question: _Question
+) -> tuple[tuple[str, Hashable], ...]:
+    """Returns what ties an example to others: keys, its question and its texts.
 
-    Raises:
-        ValueError: a label that is not 0 or 1; names the text.
+    Each kind has names of its own: a key that reads like a text of another example ties nothing.
     """
-    bad = next((e for e in examples if e.label not in (0, 1)), None)
-    if bad:
-        raise ValueError(
-            f"task {name!r}: label {bad.label!r} of the text {bad.texts[0]!r:.60}; expected 0 or 1"
-        )
-    return np.array([e.label for e in examples], dtype=np.int64)
-
-
-def _keys_of(example: Example) -> tuple[str, ...]:
-    """Returns the keys of an example that are names, its question one of them.
-
-    What Python and pandas write for a missing value is no name.
-    """
-    keys = (*example.keys, example.question)
-    return tuple(key for key in keys if str(key).strip() not in _MISSING)
+    ties = [("key", key) for key in keys]
+    ties += [("text", text) for text in example.texts]
+    if question:
+        ties.append(("question", question))
+    return tuple(ties)
 
 
 @dataclass(frozen=True)
@@ -322,12 +311,13 @@ def _read_examples(
     examples: dict[tuple[str, ...], Example] = {}
     questions: list[_Question] = []
     is_test: list[bool] = []
-    n_rows = n_examples = n_empty = n_other_label = 0
+    n_rows = n_examples = n_empty = n_other_label = n_without = 0
     # The test split first: a text that stands in both splits counts as test.
     for origin in sorted(rows, key="test".__ne__):
-        for row in rows[origin]:
+        for place, row in with_places(rows[origin], origin):
             n_rows += 1
-            all_of_row = [_tidy(e, spec.name, n_rows) for e in spec.examples(row)]
+            all_of_row = examples_of(spec, row, place)
+            n_without += not all_of_row
             kept = [e for e in all_of_row if spec.keep is None or spec.keep(e)]
             with_text = [e for e in kept if all(map(str.strip, e.texts))]
             n_examples += len(kept)
@@ -345,24 +335,14 @@ def _read_examples(
         "examples": n_examples,
         "dropped with repeated texts": n_examples - n_empty - len(examples),
     }
-    more = {"of these, with another label": n_other_label, "dropped without a text": n_empty}
+    more = {
+        "of these, with another label": n_other_label,
+        "dropped without a text": n_empty,
+        "rows that gave no example": n_without,
+    }
     counts |= {what: n for what, n in more.items() if n}
     official = np.array(is_test) if "test" in rows else None
     return list(examples.values()), questions, official, counts
-
-
-def _tidy(example: Example, task: str, row: int) -> Example:
-    """Returns an example whose line breaks have one form, that of Unix.
-
-    Raises:
-        TypeError: a text is none; names the row.
-    """
-    for text in example.texts:
-        if not isinstance(text, str):
-            raise TypeError(f"task {task!r}, row {row}: the text {text!r}; expected a str")
-    if not any("\r" in text for text in example.texts):
-        return example
-    return replace(example, texts=tuple(map(unix_breaks, example.texts)))
 
 
 def _questions_of(examples: Collection[Example], origin: str, row: int) -> list[_Question]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..common.paths import data_dir
 from .tables import splits_in
 from .tasks.spec import Hub, TaskSpec
-
-if TYPE_CHECKING:
-    import datasets
 
 _SCRIPT = "scripts are no longer supported"
 _CONVERTED = "refs/convert/parquet"
@@ -24,7 +22,13 @@ _SUFFIXES = {
     ".json": "json",
     ".json.gz": "json",
     ".csv": "csv",
+    ".csv.gz": "csv",
+    ".csv.zst": "csv",
 }
+_NO_ROWS = "corresponds to no data"  # so datasets says of a csv that has its header alone
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?")  # as the hub names parts of a split
+_SAVED = "state.json"  # in a folder of one split that `save_to_disk` wrote
+_ABOUT = (_SAVED, "dataset_dict.json", "dataset_info.json", "dataset_infos.json")
 
 
 class DataUnavailable(OSError):
@@ -41,7 +45,9 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
     """
     local = _local_files(spec)
     if local:
-        return _two_or_all(spec, {name: _read(files) for name, files in local.items()})
+        limit = spec.source.limit if isinstance(spec.source, Hub) else None
+        splits = {name: LocalRows(tuple(files), limit) for name, files in local.items()}
+        return _two_or_all(spec, splits)
     source = spec.source
     if not isinstance(source, Hub):
         return _two_or_all(spec, splits_in(source()))
@@ -78,25 +84,45 @@ def _folder(spec: TaskSpec) -> str:
 def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
     """Finds {split: files} below `$W2S_DATA/<task>`, or the folder of its part there.
 
-    Only splits that carry labels are taken.
+    Files are called by their split, also with the number of a shard, as the hub has them; a folder
+    that `save_to_disk` wrote counts as one file. Only splits that carry labels are taken.
     """
     hub = spec.source if isinstance(spec.source, Hub) else None
     root = _local_folder(spec)
     if root is None:
         return {}
     files: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        split, dot, suffix = path.name.partition(".")
-        if dot + suffix in _SUFFIXES and path.is_file():
-            files.setdefault(split, []).append(path)
+    for path in [root, *sorted(root.rglob("*"))]:
+        readable = _suffix(path) in _SUFFIXES and path.name not in _ABOUT and path.is_file()
+        if readable or (path / _SAVED).is_file():
+            files.setdefault(_split_of(path), []).append(path)
     if hub and hub.train != hub.test:
         labelled = {
             split: paths for split, paths in files.items() if split in (hub.train, hub.test)
         }
         files = labelled or files
     if not files:
-        raise DataUnavailable(f"{root} holds no file named <split>{' or <split>'.join(_SUFFIXES)}")
+        raise DataUnavailable(
+            f"{root} holds no file named <split>{' or <split>'.join(_SUFFIXES)}, and no folder "
+            f"<split> that save_to_disk wrote"
+        )
     return files
+
+
+def _suffix(path: Path) -> str:
+    """Returns the end of a file's name from its first dot."""
+    return path.name[len(path.name.partition(".")[0]) :]
+
+
+def _split_of(path: Path) -> str:
+    """Returns the split that a file belongs to: train of train.csv, train-00000-of-00002.parquet,
+    train/0000.parquet.
+    """
+    name = path.name.partition(".")[0]
+    shard = _SHARD.fullmatch(name)
+    if shard:
+        return shard[1]
+    return path.parent.name if name.isdigit() else name
 
 
 def _local_folder(spec: TaskSpec) -> Path | None:
@@ -110,15 +136,95 @@ def _local_folder(spec: TaskSpec) -> Path | None:
     return next((data / name for name in names if (data / name).is_dir()), None)
 
 
-def _read(files: list[Path]) -> datasets.Dataset:
+@dataclass(frozen=True)
+class LocalRows:
+    """Rows of one split in local files, one file after the other.
+
+    Attributes:
+        limit: rows that are read; None reads all.
+    """
+
+    files: tuple[Path, ...]
+    limit: int | None = None
+
+    def __iter__(self) -> Iterator[dict]:
+        return (row for _, row in self.with_places())
+
+    def with_places(self) -> Iterator[tuple[str, dict]]:
+        """Yields each row with its place, such as 'row 3 of sciq/train.csv'.
+
+        Raises:
+            DataUnavailable: a file cannot be read, or all are empty.
+        """
+        return islice(self._with_places(), self.limit)
+
+    def _with_places(self) -> Iterator[tuple[str, dict]]:
+        n_rows = 0
+        for path in self.files:
+            name = _below_data(path)
+            for number, row in enumerate(_read(path, name), 1):
+                n_rows += 1
+                yield f"row {number} of {name}", row
+        if not n_rows:
+            raise DataUnavailable(f"no rows in {', '.join(map(_below_data, self.files))}")
+
+
+def with_places(rows: Iterable, split: str) -> Iterator[tuple[str, dict]]:
+    """Yields each row with its place: the number of the row, from 1, and its split or file."""
+    if isinstance(rows, LocalRows):
+        yield from rows.with_places()
+        return
+    of_split = "" if split == "all" else f" of {split}"
+    for number, row in enumerate(rows, 1):
+        yield f"row {number}{of_split}", row
+
+
+def _below_data(path: Path) -> str:
+    """Returns a path as seen from `W2S_DATA`."""
+    data = data_dir()
+    return str(path.relative_to(data) if data and path.is_relative_to(data) else path)
+
+
+def _read(path: Path, name: str) -> Iterator[dict]:
+    """Yields the rows of a file, or of a folder that `save_to_disk` wrote.
+
+    Raises:
+        DataUnavailable: the file is damaged or is no such file; gives its name.
+    """
+    try:
+        yield from _read_compressed(path) if path.suffix == ".zst" else _read_dataset(path)
+    except StopIteration:
+        return  # of a file without a byte
+    except Exception as error:  # errors of pyarrow, pandas and datasets share no base class
+        cause = error.__cause__ or error
+        words = " ".join(str(cause).split())
+        if _NO_ROWS in words:
+            return
+        raise DataUnavailable(
+            f"{name} cannot be read as {_SUFFIXES.get(_suffix(path), 'a saved data set')}: "
+            f"{type(cause).__name__}: {words[:200]}"
+        ) from error
+
+
+def _read_dataset(path: Path) -> Iterable[dict]:
     import datasets
 
-    suffix = files[0].name.partition(".")[2]
-    kind = _SUFFIXES["." + suffix]
-    return datasets.load_dataset(kind, data_files=[str(f) for f in files], split="train")
+    if path.is_dir():
+        return datasets.load_from_disk(str(path))
+    return datasets.load_dataset(_SUFFIXES[_suffix(path)], data_files=str(path), split="train")
 
 
-def _two_or_all(spec: TaskSpec, splits: dict[str, Iterable[dict]]) -> dict[str, Iterable[dict]]:
+def _read_compressed(path: Path) -> Iterator[dict]:
+    """Yields the rows of a csv that zstandard compressed; pyarrow has a reader of it."""
+    import pandas as pd
+    import pyarrow as pa
+
+    with pa.input_stream(str(path), compression="zstd") as stream:
+        for rows in pd.read_csv(stream, chunksize=10_000):
+            yield from rows.to_dict("records")
+
+
+def _two_or_all(spec: TaskSpec, splits: Mapping[str, Iterable[dict]]) -> dict[str, Iterable[dict]]:
     """Names the splits train and test, or all where there is one."""
     train, test = "train", "test"
     if isinstance(spec.source, Hub) and spec.source.train != spec.source.test:

@@ -9,6 +9,8 @@ from .spec import Example, Hub, Prompt, register_task
     source=Hub(
         "fancyzhx/amazon_polarity", "9d9c45c18f8c3cf1b23a3c27917b60cbf28f3289", limit=60_000
     ),
+    columns=("title", "content", "label"),
+    may_be_empty=("title",),
     prompt=Prompt(
         "Review: {0}\nSentiment:",
         ("negative", "positive"),
@@ -18,4 +20,4 @@ from .spec import Example, Hub, Prompt, register_task
 def amazon_polarity(row):
     """Is the product review positive?"""
     text = "\n".join(part for part in (row["title"], row["content"]) if part)
-    yield Example((text,), int(row["label"]), (row["content"],))
+    yield Example((text,), row["label"], (row["content"],))

@@ -7,6 +7,7 @@ from .spec import Example, Hub, Prompt, register_task
     "boolq",
     max_len=512,
     source=Hub("google/boolq", "35b264d03638db9f4ce671b711558bf7ff0f80d5", test="validation"),
+    columns=("question", "passage", "answer"),
     prompt=Prompt(
         "{0}\nAnswer:", ("no", "yes"), "Answer each question about its passage with yes or no."
     ),
@@ -16,6 +17,6 @@ def boolq(row):
     question = row["question"].strip().rstrip("?")
     yield Example(
         (f"Passage: {row['passage']}\nQuestion: {question}?",),
-        int(row["answer"]),
+        row["answer"],
         (row["passage"], question),
     )

@@ -3,7 +3,7 @@
 A model is always shown both responses, never one alone.
 """
 
-from .spec import Hub, Prompt, comparison, register_task, unix_breaks
+from .spec import Hub, Prompt, UnreadableRow, choice_of, comparison, register_task, unix_breaks
 
 _ROLES = {"user": "Human"}
 _TURNS = ("Human:", "Assistant:", "System:")  # what the turns of a dialogue begin with
@@ -22,6 +22,7 @@ REWARD_MODEL = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "la
         "09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa",
         parts=("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"),
     ),
+    columns=("chosen", "rejected"),
     prompt=Prompt(
         "Dialogue A:\n{0}\n\nDialogue B:\n{1}\n\nBetter:",
         ("A", "B"),
@@ -74,8 +75,16 @@ def _text_of(messages) -> str:
     if isinstance(messages, str):
         return unix_breaks(messages).strip()
     return "\n\n".join(
-        f"{_ROLES.get(m['role'], m['role'].capitalize())}: {m['content'].strip()}" for m in messages
+        f"{_ROLES.get(m['role'], m['role'].capitalize())}: {_stripped(m['content'], 'a message')}"
+        for m in messages
     )
+
+
+def _stripped(text, what: str) -> str:
+    """Returns a text without its ends; refuses none."""
+    if not isinstance(text, str):
+        raise UnreadableRow(f"{what} has no text, but {text!r}; expected a str")
+    return text.strip()
 
 
 # The hub's main branch holds a loading script; its rows are read from the parquet branch.
@@ -90,6 +99,7 @@ def _text_of(messages) -> str:
         test="validation",
         parts=("comparisons",),
     ),
+    columns=("info", "summaries", "choice"),
     prompt=Prompt(
         "A:\n{0}\n\nB:\n{1}\n\nBetter summary:",
         ("A", "B"),
@@ -106,8 +116,10 @@ def summarize_from_feedback(row):
         lines.append(f"TITLE: {info['title'].strip()}")
     post = (info.get("post") or info.get("article") or "").strip()  # some rows are news articles
     request = "\n".join([*lines, f"POST: {post}"])
-    texts = [f"{request}\n\nTL;DR: {text.strip()}" for text in _summaries(row)]
-    yield from comparison(texts[row["choice"]], texts[1 - row["choice"]], post)
+    summaries = [_stripped(text, "a summary") for text in _summaries(row)]
+    texts = [f"{request}\n\nTL;DR: {summary}" for summary in summaries]
+    choice = choice_of(row["choice"], 2, "choice")
+    yield from comparison(texts[choice], texts[1 - choice], post)
 
 
 def _summaries(row: dict) -> list[str]:
@@ -133,6 +145,7 @@ SUBREDDITS = tuple(
     arity=2,
     **REWARD_MODEL,
     source=Hub("stanfordnlp/SHP", None, parts=SUBREDDITS),
+    columns=("history", "human_ref_A", "human_ref_B", "labels", "post_id"),
     prompt=Prompt(
         "A:\n{0}\n\nB:\n{1}\n\nBetter comment:",
         ("A", "B"),
@@ -145,7 +158,8 @@ def shp(row):
         f"POST: {row['history'].strip()}\n\nCOMMENT: {row[ref].strip()}"
         for ref in ("human_ref_B", "human_ref_A")
     ]
-    yield from comparison(texts[row["labels"]], texts[1 - row["labels"]], row["post_id"])
+    better = choice_of(row["labels"], 2, "labels")
+    yield from comparison(texts[better], texts[1 - better], row["post_id"])
 
 
 @register_task(
@@ -159,6 +173,7 @@ def shp(row):
         train="train_prefs",
         test="test_prefs",
     ),
+    columns=("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
     prompt=Prompt(
         "Dialogue A:\n{0}\n\nDialogue B:\n{1}\n\nBetter:",
         ("A", "B"),
@@ -168,8 +183,7 @@ def shp(row):
 def ultrafeedback(row):
     """Is the second reply the one that the judge scored higher? Ties are left out."""
     if row["score_chosen"] > row["score_rejected"]:
-        texts = [
-            f"Human: {row['prompt'].strip()}\n\nAssistant: {row[side][-1]['content'].strip()}"
-            for side in ("chosen", "rejected")
-        ]
+        request = f"Human: {row['prompt'].strip()}"
+        replies = [_stripped(row[side][-1]["content"], side) for side in ("chosen", "rejected")]
+        texts = [f"{request}\n\nAssistant: {reply}" for reply in replies]
         yield from comparison(*texts, row["prompt"])

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ...common.registry import TASKS, UnknownName
+
+
+class UnreadableRow(ValueError):
+    """A row that a formatter refuses; says what was given and what is expected.
+
+    Whoever reads the rows adds which task, file and row it is.
+    """
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,8 @@ class Example:
             answer.
         keys: names of what the example shares with others (the question, the passage). Examples
             that share a key, directly or through others, never stand in different halves. A name
-            that is empty, None or nan ties nothing.
+            that is empty, None or nan ties nothing. Where one name can mean two things, such as a
+            function and its package, a key is a pair (kind, name).
         question: name of the question that the text is a right (1) or wrong (0) answer to, with its
             passage if several have the question; "" for none. It is a key too. Of each question as
             many right as wrong answers are used. Several examples of one row, of one text each,
@@ -32,7 +40,7 @@ class Example:
 
     texts: tuple[str, ...]
     label: int
-    keys: tuple[str, ...] = ()
+    keys: tuple[Hashable, ...] = ()
     answer: str = ""
     difficulty: float = float("nan")
     themes: tuple[str, ...] = ()
@@ -104,6 +112,8 @@ class TaskSpec:
         bare: function from an answer to how options are written, without a mark that gives the
             answer away.
         measure: unit of the difficulty of examples.
+        columns: columns that every row must have, each with a value; () leaves it to the formatter.
+        may_be_empty: those of the columns that may have no value.
     """
 
     name: str
@@ -123,6 +133,13 @@ class TaskSpec:
     options: Callable[[str], tuple[str, ...]] | None = None
     bare: Callable[[str], str] = str
     measure: str = ""
+    columns: tuple[str, ...] = ()
+    may_be_empty: tuple[str, ...] = ()
+
+    @property
+    def n_classes(self) -> int:
+        """Returns the number of classes: 2; 1 where answers are generated, as all are right."""
+        return 1 if self.max_answer else 2
 
     def with_option(self, option: str) -> TaskSpec:
         """Narrows the task to one of its hub dataset's parts, or as its own `option` says.
@@ -159,7 +176,7 @@ def register_task(
             formatter's docstring begins with, to be answered with yes or no, or for a pair with B
             or A.
         fields: further fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
-            max_answer, options, bare, measure.
+            max_answer, options, bare, measure, columns, may_be_empty.
     Raises:
         ValueError: from the formatter's registration: the name has an `@`, or is a task of the kit.
     """
@@ -234,20 +251,35 @@ def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
 
 
 def question_answer(
-    prompt: str, right: str, wrong: Iterable[str], keys: tuple[str, ...] = ()
+    prompt: str, right: str, wrong: Iterable[str | None], keys: tuple[Hashable, ...] = ()
 ) -> Iterable[Example]:
     """Yields two examples of a multiple-choice question: its right answer, label 1, and one wrong
     answer, label 0, that the question's own hash draws.
 
-    Nothing is yielded where no wrong answer differs from the right one.
+    Wrong answers that are empty or None are not drawn. Nothing is yielded where no wrong answer
+    differs from the right one.
 
     >>> [(e.texts[0], e.label) for e in question_answer("2 + 2?", "4", ["5", "4"])]
     [('2 + 2?\\nAnswer: 4', 1), ('2 + 2?\\nAnswer: 5', 0)]
     """
-    wrong = [answer for answer in wrong if answer.strip() and answer.strip() != right.strip()]
-    if wrong:
+    filled = [answer for answer in wrong if isinstance(answer, str) and answer.strip()]
+    others = [answer for answer in filled if answer.strip() != right.strip()]
+    if others:
         yield Example((f"{prompt}\nAnswer: {right}",), 1, keys)
-        yield Example((f"{prompt}\nAnswer: {wrong[draw(len(wrong), prompt)]}",), 0, keys)
+        yield Example((f"{prompt}\nAnswer: {others[draw(len(others), prompt)]}",), 0, keys)
+
+
+def choice_of(value, options: int, column: str) -> int:
+    """Returns which of its options a row says to be right, as a number in 0..options-1.
+
+    Raises:
+        UnreadableRow: the column holds anything else, such as -1 or a text.
+    """
+    if value not in range(options):
+        raise UnreadableRow(
+            f"column {column!r} is {value!r}; expected a number from 0 to {options - 1}"
+        )
+    return int(value)
 
 
 def unix_breaks(text: str) -> str:
