@@ -6,6 +6,7 @@ Skipped where Playwright or a Chromium is missing; `make browser` installs both.
 
 import json
 
+import nbformat
 import pytest
 
 from tests import jupyter
@@ -22,6 +23,19 @@ SMALL = {
     "strong": "SmolLM2-135M@4",
 }
 PARAMETERS = {"00_tour": SMALL, "11_explorer": SMALL | {"n_labels": 60, "seeds": 2}}
+# What real texts hold (reviews with tags, tweets with <3, prices), and what nobody should run.
+MARKUP = (
+    "a<br />b <3 costs $5 or $6 <script>window.ran = 1</script><img src=x onerror=window.ran=2>"
+)
+PLUGIN = f"""import w2s_nb as w2s
+from w2s_nb.data.tasks.snippets import MOVIES, rated
+def rows():
+    return {{"all": [row | {{"text": row["text"] + {MARKUP!r}}} for row in rated(MOVIES)["all"]]}}
+@w2s.register_task("marked_up", rows, max_len=64)
+def marked_up(row):
+    '''Is the snippet positive?'''
+    yield w2s.Example((row["text"],), int(row["rating"] > 0))
+"""
 NUMBERS = "el => [...el.querySelectorAll('table')].find(t => t.innerText.includes('PGR')).innerText"
 BARS = (
     "el => JSON.stringify(el.querySelector('.js-plotly-plot').data"
@@ -135,3 +149,64 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     page.locator(".w2s-runs td", has_text="SmolLM2-135M@2 → @4").first.wait_for(timeout=30_000)
     explorer.picture(f"{theme}-runs")
     explorer.close()
+
+
+TABLES = """import pandas as pd
+import w2s_nb as w2s
+from w2s_nb import widgets
+from w2s_nb.sweeps.driver import live_table
+
+models = dict(weak="SmolLM2-135M@2", strong="SmolLM2-135M@4")
+sizes = dict(n_train=60, n_val=40, n_test=120)
+run = w2s.setup("tables", task="marked_up", method="probe", seeds=1, **models, **sizes)
+arms = w2s.one_setting("marked_up", *models.values(), seeds=[0], **sizes)
+rows = w2s.differences(arms).head(3)
+pd.options.display.max_colwidth = 1000"""
+
+
+def stylers_of_notebooks() -> list[str]:
+    """The expressions that make a Styler in notebooks, each of a table named `rows`."""
+    lines = []
+    for path in sorted(jupyter.NOTEBOOKS.rglob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            source = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+            lines += [line for line in source.splitlines() if ".style." in line]
+    assert len(lines) >= 3
+    return [f"rows.style.{line.partition('.style.')[2]}" for line in lines]
+
+
+def test_texts_are_shown_as_they_are_and_nothing_in_them_is_run(browser, tmp_path):
+    """In the tables of all notebooks, plain tables, a sweep's table and the browser of examples."""
+    shown = [
+        *stylers_of_notebooks(),
+        "rows.style",
+        "rows",
+        "live_table(rows, 'a <script>window.ran = 3</script>')",
+        "widgets.disagreements(arms)",
+    ]
+    (tmp_path / "marked_up.py").write_text(PLUGIN)
+    kernel = {"name": "python3", "display_name": "p", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in (TABLES, *shown)]
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / "tables.ipynb")
+    with jupyter.served(
+        tmp_path,
+        {},
+        W2S_PLUGINS=str(tmp_path / "marked_up.py"),
+        W2S_HOME=str(tmp_path / "store"),
+        OMP_NUM_THREADS="1",
+    ) as address:
+        tables = jupyter.Notebook(browser, address, "tables")
+        assert "error" not in tables.outputs()
+        wrong = []
+        for source in shown:
+            tables.to_cell(source)
+            cell = tables.page.locator(".jp-Notebook .jp-Cell.jp-mod-active").first
+            tables.page.wait_for_timeout(500)
+            if MARKUP not in cell.locator(".jp-OutputArea").first.inner_text():
+                wrong.append(source)
+        tables.picture("tables")
+        assert not wrong, "texts that are not shown as they are"
+        assert tables.page.evaluate("() => window.ran") is None, "a text's script was run"
+        tables.close()

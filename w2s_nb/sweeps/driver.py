@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..common.paths import home, short_path
 from ..common.registry import UnknownName
@@ -16,6 +17,10 @@ from .grid import ENGINES, RunSpec
 from .reading import read_sweep
 from .running import DONE, RETRIED, read_outcome
 from .state import PLANNED, RUNNING, SweepRuns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.io.formats.style import Styler
 
 POLL = 5  # seconds after which free slots are counted again: a cluster may have grown
 
@@ -191,8 +196,13 @@ class _Table:
         columns = ["state", *runs.sweep.varied, "attempts", "error"]
         rows = index[~index.state.isin((PLANNED, DONE))][columns].head(20)
         caption = f"{runs.summary()}; {seconds:.0f} s ({short_path(runs.sweep.folder)})"
-        view = rows.style.hide(axis="index").set_caption(caption)
+        view = live_table(rows, caption)
         if self.handle is None:
             self.handle = display(view, display_id=True)
         else:
             self.handle.update(view)
+
+
+def live_table(rows: pd.DataFrame, caption: str) -> Styler:
+    """Returns rows as a notebook shows them, under a caption."""
+    return rows.style.hide(axis="index").set_caption(caption)
