@@ -30,6 +30,7 @@ def test_notebooks_keep_to_the_template(path):
         assert not re.search(r"^\s*(class |%cd|!|%pip)|sys\.path|['\"](/|\.\./)", source, re.M), (
             source
         )
+        assert source.count(".style.") == source.count('escape="html"'), "texts are data, not HTML"
         assert not any(o["output_type"] == "error" for o in cell["outputs"])
         for output in cell["outputs"]:
             text = json.dumps(output)

@@ -17,7 +17,7 @@ from w2s_nb import sweeps
 from w2s_nb.__main__ import main, print_result
 from w2s_nb.common import paths
 from w2s_nb.common.registry import UnknownName
-from w2s_nb.sweeps import engines, grid, running, state
+from w2s_nb.sweeps import driver, engines, grid, running, state
 from w2s_nb.sweeps.report import medians, students
 
 PARAMETERS = """n: int = 0
@@ -210,6 +210,13 @@ def test_in_a_notebook_a_table_follows_the_runs(quick, tmp_path):
         "1 done, 1 failed" in table.data["text/html"]
         and "ValueError: no 1 here" in table.data["text/html"]
     )
+
+
+def test_the_table_in_a_notebook_shows_errors_as_they_are():
+    rows = pd.DataFrame({"error": ["ValueError: <script>alert(1)</script> $5 or $6"]})
+    shown = driver.live_table(rows, "1 <b>failed").to_html()
+    assert "&lt;script&gt;alert" in shown and "1 &lt;b&gt;failed" in shown
+    assert "<script" not in shown and "<b>" not in shown and "tex2jax_ignore" in shown
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

@@ -253,7 +253,7 @@ def html_rows(rows: Mapping[str, object]) -> str:
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
         for name, value in rows.items()
     )
-    return f"<table>{cells}</table>"
+    return f"<table class='tex2jax_ignore mathjax_ignore'>{cells}</table>"  # $ is no formula
 
 
 def _read_rows(path: Path) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""Chooses how figures are stored in a notebook: as data for plotly, and as PNG where possible."""
+"""Chooses how a notebook shows figures, as data for plotly and as PNG where possible, and texts in
+tables: as they are.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import threading
 import warnings
 
 import kaleido
+import pandas as pd
 import plotly.io
 from plotly.io.base_renderers import PngRenderer
 
@@ -22,11 +25,15 @@ def use_renderer() -> str:
     """Chooses plotly's renderer, unless the environment variable `PLOTLY_RENDERER` has chosen it.
 
     With a Chromium on the machine every figure also gets a PNG, which GitHub and exported HTML
-    show; without one, exported HTML loads plotly from its CDN.
+    show; without one, exported HTML loads plotly from its CDN. Tables of pandas show texts as they
+    are: no tag in them becomes a part of the page, and no price a formula.
 
     Returns:
         The renderer's name.
     """
+    pd.set_option("styler.format.escape", "html")
+    pd.set_option("styler.html.mathjax", False)
+    pd.set_option("display.html.use_mathjax", False)
     if not os.environ.get("PLOTLY_RENDERER"):
         plotly.io.renderers["png"] = _Png()
         second = "png" if _starts(_find_browser()) else "notebook_connected"

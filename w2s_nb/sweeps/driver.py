@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import sys
 import time
 from collections.abc import Callable
@@ -204,5 +205,6 @@ class _Table:
 
 
 def live_table(rows: pd.DataFrame, caption: str) -> Styler:
-    """Returns rows as a notebook shows them, under a caption."""
-    return rows.style.hide(axis="index").set_caption(caption)
+    """Returns rows as a notebook shows them, under a caption; texts are shown as they are."""
+    view = rows.style.hide(axis="index").format(escape="html").set_caption(html.escape(caption))
+    return view.set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
