@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from ..common import files
 from ..common.device import device, machine, versions
-from ..common.progress import progress
+from ..common.progress import progress, warn
 from ..common.registry import MODELS, UnknownName
 from ..inputs.batches import NextTokens, TokenInputs
 from ..inputs.tokens import Tokens
@@ -131,18 +132,47 @@ def self_played(n: int, *, seed: int = 0, processes: int | None = 1) -> Iterator
                     return
 
 
+class _Builder(chess.pgn.GameBuilder):
+    """Keeps the errors of a game with it, without logging them."""
+
+    def handle_error(self, error: Exception) -> None:
+        self.game.errors.append(error)
+
+
 def from_pgn(path: str | Path, n: int) -> Iterator[list[str]]:
-    """Yields the first n games of a PGN file that begin at the usual position, their main line in
-    SAN.
+    """Yields the first n games of a PGN file that can be used, their main line in SAN.
+
+    They begin at the usual position, and all their moves can be played. A warning at the end counts
+    the others.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"no PGN file {path}")
+    used = 0
+    left_out: Counter[str] = Counter()
     with open(path, encoding="utf-8", errors="replace") as stream:
-        while n and (game := chess.pgn.read_game(stream)):
-            board = game.end().board()
-            if board.move_stack and board.root() == chess.Board():
-                n -= 1
-                yield rules.sans(board)
+        while used < n and (game := chess.pgn.read_game(stream, Visitor=_Builder)):
+            why = _why_not(game)
+            if why:
+                left_out[why] += 1
+            else:
+                used += 1
+                yield rules.sans(game.end().board())
+    if left_out or not used:
+        others = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        warn(f"{path.name}: {used} games are used; left out: {others or 'none'}")
+
+
+def _why_not(game: chess.pgn.Game) -> str:
+    """Says why a game cannot be used; "" where it can."""
+    moves = list(game.mainline_moves())
+    if game.errors:
+        return "with a move that cannot be played"
+    if game.board() != chess.Board():
+        return "from another position"
+    if not all(moves):
+        return "with a null move"
+    return "" if moves else "without moves"
 
 
 def by_engine(
