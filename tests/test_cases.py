@@ -1,4 +1,4 @@
-"""Files that people bring are read as wanted, or refused in one line that names file, row and cause.
+"""Files that people bring are read as wanted, or refused in one line with file, row and cause.
 
 The files lie in the folder `W2S_CASES`, or `cases` beside `W2S_DATA`, one folder per kind. A file
 that has no expectation here fails, so that a new one is not passed over.
@@ -53,7 +53,7 @@ def refusal(call) -> str:
 
 
 # Of each file of texts: what is said where it is refused, or None; and how it is read all the same.
-NOT_TWO = "expected 0 or 1; so are 60 of 120 rows. Say which value is class 0"
+NOT_TWO = "expected 0 or 1; wrong in 60 of 120 rows. Say which value is class 0"
 TEXTS = {
     "all_ones.csv": ("label is '1' in all 120 rows; expected two classes", None),
     "bom.csv": (None, {}),
@@ -64,7 +64,7 @@ TEXTS = {
     "float_labels.csv": (None, {}),
     "header_only.csv": ("header_only.csv has no rows", None),
     "nan_group.csv": (None, {}),
-    "nan_labels.csv": (r"row 1: label is missing; expected 0 or 1; so are 6 of 120 rows$", None),
+    "nan_labels.csv": (r"row 1: label is missing; expected 0 or 1; wrong in 6 of 120 rows$", None),
     "one_two.csv": (f"row 1: label is '2'; {NOT_TWO}.*classes=\\('1', '2'\\)", {"classes": (1, 2)}),
     "persian.csv": (None, {}),
     "persian_cp1256.csv": (
@@ -152,7 +152,7 @@ LABELS = {
     "logits.csv": (r"row 1: probability is '2.0'; expected a number in \[0, 1\]", None, 0),
     "minus_plus.csv": (r"row 5: label is '-1'; .*classes=\('-1', '1'\)", {"classes": (-1, 1)}, 30),
     "mixed_task.csv": (None, {}, 120),
-    "nan.csv": ("row 6: label is missing; expected 0 or 1; so are", None, 0),
+    "nan.csv": ("row 6: label is missing; expected 0 or 1; wrong in 1 of 30", None, 0),
     "ok.csv": (None, {}, 30),
     "ok.json": (None, {}, 30),
     "ok.jsonl": (None, {}, 30),

@@ -281,18 +281,23 @@ def test_several_labels_of_one_example_are_averaged_and_unlabelled_examples_name
 @pytest.mark.parametrize(
     "name, text, error, says",
     [
-        ("a.txt", "id,label", ValueError, "expected one of .csv, .parquet, .jsonl"),
+        ("a.txt", "id,label", ValueError, "expected one of .csv, .tsv, .jsonl, .json, .parquet"),
         ("none.csv", None, FileNotFoundError, "none.csv"),
         ("a.csv", "key,label\n1,1\n", ValueError, "has columns key, label; expected id or text"),
-        ("a.csv", "id,label\nx,2\n", ValueError, "1 of 1 rows is not 0 or 1, first in row 1: 2"),
+        (
+            "a.csv",
+            "id,label\nx,2\n",
+            ValueError,
+            "a.csv, row 1: label is '2'; expected 0 or 1; wrong in 1 of 1 rows",
+        ),
         (
             "a.csv",
             "id,probability\nx,0.5\nx,1.5\n",
             ValueError,
-            r"in \[0, 1\], first in row 2: 1.5",
+            r"row 2: probability is '1.5'; expected a number in \[0, 1\]",
         ),
-        ("a.csv", "id,label\nx,yes\n", ValueError, "row 1: yes"),
-        ("a.csv", "id,label\nx,\n", ValueError, "not 0 or 1"),
+        ("a.csv", "id,label\nx,yes\n", ValueError, "row 1: label is 'yes'"),
+        ("a.csv", "id,label\nx,\n", ValueError, "row 1: label is missing; expected 0 or 1"),
         (
             "a.csv",
             "id,label\nx,1\n",

@@ -156,7 +156,7 @@ def class_numbers(
         expected = "0 or 1" if classes is None else " or ".join(map(repr, classes))
         given = "missing" if keys[bad[0]] in _MISSING else f"{value!r:.60}"
         raise ValueError(
-            f"{where}, row {bad[0] + 1}: {column} is {given}; expected {expected}; so are "
+            f"{where}, row {bad[0] + 1}: {column} is {given}; expected {expected}; wrong in "
             f"{len(bad)} of {len(keys)} rows{_hint(values, keys, number_of)}"
         )
     return [number_of[key] for key in keys]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,8 @@ import pandas as pd
 from ..common.progress import warn
 from ..common.seeds import check_seed
 from ..data.splits import Split
+from ..data.tables import check_classes, check_rows, class_numbers, column_like, read_table
 from ..data.tasks.spec import unix_breaks
-
-SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +79,20 @@ class SoftLabels:
         return SoftLabels(split.ids, np.eye(2)[split.hard_label], "ground truth")
 
     @staticmethod
-    def from_file(path: str | Path, *splits: Split) -> SoftLabels:
+    def from_file(
+        path: str | Path,
+        *splits: Split,
+        classes: Sequence | None = None,
+        encoding: str | None = None,
+    ) -> SoftLabels:
         """Reads labels that anyone gave: crowd workers, rules, a language model.
 
-        The file is csv, parquet or jsonl, with one label per row, in the columns
+        The file is csv, jsonl or parquet, as `data.tables.read_table` takes it, with one label per
+        row, in the columns
 
         - `id`, as in `Split.ids`, or `text`, the example's text (an example of one text; line
           breaks and other white space may differ, where no other example has the same words);
-        - `probability`, P(y = 1) in [0, 1], or `label`, 0 or 1.
+        - `probability`, P(y = 1) in [0, 1], or `label`, 0 or 1 or one of two `classes`.
 
         Several rows of one example, such as the answers of several workers, are averaged; rows of
         other examples are left out. Examples without a row have no label: train on
@@ -95,37 +100,29 @@ class SoftLabels:
         to no example of the task.
 
         Args:
-            path: ends in .csv, .parquet or .jsonl.
+            path: ends in .csv, .tsv, .jsonl, .json or .parquet.
             splits: the examples that may be labelled, such as `task.student, task.validation`.
+            classes: the two labels that mean class 0 and class 1, such as ("bad", "good"); None
+                takes 0 and 1, or False and True.
+            encoding: of the letters of a text file; None takes UTF-8, or UTF-16 with its mark.
         Raises:
             FileNotFoundError: no such file.
-            ValueError: another suffix, columns missing, both probability and label, a value out of
-                range, a text that is not its id's, or no row of any of these examples.
+            ValueError: another suffix, no rows, columns missing, both probability and label, a
+                value that is missing or out of range, with its row, a text that is not its id's, or
+                no row of any of these examples.
         """
         path = Path(path)
-        rows = _read_rows(path)
-        key = _first_column(rows, ("id", "text"))
-        value = _first_column(rows, ("probability", "label"))
-        if key is None or value is None:
-            raise ValueError(
-                f"{path.name} has columns {', '.join(map(str, rows.columns))}; expected id or "
-                f"text, and probability or label"
-            )
-        if "label" in rows and "probability" in rows:
-            raise ValueError(
-                f"{path.name} has both label and probability; keep the one that is meant"
-            )
-        p1 = _to_probability(rows[value], path.name)
+        rows = _read_rows(path, check_classes(classes), encoding)
+        key = "id" if "id" in rows else "text"
         ids = _find_ids(rows, splits)
         if "id" in rows and "text" in rows:
             _check_texts(rows, ids, splits, path.name)
-        mean = p1.groupby(ids).mean()
+        mean = rows["probability"].groupby(ids).mean()
         n_examples = sum(map(len, splits))
         if not len(mean):
             raise ValueError(
                 f"{path.name}: none of its {len(rows)} rows has the {key} of one of the "
-                f"{n_examples} examples given; its first is "
-                f"{rows[key].iloc[0] if len(rows) else 'missing'!r}"
+                f"{n_examples} examples given; its first is {rows[key].iloc[0]!r:.60}"
             )
         # Rows of the task's other splits are left out as is said; others were meant for somebody.
         others = [split for task in {s.task for s in splits if s.task} for split in task.all_splits]
@@ -256,52 +253,49 @@ def html_rows(rows: Mapping[str, object]) -> str:
     return f"<table class='tex2jax_ignore mathjax_ignore'>{cells}</table>"  # $ is no formula
 
 
-def _read_rows(path: Path) -> pd.DataFrame:
-    """Reads a file of labels by its suffix; ids of digits and texts such as "null" stay texts."""
-    if path.suffix not in SUFFIXES:
+def _read_rows(path: Path, classes: tuple | None, encoding: str | None) -> pd.DataFrame:
+    """Reads a file of labels.
+
+    Returns:
+        n rows of `id` or `text` or both, and P(y = 1) as `probability`.
+    """
+    rows = read_table(path, encoding)
+    check_rows(rows, path.name)
+    names = ("id", "text", "label", "probability")
+    found = {name: column_like(rows, name, path.name) for name in names}
+    given = {name: column for name, column in found.items() if column is not None}
+    if not {"id", "text"} & set(given) or not {"label", "probability"} & set(given):
         raise ValueError(
-            f"{path.name}: suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}"
+            f"{path.name} has columns {', '.join(map(str, rows[0]))}; expected id or text, and "
+            f"probability or label"
         )
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    if path.suffix == ".jsonl":
-        # with dtype=False pandas converts nothing, neither to numbers nor to dates
-        return pd.read_json(path, lines=True, dtype=False)
-    return pd.read_csv(
-        path,
-        dtype={"id": str, "text": str},
-        keep_default_na=False,
-        na_values={"label": [""], "probability": [""]},
-    )
+    if {"label", "probability"} <= set(given):
+        raise ValueError(f"{path.name} has both label and probability; keep the one that is meant")
+    values = {name: [row[column] for row in rows] for name, column in given.items()}
+    if "label" in given:
+        p1 = np.array(class_numbers(values["label"], classes, path.name), dtype=float)
+    else:
+        p1 = _probabilities(values["probability"], path.name)
+    keys = {name: list(map(str, values[name])) for name in ("id", "text") if name in given}
+    return pd.DataFrame(keys | {"probability": p1})
 
 
-def _first_column(rows: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    """Returns the first of these names that is a column, or None."""
-    return next((name for name in names if name in rows), None)
-
-
-def _to_probability(values: pd.Series, file: str) -> pd.Series:
-    """Returns P(y = 1) per row of a column `label` or `probability`.
+def _probabilities(values: Sequence, file: str) -> np.ndarray:
+    """Returns numbers in [0, 1].
 
     Raises:
-        ValueError: a value is missing or out of range; names its row in the file.
+        ValueError: a value is missing, no number, or out of range; names its row in the file.
     """
-    is_label = values.name == "label"
-    numbers = values.map(lambda value: int(value) if isinstance(value, bool) else value)
-    p1 = pd.to_numeric(numbers, errors="coerce")
-    bad = ~p1.between(0, 1)
-    if is_label:
-        bad |= ~p1.isin([0, 1])
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(float)
+    bad = ~((numbers >= 0) & (numbers <= 1))
     if bad.any():
-        first = int(bad.to_numpy().argmax())
+        first = int(bad.argmax())
+        given = "missing" if values[first] in (None, "") else repr(values[first])
         raise ValueError(
-            f"{file}: {values.name} of {bad.sum()} of {len(values)} rows is not "
-            f"{'0 or 1' if is_label else 'in [0, 1]'}, first in row {first + 1}: "
-            f"{values.iloc[first]}"
+            f"{file}, row {first + 1}: probability is {given:.60}; expected a number in [0, 1]; "
+            f"wrong in {bad.sum()} of {len(bad)} rows"
         )
-    return p1
+    return numbers
 
 
 def _find_ids(rows: pd.DataFrame, splits: Iterable[Split]) -> pd.Series:
