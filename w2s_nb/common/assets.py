@@ -8,12 +8,10 @@ the sha256 pinned here; a file that does not match is fetched again, never used.
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -25,9 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
-from .files import is_whole, sha256_of, write_atomic, write_json
+from .files import filling, is_whole, sha256_of, write_atomic, write_json
+from .locks import one_at_a_time
 from .paths import cache
 from .progress import progress
 from .store import address
@@ -176,13 +173,14 @@ def fetch(name: str) -> Path:
         name: a key of `ASSETS`.
     Raises:
         AssetError: not in the cache, and no archive could be fetched.
+        PermissionError: not in the cache, which this process may not write to.
     """
     asset = ASSETS[name]
     path = cache() / "assets" / name
     if is_whole(path, asset.sha256):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(asset.archive.filename + ".lock")):
+    lock_file = path.with_name(asset.archive.filename + ".lock")
+    with one_at_a_time(lock_file, name, path.parent):
         if not is_whole(path, asset.sha256):  # another process may have brought it meanwhile
             if asset.terms:
                 print(f"{asset.terms_told}: {fetch(asset.terms)}", flush=True)
@@ -290,8 +288,9 @@ def make_once(
 ) -> Path:
     """Returns a folder of the cache, which one process fills while others wait.
 
-    It is either whole or absent. `whole.json` in it has the record and the checksums of its files,
-    which are compared once per process; where a file is not as it was made, all are made again.
+    It is either whole or absent; a cache that one may only read serves what it holds. `whole.json`
+    in it has the record and the checksums of its files, which are compared once per process; where
+    a file is not as it was made, all are made again.
 
     Args:
         name: of the folder in the cache; a hash of the record is added.
@@ -299,22 +298,21 @@ def make_once(
         record: all that decides what is made.
         unchecked: patterns of large files that this call has no use for; it looks at their size
             alone.
+    Raises:
+        PermissionError: it is not there whole, and this process may not write to the cache.
     """
     target = cache() / f"{name}-{address(record)[:8]}"
     if _is_as_made(target, record, unchecked):
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not _is_as_made(target, record, unchecked):
-            partial = target.with_name(f".{target.name}.part")
-            shutil.rmtree(partial, ignore_errors=True)  # of a killed process
-            partial.mkdir()
-            try:
+
+    def is_as_made() -> bool:
+        return _is_as_made(target, record, unchecked)
+
+    with one_at_a_time(Path(f"{target}.lock"), name, target.parent):
+        if not is_as_made():
+            with filling(target, is_as_made) as partial:
                 make(partial)
                 _write_manifest(partial, record)
-                _put_in_place(partial, target)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
@@ -352,13 +350,3 @@ def _write_manifest(folder: Path, record: dict) -> None:
     write_json(folder / _MANIFEST, manifest)
     for path in paths.values():
         shutil.copymode(folder / _MANIFEST, path)  # some writers let only the owner read
-
-
-def _put_in_place(folder: Path, target: Path) -> None:
-    """Renames a folder; who reads files of the one that it replaces keeps them open."""
-    replaced = target.with_name(f".{target.name}.old")
-    shutil.rmtree(replaced, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(target, replaced)
-    os.rename(folder, target)
-    shutil.rmtree(replaced, ignore_errors=True)

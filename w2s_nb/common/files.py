@@ -1,16 +1,29 @@
-"""Writes files whole or not at all, checks that they still are, and writes strict JSON."""
+"""Writes files and folders whole or not at all, checks that they still are, writes strict JSON.
+
+What is not whole yet has a name of its own, `.NAME.XXXXXXXX.part`, so that processes which write
+the same do not disturb each other, with locks or without.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
 import math
 import os
+import shutil
+import stat
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from .paths import cache, home
+
+ABANDONED = 24 * 3600  # seconds after which what is not whole is taken for a killed process's
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -19,16 +32,141 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is either whole or as it was, whatever kills the process meanwhile. Who has mapped the
     earlier file keeps it.
+
+    Raises:
+        OSError: the disk is full; names the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    make_folder(path.parent)
+    partial = _beside(path)
     try:
-        yield partial
-        with open(partial, "rb") as stream:
-            os.fsync(stream.fileno())
+        with naming_full_disk(path):
+            yield partial
+            with open(partial, "rb") as stream:
+                os.fsync(stream.fileno())
+        share(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def filling(target: Path, stays: Callable[[], bool]) -> Iterator[Path]:
+    """Yields a new folder to fill, which becomes `target` at the end of the block.
+
+    Nobody sees it half filled, and of several processes that fill it each completes its own.
+
+    Args:
+        stays: () -> whether the folder that is there by then is whole, and kept instead.
+    Raises:
+        OSError: the disk is full; names the folder.
+    """
+    make_folder(target.parent)
+    partial = _beside(target)
+    partial.mkdir()
+    try:
+        share(partial)
+        with naming_full_disk(target):
+            yield partial
+        _put_in_place(partial, target, stays)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, target: Path, stays: Callable[[], bool]) -> None:
+    """Renames a folder; who reads files of one that it replaces keeps them open."""
+    while True:
+        try:
+            os.rename(partial, target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        if stays():
+            return
+        replaced = _beside(target)
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            os.rename(target, replaced)
+            remove(replaced)
+
+
+def _beside(path: Path) -> Path:
+    """Returns a new path for what becomes `path`; removes what killed processes left beside it."""
+    _remove_abandoned(path.parent)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+@functools.cache  # once per process: a folder may have thousands of files
+def _remove_abandoned(folder: Path) -> None:
+    for path in abandoned(folder.glob(".*.part")):
+        remove(path)
+
+
+def abandoned(unfinished: Iterator[Path]) -> list[Path]:
+    """Returns those of unfinished files and folders that nobody has written to for a day."""
+    old = []
+    for path in unfinished:
+        with contextlib.suppress(OSError):  # it has its name by now
+            newest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
+            if newest < time.time() - ABANDONED:
+                old.append(path)
+    return old
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, as far as this process may."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+@contextlib.contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Adds the path to errors in a block that say that the disk is full, whatever raised them."""
+    try:
+        yield
+    except Exception as error:
+        number = next((n for n in _FULL if _says(error, n)), None)
+        if number is None or getattr(error, "filename", None):
+            raise
+        reason = f"{os.strerror(number)} (python -m w2s_nb store: what the store holds)"
+        raise OSError(number, reason, str(path)) from error
+
+
+def _says(error: Exception, number: int) -> bool:
+    """Tells whether an error is of the system's; writers of tensors say so in words alone."""
+    return getattr(error, "errno", None) == number or os.strerror(number) in str(error)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it; see `share`."""
+    for folder in (*reversed(path.parents), path):
+        with contextlib.suppress(FileExistsError):
+            if not folder.is_dir():
+                folder.mkdir()
+                share(folder)
+
+
+def is_writable(folder: Path) -> bool:
+    """Tells whether files can be written to a folder, whether it exists yet or not."""
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def share(path: Path) -> None:
+    """Gives a new file or folder in the store or cache to those who may write into all of it.
+
+    Where the root may be written by its group, or by all, they may read the file, write into the
+    folder, and take the lock. A root that its owner alone may write to changes nothing.
+    """
+    for root in (home(), cache()):
+        if path != root and path.is_relative_to(root):
+            root_mode = stat.S_IMODE(root.stat().st_mode)
+            if root_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                bits = 0o777 if path.is_dir() else 0o666
+                path.chmod(stat.S_IMODE(path.stat().st_mode) | (root_mode & bits))
+            return
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -49,10 +187,10 @@ def is_as_named(path: Path) -> bool:
 
 
 def is_whole(path: Path, sha256: str | None) -> bool:
-    """Returns whether a file is there and has that content; see `sha256_of`."""
+    """Returns whether a file can be read and has that content; see `sha256_of`."""
     try:
         return sha256_of(path) == sha256
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         return False
 
 

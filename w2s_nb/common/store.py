@@ -1,14 +1,17 @@
 """Stores fits under the hash of all that decides them, for every process that shares the folder.
 
 A fit lies in `<home>/fits/<address>/`: `predictions.parquet`, `curve.parquet`, optionally
-`weights.safetensors`, and `record.json`, written last with the checksums of the others. A fit
-without a record of this address that matches its files does not exist. Weights may be large: they
-are checked when they are asked for, and of a fit that is only found their size alone.
+`weights.safetensors`, and `record.json` with the checksums of the others. The folder is filled
+beside its place and renamed, so that processes need no lock to share a store, and a store that one
+may only read serves all that it holds. A fit without a record of this address that matches its
+files does not exist. Weights may be large: they are checked when they are asked for, and of a fit
+that is only found their size alone.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import datetime
 import hashlib
 import inspect
@@ -21,10 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from .device import machine, versions
-from .files import is_whole, replacing, sha256_of, to_strict_json, write_atomic, write_json
+from .files import filling, is_whole, replacing, sha256_of, to_strict_json, write_atomic, write_json
+from .locks import one_at_a_time, require_writable
 from .paths import home
 
 if TYPE_CHECKING:
@@ -85,13 +87,14 @@ def folder(address: str) -> Path:
     return home() / "fits" / address
 
 
-def lock(address: str) -> FileLock:
-    """Returns the lock that is held while a fit is trained or read.
+def lock(address: str) -> contextlib.AbstractContextManager[None]:
+    """Returns the lock that is held while a fit is trained.
 
-    Of two processes that want the same fit, one trains it, the other waits and reads it.
+    Of two processes that want the same fit, one trains it, the other waits and reads it; where the
+    file system grants no locks, both train it, and the first that ends is stored.
     """
-    (home() / "locks").mkdir(parents=True, exist_ok=True)
-    return FileLock(home() / "locks" / f"{address}.lock")
+    lock_file = home() / "locks" / f"{address}.lock"
+    return one_at_a_time(lock_file, f"fit {address}", home() / "fits")
 
 
 def write(
@@ -100,26 +103,30 @@ def write(
     predictions: pd.DataFrame,
     curve: pd.DataFrame,
     weights: dict[str, torch.Tensor] | None = None,
+    *,
+    replace: bool = True,
 ) -> None:
-    """Stores a fit, its record last. Call it with the lock held."""
-    target = folder(address)
-    (target / RECORD).unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    for name, table in ((PREDICTIONS, predictions), (CURVE, curve)):
-        write_atomic(target / name, _parquet(table))
-    if weights is not None:
-        _write_weights(target / WEIGHTS, weights)
-    files = sorted(target.glob("*.*"))
-    record = to_strict_json(
-        record
-        | {
-            "address": address,
-            "files": {path.name: sha256_of(path) for path in files},
-            "sizes": {path.name: path.stat().st_size for path in files},
-        }
-    )
-    record = json.loads(json.dumps(record))  # as it will be read: the checksum is of that
-    write_json(target / RECORD, record | {"checksum": _digest(record)})
+    """Stores a fit, all of it at once.
+
+    Args:
+        replace: take the place of a fit that is stored whole under this address.
+    """
+    with filling(folder(address), lambda: not replace and read(address) is not None) as partial:
+        for name, table in ((PREDICTIONS, predictions), (CURVE, curve)):
+            write_atomic(partial / name, _parquet(table))
+        if weights is not None:
+            _write_weights(partial / WEIGHTS, weights)
+        files = sorted(partial.glob("*.*"))
+        record = to_strict_json(
+            record
+            | {
+                "address": address,
+                "files": {path.name: sha256_of(path) for path in files},
+                "sizes": {path.name: path.stat().st_size for path in files},
+            }
+        )
+        record = json.loads(json.dumps(record))  # as it will be read: the checksum is of that
+        write_json(partial / RECORD, record | {"checksum": _digest(record)})
 
 
 def _write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
@@ -149,15 +156,16 @@ def read(address: str) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
     stored = record(address)
     if stored is None:
         return None
-    if WEIGHTS in stored["files"] and not _has_size(address, stored, WEIGHTS):
+    checksums = stored.get("files", {})
+    if WEIGHTS in checksums and not _has_size(address, stored, WEIGHTS):
         return None
     tables = []
     for name in (PREDICTIONS, CURVE):
-        path = folder(address) / name
-        if not path.is_file():
+        try:
+            content = (folder(address) / name).read_bytes()
+        except OSError:
             return None
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != stored["files"][name]:
+        if hashlib.sha256(content).hexdigest() != checksums.get(name):
             return None
         tables.append(pd.read_parquet(io.BytesIO(content)))
     predictions, curve = tables
@@ -166,14 +174,14 @@ def read(address: str) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
 
 def _has_size(address: str, record: dict, name: str) -> bool:
     path = folder(address) / name
-    return path.is_file() and path.stat().st_size == record["sizes"][name]
+    return path.is_file() and path.stat().st_size == record.get("sizes", {}).get(name)
 
 
 def weights(address: str) -> dict[str, torch.Tensor]:
     """Reads the trained tensors of a fit that kept them, by name.
 
-    Their file is checked once per process. One that is damaged is removed, so that the same `fit`
-    makes it again.
+    Their file is checked once per process. One that is damaged is removed, where this process may
+    do so, and the same `fit` makes it again.
 
     Raises:
         FileNotFoundError: the fit was made without `keep_weights=True`, or is not in the store.
@@ -182,20 +190,20 @@ def weights(address: str) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     path = folder(address) / WEIGHTS
-    if not _weights_are_whole(address):
-        with lock(address):  # another process may be writing it
-            if not _weights_are_whole(address):
-                path.unlink(missing_ok=True)
-                raise OSError(
-                    f"{path} is damaged or gone: it has not the sha256 in the fit's record. The "
-                    f"same fit with keep_weights=True makes it again"
-                )
+    # another process may put a whole fit in the place of a damaged one: look twice
+    if not _weights_are_whole(address) and not _weights_are_whole(address):
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise OSError(
+            f"{path} is damaged or gone: it has not the sha256 in the fit's record. The same fit "
+            f"with keep_weights=True makes it again"
+        )
     return load_file(path)
 
 
 def _weights_are_whole(address: str) -> bool:
     stored = record(address)
-    if stored is None or WEIGHTS not in stored["files"]:
+    if stored is None or WEIGHTS not in stored.get("files", {}):
         raise FileNotFoundError(
             f"fit {address} kept no weights, or is not in the store; fit again with "
             f"keep_weights=True"
@@ -214,8 +222,8 @@ def record(address: str) -> dict | None:
 
 
 def addresses() -> list[str]:
-    """Lists the addresses of all stored fits, whole or not."""
-    return sorted(path.name for path in (home() / "fits").glob("*"))
+    """Lists the addresses of all stored fits, damaged ones too."""
+    return sorted(path.name for path in (home() / "fits").glob("[!.]*"))
 
 
 def get_or_make(address: str, make: Callable[[], tuple]) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
@@ -227,24 +235,36 @@ def get_or_make(address: str, make: Callable[[], tuple]) -> tuple[dict, pd.DataF
     Returns:
         record, predictions, curve.
     Raises:
+        PermissionError: the fit is not stored and cannot be; before it is made.
         OSError: the fit was stored and cannot be read again.
     """
-    with lock(address):
-        stored = read(address)
-        if stored is None:
-            started = time.perf_counter()
-            record, *tables = make()
-            record = record | {
-                "versions": versions(),
-                "machine": machine(),
-                "seconds": round(time.perf_counter() - started, 2),
-                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            }
-            write(address, record, *tables)
-            stored = read(address)
+    stored = read(address)
     if stored is None:
-        raise OSError(f"fit {address} was stored in {folder(address)} and cannot be read again")
+        with lock(address):
+            stored = read(address) or _make_and_store(address, make)
     return stored
+
+
+def _make_and_store(
+    address: str, make: Callable[[], tuple]
+) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    place = folder(address)
+    if place.is_dir():  # damaged, or another user's
+        require_writable(place, f"fit {address}")
+    started = time.perf_counter()
+    record, *tables = make()
+    record = record | {
+        "versions": versions(),
+        "machine": machine(),
+        "seconds": round(time.perf_counter() - started, 2),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    for _ in range(3):  # another process, without a lock, may just be replacing a damaged fit
+        write(address, record, *tables, replace=False)
+        stored = read(address)
+        if stored is not None:
+            return stored
+    raise OSError(f"fit {address} was stored in {place} and cannot be read again")
 
 
 def results() -> pd.DataFrame:
@@ -253,15 +273,23 @@ def results() -> pd.DataFrame:
     Its columns are task, model, method, loss, labels, seed, sizes, stop (the checkpoint that the
     fit was made for), and test accuracy at each checkpoint that it has. `address` identifies a fit,
     and `labels_address` the supervisor whose labels it was trained on (empty for ground truth), so
-    a student's row joins its supervisor's.
+    a student's row joins its supervisor's. A fit of another version of the kit has what its record
+    says.
     """
     import pandas as pd
 
     rows = []
     for stored in map(record, addresses()):
         if stored:
-            row = {"address": stored["address"], **stored["summary"], "stop": stored["stop"]}
-            row |= stored["metrics"]
-            row |= {"seconds": stored["seconds"], "created": stored["created"]}
+            row = {"address": stored["address"]}
+            row |= _fields(stored, "summary") | {"stop": stored.get("stop")}
+            row |= _fields(stored, "metrics")
+            row |= {name: stored.get(name) for name in ("seconds", "created")}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _fields(record: dict, name: str) -> dict:
+    """Returns a part of a record; {} where another version of the kit wrote none."""
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}

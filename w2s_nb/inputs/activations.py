@@ -1,9 +1,9 @@
 """Computes activations of frozen models once per text, model and depth, and stores them.
 
-All processes share the store. Shards of `SHARD` texts are written as they are done, so a killed run
-continues where it stopped. A shard's name has the sha256 of its content, which is compared once per
-process, before the shard's first use; a damaged one is made again. Then shards are mapped into
-memory: only what is asked for is kept.
+All processes share the store; what is in it is read without a lock. Shards of `SHARD` texts are
+written as they are done, so a killed run continues where it stopped. A shard's name has the sha256
+of its content, which is compared once per process, before the shard's first use; a damaged one is
+made again. Then shards are mapped into memory: only what is asked for is kept.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import safetensors.numpy
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
 from ..common.device import computing_versions, device, precision
-from ..common.files import is_as_named, write_named
+from ..common.files import is_as_named, remove, write_named
+from ..common.locks import one_at_a_time
 from ..common.paths import home
 from ..common.progress import progress
 from ..common.store import address, code_version
@@ -376,17 +376,11 @@ class _Source:
 def _stored(source: _Source, tokens: Tokens) -> Places:
     """Returns where the states of texts are stored; computes those that no shard has."""
     folder = _folder_of(source.kind)
-    folder.mkdir(parents=True, exist_ok=True)
-    deepest = source.depths[1]
-    with FileLock(folder / "lock"):  # one process computes, others wait and read
-        index, damaged = _index(folder, deepest, tokens.keys)
-        for path in damaged:
-            path.unlink()
-        # of equal texts the last
-        missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}
-        if missing:
-            _fill(folder, source, source.load(), tokens, list(missing.values()))
-            index, _ = _index(folder, deepest, tokens.keys)
+    index, _ = _index(folder, source.depths[1], tokens.keys)
+    if not index.keys() >= set(tokens.keys):
+        wanted = f"what {source.name} computes of some texts"
+        with one_at_a_time(folder / "lock", wanted, folder):
+            index = _complete(folder, source, tokens)
     places: Places = defaultdict(lambda: ([], []))
     for position, key in enumerate(tokens.keys):
         path, row = index[key]
@@ -394,6 +388,24 @@ def _stored(source: _Source, tokens: Tokens) -> Places:
         positions.append(position)
         rows.append(row)
     return places
+
+
+def _complete(folder: Path, source: _Source, tokens: Tokens) -> dict[str, tuple[Path, int]]:
+    """Computes the states that no whole shard has; returns where all are, as `_index`."""
+    deepest = source.depths[1]
+    index, damaged = _index(folder, deepest, tokens.keys)
+    # of equal texts the last
+    missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}
+    if missing:
+        _fill(folder, source, source.load(), tokens, list(missing.values()))
+    for path in damaged:
+        if not is_as_named(path):  # else it was written again
+            remove(path)
+    if missing:
+        index, _ = _index(folder, deepest, tokens.keys)
+        if not index.keys() >= missing.keys():
+            raise OSError(f"activations were stored in {folder} and cannot be read again")
+    return index
 
 
 def _folder_of(kind: str) -> Path:

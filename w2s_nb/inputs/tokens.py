@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 import safetensors.numpy
 
 from ..common.device import computing_versions
-from ..common.files import is_as_named, write_named
+from ..common.files import is_as_named, is_writable, remove, write_named
 from ..common.paths import home
 from ..common.seeds import check_count
 from ..common.store import address, code_version
@@ -85,7 +86,8 @@ def _tokenize(
     tensors = _read(stored)
     if tensors is None:
         tensors = _encode(texts, tokenizer(path), max_len)
-        write_named(stored, "", safetensors.numpy.save(tensors))
+        if is_writable(stored):
+            write_named(stored, "", safetensors.numpy.save(tensors))
     ends = np.cumsum(tensors["lengths"])
     ids_of_texts = tuple(np.split(tensors["ids"], ends[:-1]))
     keys = tuple(hashlib.sha256(text.tobytes()).hexdigest()[:16] for text in ids_of_texts)
@@ -102,8 +104,9 @@ def _read(stored: Path) -> dict[str, np.ndarray] | None:
     """Returns the tensors in the file of a folder, or None without a whole one; removes others."""
     for path in sorted(stored.glob("*.safetensors")):
         if is_as_named(path):
-            return safetensors.numpy.load_file(path)
-        path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
+                return safetensors.numpy.load_file(path)
+        remove(path)
     return None
 
 
