@@ -167,9 +167,14 @@ def test_importing_the_kit_loads_nothing_heavy():
     assert loaded_by("import w2s_nb") == set()
 
 
-def test_help_and_the_refusal_of_a_wrong_sweep_load_no_torch(tmp_path):
+def test_help_and_refusals_of_the_command_line_load_no_torch(tmp_path):
     (tmp_path / "sweep.yaml").write_text("notebok: 03_conf_loss\n")
-    for arguments in (["--help"], ["sweep", str(tmp_path / "sweep.yaml")]):
+    for arguments in (
+        ["--help"],
+        ["sweep", str(tmp_path / "sweep.yaml")],
+        ["run", "03_conf_loss", "-p", "losses", "xemt"],
+        ["list", "models"],
+    ):
         script = (
             "from w2s_nb.__main__ import main\n"
             f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass"

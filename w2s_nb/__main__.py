@@ -16,7 +16,13 @@ from .common import paths
 from .common.seeds import check_count
 
 DEMO = ("00_tour", "03_conf_loss")
-ERRORS_IN_ONE_LINE = ("site", "sweep", "report")  # commands whose input a user writes
+ERRORS_IN_ONE_LINE = (
+    "list",
+    "report",
+    "run",
+    "site",
+    "sweep",
+)  # commands whose input a user writes
 
 
 def assets() -> None:
@@ -92,6 +98,46 @@ def _cell(row: dict, name: str) -> str:
     high = math.inf if high is None else high
     mark = " †" if row.get(f"{name}_note") else ""
     return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]{mark}"
+
+
+def run(
+    notebook: str,
+    output: str | None,
+    help_notebook: bool,
+    given: dict[str, list],
+    **options,
+) -> int:
+    """Runs one notebook, as papermill does; returns the exit code.
+
+    Returns:
+        0 if every cell ran, 1 if one raised, 138 if the kernel died, 130 after Ctrl-C.
+    """
+    from .notebook import execution, source
+
+    if help_notebook:
+        print(source.parameters_cell(source.notebook_path(notebook)))
+        return 0
+    parameters = execution.collect_parameters(**given)
+    try:
+        written = execution.run_notebook(notebook, output, parameters, **options)
+    except execution.NotebookFailed as error:
+        print(error, file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("stopped; finished fits are kept, the same call goes on")
+        return 130
+    print(paths.short_path(written))
+    return 0
+
+
+def list_names(kind: str, plugins: str) -> None:
+    """Prints the registered tasks, models or losses, a line each."""
+    from .common.plugins import load
+    from .notebook.listing import lines
+    from .notebook.parameters import names_in
+
+    load(names_in(plugins))
+    print("\n".join(lines(kind)))
 
 
 def sweep(file: str, dry_run: bool, listed: bool, **engine) -> int:
@@ -184,8 +230,10 @@ def parse(arguments: list[str] | None) -> dict:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("assets", help="fetch the embedded model and texts")
     commands.add_parser("demo", help="run the main result on the embedded default")
+    _add_list_arguments(commands.add_parser("list", help="print what can be named"))
     command = commands.add_parser("mates", help="print puzzles of mate_in_one as JSON")
     command.add_argument("n", type=int, nargs="?", default=100)
+    _add_run_arguments(commands.add_parser("run", help="run one notebook, as papermill does"))
     command = commands.add_parser(
         "site", help="write the executed notebooks as web pages; nothing is executed"
     )
@@ -195,7 +243,57 @@ def parse(arguments: list[str] | None) -> dict:
     command = commands.add_parser("report", help="render a sweep's report")
     command.add_argument("file", help="the sweep's YAML")
     _add_sweep_arguments(commands.add_parser("sweep", help="run a grid of notebooks"))
-    return vars(parser.parse_args(arguments))
+    parsed, rest = parser.parse_known_args(arguments)
+    if parsed.command == "run" and parsed.output is None and len(rest) == 1 and rest[0][:1] != "-":
+        parsed.output = rest.pop()  # argparse does not see one that comes after the options
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options = vars(parsed)
+    if parsed.command == "run":
+        options["given"] = {name: options.pop(name) for name in ("files", "texts", "named", "raw")}
+    return options
+
+
+def _add_list_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("kind", choices=("tasks", "models", "losses"))
+    command.add_argument(
+        "--plugins", default="", metavar="FILES", help="Python files to import first, with commas"
+    )
+
+
+def _add_run_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("notebook", help="its name in notebooks/, or its path")
+    command.add_argument(
+        "output",
+        nargs="?",
+        help="path of the executed notebook; default: papermill_runs/notebooks/NAME-HASH.ipynb",
+    )
+    for flags, name, about in (
+        (("-p", "--parameters"), "named", "a parameter's value"),
+        (("-r", "--parameters_raw"), "raw", "the same, always as a text"),
+    ):
+        command.add_argument(
+            *flags,
+            dest=name,
+            nargs=2,
+            action="append",
+            default=[],
+            metavar=("NAME", "VALUE"),
+            help=about,
+        )
+    for flags, name, about in (
+        (("-y", "--parameters_yaml"), "texts", "parameters as YAML, such as 'seeds: 3'"),
+        (("-f", "--parameters_file"), "files", "a file of YAML with parameters"),
+    ):
+        command.add_argument(
+            *flags, dest=name, action="append", default=[], metavar="YAML", help=about
+        )
+    command.add_argument("-k", "--kernel", help="default: the one that the notebook names")
+    command.add_argument("--cwd", metavar="FOLDER", help="where to run; default: here")
+    command.add_argument("--log-output", action="store_true", help="print what the cells print")
+    command.add_argument(
+        "--help-notebook", action="store_true", help="print the notebook's parameters"
+    )
 
 
 def _add_sweep_arguments(command: argparse.ArgumentParser) -> None:
@@ -233,8 +331,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands: dict[str, Callable[..., int | None]] = {
         "assets": assets,
         "demo": demo,
+        "list": list_names,
         "mates": mates,
         "report": report,
+        "run": run,
         "site": site,
         "sweep": sweep,
     }

@@ -165,7 +165,9 @@ def _trainer(n: int, kind: str, scratch: Path, function: Callable, arguments: tu
         scaling_config=ScalingConfig(
             num_workers=n, use_gpu=kind == "GPU", resources_per_worker={kind: 1}
         ),
-        run_config=RunConfig(storage_path=str(scratch), worker_runtime_env={"env_vars": variables}),
+        run_config=RunConfig(  # type: ignore[call-arg]  # Ray's types are of its older RunConfig
+            storage_path=str(scratch), worker_runtime_env={"env_vars": variables}
+        ),
     )
 
 

@@ -4,5 +4,15 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["exercises", "parameters", "renderer", "setup", "site", "source", "widgets"],
+    submodules=[
+        "execution",
+        "exercises",
+        "listing",
+        "parameters",
+        "renderer",
+        "setup",
+        "site",
+        "source",
+        "widgets",
+    ],
 )

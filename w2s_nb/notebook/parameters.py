@@ -5,7 +5,11 @@ Importing this file loads neither torch nor transformers, so that a wrong value 
 
 from __future__ import annotations
 
+import ast
+import functools
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..common import plugins
 from ..common.registry import LOSSES, TASKS, UnknownName
@@ -53,6 +57,7 @@ def check(
         ModelUnavailable: a model's weights cannot be had here.
     """
     _check_counts(parameters)
+    plugins.load_from_environment()
     plugins.load(_named_by(parameters, ("plugins",)))
     _check_tasks(parameters)
     if comparisons:
@@ -60,14 +65,18 @@ def check(
     for task in _named_by(parameters, _TASK_NAMES):
         _need_kind_of_task(notebook, task, answers)
     _check_methods(parameters)
+    if answers and parameters["method"] in PROBES:
+        raise ValueError(
+            f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top"
+        )
     _check_devices(parameters)
     _check_responses(parameters)
     _check_finetuning(notebook, parameters)
     _check_lists_of_numbers(parameters)
     _check_columns(parameters)
     _check_models(parameters)
-    # Losses and weights need torch; so whatever can be refused without it has been refused by now.
     _check_losses(parameters)
+    # Weights need torch; whatever can be refused without it has been refused by now.
     _check_weights(parameters)
 
 
@@ -142,9 +151,25 @@ def _check_methods(parameters: dict) -> None:
 
 
 def _check_losses(parameters: dict) -> None:
+    # Losses besides the kit's own are registered only by what has imported torch.
+    known = LOSSES if "torch" in sys.modules else _losses_of_the_kit()
     for name in _named_by(parameters, _LOSS_NAMES):
-        if name not in LOSSES:
-            raise UnknownName("loss", name, LOSSES)
+        if name not in known:
+            raise UnknownName("loss", name, known)
+
+
+@functools.cache
+def _losses_of_the_kit() -> tuple[str, ...]:
+    """Returns the names of the losses in the kit's files, without torch, which takes seconds."""
+    names = []
+    for path in (Path(__file__).parents[1] / "losses").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and "register_loss" in {
+                getattr(getattr(decorator, "func", decorator), "id", "")
+                for decorator in node.decorator_list
+            }:
+                names.append(node.name)
+    return tuple(names)
 
 
 def _check_devices(parameters: dict) -> None:

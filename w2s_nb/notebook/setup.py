@@ -196,13 +196,8 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
 
 
 def _need_answering_models(run: Run) -> None:
-    """Refuses a probe, and models whose tokenizers cannot take the task's questions."""
+    """Refuses models whose tokenizers cannot take the task's questions."""
     parameters = run.parameters
-    if parameters["method"] in PROBES:
-        raise ValueError(
-            f"method {parameters['method']!r} has two classes; {run.notebook} expects full, lora "
-            f"or top"
-        )
     between = names_in(parameters.get("between", ""))
     task = run.load()
     for model in (parameters["weak"], *between, parameters["strong"]):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from pathlib import Path
 
@@ -56,10 +57,8 @@ def defaults_of(path: Path) -> dict:
     """Returns {parameter: default} of a notebook's cell tagged `parameters`; None for a default
     that is no literal.
     """
-    cells = read_notebook(path)["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     try:
-        statements = ast.parse("".join(tagged[0]["source"])).body if tagged else []
+        statements = ast.parse(parameters_cell(path)).body
     except SyntaxError as error:
         raise ValueError(f"{path.name}: its cell of parameters is not Python: {error}") from None
     defaults: dict = {}
@@ -76,6 +75,14 @@ def defaults_of(path: Path) -> dict:
     if not defaults:
         raise ValueError(f"{path.name} has no parameters; tag the cell that sets them `parameters`")
     return defaults
+
+
+def parameters_cell(path: Path) -> str:
+    """Returns a notebook's cell tagged `parameters`; "" if there is none."""
+    for cell in read_notebook(path)["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            return "".join(cell["source"])
+    return ""
 
 
 def _literal(node: ast.expr | None):
@@ -122,11 +129,13 @@ def check_types(notebook: str, parameters: dict, defaults: dict) -> None:
         parameters: {name: value} as given.
         defaults: as `defaults_of` returns them.
     Raises:
-        UnknownName, TypeError: what was given, and what is expected.
+        UnknownName, TypeError, ValueError: what was given, and what is expected.
     """
     for name, value in parameters.items():
         if name not in defaults:
             raise UnknownName(f"parameter of {notebook}", str(name), defaults)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} = {value}; expected a finite number")
         default = defaults[name]
         int_for_float = type(default) is float and type(value) is int
         if default is None or type(value) is type(default) or int_for_float:

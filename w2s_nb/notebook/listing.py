@@ -1,0 +1,55 @@
+"""Lists what there is: tasks, models and losses, one line each, those of plug-ins included."""
+
+from __future__ import annotations
+
+import inspect
+
+from ..common.registry import LOSSES, MODELS, TASKS
+from ..data.tasks.spec import Hub, TaskSpec
+from ..models.names import ModelSpec
+
+KINDS = ("tasks", "models", "losses")
+
+
+def lines(kind: str) -> list[str]:
+    """Returns a line for each entry of a registry, in columns.
+
+    Args:
+        kind: tasks (name, what is done with the texts, where they come from, what is asked), models
+            (name, parameters, layers, where from) or losses (name, arguments with their defaults,
+            what it computes).
+    """
+    if kind == "tasks":
+        rows = [_about_task(name, spec) for name, spec in TASKS.items()]
+    elif kind == "models":
+        rows = [_about_model(name, spec) for name, spec in MODELS.items()]
+    else:
+        rows = [_about_loss(name) for name in LOSSES]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _about_task(name: str, spec: TaskSpec) -> tuple[str, ...]:
+    kind = "answer" if spec.max_answer else "compare" if spec.arity == 2 else "classify"
+    source = f"hub: {spec.source.id}" if isinstance(spec.source, Hub) else "here"
+    return name, kind, source, spec.about
+
+
+def _about_model(name: str, spec: ModelSpec) -> tuple[str, ...]:
+    size = f"{spec.n_params / 1e6:,.1f}M".replace(".0M", "M")
+    source = f"hub: {spec.hub_id}"
+    if spec.folder:
+        source = "comes with the kit"
+    elif spec.asset:
+        source = "package index"
+    return name, size, f"{spec.n_layers} layers", source
+
+
+def _about_loss(name: str) -> tuple[str, ...]:
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    arguments = [p for p in parameters if p.default is not p.empty and p.name != "previous"]
+    about = (inspect.getdoc(LOSSES[name]) or "").split("\n")[0]
+    return name, ", ".join(f"{p.name}={p.default!r}" for p in arguments), about
