@@ -343,3 +343,71 @@ def test_a_task_shows_itself_shortly(words):
     sizes = "supervisor 96, student 96, validation 32, test 64"
     assert repr(words) == f"Task(words, seed 0: {sizes})"
     assert "<table" in words._repr_html_() and "words, seed 0" in words._repr_html_()
+
+
+def register_rows(rows):
+    """Registers (text, label, key) rows as the task `answers`."""
+
+    @w2s.register_task("answers", lambda: {"all": rows}, max_len=16)
+    def answers(row):
+        """Is it so?"""
+        text, label, key = row
+        yield Example((text,), label, (key,))
+
+
+@pytest.mark.parametrize(
+    "rows, says",
+    [
+        (
+            [(f"text {i}", int(i < 3), None) for i in range(63)],
+            "each of its splits needs 2. Of its 63 examples 3 are of class 1",
+        ),
+        (
+            [(f"text {i}", 1, None) for i in range(60)],
+            "has 0 balanced examples for training and validation and 0 for test; each of its "
+            "splits needs 2. Of its 60 examples 0 are of class 0",
+        ),
+        (
+            [(f"text {i}", i % 2, "site" if i else None) for i in range(60)],
+            "Of its 60 examples 59 are tied into one group, mostly by the key 'site'; no group "
+            "stands in two splits",
+        ),
+        (
+            [(f"text {i}", i % 2, f"half {i // 30}") for i in range(60)],
+            "whole groups leave 0 examples for supervisor where 2 are needed. Of its 60 examples "
+            "30 are tied into one group",
+        ),
+        ([(f"text {i}", i % 2, None) for i in range(4)], "each of its splits needs 2"),
+        ([], "task 'answers' has no examples: no rows"),
+    ],
+)
+def test_what_keeps_a_small_set_from_four_splits_is_said(rows, says, unregister):
+    register_rows(rows)
+    with pytest.raises(ValueError) as error:
+        w2s.load_task("answers")
+    assert says in str(error.value) and "-2" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_split_of_a_small_set_is_empty_or_unbalanced(seed, unregister):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(8, 80))
+    positive = rng.random(n) < rng.choice([0.5, 0.3, 0.1])
+    groups = rng.integers(rng.integers(1, n), size=n)
+    register_rows([(f"text {i}", int(positive[i]), f"group {groups[i]}") for i in range(n)])
+    try:
+        task = w2s.load_task("answers", seed=seed)
+    except ValueError as error:
+        assert "needs 2" in str(error) or "2 are needed" in str(error)
+        return
+    assert all(len(split) >= 2 and split.hard_label.mean() == 0.5 for split in task.splits)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_rare_class_is_in_the_test_split_too(seed, unregister):
+    rng = np.random.default_rng(seed)
+    register_rows([(f"text {seed} {i} {rng.random()}", int(i < 8), None) for i in range(68)])
+    try:
+        assert len(w2s.load_task("answers").test) >= 2
+    except ValueError as error:
+        assert "and 0 for test" not in str(error)
