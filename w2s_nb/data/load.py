@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def load_task(
     dealt = _deal_all(pools, sizes, seed)
     if pools.classes == 2:
         dealt = {part: balance(rows, pools.label, pools.unit) for part, rows in dealt.items()}
-    _check_dealt(name, dealt, sizes, exact_halves=n_train is not None)
+    _check_dealt(name, pools, dealt, sizes)
     splits = {part: _make_split(part, spec, pools, rows) for part, rows in dealt.items()}
     n_dealt = sum(map(len, dealt.values()))
     counts = pools.counts | {
@@ -126,13 +127,35 @@ class _Pools:
         per_class = np.bincount(self.label[rows], minlength=self.classes)
         return self.classes * int(per_class.min())
 
+    def describe(self) -> str:
+        """Says what keeps examples from being used: a rare class, a large group; "" if nothing
+        does.
+        """
+        n = len(self.examples)
+        per_class = np.bincount(self.label, minlength=self.classes)
+        said = ""
+        if 4 * per_class.min() < n:
+            rarest = int(per_class.argmin())
+            said += f". Of its {n} examples {per_class[rarest]} are of class {rarest}"
+        _, sizes = np.unique(self.group, return_counts=True)
+        if sizes.max() > max(2, TEST_SHARE * n):
+            members = np.flatnonzero(self.group == sizes.argmax())
+            keys = Counter(key for i in members for key in _keys_of(self.examples[i]))
+            by_key = f", mostly by the key {keys.most_common(1)[0][0]!r}" if keys else ""
+            said += (
+                f". Of its {n} examples {sizes.max()} are tied into one group{by_key}; no group "
+                f"stands in two splits"
+            )
+        return said
+
 
 def _make_pools(name: str, spec: TaskSpec) -> _Pools:
     examples, question, is_test, counts = _read_examples(spec, data_dir())
     if not examples:
         why = " in its range, in which none without a difficulty is" if spec.keep else ""
+        read = f"its {counts['rows read']} rows gave none{why}"
         raise ValueError(
-            f"task {name!r} has no examples: its {counts['rows read']} rows gave none{why}"
+            f"task {name!r} has no examples: {read if counts['rows read'] else 'no rows'}"
         )
     label = np.array([e.label for e in examples], dtype=np.int64)
     pairs = np.arange(len(examples))
@@ -147,32 +170,37 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
     examples = [examples[i] for i in used]
     question = [question[i] for i in used]
     label, unit = label[used], pairs[used]
-    keys = [(*e.keys, *filter(None, [e.question])) for e in examples]
-    group = group_ids([_ties_of(*each) for each in zip(examples, keys, question, strict=True)])
+    group = group_ids([_ties_of(*each) for each in zip(examples, question, strict=True)])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:  # a source without a test split: the first groups in the order
-        is_test = np.isin(group, group[order[: int(TEST_SHARE * len(order))]])
+        with_both, _ = at_least(order, label, group, 1, spec.n_classes)
+        first = order[: max(int(TEST_SHARE * len(order)), len(with_both))]
+        is_test = np.isin(group, group[first])
     else:
         is_test = is_test[used]
     # An example that shares a group with a test example is in no training split.
     train = order[~np.isin(group[order], group[is_test])]
     test = order[is_test[order]]
+    has_key = [bool(_keys_of(e)) for e in examples]
     more = {
         "left out to balance questions": len(pairs) - len(used),
-        "without a key, as others have": len(keys) - sum(map(bool, keys)) if any(keys) else 0,
+        "without a key, as others have": has_key.count(False) if any(has_key) else 0,
     }
     counts = counts | {what: n for what, n in more.items() if n}
     return _Pools(examples, label, group, unit, train, test, spec.n_classes, counts)
 
 
-def _ties_of(
-    example: Example, keys: tuple[Hashable, ...], question: _Question
-) -> tuple[tuple[str, Hashable], ...]:
+def _keys_of(example: Example) -> tuple[Hashable, ...]:
+    """Returns the keys of an example, its question one of them."""
+    return (*example.keys, example.question) if example.question else example.keys
+
+
+def _ties_of(example: Example, question: _Question) -> tuple[tuple[str, Hashable], ...]:
     """Returns what ties an example to others: keys, its question and its texts.
 
     Each kind has names of its own: a key that reads like a text of another example ties nothing.
     """
-    ties = [("key", key) for key in keys]
+    ties: list[tuple[str, Hashable]] = [("key", key) for key in _keys_of(example)]
     ties += [("text", text) for text in example.texts]
     if question:
         ties.append(("question", question))
@@ -186,12 +214,20 @@ class _Sizes:
     Attributes:
         half: of supervisor, of student, and of each extra half.
         extra: names of the extra halves.
+        asked: splits whose size the caller gave; others may be smaller.
     """
 
     half: int
     validation: int
     test: int
     extra: tuple[str, ...]
+    asked: tuple[str, ...]
+
+    @property
+    def of_split(self) -> dict[str, int]:
+        """Returns {split: its examples}."""
+        halves = dict.fromkeys(("supervisor", "student", *self.extra), self.half)
+        return halves | {"validation": self.validation, "test": self.test}
 
 
 def _choose_sizes(
@@ -205,19 +241,23 @@ def _choose_sizes(
     """Fills in the sizes that were not asked for, and refuses more examples than the task has."""
     most = pools.n_balanced(pools.train)
     most_test = pools.n_balanced(pools.test)
-    test = n_test or most_test
+    test = n_test or max(2, most_test)
     validation = n_val or max(2, min(500, 2 * ((n_train or most // 2) // 10)))
-    half = n_train or 2 * ((most - validation) // 4)
+    half = n_train or max(2, 2 * ((most - validation) // 4))
     wanted = (2 + extra_halves) * half + validation
-    if wanted > most or test > most_test or min(half, validation, test) < 2:
+    if wanted > most or test > most_test:
         kind = "balanced examples" if pools.classes == 2 else "examples"
+        asked = f"{2 + extra_halves} * n_train {half} + n_val {validation}, n_test {test}"
+        any_asked = n_train or n_val or n_test or extra_halves
         raise ValueError(
             f"task {name!r} has {most} {kind} for training and validation and {most_test} for "
-            f"test; asked for {2 + extra_halves} * n_train {half} + n_val {validation}, "
-            f"n_test {test}"
+            f"test; {f'asked for {asked}' if any_asked else 'each of its splits needs 2'}"
+            f"{pools.describe()}"
         )
     extra = tuple(f"extra half {i}" for i in range(extra_halves))
-    return _Sizes(half, validation, test, extra)
+    halves = ("supervisor", "student", *extra) if n_train else ()
+    asked_splits = (*halves, *["validation"] * bool(n_val), *["test"] * bool(n_test))
+    return _Sizes(half, validation, test, extra, asked_splits)
 
 
 def _deal_all(pools: _Pools, sizes: _Sizes, seed: int) -> dict[str, np.ndarray]:
@@ -250,19 +290,17 @@ def _deal(pools: _Pools, rows: np.ndarray, sizes: dict[str, int]) -> dict[str, n
     return deal(rows, pools.label, pools.group, pools.unit, per_class, pools.classes)
 
 
-def _check_dealt(name: str, dealt: dict[str, np.ndarray], sizes: _Sizes, *, exact_halves: bool):
-    """Refuses splits that whole groups did not fill; halves may be smaller where no size was
-    asked.
-    """
-    wanted = {"validation": sizes.validation, "test": sizes.test}
-    if exact_halves:
-        wanted = dict.fromkeys(("supervisor", "student", *sizes.extra), sizes.half) | wanted
-    for part, n in wanted.items():
-        if len(dealt[part]) != n:
-            raise ValueError(
-                f"task {name!r}: whole groups leave {len(dealt[part])} examples for {part} where "
-                f"{n} were asked for; ask for fewer"
-            )
+def _check_dealt(name: str, pools: _Pools, dealt: dict[str, np.ndarray], sizes: _Sizes):
+    """Refuses splits that whole groups did not fill, or left empty where no size was asked."""
+    for part, n in sizes.of_split.items():
+        n_dealt = len(dealt[part])
+        if n_dealt == n or (part not in sizes.asked and n_dealt >= 2):
+            continue
+        wanted = f"{n} were asked for; ask for fewer" if part in sizes.asked else "2 are needed"
+        raise ValueError(
+            f"task {name!r}: whole groups leave {n_dealt} examples for {part} where {wanted}"
+            f"{pools.describe()}"
+        )
 
 
 def _make_split(name: str, spec: TaskSpec, pools: _Pools, rows: np.ndarray) -> Split:
