@@ -1,8 +1,11 @@
-"""Checks seeds and counts: what random generators would take, and take otherwise."""
+"""Checks seeds, counts, numbers and flags: what Python would take, and take otherwise."""
 
 from __future__ import annotations
 
+import math
 import numbers
+
+MOST_SEEDS = 10_000  # of one experiment
 
 
 def check_seed(seed, name: str = "seed") -> int:
@@ -27,3 +30,25 @@ def check_count(value, name: str) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+
+
+def check_number(value, name: str, *, low: float = 0.0, high: float = math.inf) -> None:
+    """Checks a number that an argument gives.
+
+    Raises:
+        ValueError: anything but a finite number from `low` to `high`; True is none.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
+        ends = f"from {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name} = {value!r}; expected a finite number {ends}")
+
+
+def check_flag(value, name: str) -> None:
+    """Checks an argument that switches something on.
+
+    Raises:
+        TypeError: anything but True or False, such as the text "no", which Python takes for True.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} = {value!r}; expected True or False")

@@ -16,6 +16,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def need_split(given, name: str) -> Split:
+    """Returns what an argument was given, if that is a split.
+
+    Raises:
+        TypeError: it is something else; a task is told from its splits.
+    """
+    if isinstance(given, Split):
+        return given
+    if isinstance(given, Task):
+        raise TypeError(
+            f"{name} is a Task; expected one of its splits, such as task.student or task.test"
+        )
+    raise TypeError(
+        f"{name} is a {type(given).__name__}; expected a split of w2s.load_task(...), such as "
+        f"task.student"
+    )
+
+
+def need_task(given, name: str) -> Task:
+    """Returns what an argument was given, if that is a task.
+
+    Raises:
+        TypeError: it is something else, such as one of a task's splits.
+    """
+    if isinstance(given, Task):
+        return given
+    raise TypeError(f"{name} is a {type(given).__name__}; expected a task of w2s.load_task(...)")
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Examples in columns.

@@ -79,18 +79,21 @@ def loss_args(name: str, given: dict | None = None) -> dict:
 
     Raises:
         UnknownName: no such loss; lists what exists.
+        TypeError: `given` is no mapping.
         ValueError: `given` has an argument that the loss does not take.
     """
     parameters = inspect.signature(LOSSES[name]).parameters
     defaults = {key: p.default for key, p in parameters.items() if key not in _FIXED}
-    given = given or {}
+    given = {} if given is None else given
+    if not isinstance(given, Mapping):
+        raise TypeError(f"loss {name!r} was given {given!r}; expected {{argument: value}}")
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ValueError(
             f"loss {name!r} takes {', '.join(defaults) or 'no arguments'}; "
             f"given {', '.join(unknown)}"
         )
-    return defaults | given
+    return defaults | dict(given)
 
 
 def values_of(name: str, logits: torch.Tensor, targets: torch.Tensor, /, **args) -> torch.Tensor:
@@ -165,6 +168,11 @@ def _check_numbers(described: str, loss: Callable, args: Mapping) -> None:
             raise ValueError(
                 f"{described}: {key} {args[key]!r}; expected a finite number, as its default "
                 f"{parameter.default!r}"
+            )
+        if key in args and not _is_plain(args[key]):
+            raise ValueError(
+                f"{described}: {key} {args[key]!r}; expected a number, a text, or a list of them, "
+                f"as the address of a fit holds it"
             )
 
 

@@ -409,6 +409,17 @@ def _read_config(path: Path, model: str):
     return transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
+def context_of(checkpoint: Checkpoint) -> int | None:
+    """Returns how many tokens a model takes; None where its config does not say it."""
+    config = config_of(checkpoint)
+    limit = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        # beyond it a text would change the others of its batch
+        limit = rope.get("original_max_position_embeddings", limit)
+    return limit
+
+
 def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
     """Checks that sequences fit in a model's context, which some architectures exceed silently.
 
@@ -418,12 +429,7 @@ def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
     Raises:
         ValueError: they do not fit.
     """
-    config = config_of(checkpoint)
-    limit = getattr(config, "max_position_embeddings", None)
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") == "longrope":
-        # beyond it a text would change the others of its batch
-        limit = rope.get("original_max_position_embeddings", limit)
+    limit = context_of(checkpoint)
     if limit and tokens > limit:
         raise ValueError(
             f"a sequence of {tokens} tokens; {checkpoint.name} takes {limit}. {advice}"

@@ -13,11 +13,10 @@ import torch
 
 from ..common import store
 from ..common.device import computing_versions, device, precision
-from ..data.splits import Split, Task
+from ..data.splits import Split, Task, need_task
 from ..inputs.batches import NextTokens
 from ..inputs.tokens import Tokens, tokenize
 from ..labels.answers import Answers
-from ..labels.soft import SoftLabels
 from ..models import anatomy, decoding, loading
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
@@ -33,7 +32,7 @@ ANSWER_TOKENS = 40
 def fit_answers(
     model: str,
     split: Split,
-    labels: SoftLabels | Answers | None = None,
+    labels: Answers | None = None,
     *,
     method: str = "full",
     seed: int = 0,
@@ -48,13 +47,13 @@ def fit_answers(
     answer's tokens, without those of the question. The model is taken as it is after the last step
     (appendix A.2: no early stopping).
 
-    Args: as of `fit`.
+    Args: as of `fit`, which checks them.
     Raises: as `fit`.
     """
     checkpoint = resolve(model)
     task = task_of(split)
     settings = choose_text_hyperparameters(method, task.hyperparameters, hyperparameters)
-    taught = _check_labels(split, labels)
+    taught = Answers.truth(split) if labels is None else labels
     checkpoint = with_depth(checkpoint)
     require_unembedding(checkpoint, "answering")
     max_len = settings.max_len
@@ -97,11 +96,11 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
         max_len: tokens kept of a question, from its end; None takes the number that `fit` takes.
     Raises: as `fit`.
     """
-    checkpoint = with_depth(resolve(model))
-    require_unembedding(checkpoint, "answering")
-    test = task.test
+    test = need_task(task, "task").test
     if not test.answers:
         raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
+    checkpoint = with_depth(resolve(model))
+    require_unembedding(checkpoint, "answering")
     if max_len is None:
         max_len = _max_question_tokens(task, checkpoint)
     questions = tokenize_questions(test, checkpoint, max_len)
@@ -160,20 +159,6 @@ def tokenize_questions(split: Split, checkpoint: Checkpoint, max_len: int) -> To
     longest = int(questions.lengths.max())
     loading.require_context(checkpoint, longest + ANSWER_TOKENS, "Give a smaller max_len.")
     return questions
-
-
-def _check_labels(split: Split, labels: SoftLabels | Answers | None) -> Answers:
-    """Checks labels and split; returns the answers to learn, without labels the true ones."""
-    if labels is not None and not isinstance(labels, Answers):
-        raise TypeError(
-            f"labels of {task_of(split).name} are {type(labels).__name__}; expected Answers, from "
-            f"a fit's label() or from Answers.truth"
-        )
-    if len(split) < 2:
-        raise ValueError(
-            f"{len(split)} examples of {split.name!r} to train on; expected at least 2"
-        )
-    return Answers.truth(split) if labels is None else labels
 
 
 def _max_question_tokens(task: Task, checkpoint: Checkpoint) -> int:

@@ -9,23 +9,31 @@ stored is in `result`.
 
 from __future__ import annotations
 
-import functools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from .. import losses
 from ..common import store
 from ..common.progress import warn
-from ..common.seeds import check_seed
+from ..common.seeds import check_flag, check_seed
 from ..data.splits import Split
+from ..inputs.tokens import tokenize
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
-from ..models.loading import lacks_unembedding, require_unembedding, with_depth
+from ..models.loading import (
+    config_of,
+    context_of,
+    lacks_unembedding,
+    require_context,
+    require_unembedding,
+    with_depth,
+)
 from ..models.names import Checkpoint, resolve
 from . import job as training_job
-from .answers import fit_answers
+from .answers import check_questions, fit_answers
 from .hyperparameters import (
     LOOKS,
     PROBES,
@@ -36,8 +44,9 @@ from .hyperparameters import (
     default_lr,
 )
 from .job import TrainingJob
+from .language_model import choose_text_hyperparameters
 from .loop import evaluation_steps
-from .result import STOPS, Fit, make_record, task_of
+from .result import STOPS, Fit, labelable_splits, make_record, task_of
 
 # The least number of labelled validation examples for early stopping, unless the split has fewer.
 MIN_VALIDATION = 20
@@ -92,22 +101,137 @@ def fit(
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 3 and appendix A.
     """
+    told: dict = {
+        "method": method,
+        "seed": seed,
+        "micro_batch": micro_batch,
+        "keep_weights": keep_weights,
+        "label_training_examples": label_training_examples,
+    }
+    checkpoint = resolve(model)
+    known = _known_in_validation(split, labels)
+    settings = choose_settings(
+        split,
+        known,
+        weak=labels is not None,
+        loss=loss,
+        loss_args=loss_args,
+        stop=stop,
+        devices=devices,
+        **told,
+        **hyperparameters,
+    )
+    if split.answers:
+        answers = cast(Answers | None, labels)
+        return fit_answers(model, split, answers, **told, **hyperparameters)
+    training_labels, validation_labels = _collect_labels(split, cast(SoftLabels | None, labels))
+    targets = training_labels.for_split(split)
+    # all arguments are valid; from here on the model's files are needed
+    checkpoint, layers, chosen = _fit_to_model(checkpoint, split, settings)
+    job = TrainingJob(
+        checkpoint=checkpoint,
+        layers=layers,
+        split=split,
+        targets=targets,
+        validation=_validation_targets(split, validation_labels, known),
+        known=np.flatnonzero(known),
+        method=method,
+        hyperparameters=chosen,
+        loss=loss,
+        loss_args=settings.loss_args,
+        seed=check_seed(seed),
+        keep_weights=settings.stop if keep_weights else None,
+        label_training_examples=label_training_examples,
+    )
+    config = job.config()
+    address = store.address(config)
+
+    def train():
+        return _train(job, config, training_labels, settings.stop, micro_batch, devices)
+
+    return Fit(address, *store.get_or_make(address, train), settings.stop)
+
+
+def check_fit(
+    model: str,
+    split: Split,
+    labels: SoftLabels | Answers | None = None,
+    *,
+    weak: bool = False,
+    **fit_args,
+) -> None:
+    """Refuses what `fit` would refuse; loads no weights.
+
+    Experiments call it for every fit that they will make before they make the first.
+
+    Args:
+        weak: the fit will be given labels that are not there yet; all validation examples are taken
+            to have one.
+        model, split, labels, fit_args: as of `fit`.
+    Raises: as `fit`.
+    """
+    checkpoint = resolve(model)
+    known = _known_in_validation(split, labels)
+    if labels is not None:
+        labels.for_split(split)
+    settings = choose_settings(split, known, weak=weak or labels is not None, **fit_args)
+    if split.answers:
+        check_questions(model, task_of(split))
+    else:
+        _fit_to_model(checkpoint, split, settings)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a fit is told beside model, split and labels, checked; the model sets the rest.
+
+    Attributes:
+        method: of training.
+        hyperparameters: of the method, changed by task and caller.
+        loss_args: all keyword arguments of the loss.
+        stop: the checkpoint that stands for the fit.
+    """
+
+    method: str
+    hyperparameters: Hyperparameters
+    loss_args: dict
+    stop: str
+
+
+def choose_settings(
+    split: Split,
+    known: np.ndarray,
+    *,
+    weak: bool,
+    loss: str = "xent",
+    loss_args: dict | None = None,
+    method: str = "full",
+    seed: int = 0,
+    stop: str | None = None,
+    micro_batch: int | None = None,
+    devices: int = 1,
+    keep_weights: bool = False,
+    label_training_examples: bool = False,
+    **hyperparameters,
+) -> Settings:
+    """Checks all that a fit is told beside model and labels, and fills in what the task sets.
+
+    Args:
+        known: (n_val,) bool, the validation examples that have a label.
+        weak: the labels are not ground truth.
+        The others are those of `fit`.
+    Raises: as `fit`.
+    """
     task = task_of(split)
+    check_seed(seed)
+    check_flag(keep_weights, "keep_weights")
+    check_flag(label_training_examples, "label_training_examples")
     _check_devices(devices, micro_batch, method, split)
+    _check_size(split)
     if split.answers:
         _check_generating(split, loss, loss_args, stop)
-        return fit_answers(
-            model,
-            split,
-            labels,
-            method=method,
-            seed=check_seed(seed),
-            micro_batch=micro_batch,
-            keep_weights=keep_weights,
-            label_training_examples=label_training_examples,
-            **hyperparameters,
-        )
-    checkpoint = resolve(model)
+        chosen = choose_text_hyperparameters(method, task.hyperparameters, hyperparameters)
+        return Settings(method, chosen, {}, "last")
     # a task sets hyper-parameters and stop for finetuning; probes keep their own
     if method not in PROBES:
         hyperparameters = task.hyperparameters | hyperparameters
@@ -116,34 +240,39 @@ def fit(
     loss_args = losses.loss_args(loss, loss_args)
     losses.check_loss(loss, loss_args)
     _check_logistic(method, loss)
-    weak = labels is not None
-    training_labels, validation_labels = _collect_labels(split, labels)
-    known = validation_labels.knows(task.validation)
-    _check_size(split)
     stop, chosen = _choose_evaluations(stop, chosen, method, split, weak, known)
-    # all arguments are valid; from here on the model's files are needed
+    return Settings(method, chosen, loss_args, stop)
+
+
+def _fit_to_model(
+    checkpoint: Checkpoint, split: Split, settings: Settings
+) -> tuple[Checkpoint, int, Hyperparameters]:
+    """Returns the checkpoint with its depth, the depth, and all hyper-parameters.
+
+    Raises:
+        ModelUnavailable: the weights cannot be had here.
+        ValueError: more features than the model has, or texts longer than its context.
+    """
     checkpoint, layers = _with_depth(checkpoint)
-    job = TrainingJob(
-        checkpoint=checkpoint,
-        layers=layers,
-        split=split,
-        targets=training_labels.for_split(split),
-        validation=_validation_targets(split, validation_labels, known),
-        known=np.flatnonzero(known),
-        method=method,
-        hyperparameters=fill_defaults(chosen, method, checkpoint, split),
-        loss=loss,
-        loss_args=loss_args,
-        seed=check_seed(seed),
-        keep_weights=stop if keep_weights else None,
-        label_training_examples=label_training_examples,
-    )
-    config = job.config()
-    address = store.address(config)
-    train = functools.partial(
-        _train, job, config, training_labels, stop, micro_batch=micro_batch, devices=devices
-    )
-    return Fit(address, *store.get_or_make(address, train), stop)
+    chosen = fill_defaults(settings.hyperparameters, settings.method, checkpoint, split)
+    config = config_of(checkpoint)
+    if chosen.features is not None and chosen.features > config.hidden_size:
+        raise ValueError(
+            f"features = {chosen.features}; {checkpoint.name} has {config.hidden_size}"
+        )
+    _check_context(checkpoint, split, cast(int, chosen.max_len))
+    return checkpoint, layers, chosen
+
+
+def _check_context(checkpoint: Checkpoint, split: Split, max_len: int) -> None:
+    """Refuses texts that are longer than the model's context, of all that the fit will read."""
+    context = context_of(checkpoint)
+    if context is None or max_len <= context:
+        return
+    task = task_of(split)
+    for each in (split, task.test, task.validation, *labelable_splits(split, False)):
+        longest = int(tokenize(each, checkpoint, max_len).lengths.max())
+        require_context(checkpoint, longest, "Give a smaller max_len.")
 
 
 def _train(
@@ -151,7 +280,6 @@ def _train(
     config: dict,
     labels: SoftLabels,
     stop: str,
-    *,
     micro_batch: int | None,
     devices: int,
 ) -> tuple:
@@ -300,20 +428,31 @@ def _check_size(split: Split) -> None:
         )
 
 
-def _collect_labels(
-    split: Split, labels: SoftLabels | Answers | None
-) -> tuple[SoftLabels, SoftLabels]:
+def _known_in_validation(split: Split, labels: SoftLabels | Answers | None) -> np.ndarray:
+    """Returns which validation examples have a label, (n_val,) bool.
+
+    Raises:
+        TypeError: labels of another type than the task's.
+    """
+    kind = Answers if split.answers else SoftLabels
+    validation = task_of(split).validation
+    if labels is None:
+        return np.ones(len(validation), dtype=bool)
+    if not isinstance(labels, kind):
+        ways = f"{kind.__name__}, such as a fit's label(...) or {kind.__name__}.truth(split)"
+        raise TypeError(
+            f"labels of {task_of(split).name} are {type(labels).__name__}; expected {ways}"
+        )
+    return labels.knows(validation)
+
+
+def _collect_labels(split: Split, labels: SoftLabels | None) -> tuple[SoftLabels, SoftLabels]:
     """Returns the training labels, and the validation labels that early stopping uses.
 
     Without labels both are ground truth.
     """
     if labels is None:
         return SoftLabels.truth(split), SoftLabels.truth(task_of(split).validation)
-    if not isinstance(labels, SoftLabels):
-        raise TypeError(
-            f"labels are {type(labels).__name__}; {task_of(split).name} has two classes and takes "
-            f"SoftLabels"
-        )
     return labels, labels
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from ..common.progress import warn
 from ..common.registry import UnknownName
-from ..common.seeds import check_count
+from ..common.seeds import check_count, check_number
 from ..models.names import HEADS, Checkpoint
 
 # evaluations of a finetuning that may stop before its end
@@ -100,7 +101,9 @@ _WHOLE_NUMBERS = (
     "max_len",
     "top_layers",
 )
-_NUMBERS = ("lr", "head_lr", "weight_decay", "warmup")
+# numbers from 0, each with the greatest value that it may have
+_NUMBERS = {"lr": math.inf, "head_lr": math.inf, "weight_decay": math.inf, "warmup": 1.0}
+_MAY_BE_NONE = {field.name for field in fields(Hyperparameters) if field.default is None}
 
 
 def choose_hyperparameters(method: str, changes: dict) -> Hyperparameters:
@@ -111,7 +114,7 @@ def choose_hyperparameters(method: str, changes: dict) -> Hyperparameters:
         TypeError: no such field; lists what exists.
         ValueError: a value out of range.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise UnknownName("method", str(method), METHODS)
     known = [field.name for field in fields(Hyperparameters)]
     unknown = sorted(set(changes) - set(known))
@@ -130,10 +133,10 @@ def choose_hyperparameters(method: str, changes: dict) -> Hyperparameters:
             f"features = {chosen.features} with method {method!r}; only a probe has them"
         )
     chosen = replace(chosen, l2=_penalties(chosen.l2))
-    for name in _NUMBERS:
+    for name, most in _NUMBERS.items():
         value = getattr(chosen, name)
-        if value is not None and not (isinstance(value, (int, float)) and value >= 0):
-            raise ValueError(f"{name} = {value!r}; expected a number from 0")
+        if value is not None or name not in _MAY_BE_NONE:
+            check_number(value, name, high=most)
     return chosen
 
 
@@ -179,7 +182,7 @@ def check_micro_batch(micro_batch: int | None) -> None:
 
 def _fractions(evals: Sequence[float]) -> tuple[float, ...]:
     """Returns the fractions of training after which a model is evaluated, checked."""
-    if not evals or not all(0 < fraction <= 1 for fraction in evals):
+    if not evals or not all(_is_number(each) and 0 < each <= 1 for each in evals):
         raise ValueError(
             f"evals = {evals!r}; expected a number, or fractions of training in (0, 1]"
         )
@@ -188,10 +191,15 @@ def _fractions(evals: Sequence[float]) -> tuple[float, ...]:
 
 def _penalties(l2: float | Sequence[float]) -> tuple[float, ...]:
     """Returns the penalties of method 'logistic', checked, from strong to weak."""
-    penalties = l2 if isinstance(l2, (list, tuple)) else [l2]
-    if not penalties or not all(isinstance(p, (int, float)) and p >= 0 for p in penalties):
+    penalties: Sequence = l2 if isinstance(l2, (list, tuple)) else [l2]
+    if not penalties or not all(_is_number(p) and 0 <= p for p in penalties):
         raise ValueError(f"l2 = {l2!r}; expected a penalty from 0, or several from strong to weak")
     return tuple(sorted(map(float, penalties), reverse=True))
+
+
+def _is_number(value) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
 
 
 def _check_whole_numbers(chosen: Hyperparameters) -> None:
@@ -199,5 +207,5 @@ def _check_whole_numbers(chosen: Hyperparameters) -> None:
         value = getattr(chosen, name)
         if name == "evals" and isinstance(value, tuple):
             continue
-        if value is not None:
+        if value is not None or name not in _MAY_BE_NONE:
             check_count(value, name)

@@ -104,12 +104,12 @@ def finetune_lm(
         ModelUnavailable: the weights cannot be had here.
     Source: Burns et al. 2023, section 5.2.2.
     """
-    seed = check_seed(seed)
-    check_micro_batch(micro_batch)
     checkpoint = resolve(model)
-    settings = choose_text_hyperparameters(method, {"epochs": 1}, hyperparameters)
     task = task_of(split)
-    _check_request(split, chosen, held_out)
+    settings = choose_lm_settings(
+        method=method, seed=seed, held_out=held_out, micro_batch=micro_batch, **hyperparameters
+    )
+    _check_chosen(split, chosen)
     checkpoint = with_depth(checkpoint)
     require_unembedding(checkpoint, "finetune_lm")
     max_len = task.max_len if settings.max_len is None else settings.max_len
@@ -139,6 +139,29 @@ def finetune_lm(
 
     address = store.address(config)
     return LanguageFit(address, *store.get_or_make(address, make))
+
+
+def choose_lm_settings(
+    *,
+    method: str = "full",
+    seed: int = 0,
+    held_out: int = HELD_OUT,
+    micro_batch: int | None = None,
+    **hyperparameters,
+) -> Hyperparameters:
+    """Checks what `finetune_lm` is told beside model and texts, and returns its hyper-parameters.
+
+    Args: as of `finetune_lm`.
+    Raises:
+        UnknownName, TypeError, ValueError: a name or value that does not exist.
+    """
+    check_seed(seed)
+    check_micro_batch(micro_batch)
+    if isinstance(held_out, bool) or not isinstance(held_out, int) or held_out < 2:
+        raise ValueError(
+            f"held_out = {held_out!r}; expected a whole number of test examples from 2"
+        )
+    return choose_text_hyperparameters(method, {"epochs": 1}, hyperparameters)
 
 
 def choose_text_hyperparameters(method: str, defaults: dict, changes: dict) -> Hyperparameters:
@@ -189,11 +212,9 @@ def _without_unused_fields(settings: Hyperparameters, method: str) -> Hyperparam
     return replace(settings, **{unused: getattr(METHODS[method], unused)})
 
 
-def _check_request(split: Split, chosen: SoftLabels | None, held_out: int) -> None:
-    if not isinstance(held_out, int) or held_out < 2:
-        raise ValueError(
-            f"held_out = {held_out!r}; expected a whole number of test examples from 2"
-        )
+def _check_chosen(split: Split, chosen: SoftLabels | None) -> None:
+    if chosen is not None and not isinstance(chosen, SoftLabels):
+        raise TypeError(f"chosen is a {type(chosen).__name__}; expected SoftLabels of the pairs")
     if chosen is not None and split.arity != 2:
         raise ValueError(
             f"chosen= picks one of two texts; {task_of(split).name} has one text per example"
@@ -456,12 +477,17 @@ def train_language_model(
     )
 
 
-def perplexity(fits: Sequence[LanguageFit]) -> dict[str, Estimate]:
+def perplexity(fits: LanguageFit | Sequence[LanguageFit]) -> dict[str, Estimate]:
     """Computes the perplexity on held-out texts, over all tokens of several seeds together.
 
     Returns:
         'before' and 'after' finetuning, and their ratio 'after / before', paired.
+    Raises:
+        TypeError: anything but one or several `LanguageFit`.
+        ValueError: none, or fits that were measured on different texts.
     """
+    fits = [fits] if isinstance(fits, LanguageFit) else list(fits)
+    _check_fits(fits)
     group = fits[0].held_out.group.to_numpy()
     before, after, tokens = (
         np.stack([fit.held_out[column].to_numpy(dtype=float) for fit in fits])
@@ -479,6 +505,21 @@ def perplexity(fits: Sequence[LanguageFit]) -> dict[str, Estimate]:
         "after": exp_of_means(np.divide, after, tokens),
         "after / before": exp_of_means(difference_per_token, after, before, tokens),
     }
+
+
+def _check_fits(fits: Sequence[LanguageFit]) -> None:
+    if not fits:
+        raise ValueError("no fit given; expected one or several of finetune_lm")
+    for one_fit in fits:
+        if not isinstance(one_fit, LanguageFit):
+            raise TypeError(
+                f"fits has a {type(one_fit).__name__}; expected a LanguageFit of finetune_lm"
+            )
+        if one_fit.held_out.id.tolist() != fits[0].held_out.id.tolist():
+            raise ValueError(
+                f"{one_fit!r} and {fits[0]!r} were measured on different texts; expected the same "
+                f"task, n_test and held_out"
+            )
 
 
 @dataclass(frozen=True)
@@ -504,8 +545,28 @@ class Tuned:
         resolve(self.model)
         if self.half not in ("student", "supervisor"):
             raise ValueError(f"half {self.half!r}; expected student or supervisor")
-        changes = {name: value for name, value in self.args.items() if name in ON_TEXT}
-        choose_hyperparameters(self.args.get("method", "full"), changes)
+        if self.chosen is not None and not callable(self.chosen):
+            raise TypeError(
+                f"chosen is a {type(self.chosen).__name__}; expected a function of a task that "
+                f"gives labels, such as taught_by(...)"
+            )
+        if not isinstance(self.args, dict):
+            raise TypeError(f"args = {self.args!r}; expected {{argument of finetune_lm: value}}")
+        for name in ("chosen", "seed"):
+            if name in self.args:
+                raise TypeError(f"args has {name}, which is set for each task; leave it out")
+        choose_lm_settings(**self.args)
+
+    def check(self, task: Task) -> None:
+        """Refuses what `fit` would refuse for a task before it trains; loads no weights.
+
+        Raises: as `finetune_lm`.
+        """
+        require_unembedding(with_depth(resolve(self.model)), "finetune_lm")
+        if self.chosen is not None and task.spec.arity != 2:
+            raise ValueError(
+                f"chosen= picks one of two texts; {task.name} has one text per example"
+            )
 
     def __str__(self) -> str:
         return f"{self.model}, on text"

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from ..common import store
-from ..data.splits import Split, Task
+from ..data.splits import Split, Task, need_split
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..metrics.classification import accuracy
@@ -41,8 +41,10 @@ def task_of(split: Split) -> Task:
     """Returns the task of a split.
 
     Raises:
+        TypeError: it is no split, such as a whole task.
         ValueError: the split is not one of `load_task`.
     """
+    need_split(split, "split")
     if split.task is None:
         raise ValueError(
             f"{split!r} has no task; expected a split of load_task(...), whose other splits are "
