@@ -12,11 +12,24 @@ import pandas as pd
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
 from ..data.splits import Split, Task
+from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..metrics import imitation, preference_bias
-from ..training.fit import fit
+from ..training.fit import check_fit, fit
 from ..training.result import STOPS, AnswerFit, Fit
-from .prepare import ceiling_reads_first, prepare
+from .prepare import (
+    Model,
+    args_of,
+    ceiling_reads_first,
+    check_against_task,
+    check_fit_of,
+    list_losses,
+    name_of,
+    need_function,
+    prepare,
+    refuse_own,
+    tell_swapped,
+)
 
 NOT_DEFINED = metrics.Estimate(np.nan, np.nan, np.nan, 0)
 WEAK = "weak supervisor"
@@ -25,8 +38,18 @@ _ON = ", on "  # between a student's loss and its labels
 
 # Labels for the student half, made from a task and its supervisor.
 Labeller = Callable[[Task, Fit], SoftLabels]
-# A model by name, or a function that names one for each seed's task, such as `Tuned`.
-Model = str | Callable[[Task], str]
+# arguments of `fit` that run_arms gives each fit, and its own argument that decides them
+_OWN_OF_SUPERVISOR = {
+    "model": "weak",
+    "split": "task",
+    "labels": "labels={name: labeller}",
+    "seed": "seeds=",
+}
+_OWN = _OWN_OF_SUPERVISOR | {
+    "model": "strong",
+    "loss": "losses=",
+    "loss_args": "loss_args={loss: its arguments}",
+}
 
 
 def student_name(loss: str, labels: str = "") -> str:
@@ -347,16 +370,21 @@ def run_arms(
             fit_args, such as {"features": 30} or {"evals": 8}.
         fit_args: passed to every `fit`, such as method, epochs, lr.
     Raises:
-        UnknownName, TypeError, ValueError, ModelUnavailable: as `prepare` and `fit`.
+        UnknownName, TypeError, ValueError, ModelUnavailable: as `prepare` and `fit`, for every
+            fit of the experiment before the first is trained.
     """
-    if isinstance(losses, str):
-        raise TypeError(f"losses = {losses!r}; expected several names, such as ({losses!r},)")
-    losses = list(dict.fromkeys(losses))
+    loss_names = list_losses(losses)
     loss_args = loss_args or {}
+    refuse_own(fit_args, "run_arms", _OWN)
+    supervisor_args = fit_args | args_of(weak_args, "weak_args", _OWN_OF_SUPERVISOR)
+    student_args = fit_args | args_of(student_args, "student_args", _OWN)
+    labellers = {"": _label_student_half, **_check_labellers(labels)}
+    if variant is not None:
+        need_function(variant, "variant", "of a task and its supervisor")
     tasks = prepare(
         task,
-        [model for model in (weak, strong) if isinstance(model, str)],
-        losses=losses,
+        [name_of(model) for model in (weak, strong) if name_of(model)],
+        losses=loss_names,
         loss_args=loss_args,
         seeds=seeds,
         n_train=n_train,
@@ -364,9 +392,13 @@ def run_arms(
         n_test=n_test,
         extra_halves=extra_halves,
     )
-    labellers = {"": _label_student_half, **(labels or {})}
-    supervisor_args = fit_args | (weak_args or {})
-    student_args = fit_args | (student_args or {})
+    check_fit_of(weak, tasks[0].supervisor, **supervisor_args)
+    for loss in loss_names:
+        of_loss = {"loss": loss, "loss_args": loss_args.get(loss)}
+        check_fit_of(strong, tasks[0].student, weak=True, **of_loss, **student_args)
+    check_fit_of(strong, tasks[0].student, **fit_args)
+    check_against_task(tasks[0], weak, strong, *labellers.values())
+    tell_swapped([name_of(weak), name_of(strong)])
     taught: list[Task] = []
     fits: dict[str, list[Fit]] = {}
     for dealt in tasks:
@@ -379,9 +411,9 @@ def run_arms(
             supervisor = fit(weak_name, dealt.supervisor, seed=seed, **supervisor_args)
         given, supervisor = _vary(dealt, supervisor, variant)
         with ceiling_reads_first(strong_name, given.student, fit_args):
-            label_sets = {name: label(given, supervisor) for name, label in labellers.items()}
+            label_sets = _label(labellers, given, supervisor)
             students = _fit_students(
-                strong_name, given, label_sets, losses, loss_args, student_args
+                strong_name, given, label_sets, loss_names, loss_args, student_args
             )
             ceiling = fit(strong_name, given.student, seed=seed, **fit_args)
         taught.append(given)
@@ -392,6 +424,44 @@ def run_arms(
 
 def _label_student_half(task: Task, supervisor: Fit) -> SoftLabels:
     return supervisor.label(task.student)
+
+
+def _check_labellers(labels: Mapping[str, Labeller] | None) -> dict[str, Labeller]:
+    """Returns the further label sets of `run_arms`.
+
+    Raises:
+        TypeError: anything but {name: function of a task and its supervisor}.
+    """
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        raise TypeError(
+            f"labels is a {type(labels).__name__}; expected {{name: function of a task and its "
+            f"supervisor that gives labels}}, such as {{'surest': w2s.confident(0.5)}}"
+        )
+    for name, labeller in labels.items():
+        if not isinstance(name, str):
+            raise TypeError(f"label set {name!r}; expected a name, which tables show")
+        need_function(labeller, f"label set {name!r}", "of a task and its supervisor")
+    return dict(labels)
+
+
+def _label(labellers: Mapping[str, Labeller], task: Task, supervisor: Fit) -> dict[str, SoftLabels]:
+    """Returns the label sets of the student half, all before the first student is trained.
+
+    Raises:
+        TypeError: names a set that gave no labels.
+    """
+    label_sets = {}
+    kind = Answers if task.student.answers else SoftLabels
+    for name, label in labellers.items():
+        labels = label(task, supervisor)
+        if not isinstance(labels, kind):
+            raise TypeError(
+                f"label set {name!r} gave a {type(labels).__name__}; expected {kind.__name__}"
+            )
+        label_sets[name] = cast(SoftLabels, labels)
+    return label_sets
 
 
 def _name_model(model: Model, task: Task) -> str:
@@ -416,21 +486,22 @@ def _fit_students(
     loss_args: dict[str, dict],
     fit_args: dict,
 ) -> dict[str, Fit]:
-    """Trains one student per label set and loss, on the examples that the set labels."""
-    students = {}
+    """Trains one student per label set and loss, on the examples that the set labels.
+
+    All are checked before the first is trained.
+    """
+    given = {}
     for name, labels in label_sets.items():
         labelled = task.student.take(labels.knows(task.student))
         for loss in losses:
-            students[student_name(loss, name)] = fit(
-                model,
-                labelled,
-                labels,
-                loss=loss,
-                loss_args=loss_args.get(loss),
-                seed=task.seed,
-                **fit_args,
-            )
-    return students
+            arguments: dict = {"loss": loss, "loss_args": loss_args.get(loss), "seed": task.seed}
+            given[student_name(loss, name)] = (labelled, labels, arguments | fit_args)
+    for labelled, labels, arguments in given.values():
+        check_fit(model, labelled, labels, **arguments)
+    return {
+        name: fit(model, labelled, labels, **arguments)
+        for name, (labelled, labels, arguments) in given.items()
+    }
 
 
 def pgr(

@@ -11,12 +11,20 @@ import pandas as pd
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
 from ..data.splits import Split, Task
-from ..training.fit import fit
+from ..training.fit import check_fit, fit
 from ..training.result import Fit
 from .arms import CEILING, WEAK, stop_of, with_intervals
-from .prepare import ceiling_reads_first, prepare
+from .prepare import ceiling_reads_first, prepare, refuse_own, tell_swapped
 
 DATA = ("same", "fresh", "further")
+# arguments of `fit` that run_chain gives each fit, and its own argument that decides them
+_OWN = {
+    "model": "models",
+    "split": "task",
+    "labels": "models",
+    "seed": "seeds=",
+    "label_training_examples": "data=",
+}
 
 
 def cut_split(split: Split, k: int) -> list[Split]:
@@ -220,7 +228,7 @@ def run_chain(
     """
     if data not in DATA:
         raise ValueError(f"data {data!r}; expected one of {', '.join(DATA)}")
-    if isinstance(models, str) or len(models) < 2:
+    if not isinstance(models, (list, tuple)) or len(models) < 2:
         raise ValueError(
             f"models {models!r}; expected a list of at least two models, the supervisor first"
         )
@@ -238,10 +246,18 @@ def run_chain(
         n_test=n_test,
         extra_halves=extra_halves,
     )
+    refuse_own(fit_args, "run_chain", _OWN)
+    halves_of = {dealt.seed: _deal_halves(dealt, len(students), data) for dealt in tasks}
+    check_fit(models[0], tasks[0].supervisor, **fit_args)
+    of_students = {"loss": loss, "loss_args": loss_args, **fit_args}
+    for model, half in zip(students, halves_of[tasks[0].seed], strict=True):
+        check_fit(model, half, weak=True, **of_students)
+    check_fit(models[-1], tasks[0].student, **fit_args)
+    tell_swapped(models)
     steps: list[list[Fit]] = [[] for _ in models]
     ceiling = []
     for dealt in tasks:
-        halves = _deal_halves(dealt, len(students), data)
+        halves = halves_of[dealt.seed]
         with ceiling_reads_first(models[-1], dealt.student, fit_args):
             teacher = fit(models[0], dealt.supervisor, seed=dealt.seed, **fit_args)
             steps[0].append(teacher)
@@ -250,12 +266,10 @@ def run_chain(
                     model,
                     half,
                     teacher.label(half, training_examples=data == "same"),
-                    loss=loss,
-                    loss_args=loss_args,
                     seed=dealt.seed,
                     # On the same data, a student labels the examples that it was trained on.
                     label_training_examples=data == "same" and step < len(students),
-                    **fit_args,
+                    **of_students,
                 )
                 steps[step].append(teacher)
             ceiling.append(fit(models[-1], dealt.student, seed=dealt.seed, **fit_args))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..common.registry import UnknownName
+from ..common.registry import TASKS, UnknownName
 from ..data.splits import Task
 from ..labels.soft import SoftLabels
 from ..models.loading import require_unembedding
 from ..models.names import resolve
 from ..training.language_model import Tuned
-from .arms import Arms, Model, run_arms
-from .prepare import check_names
+from .arms import Arms, run_arms
+from .prepare import Model, check_names
 
 LABELS_ONLY = "labels only"
 STUDENT_ON_TEXT = "student on text first"
@@ -47,6 +47,8 @@ def run_generative(
     Source: Burns et al. 2023, section 5.2.2 and figure 18.
     """
     check_names([weak, strong])
+    if isinstance(which, str):
+        raise TypeError(f"which = {which!r}; expected several names, such as ({which!r},)")
     which = list(which)
     for name in which:
         if name not in ORDERS:
@@ -57,6 +59,8 @@ def run_generative(
         require_unembedding(resolve(strong), "finetune_lm")
     weak_on_text = Tuned(weak, "supervisor", None, lm_args or {})
     strong_on_text = Tuned(strong, "student", chosen, lm_args or {})
+    if chosen is not None and TASKS[task].arity != 2:
+        raise ValueError(f"chosen= picks one of two texts; {task} has one text per example")
     models: dict[str, tuple[Model, Model]] = {
         LABELS_ONLY: (weak, strong),
         STUDENT_ON_TEXT: (weak, strong_on_text),

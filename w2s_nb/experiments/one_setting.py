@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 
 from .. import metrics
-from ..training.fit import fit
+from ..common.seeds import check_count
+from ..training.fit import check_fit, fit
 from ..training.hyperparameters import METHODS
 from ..training.result import AnswerFit, Fit
 from .arms import CEILING, WEAK, Arms, student_name
-from .prepare import ceiling_reads_first, prepare
+from .prepare import ceiling_reads_first, prepare, refuse_own
 
 STEPS = 1000  # of a probe, at most
+# arguments of `fit` that one_setting gives each fit, and its own argument that decides them
+_OWN = {"model": "strong", "split": "task", "labels": "weak", "seed": "seeds="}
 
 
 def one_setting(
@@ -51,6 +54,8 @@ def one_setting(
         UnknownName, ValueError: a name or number that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
     """
+    refuse_own(hyperparameters, "one_setting", _OWN)
+    check_count(n_train, "n_train")
     n_labels = n_train if n_labels is None else n_labels
     if isinstance(n_labels, bool) or not isinstance(n_labels, int) or not 2 <= n_labels <= n_train:
         raise ValueError(
@@ -72,6 +77,9 @@ def one_setting(
     if method == "probe" and "epochs" not in hyperparameters:
         weak_args["epochs"] = epochs(n_train)
         strong_args["epochs"] = epochs(n_labels)
+    of_student = {"loss": loss, "loss_args": loss_args, **strong_args}
+    check_fit(weak, tasks[0].supervisor, **weak_args)
+    check_fit(strong, tasks[0].student.take(slice(n_labels)), weak=True, **of_student)
     arm = student_name(loss)
     fits: dict[str, list[Fit]] = {WEAK: [], arm: [], CEILING: []}
     for dealt in tasks:
@@ -80,9 +88,7 @@ def one_setting(
         with ceiling_reads_first(strong, labelled, strong_args):
             supervisor = fit(weak, dealt.supervisor, seed=seed, **weak_args)
             labels = supervisor.label(dealt.student)
-            student = fit(
-                strong, labelled, labels, loss=loss, loss_args=loss_args, seed=seed, **strong_args
-            )
+            student = fit(strong, labelled, labels, seed=seed, **of_student)
             ceiling = fit(strong, labelled, seed=seed, **strong_args)
         fits[WEAK].append(supervisor)
         fits[arm].append(student)

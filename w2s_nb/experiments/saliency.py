@@ -9,19 +9,28 @@ import pandas as pd
 
 from .. import metrics
 from ..common.registry import UnknownName
+from ..data.splits import Task
 from ..metrics.estimate import Estimate
 from ..models.names import resolve
-from ..training.fit import fit
-from ..training.hyperparameters import PROBES, choose_hyperparameters
+from ..training.fit import check_fit, fit
+from ..training.hyperparameters import PROBES
 from ..training.result import Fit
 from .arms import CEILING, WEAK, Arms
-from .prepare import ceiling_reads_first, prepare
+from .prepare import ceiling_reads_first, prepare, refuse_own, tell_swapped
 
 LP_WEAK = "lp(weak)"
 LP_GT = "lp(gt)"
 FT_WEAK = "ft(weak)"
 FT_WEAK_LP_GT = "ft(weak) + lp(gt)"
 FT_GT = "ft(gt)"
+# arguments of `fit` that run_saliency gives each fit, and its own argument that decides them
+_OWN = {
+    "model": "strong",
+    "split": "task",
+    "labels": "weak",
+    "seed": "seeds=",
+    "keep_weights": "the student",
+}
 
 
 def run_saliency(
@@ -61,9 +70,8 @@ def run_saliency(
         raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
     if solver not in PROBES:
         raise UnknownName("solver of probes", str(solver), PROBES)
-    choose_hyperparameters(method, ft_args)
+    refuse_own(ft_args, "run_saliency", _OWN)
     ft_args = {"method": method, **ft_args}
-    choose_hyperparameters(weak_method, {})
     tasks = prepare(
         task,
         [weak, strong],
@@ -75,6 +83,8 @@ def run_saliency(
         n_test=n_test,
     )
     loss_of_student: dict = {"loss": loss, "loss_args": loss_args}
+    _check_fits(tasks[0], weak, strong, weak_method, solver, loss_of_student, ft_args)
+    tell_swapped([weak, strong])
     fits: dict[str, list[Fit]] = {}
     for dealt in tasks:
         seed = dealt.seed
@@ -96,6 +106,23 @@ def run_saliency(
         for arm, one_fit in arms.items():
             fits.setdefault(arm, []).append(one_fit)
     return Arms(weak, strong, tasks, fits)
+
+
+def _check_fits(
+    task: Task,
+    weak: str,
+    strong: str,
+    weak_method: str,
+    solver: str,
+    loss_of_student: dict,
+    ft_args: dict,
+) -> None:
+    """Refuses a fit of `run_saliency` before the first is trained."""
+    task.test.need_classes("run_saliency")
+    check_fit(weak, task.supervisor, method=weak_method)
+    check_fit(strong, task.student, weak=True, **loss_of_student, **ft_args)
+    check_fit(strong, task.student, weak=True, method=solver)
+    check_fit(strong, task.student, **ft_args)
 
 
 def probes_by_depth(

@@ -72,6 +72,18 @@ def simulate(
     )
 
 
+def check_errors(errors: str, split: Split) -> None:
+    """Refuses a structure of errors that the examples of a split cannot have.
+
+    Raises:
+        ValueError: 'longer' of examples with one text.
+    """
+    if errors in PAIR_ERRORS and split.arity != 2:
+        raise ValueError(
+            f"errors {errors!r} are of comparisons; {split.name!r} has one text per example"
+        )
+
+
 def _with_errors(
     errors: str,
     split: Split,
@@ -80,10 +92,7 @@ def _with_errors(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Returns the classes of a split, (n,) int64, with errors of a given structure."""
-    if errors in PAIR_ERRORS and split.arity != 2:
-        raise ValueError(
-            f"errors {errors!r} are of comparisons; {split.name!r} has one text per example"
-        )
+    check_errors(errors, split)
     n_wrong = round((1 - accuracy) * len(split))
     # random numbers break ties
     wrong_first = np.lexsort((rng.random(len(split)), _order(errors, split, strong)))
