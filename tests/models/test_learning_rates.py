@@ -39,7 +39,7 @@ def test_a_model_has_one_rate_whatever_the_form_of_its_name(alias, tmp_path, mon
     spec = MODELS[alias]
     folder = tmp_path / "any name"
     CONFIGS[alias].save_pretrained(folder)  # no weights
-    monkeypatch.setattr(loading, "_from_hub", lambda *_, **__: folder)
+    monkeypatch.setattr(loading.hub, "folder_of", lambda *_, **__: folder)
     names = (alias, f"{alias}@2", spec.hub_id, f"{spec.hub_id}:main", f"{spec.hub_id}:main@2")
     names += (folder, f"{folder}@2", "someone/copy-of-it", "someone/copy-of-it:v2")
     assert {str(name): rate(name) for name in names} == dict.fromkeys(map(str, names), spec.lr)

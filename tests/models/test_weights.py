@@ -218,3 +218,28 @@ def test_a_tied_unembedding_is_not_missing(tmp_path):
     path = save_tiny(tmp_path / "tied", config=config)
     assert "lm_head.weight" not in load_file(f"{path}/model.safetensors")
     assert not models.loading.lacks_unembedding(models.resolve(path))
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn])
+def test_weights_that_are_no_floating_point_numbers_are_refused(kind, tiny, tmp_path):
+    path = changed(
+        tiny,
+        tmp_path / "model",
+        lambda tensors: {k: v.to(kind) if v.ndim > 1 else v for k, v in tensors.items()},
+    )
+    with pytest.raises(models.ModelUnavailable, match="lm_head.weight as .*quantised"):
+        models.ensure(models.resolve(path))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_named_before_training(number, tiny, words, tmp_path):
+    name = "model.layers.2.mlp.up_proj.weight"
+
+    def put(tensors):
+        tensors[name][3, 3] = number
+        return tensors
+
+    path = changed(tiny, tmp_path / "model", put)
+    for method in ("probe", "full"):
+        with pytest.raises(models.ModelUnavailable, match=f"{name} hold NaN or infinity"):
+            w2s.fit(path, words.student, method=method)
