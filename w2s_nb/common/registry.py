@@ -21,7 +21,10 @@ class UnknownName(KeyError, ValueError):
 
     def __init__(self, kind: str, name: str, known):
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
+        # capitals play no part; where names differ in nothing else, the last is named
+        folded = {one.casefold(): one for one in known}
+        matches = difflib.get_close_matches(name.casefold(), folded, n=5, cutoff=0.4)
+        near = [folded[match] for match in matches]
         hint = f" Near: {', '.join(near)}." if near else ""
         super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
 

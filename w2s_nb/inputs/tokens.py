@@ -64,11 +64,14 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     alike, so that two responses are read after the same prompt.
 
     Raises:
-        ValueError: `max_len` is no whole number from 1.
+        ValueError: `max_len` is no whole number from 1; a text is empty, and the tokenizer has no
+            end of text to stand for it; or a token that the model has no row for.
     """
     check_count(max_len, "max_len")
     model = digest(checkpoint.root)
-    return _tokenize(tuple(split.ids), split.texts, folder(checkpoint), model, max_len)
+    tokens = _tokenize(tuple(split.ids), split.texts, folder(checkpoint), model, max_len)
+    loading.require_rows(checkpoint, tokens.ids)
+    return tokens
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,7 +100,7 @@ def _tokenize(
 @functools.cache
 def code() -> str:
     """Returns the version of the code that decides the tokens of a text."""
-    return code_version(_encode, alike, loading.tokenizer)
+    return code_version(_encode, alike, loading.tokenizer, loading._read_tokenizer)
 
 
 def _read(stored: Path) -> dict[str, np.ndarray] | None:
@@ -114,6 +117,11 @@ def _encode(examples: Sequence[tuple[str, ...]], tok, max_len: int) -> dict[str,
     """Returns `ids` of all texts side by side, `lengths` (n * k,) and `truncated` (n * k,)."""
     texts = [text for example in examples for text in example]
     ids_of_texts = tok(texts, verbose=False)["input_ids"]
+    if tok.eos_token_id is None and not all(ids_of_texts):
+        raise ValueError(
+            f"text {ids_of_texts.index([])} has no tokens, and the tokenizer no end of text "
+            f"(eos_token) to stand for it"
+        )
     # an empty text has an end
     ids_of_texts = [ids or [tok.eos_token_id] for ids in ids_of_texts]
     arity = len(examples[0])

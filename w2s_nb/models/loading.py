@@ -8,36 +8,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from ..common import store
 from ..common.assets import ASSETS, fetch, make_once
 from ..common.device import public_versions
 from ..common.files import sha256_of
-from . import anatomy, weights
+from . import anatomy, files, hub, weights
 from .anatomy import keep_blocks, put_trained, round_linear_layers
 from .architectures import require_supported
-from .names import Checkpoint, learning_rate, ways_out
+from .files import READ, ModelUnavailable
+from .names import Checkpoint, learning_rate
 
-_READ = (".json", ".safetensors", ".txt", ".model", ".tiktoken", ".jinja")
-_WANTED = [f"*{suffix}" for suffix in _READ]
-
-
-class ModelUnavailable(OSError):
-    """The weights of a known model are out of reach here, or not whole; the message says what to
-    do.
-    """
+_MOST_LAYERS = 1000  # the deepest language models have some 130; 10^6 would take minutes to refuse
 
 
 @contextlib.contextmanager
@@ -56,23 +49,29 @@ def quiet():
 
 
 def ensure(checkpoint: Checkpoint) -> None:
-    """Checks within seconds that a checkpoint's weights are within reach, and whole if they are
-    here.
+    """Checks within seconds that a checkpoint's weights and tokenizer are within reach, and whole
+    if they are here.
 
-    Downloads only the config of a hub model, and reads no weights.
+    Downloads only the config of a hub model, and reads no weights. A GGUF file is converted once.
 
     Raises:
         ModelUnavailable: they are not; names the hub id and says what to do, or the tensors.
         ValueError: an architecture that is not read.
     """
     with_depth(checkpoint)
+    root = checkpoint.root
+    path = _config_folder(root)
+    if root.hub_id and not files.is_downloaded(path, root.base):
+        hub.require_files(root.hub_id, root.revision)
+    else:
+        tokenizer(path)
 
 
 def _config_folder(root: Checkpoint) -> Path:
     """Returns a folder with the config of a pretrained model, and perhaps with its weights."""
     if root.hub_id:
-        path = _from_hub(root.hub_id, root.revision, only_config=True)
-        _check_hub_files(path, root.hub_id, for_weights=False)
+        path = hub.folder_of(root.hub_id, root.revision, only_config=True)
+        hub.check_files(path, root.hub_id, for_weights=False)
         return path
     return folder(root)
 
@@ -83,11 +82,8 @@ def _compare_weights(root: Checkpoint, path: Path) -> weights.Comparison:
     Raises:
         ModelUnavailable: they are not whole.
     """
-    try:
-        with quiet():
-            return weights.compare(path, config_of(replace(root, layers=None)), root.base)
-    except weights.WeightsIncomplete as error:
-        raise ModelUnavailable(str(error)) from error
+    with quiet():
+        return weights.compare(path, config_of(replace(root, layers=None)), root.base)
 
 
 def lacks_unembedding(checkpoint: Checkpoint) -> bool:
@@ -98,7 +94,7 @@ def lacks_unembedding(checkpoint: Checkpoint) -> bool:
     """
     root = checkpoint.root
     path = _config_folder(root)
-    if root.hub_id and not all(file.is_file() for file in weights.files_of(path)):
+    if root.hub_id and not files.is_downloaded(path, root.base):
         return False  # not downloaded yet; `load_lm` looks again
     return bool(_compare_weights(root, path).lacks_unembedding)
 
@@ -133,76 +129,14 @@ def folder(checkpoint: Checkpoint, *, for_weights: bool = False) -> Path:
         return folder(checkpoint.parent, for_weights=for_weights)
     if checkpoint.asset or checkpoint.gguf:
         return _converted(checkpoint, for_weights)
-    path = checkpoint.folder or _from_hub(checkpoint.hub_id, checkpoint.revision)
-    if checkpoint.hub_id:
-        _check_hub_files(path, checkpoint.hub_id, for_weights)
-    if not any(path.glob("*.safetensors")):
-        raise ModelUnavailable(
-            f"model {checkpoint.base}: no *.safetensors in {path}; weights in other formats are "
-            f"not read. {ways_out(checkpoint.hub_id or checkpoint.base)}"
-        )
+    if checkpoint.folder:
+        path = checkpoint.folder
+    else:
+        hub_id = str(checkpoint.hub_id)  # a checkpoint has one of them
+        path = hub.folder_of(hub_id, checkpoint.revision)
+        hub.check_files(path, hub_id, for_weights)
+    files.require_weights([file.name for file in path.iterdir()], str(path), checkpoint.base)
     return path
-
-
-def _check_hub_files(path: Path, hub_id: str, for_weights: bool) -> None:
-    """Checks files of the hub's cache, which are links to files named by their checksum.
-
-    A checksum is the sha256, or git's sha1 of a small file. Copies that are no links have none.
-
-    Raises:
-        ModelUnavailable: names a file that is not as it was fetched.
-    """
-    for link in sorted(path.iterdir()):
-        file = link.resolve()
-        if file.parent.name != "blobs" or link.suffix not in _READ:
-            continue
-        if link.suffix == ".safetensors" and not for_weights:
-            continue
-        is_git = len(file.name) == 40
-        found = _git_sha1(file, file.stat().st_mtime_ns) if is_git else sha256_of(file)
-        if found != file.name:
-            raise ModelUnavailable(
-                f"model {hub_id}: {link} is not as it was fetched: it has not the checksum in the "
-                f"hub's cache. Delete {file} and run `hf download {hub_id}`"
-            )
-
-
-@functools.cache
-def _git_sha1(path: Path, mtime_ns: int) -> str:
-    """Returns the name that git gives a file's content; the time is there for the cache."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-@functools.cache
-def _from_hub(hub_id: str, revision: str | None, only_config: bool = False) -> Path:
-    """Returns the folder of a hub repository at one commit; downloads what the cache lacks."""
-    try:
-        if not (revision and try_to_load_from_cache(hub_id, "config.json", revision=revision)):
-            # with the hub out of reach this fails at once, where a download would retry
-            revision = _commit(hub_id, revision)
-        if only_config:
-            config = hf_hub_download(hub_id, "config.json", revision=revision, etag_timeout=10)
-            return Path(config).parent
-        return Path(
-            snapshot_download(hub_id, revision=revision, allow_patterns=_WANTED, etag_timeout=10)
-        )
-    except Exception as error:  # the hub's errors share no base class; each one ends here
-        raise ModelUnavailable(
-            f"model {hub_id} (revision {revision or 'main'}) is not in the local hub cache and "
-            f"could not be fetched: {type(error).__name__}. {ways_out(hub_id)}"
-        ) from error
-
-
-def _commit(hub_id: str, revision: str | None) -> str | None:
-    """Returns the commit of a revision, or of `main`, now; offline, the one in the local cache."""
-    try:
-        return HfApi().model_info(hub_id, revision=revision, timeout=10).sha
-    except Exception as error:
-        try:
-            return Path(snapshot_download(hub_id, revision=revision, local_files_only=True)).name
-        except Exception:
-            raise error from None
 
 
 def with_depth(checkpoint: Checkpoint) -> Checkpoint:
@@ -258,7 +192,13 @@ def _learning_rate(path: Path, model: str, mtime_ns: int) -> tuple[float, str]:
     """
     config = _read_config(path, model)
     with torch.device("meta"):
-        lm = transformers.AutoModelForCausalLM.from_config(config)
+        try:
+            lm = transformers.AutoModelForCausalLM.from_config(config)
+        except Exception as error:  # a field of a wrong value is found anywhere
+            raise ModelUnavailable(
+                f"model {model}: transformers cannot build the model of {path / 'config.json'} "
+                f"({files.reason(error)})"
+            ) from error
     n_params = sum(parameter.numel() for parameter in lm.parameters())
     return learning_rate(config.model_type, config.num_hidden_layers, n_params)
 
@@ -365,25 +305,104 @@ def _hash_folder(path: Path) -> str:
     """Returns a hash of the files in a model folder that decide what the model computes."""
     whole = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        if file.name != "pretraining.json" and file.suffix in _READ:
+        if file.name != "pretraining.json" and file.suffix in READ:
             whole.update(file.name.encode() + bytes.fromhex(sha256_of(file)))
     return whole.hexdigest()[:16]
 
 
 def _original_qwen(path: Path) -> bool:
     """Returns True for a folder of the original Qwen series, which transformers does not know."""
-    return json.loads((path / "config.json").read_text()).get("model_type") == "qwen"
+    return files.read_json(path / "config.json", str(path)).get("model_type") == "qwen"
 
 
 @functools.cache
 def tokenizer(path: Path):
-    """Returns the fast tokenizer in a model folder; loads it once per process."""
-    with quiet():
-        if _original_qwen(path):
-            from . import qwen
+    """Returns the fast tokenizer in a model folder; loads it once per process.
 
-            return qwen.load_tokenizer(path)
-        return transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    Raises:
+        ModelUnavailable: there is none, or it is damaged or that of another model.
+    """
+    try:
+        with quiet():
+            loaded = _read_tokenizer(path)
+    except Exception as error:  # the readers' errors share no base class
+        raise ModelUnavailable(_tokenizer_fault(path, error)) from error
+    _require_embedded(loaded, path)
+    return loaded
+
+
+def _read_tokenizer(path: Path):
+    if _original_qwen(path):
+        from . import qwen
+
+        return qwen.load_tokenizer(path)
+    return transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+
+
+def _tokenizer_fault(path: Path, error: Exception) -> str:
+    """Returns why a folder's tokenizer cannot be loaded, with the file that is at fault."""
+    said = f"model {path}: its tokenizer cannot be loaded"
+    names = [file.name for file in path.iterdir()]
+    if not files.has_tokenizer(names):
+        return (
+            f"{said}, since the folder has none (tokenizer.json, or qwen.tiktoken of an original "
+            f"Qwen); save that of the model which its weights come from there: "
+            f"transformers.AutoTokenizer.from_pretrained(...).save_pretrained({str(path)!r})"
+        )
+    if "trust_remote_code" in str(error):
+        return f"{said}, since it is code of its own, which is not run"
+    for name in sorted(names):
+        if name.endswith(".json") and name not in (files.INDEX, "pretraining.json"):
+            try:
+                files.read_json(path / name, str(path))
+            except ModelUnavailable as damaged:
+                return str(damaged)
+    return f"{said} ({files.reason(error)})"
+
+
+def require_rows(checkpoint: Checkpoint, ids_of_texts: Iterable[np.ndarray]) -> None:
+    """Checks that a model's embedding has a row for each token id of texts.
+
+    A GPU would end the process over one that has none.
+
+    Args:
+        ids_of_texts: one array of token ids per text.
+    Raises:
+        ValueError: names a token without.
+    """
+    rows = config_of(checkpoint.root).vocab_size
+    highest = max((int(ids.max(initial=0)) for ids in ids_of_texts), default=0)
+    if highest >= rows:
+        token = tokenizer(folder(checkpoint)).convert_ids_to_tokens(highest)
+        raise ValueError(
+            f"a text has the token {token!r} ({highest}), for which the embedding of "
+            f"{checkpoint.base} has no row; it has {rows}"
+        )
+
+
+def _require_embedded(loaded, path: Path) -> None:
+    """Checks that the embedding has a row for each token that a text may hold.
+
+    Special tokens, such as those of images, may be without one: texts hardly name them.
+
+    Raises:
+        ModelUnavailable: tokens have none, as after adding some or with another model's tokenizer.
+    """
+    rows = _read_config(path, str(path)).vocab_size
+    ends = {loaded.bos_token_id, loaded.eos_token_id, loaded.unk_token_id}
+    special = {number for number, token in loaded.added_tokens_decoder.items() if token.special}
+    beyond = sorted(
+        (number, token)
+        for token, number in loaded.get_vocab().items()
+        if number >= rows and (number in ends or number not in special)
+    )
+    if beyond:
+        shown = ", ".join(f"{token!r} ({number})" for number, token in beyond[:3])
+        raise ModelUnavailable(
+            f"model {path}: its tokenizer has {len(beyond)} tokens beyond the {rows} rows of the "
+            f"embedding, the first {shown}; after adding tokens, resize_token_embeddings and save "
+            f"the model as well; or the tokenizer is another model's"
+        )
 
 
 def config_of(checkpoint: Checkpoint):
@@ -400,13 +419,26 @@ def _read_config(path: Path, model: str):
 
     Raises:
         ValueError: of an architecture that is not read; names the model.
+        ModelUnavailable: the file is damaged, or a field has a value that cannot be.
     """
-    require_supported(json.loads((path / "config.json").read_text()), model)
+    file = path / "config.json"
+    require_supported(files.read_json(file, model), model)
     if _original_qwen(path):
         from . import qwen  # takes over a second, and is needed only here
 
         qwen.register()
-    return transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+    try:
+        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # each field has checks of its own
+        raise ModelUnavailable(
+            f"model {model}: {file} cannot be read ({files.reason(error)})"
+        ) from error
+    depth = config.num_hidden_layers
+    if not isinstance(depth, int) or not 1 <= depth <= _MOST_LAYERS:
+        raise ModelUnavailable(
+            f"model {model}: {file} says {depth!r} layers; expected 1 to {_MOST_LAYERS}"
+        )
+    return config
 
 
 def context_of(checkpoint: Checkpoint) -> int | None:
@@ -458,12 +490,25 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
             use_safetensors=True,
             trust_remote_code=False,
         ).eval()
+    _require_finite(lm, checkpoint.base)
     for name in compared.lacks_unembedding:
         # no number may come out of what transformers put there
         torch.nn.init.constant_(lm.get_parameter(name), torch.nan)
     # padding is masked; the same id inside a text is a word and trains
     lm.get_input_embeddings().padding_idx = None
     return lm
+
+
+def _require_finite(lm, model: str) -> None:
+    """Checks that every weight is a number.
+
+    Raises:
+        ModelUnavailable: names the first tensor with others.
+    """
+    for name, parameter in lm.named_parameters():
+        # without a copy of the tensor; NaN is the smallest and the largest of its tensor
+        if not all(torch.isfinite(end) for end in parameter.aminmax()):
+            raise ModelUnavailable(f"model {model}: its weights {name} hold NaN or infinity")
 
 
 def _load_finetuned(checkpoint: Checkpoint, parent: Checkpoint, dtype: torch.dtype):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from ..common import store
 from ..common.progress import warn
 from ..common.registry import MODELS, UnknownName
+from .files import ModelUnavailable, fault, models_beside, read_json, without_config
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,8 @@ def resolve(name: str) -> Checkpoint:
     layers = int(cut[1])
     depth = checkpoint.layers if checkpoint.fit else checkpoint.full_layers
     if not 1 <= layers <= (depth or layers):
-        raise ValueError(f"{name!r} asks for {layers} layers; {base} has 1 to {depth}")
+        has = f"1 to {depth}" if depth else "at least 1"
+        raise ValueError(f"{name!r} asks for {layers} layers; {base} has {has}")
     return checkpoint.cut(layers)
 
 
@@ -282,20 +283,68 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
             spec.lr,
             asset=spec.asset,
         )
-    if base.endswith(".gguf"):
+    if base.lower().endswith(".gguf"):
         return _in_gguf(name, base)
-    folder = Path(base).expanduser()
-    if folder.is_dir():
-        raise UnknownName("model (a folder without config.json)", base, MODELS)
-    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", base) and not folder.exists()
-    if not is_hub_id:
-        raise UnknownName("model", base, MODELS)
+    _refuse_path(base)
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+(:[\w./-]+)?", base):
+        _refuse_web_address(base)
+        raise UnknownName("model", base, [*MODELS, *models_beside(Path(base))])
+    _refuse_other_capitals(hub_id)
     lr = known_hub_model.lr if known_hub_model else None
     return Checkpoint(name, base, hub_id, revision or None, None, None, None, lr)
 
 
 def _is_model_folder(path: str) -> bool:
-    return (Path(path).expanduser() / "config.json").is_file()
+    try:
+        return (Path(path).expanduser() / "config.json").is_file()
+    except (OSError, RuntimeError):  # a name that no path can have, or an unknown user's home
+        return False
+
+
+def _refuse_path(base: str) -> None:
+    """Refuses a name that is a path and leads to no model, with what is there.
+
+    Raises:
+        UnknownName, ModelUnavailable: it is a file, a folder without config, or begins as paths do
+            and leads nowhere.
+    """
+    try:
+        path = Path(base).expanduser()
+        is_folder, is_file = path.is_dir(), path.exists()
+    except (OSError, RuntimeError):
+        raise UnknownName("model", base[:100], MODELS) from None
+    if is_folder:
+        if meant := without_config(path):
+            raise ModelUnavailable(f"model {base}: {path} {meant}")
+        empty = "" if any(path.iterdir()) else ", empty"
+        raise UnknownName(f"model (a folder without config.json{empty})", base, MODELS)
+    if is_file:
+        folder = path.parent
+        hint = f"; its folder is {folder}" if _is_model_folder(str(folder)) else ""
+        raise UnknownName(f"model (a file that is no .gguf{hint})", base, MODELS)
+    if base.startswith((".", "/", "~")):
+        raise UnknownName("model (no such folder)", base, models_beside(path) or MODELS)
+
+
+def _refuse_web_address(base: str) -> None:
+    """Refuses the web address of a hub model.
+
+    Raises:
+        UnknownName: names its id.
+    """
+    if address := re.match(r"https?://huggingface\.co/([\w.-]+/[\w.-]+)", base):
+        raise UnknownName("model (a web address; name its id alone)", base, [address[1]])
+
+
+def _refuse_other_capitals(hub_id: str) -> None:
+    """Refuses the hub id of a known model in other capitals, which would be downloaded again.
+
+    Raises:
+        UnknownName: names the id.
+    """
+    for spec in MODELS.values():
+        if spec.hub_id and hub_id != spec.hub_id and hub_id.lower() == spec.hub_id.lower():
+            raise UnknownName("model (other capitals)", hub_id, [spec.hub_id])
 
 
 def _tell_passed_over(name: str) -> None:
@@ -323,10 +372,10 @@ def _local(name: str, base: str, folder: Path) -> Checkpoint:
 
     It has its learning rate too if this kit pretrained the model.
     """
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json", base)
     depth = config.get("num_hidden_layers") or config.get("n_layer")
     record = folder / "pretraining.json"  # written if this kit pretrained the model
-    lr = json.loads(record.read_text())["finetuning_lr"] if record.is_file() else None
+    lr = read_json(record, base).get("finetuning_lr") if record.is_file() else None
     return Checkpoint(name, base, None, None, folder.resolve(), depth, depth, lr)
 
 
@@ -334,7 +383,9 @@ def _in_gguf(name: str, base: str) -> Checkpoint:
     """Returns the checkpoint in a GGUF file, whose depth is read when it is converted."""
     file = Path(base).expanduser()
     if not file.is_file():
-        raise UnknownName("model (no such .gguf file)", base, MODELS)
+        raise UnknownName("model (no such .gguf file)", base, models_beside(file) or MODELS)
+    if wrong := fault(file):
+        raise ModelUnavailable(f"model {base}: {file} {wrong}")
     return Checkpoint(name, base, None, None, None, None, None, None, gguf=file.resolve())
 
 

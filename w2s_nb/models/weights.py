@@ -7,7 +7,6 @@ no place for. Here both are refused.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ import transformers
 from safetensors import SafetensorError, safe_open
 
 from ..common.progress import warn
+from . import files as model_files
+from .files import ADAPTERS, INDEX, MERGE, ModelUnavailable
 
-_INDEX = "model.safetensors.index.json"
 # put before names of tensors by torch.compile, DDP, FSDP and torch's checkpointing
 _WRAPPERS = "module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 _WITHOUT_WRAPPERS = {
@@ -32,8 +32,8 @@ _COMPUTED = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|\brotary_emb\."
 _OTHER_HEAD = re.compile(r"^(score|classifier|v_head|value_head|reward_head)\.")
 
 
-class WeightsIncomplete(OSError):
-    """A model folder's weights are not those that its configuration asks for."""
+# how weights are stored; what transformers would round or cast is refused
+_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,6 @@ class Comparison:
     lacks_unembedding: tuple[str, ...]
 
 
-def files_of(folder: Path) -> list[Path]:
-    """Returns the files that transformers reads the weights of a folder from."""
-    if (folder / "model.safetensors").is_file() or not (folder / _INDEX).is_file():
-        return [folder / "model.safetensors"]
-    names = sorted(set(json.loads((folder / _INDEX).read_text())["weight_map"].values()))
-    return [folder / name for name in names]
-
-
 def compare(folder: Path, config, model: str) -> Comparison:
     """Compares the names and shapes of a folder's tensors with those of a configuration's model.
 
@@ -66,22 +58,21 @@ def compare(folder: Path, config, model: str) -> Comparison:
         config: of the whole model, not cut in depth.
         model: its name, for errors.
     Raises:
-        WeightsIncomplete: a file is missing or adapters are beside it; tensors are missing, too
-            many or of another shape. An unembedding may be missing.
+        ModelUnavailable: a file is missing or adapters are beside it; tensors are missing, too
+            many, of another shape or no floating-point numbers. An unembedding may be missing.
     """
-    if (folder / "adapter_config.json").is_file():
-        raise WeightsIncomplete(
-            f"model {model}: {folder} has adapters (adapter_config.json), which are not read; "
-            f"merge them into the weights (peft's merge_and_unload) and save that"
+    if (folder / ADAPTERS).is_file():
+        raise ModelUnavailable(
+            f"model {model}: {folder} has adapters ({ADAPTERS}), which are not read; {MERGE}"
         )
-    files = files_of(folder)
+    files = model_files.files_of_weights(folder, model)
     for file in files:
         if file.parent != folder:
-            raise WeightsIncomplete(
-                f"model {model}: {_INDEX} names {str(file)!r}, outside of its folder"
+            raise ModelUnavailable(
+                f"model {model}: {INDEX} names {str(file)!r}, outside of its folder"
             )
         if not file.is_file():
-            raise WeightsIncomplete(f"model {model}: {folder} lacks {file.name}")
+            raise ModelUnavailable(f"model {model}: {folder} lacks {file.name}")
     seen = [folder / "config.json", *files]
     state = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in seen)
     return _compare(state, _Config(config), model)
@@ -103,19 +94,10 @@ class _Config:
 @functools.lru_cache(maxsize=64)
 def _compare(state: tuple[tuple[Path, int, int], ...], config: _Config, model: str) -> Comparison:
     config_file, *files = (file for file, _, _ in state)
-    mapping = _mapping(files, model)
+    mapping = _mapping(_names(files, model), model)
     # on the meta device nothing is read; an initialisation must not move torch's generator
     with torch.random.fork_rng(devices=[]):
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            config_file.parent,
-            config=config.config,
-            device_map={"": "meta"},
-            key_mapping=mapping or None,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        loaded = _load_without_weights(config_file.parent, config.config, mapping, model)
     lm, info = loaded
     missing = set(info["missing_keys"])
     own_head = _names_of_unembedding(lm)
@@ -129,24 +111,63 @@ def _compare(state: tuple[tuple[Path, int, int], ...], config: _Config, model: s
     ]
     wrong = [part for part in wrong if part]
     if wrong:
-        raise WeightsIncomplete(
+        raise ModelUnavailable(
             f"model {model}: the weights in {config_file.parent} are not those of its config.json "
             f"({config.config.num_hidden_layers} layers): {'; '.join(wrong)}"
         )
     return Comparison(mapping, tuple(sorted(lacking)))
 
 
-def _mapping(files: list[Path], model: str) -> dict[str, str]:
-    """Returns what takes wrappers' prefixes off the names of tensors, and says so; {} for none."""
+def _load_without_weights(folder: Path, config, mapping: dict[str, str], model: str) -> Any:
+    """Returns a folder's language model on the meta device, and transformers' loading report.
+
+    Raises:
+        ModelUnavailable: transformers cannot build the model of the configuration.
+    """
+    try:
+        return transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            device_map={"": "meta"},
+            key_mapping=mapping or None,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # a field of a wrong value is found anywhere
+        raise ModelUnavailable(
+            f"model {model}: transformers cannot build the model of {folder / 'config.json'} "
+            f"({model_files.reason(error)})"
+        ) from error
+
+
+def _names(files: list[Path], model: str) -> list[str]:
+    """Returns the names of the tensors in files, of which it reads the headers.
+
+    Raises:
+        ModelUnavailable: a file is damaged, or has tensors that are no floating-point numbers.
+    """
     names: list[str] = []
     for file in files:
         try:
             with safe_open(file, framework="pt") as tensors:
-                names.extend(tensors.keys())
-        except SafetensorError as error:
-            raise WeightsIncomplete(
-                f"model {model}: {file} is damaged or cut short ({error})"
-            ) from error
+                kinds = {name: tensors.get_slice(name).get_dtype() for name in tensors.keys()}
+        except (SafetensorError, OSError) as error:
+            wrong = model_files.fault(file) or f"is damaged or cut short ({error})"
+            raise ModelUnavailable(f"model {model}: {file} {wrong}") from error
+        for name, kind in kinds.items():
+            if kind not in _FLOATS and not _COMPUTED.search(name):
+                raise ModelUnavailable(
+                    f"model {model}: {file} has {name} as {kind} (quantised weights), which is not "
+                    f"read; expected {', '.join(_FLOATS)}"
+                )
+        names.extend(kinds)
+    return names
+
+
+def _mapping(names: list[str], model: str) -> dict[str, str]:
+    """Returns what takes wrappers' prefixes off the names of tensors, and says so; {} for none."""
     pattern = "|".join(_WITHOUT_WRAPPERS)
     wrapped = [match[0].strip(".") for name in names if (match := re.search(pattern, name))]
     if not wrapped:

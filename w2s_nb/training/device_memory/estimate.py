@@ -13,7 +13,6 @@ import transformers
 from ...common.registry import MODELS
 from ...common.seeds import check_count
 from ...models import classifier, loading
-from ...models.loading import ensure
 from ...models.names import Checkpoint, resolve
 from ..hyperparameters import PROBES, Hyperparameters, choose_hyperparameters
 from ..loop import TRAIN_TOKENS
@@ -344,12 +343,4 @@ def _load_config(root: Checkpoint):
     known = {MODELS[name].hub_id: fields for name, fields in ARCHITECTURES.items()}
     if root.hub_id in known:
         return transformers.AutoConfig.for_model(**known[root.hub_id])
-    if not root.hub_id:
-        return loading.config_of(replace(root, layers=None))
-    from ...models import qwen  # takes over a second, and is only needed here
-
-    qwen.register()
-    ensure(root)  # fetches the configuration; `config_of` would fetch the weights with it
-    return transformers.AutoConfig.from_pretrained(
-        root.hub_id, revision=root.revision, trust_remote_code=False
-    )
+    return loading.config_of(replace(root, layers=None))
