@@ -10,22 +10,26 @@ BIN := .venv/bin
 TWO := -n 2 --dist loadfile --no-loadscope-reorder  # tests of one file, cells of one notebook, share a process
 export JUPYTER_PREFER_ENV_PATH = 1
 
-.PHONY: help setup cluster browser demo check test bench notebooks site chess-models lab clean
+# Files whose sha256 is in hashes/ and no others. torch has none there, for each index has builds of its own.
+HASHED := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps --no-build-isolation
+
+.PHONY: help setup cluster browser demo check test bench notebooks site chess-models lab hashes clean
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1	/'
 
 setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded model and texts
 
-.venv/whole: requirements.txt pyproject.toml
+.venv/whole: requirements.txt hashes/requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up .venv (Python $$($(PYTHON) -c 'import platform; print(platform.python_version())'))"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $$(sed -n '/^pip==/p' requirements.txt)
+	@$(HASHED) -r <(sed -nE '/^(pip|setuptools)==/,/[^\\]$$/p' hashes/requirements.txt)  # setuptools builds chess
+	@$(HASHED) -r hashes/requirements.txt
 	@$(BIN)/python -c 'import torch' 2>/dev/null || \
 	  if command -v nvidia-smi >/dev/null; then $(BIN)/pip install -q torch==$(TORCH); \
 	  else $(BIN)/pip install -q torch==$(TORCH) --retries 1 --timeout 20 --extra-index-url $(TORCH_INDEX); fi
-	@$(BIN)/pip install -q -r requirements.txt
+	@$(BIN)/pip install -q -r requirements.txt  # what other systems need besides
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 >/dev/null
 	@mkdir -p .venv/share/jupyter/lab/settings
@@ -36,13 +40,15 @@ setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded 
 
 cluster: .venv/ray  ## Ray, for several machines and for models on several devices
 
-.venv/ray: .venv/whole requirements-cluster.txt
+.venv/ray: .venv/whole requirements-cluster.txt hashes/requirements-cluster.txt
+	@$(HASHED) -r hashes/requirements-cluster.txt
 	@$(BIN)/pip install -q -r requirements.txt -r requirements-cluster.txt
 	@touch $@
 
 browser: .venv/browser  ## Playwright and, where there is none, a Chromium: for the tests in a real JupyterLab
 
-.venv/browser: .venv/whole requirements-browser.txt
+.venv/browser: .venv/whole requirements-browser.txt hashes/requirements-browser.txt
+	@$(HASHED) -r hashes/requirements-browser.txt
 	@$(BIN)/pip install -q -r requirements.txt -r requirements-browser.txt
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 	  || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
@@ -78,8 +84,15 @@ site: setup  ## web pages of the notebooks as they are stored, with their figure
 chess-models: setup  ## pretrains the chess models again, in about an hour on 2 cores, into papermill_runs/chess_models
 	@$(BIN)/python -m w2s_nb.chess.pretraining --out papermill_runs/chess_models
 
-lab: setup  ## JupyterLab at the tour
-	@$(BIN)/jupyter lab notebooks/00_tour.ipynb
+lab: setup  ## JupyterLab at the tour; as root in a container: make lab LAB=--allow-root
+	@test "$$(id -u)" != 0 || [[ " $(LAB) " == *" --allow-root "* ]] || { echo "JupyterLab does not start as root, since\
+	 its pages would be root's shell: take another user, or in a container of your own make lab LAB=--allow-root"; exit 1; }
+	@$(BIN)/jupyter lab $(LAB) notebooks/00_tour.ipynb
+
+hashes:  ## the sha256 of every file of the locked versions, by uv, after requirements*.txt changed
+	@command -v uv >/dev/null || { echo "needs uv: pip install uv"; exit 1; }
+	@for lock in requirements*.txt; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-deps \
+	  --no-annotate --no-emit-package torch $$lock -o hashes/$$lock || exit 1; done
 
 clean:  ## removes .venv, caches and the store of fits; keeps downloaded assets
 	rm -rf .venv .cache .pytest_cache papermill_runs/store papermill_runs/demo *.egg-info build

@@ -1,9 +1,12 @@
 """Packages: one list in pyproject.toml, and locks that cover it."""
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,3 +74,43 @@ def test_fixed_packages_are_there():
     fixed = "jupyterlab papermill torch transformers datasets peft plotly ipywidgets nbval pytest"
     for name in fixed.split():
         assert re.search(rf"^{name}==", lock, re.M), name
+
+
+@pytest.mark.parametrize("lock", ["", "-browser", "-cluster"])
+def test_every_locked_version_but_torch_has_the_hashes_of_its_files(lock):
+    """Of every file, so that each system finds its own; `make hashes` writes them."""
+    plain = (ROOT / f"requirements{lock}.txt").read_text()
+    hashed = (ROOT / "hashes" / f"requirements{lock}.txt").read_text().replace(" \\\n", "")
+    lines = [line for line in hashed.splitlines() if line and not line.startswith("#")]
+    versions = {re.split(r"\s+--hash=", line)[0] for line in lines}
+    wanted = {line for line in plain.splitlines() if line and not line.startswith("#")}
+    assert versions == {line for line in wanted if not line.startswith("torch==")}
+    assert all(re.search(r" --hash=sha256:[0-9a-f]{64}\b", line) for line in lines)
+
+
+def test_packages_come_with_hashes_and_torch_after_them():
+    """Else pip would take what torch needs unchecked, or another build of torch for the rest."""
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--require-hashes --no-deps" in re.search(r"^HASHED := (.*)$", makefile, re.M)[1]
+    hashed = makefile.index("$(HASHED) -r hashes/requirements.txt")
+    assert hashed < makefile.index("install -q torch==") < makefile.index("-r requirements.txt  #")
+
+
+def test_jupyterlab_as_root_is_refused_with_the_way_out():
+    if os.geteuid() != 0:
+        pytest.skip("only root is refused")
+    made = subprocess.run(
+        ["make", "-o", ".venv/whole", "BIN=/nowhere", "lab"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode != 0 and "make lab LAB=--allow-root" in made.stdout
+    assert "nowhere" not in made.stdout + made.stderr
+    allowed = subprocess.run(
+        ["make", "-o", ".venv/whole", "BIN=/bin/echo lab: ", "lab", "LAB=--allow-root"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert "/jupyter lab --allow-root notebooks/00_tour.ipynb" in allowed.stdout
