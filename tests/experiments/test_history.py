@@ -1,5 +1,6 @@
 """Tests of the table of all stored students."""
 
+import contextlib
 import copy
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import w2s_nb as w2s
 from tests.training.test_answers import register_last_word
 from w2s_nb.common import store
+from w2s_nb.models.names import resolve
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
 
@@ -265,3 +267,36 @@ def test_a_supervisor_stands_at_the_checkpoint_that_gave_the_labels(words, tiny)
     assert by["last"] != by["validation"], "the test could not fail"
     w2s.fit(f"{tiny}@1", words.student, again.label(words.student), method="probe", epochs=5)
     assert w2s.all_students().weak_accuracy.tolist() == [by["last"]]
+
+
+def test_records_of_another_version_raise_nowhere(words, tiny):
+    """Copies of a supervisor and its student lack a field each, or have another thing in it."""
+    options = dict(method="probe", epochs=2)
+    weak = w2s.fit(tiny, words.supervisor, **options)
+    student = w2s.fit(tiny, words.student, weak.label(words.student), **options)
+    alone = w2s.all_students()
+    record = student.record
+    places = [(name,) for name in record if name not in ("address", "files", "sizes", "checksum")]
+    places += [(part, name) for part in ("config", "summary", "metrics") for name in record[part]]
+
+    def alter(record, place, value):
+        record["created"] = "2001-01-01"
+        *path, name = place
+        part = record[path[0]] if path else record
+        if value is None:
+            del part[name]
+        else:
+            part[name] = value
+
+    for number, place in enumerate(places):
+        for kind, value in enumerate((None, "1 of another version")):
+            address = f"{number:019x}{kind}"
+            store_altered(student, address, lambda r, p=place, v=value: alter(r, p, v))
+    rows = w2s.results()
+    assert len(rows) == 2 * len(places) + 2 and rows.address.is_unique
+    assert rows.set_index("address").loc[student.address, "seconds"] == record["seconds"]
+    students = w2s.all_students()
+    assert students.created.eq(alone.created[0]).any()
+    for address in rows.address:
+        with contextlib.suppress(ValueError):  # one line, as a wrong name gets
+            resolve(f"fit:{address}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -256,8 +258,12 @@ def _read_fits() -> dict[str, _StoredFit]:
     fits = {}
     for address in store.addresses():
         record = store.record(address)
-        if record is not None and _is_trained(record):
-            fits[address] = _read_fit(record)
+        # records of other versions of the kit may be of any form
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            if record is not None and _is_trained(record):
+                fit = _read_fit(record)
+                if _is_readable(fit):
+                    fits[address] = fit
     return fits
 
 
@@ -267,6 +273,16 @@ def _is_trained(record: dict) -> bool:
     # Prompts, finetuning on text and fits of earlier versions lack one of the two.
     return (
         trained and "accuracy_last" in record["metrics"] and "hyperparameters" in record["config"]
+    )
+
+
+def _is_readable(fit: _StoredFit) -> bool:
+    """Returns whether each field is of its type, and the method is one that this version has."""
+    hints = get_type_hints(_StoredFit)
+    types = {name: get_origin(hint) or hint for name, hint in hints.items()}
+    types |= {"n_val": int | None, "seconds": int | float}
+    return fit.method in METHODS and all(
+        isinstance(getattr(fit, name), expected) for name, expected in types.items()
     )
 
 
@@ -467,5 +483,7 @@ def _read_test(fit: _StoredFit) -> pd.DataFrame | None:
     if "answer" in test:
         right = test.right.astype(float)
         return pd.DataFrame({"truth": 1, "group": test.group, "p1": right, "says": test.answer})
+    if fit.stop not in test:
+        return None
     p1 = test[fit.stop].astype(float)
     return pd.DataFrame({"truth": test.truth, "group": test.group, "p1": p1, "says": p1 >= 0.5})

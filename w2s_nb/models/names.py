@@ -397,21 +397,26 @@ def _finetuned(name: str, base: str) -> Checkpoint:
         # only near names: there may be thousands
         near = difflib.get_close_matches(base, fits)
         raise UnknownName("finetuned model", base, near or ["those of w2s.results()"])
-    config = record["config"]
-    model = record["summary"]["model"]
-    if not config.get("keep_weights") or config["method"] not in ("full", "lora", "top"):
+    try:
+        config = record["config"]
+        model = record["summary"]["model"]
+        method = config["method"]
+        layers = config["layers"]
+    except (KeyError, TypeError):
+        raise ValueError(f"{base} was stored by another version of the kit; fit it again") from None
+    if not config.get("keep_weights") or method not in ("full", "lora", "top"):
         raise ValueError(
-            f"{base} ({model}, method {config['method']}) has no finetuned weights of a language "
+            f"{base} ({model}, method {method}) has no finetuned weights of a language "
             f"model; fit(..., method='full', 'lora' or 'top', keep_weights=True) keeps them"
         )
     if "hyperparameters" not in config:
         raise ValueError(
             f"{base} ({model}) was stored by an earlier version of the kit; fit it again"
         )
-    parent = replace(resolve(model), layers=config["layers"])
+    parent = replace(resolve(model), layers=layers)
     trunk = 0
-    if config["method"] == "top":
-        trunk = max(0, config["layers"] - config["hyperparameters"]["top_layers"])
+    if method == "top":
+        trunk = max(0, layers - config["hyperparameters"]["top_layers"])
     return replace(parent, name=name, base=base, fit=record["address"], parent=parent, trunk=trunk)
 
 
