@@ -411,3 +411,28 @@ def test_a_rare_class_is_in_the_test_split_too(seed, unregister):
         assert len(w2s.load_task("answers").test) >= 2
     except ValueError as error:
         assert "and 0 for test" not in str(error)
+
+
+def test_a_report_says_what_was_left_out_and_why(unregister):
+    rows = [(f"text {i % 50}", int(i % 2 == (i >= 90)), None) for i in range(100)]
+    register_rows([*rows, (" ", 1, None), ("<b>bold</b>", 0, None)])
+    task = w2s.load_task("answers", n_train=8, n_val=4, n_test=6)
+    said = (
+        "rows read: 102; examples: 102; dropped without a text: 1; dropped with repeated texts: "
+        "50; of these, with another label: 10; left over by balance and size: 25"
+    )
+    report = task.report()
+    for shown in (report.round(2), report[["examples", "groups"]]):
+        assert repr(shown).endswith(f"\n{said}")
+        assert shown._repr_html_().endswith(f"<p>{said}</p>")
+    assert task._repr_html_().endswith(f"<p>{said}</p>")
+    assert report.loc["test", "examples"] == 6 and report.attrs["counts"] == task.counts
+
+
+def test_rows_of_which_no_example_is_made_are_counted(unregister):
+    @w2s.register_task("answers", lambda: {"all": [{"i": i} for i in range(60)]}, max_len=16)
+    def answers(row):
+        """Is i odd? Only of the first 40."""
+        return [Example((f"text {row['i']}",), row["i"] % 2)] if row["i"] < 40 else []
+
+    assert w2s.load_task("answers").counts["rows that gave no example"] == 20

@@ -79,6 +79,9 @@ def test_arms_and_chains_are_shown_briefly(arms, tiny):
     for shown in (arms, chain):
         accuracy = format(arms.accuracy(CEILING))
         assert accuracy in shown._repr_html_() and "accuracy_low" not in shown._repr_html_()
+        assert "<p>words: rows read: 600; " in shown._repr_html_(), (
+            "it says nothing of rows left out"
+        )
 
 
 def test_numbers_are_read_with_their_intervals(arms):

@@ -370,15 +370,12 @@ def _read_examples(
                 is_test += [origin == "test"] * len(of_row)
     counts = {
         "rows read": n_rows,
-        "examples": n_examples,
-        "dropped with repeated texts": n_examples - n_empty - len(examples),
-    }
-    more = {
-        "of these, with another label": n_other_label,
-        "dropped without a text": n_empty,
         "rows that gave no example": n_without,
+        "examples": n_examples,
+        "dropped without a text": n_empty,
+        "dropped with repeated texts": n_examples - n_empty - len(examples),
+        "of these, with another label": n_other_label,
     }
-    counts |= {what: n for what, n in more.items() if n}
     official = np.array(is_test) if "test" in rows else None
     return list(examples.values()), questions, official, counts
 

@@ -15,6 +15,8 @@ from .tasks.spec import TaskSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .report import SplitReport
+
 
 def need_split(given, name: str) -> Split:
     """Returns what an argument was given, if that is a split.
@@ -185,7 +187,7 @@ class Task:
 
     def _repr_html_(self) -> str:
         title = f"{html.escape(self.name)}, seed {self.seed}"
-        return f"<p><b>{title}</b></p>{self.report().round(3).to_html()}"
+        return f"<p><b>{title}</b></p>{self.report().round(3)._repr_html_()}"
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -207,12 +209,13 @@ class Task:
         """Returns the checkpoint that finetuning on the task takes; "" leaves it to the labels."""
         return self.spec.stop
 
-    def report(self) -> pd.DataFrame:
+    def report(self) -> SplitReport:
         """Describes the four splits, one row each: sizes, balance, groups, words.
 
-        Its `attrs["counts"]` say what preparation left out.
+        Below the table stands how many rows and examples were left out, and why; `attrs["counts"]`
+        of the table has these numbers.
         """
-        import pandas as pd
+        from .report import SplitReport
 
         rows = []
         for split in self.splits:
@@ -226,6 +229,6 @@ class Task:
             if split.facts is not None:
                 row["median difficulty"] = split.facts.difficulty.median()
             rows.append(row)
-        frame = pd.DataFrame(rows).set_index("split").dropna(axis=1, how="all")
+        frame = SplitReport(rows).set_index("split").dropna(axis=1, how="all")
         frame.attrs["counts"] = self.counts
         return frame

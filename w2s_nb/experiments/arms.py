@@ -11,6 +11,7 @@ import pandas as pd
 
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
+from ..data.report import footnote
 from ..data.splits import Split, Task
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
@@ -110,7 +111,9 @@ class Arms:
 
     def _repr_html_(self) -> str:
         with collect_warnings():  # a PGR that is not defined stays empty
-            return with_intervals(self.table()).to_html()
+            table = with_intervals(self.table()).to_html()
+        task = self.tasks[0]
+        return table + footnote(task.counts, task.name)
 
     @property
     def test(self) -> Split:

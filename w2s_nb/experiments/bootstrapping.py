@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
+from ..data.report import footnote
 from ..data.splits import Split, Task
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
@@ -79,7 +80,8 @@ class Chain:
 
     def _repr_html_(self) -> str:
         with collect_warnings():  # a PGR that is not defined stays empty
-            return with_intervals(self.table().set_index("arm")).to_html()
+            table = with_intervals(self.table().set_index("arm")).to_html()
+        return table + footnote(self.tasks[0].counts, self.tasks[0].name)
 
     @property
     def test(self) -> Split:

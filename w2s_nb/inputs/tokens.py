@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import safetensors.numpy
 
 from ..common.device import computing_versions
@@ -18,6 +17,7 @@ from ..common.files import is_as_named, is_writable, remove, write_named
 from ..common.paths import home
 from ..common.seeds import check_count
 from ..common.store import address, code_version
+from ..data.report import SplitReport
 from ..data.splits import Split, Task
 from ..models import loading
 from ..models.loading import digest, folder, tokenizer
@@ -167,7 +167,7 @@ def join(tokens_of: Sequence[Tokens]) -> Tokens:
     )
 
 
-def split_report(task: Task, checkpoint: Checkpoint, max_len: int | None = None) -> pd.DataFrame:
+def split_report(task: Task, checkpoint: Checkpoint, max_len: int | None = None) -> SplitReport:
     """Returns `Task.report` with the median length in tokens and the share of truncated texts."""
     max_len = task.max_len if max_len is None else max_len
     frame = task.report()
