@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .sources import rows_of
+from .sources import rows_of, with_places
 from .tables import (
     COMPRESSED,
     SUFFIXES,
@@ -75,15 +75,9 @@ def task_from_file(
     except ValueError as error:
         raise ValueError(f"{error}, as in name='my_reviews'") from None
     where = _shown(source, name)
-    splits = _splits_of(source, name, encoding)
     cleaned = {
-        split: _clean(
-            list(rows),
-            where if split == "all" else f"{where}, split {split!r}",
-            (text, label, group),
-            classes,
-        )
-        for split, rows in splits.items()
+        split: _clean(list(with_places(rows, split)), where, (text, label, group), classes)
+        for split, rows in _splits_of(source, name, encoding).items()
     }
     prompt = prompt or (_prompt_of(label, classes) if classes else None)
     register_task(name, lambda: cleaned, max_len=max_len, prompt=prompt)(examples)
@@ -112,13 +106,19 @@ def _shown(source, name: str) -> str:
 def _splits_of(source, name: str, encoding: str | None) -> dict[str, Iterable[dict]]:
     """Reads {'train': rows, 'test': rows} or {'all': rows}."""
     tables = None if isinstance(source, Hub) else splits_in(source, encoding)
+    for rows in (tables or {}).values():
+        if isinstance(rows, (list, tuple)) and rows and not isinstance(rows[0], Mapping):
+            raise TypeError(
+                f"row 1 is {rows[0]!r:.60}; expected {{column: value}}. pandas.DataFrame makes a "
+                f"table of columns or of tuples"
+            )
     given = source if tables is None else lambda: tables
     spec = TaskSpec(name, given, lambda row: (), 1, 0, "", Prompt("", ("", "")), folders=(name,))
     return rows_of(spec)
 
 
 def _clean(
-    rows: list[dict],
+    placed: list[tuple[str, dict]],
     where: str,
     columns: tuple[str, str, str | None],
     classes: tuple | None,
@@ -126,14 +126,18 @@ def _clean(
     """Returns rows {text, label 0 or 1, group or ""}.
 
     Args:
+        placed: (place, row), such as ("row 3 of train", {...}).
+        where: the source.
         columns: of text, label and group; the last may be None.
     """
+    places = [f"{where}, {place}" for place, _ in placed]
+    rows = [row for _, row in placed]
     check_rows(rows, where)
     text, label = (find_column(rows, column, where) for column in columns[:2])
     group = column_like(rows, "group", where)
     if columns[2] is not None:
         group = find_column(rows, columns[2], where)
-    labels = class_numbers([row[label] for row in rows], classes, where, label)
+    labels = class_numbers([row[label] for row in rows], classes, places.__getitem__, label)
     if len(set(labels)) == 1:
         raise ValueError(
             f"{where}: {label} is {rows[0][label]!r:.60} in all {len(rows)} rows; expected two "
@@ -141,11 +145,11 @@ def _clean(
         )
     return [
         {
-            "text": _text_of(row[text], f"{where}, row {number}: {text}"),
+            "text": _text_of(row[text], f"{place}: {text}"),
             "label": of_class,
             "group": "" if group is None or row[group] is None else str(row[group]),
         }
-        for number, (row, of_class) in enumerate(zip(rows, labels, strict=True), start=1)
+        for place, row, of_class in zip(places, rows, labels, strict=True)
     ]
 
 

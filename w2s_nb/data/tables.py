@@ -12,7 +12,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .tasks.spec import unix_breaks
@@ -22,6 +22,12 @@ Row = dict[str, object]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # all but parquet also compressed
 COMPRESSED = (".gz", ".zst", ".bz2")
 _SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+_OTHER_FILES = {
+    b"PK\x03\x04": "a spreadsheet (.xlsx) or an archive",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet (.xls)",
+    b"PAR1": "a parquet file",
+    b"\x1f\x8b": "compressed (.gz)",
+}
 _SEPARATORS = ",;\t|"
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>", "nat")
 _ENCODINGS = ("cp1256", "cp1252", "cp1251", "gb18030", "shift_jis")  # what a hint tries
@@ -46,6 +52,8 @@ def read_table(path: str | Path, encoding: str | None = None) -> list[Row]:
         ValueError: another suffix, a damaged file, other letters than the encoding's, no rows.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected a file in {', '.join(SUFFIXES)}")
     kind = _kind_of(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
@@ -54,7 +62,7 @@ def read_table(path: str | Path, encoding: str | None = None) -> list[Row]:
     elif kind in (".csv", ".tsv"):
         rows = _read_csv(_read_text(path, encoding), path.name)
     else:
-        rows = _read_json(_read_text(path, encoding), path.name)
+        rows = _read_json(_read_text(path, encoding), path.name, as_list=kind == ".json")
     if not rows:
         raise ValueError(f"{path.name} has no rows")
     return rows
@@ -71,8 +79,8 @@ def rows_in(table, encoding: str | None = None) -> Iterable[Row]:
     if isinstance(table, Iterable) and not isinstance(table, (bytes, Mapping)):
         return table
     raise TypeError(
-        f"rows are {type(table).__name__}; expected the path of a file, a DataFrame, a Dataset or "
-        f"a list of rows"
+        f"a table is {table!r:.60}, a {type(table).__name__}; expected the path of a file, a "
+        f"DataFrame, a Dataset or a list of rows"
     )
 
 
@@ -133,7 +141,10 @@ def column_like(rows: Sequence[Mapping], name: str, where: str) -> str | None:
 
 
 def class_numbers(
-    values: Sequence, classes: Sequence | None, where: str, column: str = "label"
+    values: Sequence,
+    classes: Sequence | None,
+    place: Callable[[int], str],
+    column: str = "label",
 ) -> list[int]:
     """Returns the class of each of n values, 0 or 1.
 
@@ -142,7 +153,7 @@ def class_numbers(
 
     Args:
         classes: as of `check_classes`; None takes 0 and 1, False and True.
-        where: the table, for the error.
+        place: function from a position to the name of its row, for the error.
     Raises:
         ValueError: a value that is none of them; names the first such row.
     """
@@ -156,7 +167,7 @@ def class_numbers(
         expected = "0 or 1" if classes is None else " or ".join(map(repr, classes))
         given = "missing" if keys[bad[0]] in _MISSING else f"{value!r:.60}"
         raise ValueError(
-            f"{where}, row {bad[0] + 1}: {column} is {given}; expected {expected}; wrong in "
+            f"{place(bad[0])}: {column} is {given}; expected {expected}; wrong in "
             f"{len(bad)} of {len(keys)} rows{_hint(values, keys, number_of)}"
         )
     return [number_of[key] for key in keys]
@@ -236,6 +247,9 @@ def _read_text(path: Path, encoding: str | None) -> str:
             content = stream.read()
     except OSError as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from None
+    for start, what in _OTHER_FILES.items():
+        if content.startswith(start):
+            raise ValueError(f"{path.name} is {what} by what it begins with; name it so")
     if encoding is None:
         marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         encoding = "utf-16" if marked else "utf-8"
@@ -247,13 +261,16 @@ def _read_text(path: Path, encoding: str | None) -> str:
             f"'latin-1' or 'cp1256'"
         ) from None
     except UnicodeDecodeError as error:
+        if b"\0" in content:
+            raise ValueError(_has_nul(path.name)) from None
         raise ValueError(_wrong_encoding(path.name, content, error)) from None
     if "\0" in text:
-        raise ValueError(
-            f"{path.name} has NUL characters: is it of another encoding, such as "
-            f"encoding='utf-16-le'?"
-        )
+        raise ValueError(_has_nul(path.name))
     return unix_breaks(text)
+
+
+def _has_nul(file: str) -> str:
+    return f"{file} has NUL characters, as UTF-16 without a mark has: say encoding='utf-16-le'"
 
 
 def _wrong_encoding(file: str, content: bytes, error: UnicodeDecodeError) -> str:
@@ -337,20 +354,14 @@ def _row_of(fields: list[str], header: list[str], separator: str, where: str) ->
     return {name: field for name, field in zip(header, fields, strict=False) if name}
 
 
-def _read_json(text: str, file: str) -> list[Row]:
-    """Reads objects, one per line or in one list; line breaks in texts as those of Unix."""
-    as_list = text.lstrip().startswith("[")
-    numbered = [(1, text)] if as_list else enumerate(text.split("\n"), start=1)
-    rows: list = []
-    for line, content in numbered:
-        if not content.strip():
-            continue
-        try:
-            value = json.loads(content)
-        except json.JSONDecodeError as error:
-            at = error.lineno if as_list else line
-            raise ValueError(f"{file}, line {at}: no JSON: {content.strip()[:60]!r}") from None
-        rows += value if as_list else [value]
+def _read_json(text: str, file: str, *, as_list: bool) -> list[Row]:
+    """Reads objects, one per line or, where that is possible, in one list; line breaks in texts
+    become those of Unix.
+    """
+    rows = _list_in(text, file) if as_list else None
+    if rows is None:
+        lines = enumerate(text.split("\n"), start=1)
+        rows = [_parse(line, file, number) for number, line in lines if line.strip()]
     for row, value in enumerate(rows, start=1):
         if not isinstance(value, dict):
             raise ValueError(
@@ -361,6 +372,31 @@ def _read_json(text: str, file: str) -> list[Row]:
     return [{name: _unix(row.get(name)) for name in columns} for row in rows]
 
 
+def _list_in(text: str, file: str) -> list | None:
+    """Returns the rows of a file that is one list; None where it may have an object per line."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if not text.lstrip().startswith("["):
+            return None
+        raise ValueError(f"{file}, line {error.lineno}: no JSON: {error.msg}") from None
+    if isinstance(value, dict) and any(isinstance(each, (dict, list)) for each in value.values()):
+        raise ValueError(
+            f"{file} has one object with the columns {', '.join(map(repr, value))}; expected a "
+            f"list of objects, one per row (pandas writes it with orient='records')"
+        )
+    return value if isinstance(value, list) else None
+
+
+def _parse(line: str, file: str, number: int):
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        raise ValueError(
+            f"{file}, line {number}: {line.strip()[:60]!r}; expected an object in JSON on each line"
+        ) from None
+
+
 def _read_parquet(path: Path) -> list[Row]:
     import pyarrow as pa
     import pyarrow.parquet
@@ -368,7 +404,8 @@ def _read_parquet(path: Path) -> list[Row]:
     try:
         rows = pyarrow.parquet.read_table(str(path)).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path.name} is no whole parquet file: {error}") from None
+        words = " ".join(str(error).split()).replace(str(path), path.name)
+        raise ValueError(f"{path.name} cannot be read as parquet: {words[:200]}") from None
     return [{name: _unix(value) for name, value in row.items()} for row in rows]
 
 

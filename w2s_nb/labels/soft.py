@@ -273,7 +273,8 @@ def _read_rows(path: Path, classes: tuple | None, encoding: str | None) -> pd.Da
         raise ValueError(f"{path.name} has both label and probability; keep the one that is meant")
     values = {name: [row[column] for row in rows] for name, column in given.items()}
     if "label" in given:
-        p1 = np.array(class_numbers(values["label"], classes, path.name), dtype=float)
+        numbers = class_numbers(values["label"], classes, lambda row: f"{path.name}, row {row + 1}")
+        p1 = np.array(numbers, dtype=float)
     else:
         p1 = _probabilities(values["probability"], path.name)
     keys = {name: list(map(str, values[name])) for name in ("id", "text") if name in given}
