@@ -1,0 +1,55 @@
+"""Runs in folders without locks, on a full disk, and after killed processes."""
+
+import errno
+import fcntl
+import os
+import time
+
+import pytest
+
+from w2s_nb.sweeps import running
+
+
+def run_in(folder, monkeypatch):
+    """Executes a run whose notebook writes its table at once; returns the outcome."""
+
+    def papermill(run, folder):
+        running._write_atomic(folder / "result.json", b'{"table": []}')
+        return running.DONE, "", ""
+
+    monkeypatch.setattr(running, "_papermill", papermill)
+    run = {"folder": str(folder), "address": "0" * 20, "notebook": "quick", "source": ""}
+    return running.execute(run | {"parameters": {}, "attempt": 1, "seconds": None})
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, None])
+def test_a_run_needs_no_lock(number, tmp_path, monkeypatch):
+    def flock(*arguments):
+        if number:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    outcome = run_in(tmp_path, monkeypatch)
+    assert outcome["state"] == running.DONE, outcome["error"]
+    assert running.read_outcome(tmp_path, "0" * 20)["state"] == running.DONE
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    outcome = run_in(tmp_path, monkeypatch)
+    assert outcome["state"] == running.FAILED
+    assert "No space left" in outcome["error"] and str(tmp_path) in outcome["error"]
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_what_a_killed_process_left_goes_a_day_later(tmp_path, monkeypatch):
+    old = tmp_path / ".run.json.0123abcd.part"
+    new = tmp_path / ".run.json.4567abcd.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    run_in(tmp_path, monkeypatch)
+    assert not old.exists() and new.exists()
