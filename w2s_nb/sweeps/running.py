@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import io
 import json
@@ -31,6 +32,7 @@ DIED = "kernel died"
 TIMED_OUT = "timed out"
 NO_KERNEL = "kernel did not start"
 LOST = "worker lost"
+ABANDONED = 24 * 3600  # seconds after which a file that is not whole is a killed process's
 RETRIED = (DIED, TIMED_OUT, NO_KERNEL, LOST)  # a notebook that raises will raise again
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -95,7 +97,7 @@ def execute(run: dict) -> dict:
     try:
         folder = Path(run["folder"])
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"), exchange(run):
+        with _lock(folder / ".lock"), exchange(run):
             earlier = read_outcome(folder, run["address"])
             if earlier and earlier["state"] == DONE:
                 return earlier
@@ -104,7 +106,24 @@ def execute(run: dict) -> dict:
         return outcome
     except Exception as error:  # a full disk, an address of `remote`: the other runs go on
         message = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.filename is None:
+            message += f" (in {run['folder']})"
         return make_outcome(run, FAILED, message, traceback.format_exc())
+
+
+@contextlib.contextmanager
+def _lock(path: Path):
+    """Holds a lock; where the file system grants none, two may do the same work, and no harm."""
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EACCES):
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def make_outcome(
@@ -128,6 +147,10 @@ def make_outcome(
 def _execute_afresh(run: dict, folder: Path) -> dict:
     for stale in ("run.json", "result.json", "notebook.ipynb"):
         (folder / stale).unlink(missing_ok=True)
+    for partial in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if partial.stat().st_mtime < time.time() - ABANDONED:
+                partial.unlink()
     started = time.perf_counter()
     with _errors_in(folder / "kernel.log"):
         state, error, trace = _papermill(run, folder)
@@ -152,8 +175,14 @@ def write_outcome(folder: str | Path, outcome: dict) -> None:
 def _write_atomic(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is said without
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -177,7 +206,7 @@ def exchange(run: dict):
         yield
     finally:
         there = _names_at(filesystem, f"{root}/fits")
-        for path in fits.glob("*/record.json"):
+        for path in fits.glob("[!.]*/record.json"):
             if path.parent.name not in there:
                 _put(filesystem, f"{root}/fits/{path.parent.name}.zip", path.parent)
         _put(filesystem, f"{root}/runs/{run['address']}.zip", Path(run["folder"]))
@@ -186,9 +215,9 @@ def exchange(run: dict):
 def _take_fits(filesystem, remote_fits: str, fits: Path, locks: Path) -> None:
     """Unpacks the fits at a remote folder that the store lacks, under the store's own locks."""
     locks.mkdir(parents=True, exist_ok=True)
-    here = {path.parent.name for path in fits.glob("*/record.json")}
+    here = {path.parent.name for path in fits.glob("[!.]*/record.json")}
     for address in _names_at(filesystem, remote_fits) - here:
-        with FileLock(locks / f"{address}.lock"):
+        with _lock(locks / f"{address}.lock"):
             if not (fits / address / "record.json").is_file():
                 _unpack(filesystem.cat_file(f"{remote_fits}/{address}.zip"), fits / address)
 
