@@ -267,11 +267,39 @@ def test_temporal_ensembling_mixes_label_and_running_average():
         ("reverse_xent", {"floor": 0.0}, "floor"),
         ("temporal_ensembling", {"decay": 1.0}, "decay"),
         ("temporal_ensembling", {"alpha": 2}, "alpha"),
+        ("temporal_ensembling", {"decay": "x"}, "decay 'x'"),
+        ("temporal_ensembling", {"previous": torch.ones(1, 2)}, r"previous \(1, 2\) and targets"),
+        ("product", {"beta": float("nan")}, "beta nan; expected a finite number"),
+        ("product", {"alpha": float("inf")}, "alpha inf"),
+        ("confidence", {"alpha": "0.5"}, r"alpha '0.5'; expected a number in \[0, 1\]"),
+        ("confidence", {"warmup": float("nan")}, "warmup nan"),
+        ("reverse_xent", {"floor": "x"}, "floor 'x'"),
+        ("generalized_xent", {"q": "x"}, "q 'x'"),
     ],
 )
 def test_arguments_out_of_range_are_named(name, args, says):
     with pytest.raises(ValueError, match=says):
         LOSSES[name](*batch(), progress=0.5, **args)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("row", [[-0.7, 1.7], [0.6, 1.4], [float("nan"), 0.5], [1.0, float("inf")]])
+def test_targets_that_are_no_probabilities_are_named(name, row):
+    logits, targets = batch()
+    targets[3] = torch.tensor(row)
+    with pytest.raises(ValueError, match="targets of example 3 of .*; expected probabilities"):
+        LOSSES[name](logits, targets, progress=0.5)
+
+
+@pytest.mark.parametrize("progress", [float("nan"), -3.0, 1.5, None])
+def test_progress_is_a_share_of_training(progress):
+    with pytest.raises(ValueError, match=r"progress .*; expected a number in \[0, 1\]"):
+        CONFIDENCE(*batch(), progress=progress)
+
+
+def test_a_loss_takes_tensors():
+    with pytest.raises(TypeError, match="logits are a list; expected a tensor"):
+        XENT([[0.0, 1.0]], [[0.0, 1.0]], progress=0.0)
 
 
 OF_ONES_OWN = {

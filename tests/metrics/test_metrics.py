@@ -23,6 +23,7 @@ def answers(accuracy, n=1000):
 
 
 ONES = np.ones(1000, dtype=int)
+ANSWERS = answers(0.8)
 
 
 def test_accuracy_and_its_interval():
@@ -148,7 +149,7 @@ def test_order_of_examples_plays_no_part():
         (lambda: imitation.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
         (
             lambda: metrics.pgr(answers(0.5), answers(0.5)[None].repeat(2, 0), answers(0.6), ONES),
-            "expected one",
+            "the same of each",
         ),
         (lambda: metrics.accuracy(np.zeros((0, 2)), np.zeros(0)), "not"),
         (
@@ -162,11 +163,37 @@ def test_order_of_examples_plays_no_part():
         (lambda: metrics.accuracy(probs([1.0] * 2), np.array([0.5, 1])), "a label is 0.5; expec"),
         (lambda: metrics.accuracy(probs([1.0] * 2), np.array(["0", "1"])), "a label is '0'"),
         (lambda: metrics.accuracy(probs([1.0] * 2), [np.nan, 1]), "a label is nan; expec"),
+        (lambda: metrics.accuracy(probs([1.0] * 2), 1), r"labels of shape \(\) for 2 predictions"),
+        (lambda: metrics.accuracy(probs([1.0] * 2), np.ones((2, 2))), "expected one per example"),
+        (lambda: metrics.accuracy(ANSWERS, ONES, resamples=10**7), "0 to 100000 for 1000"),
+        (lambda: metrics.accuracy(ANSWERS, ONES, resamples=1.5), "resamples = 1.5; expected"),
+        (lambda: metrics.auroc(ANSWERS, ONES, resamples=-1), "resamples = -1; expected"),
+        (lambda: metrics.accuracy(ANSWERS, ONES, group="group"), r"groups of shape \(\)"),
+        (lambda: metrics.accuracy(ANSWERS, ONES, group=ONES * np.nan), "1000 of 1000 groups are"),
+        (lambda: metrics.difference(ANSWERS, ANSWERS[:3], ONES), r"\(1, 1000\) and \(1, 3\)"),
+        (lambda: metrics.difference(ANSWERS, ANSWERS[None].repeat(2, 0), ONES), "the same of each"),
+        (lambda: imitation.misfit(ANSWERS, ANSWERS[:3]), "the same of each"),
+        (lambda: imitation.similarity(ANSWERS, ANSWERS[:3], ONES), "the same of each"),
+        (lambda: metrics.pgr(ANSWERS, ANSWERS, ANSWERS, ONES, chance=np.nan), "chance = nan"),
+        (lambda: metrics.calibration_error(ANSWERS, ONES, bins=0), "bins = 0; expected"),
+        (
+            lambda: metrics.share(np.ones((1, 3)), np.ones((1, 4))),
+            r"examples of shape \(1, 4",
+        ),
+        (lambda: metrics.of_means(np.asarray, [1, 2]), r"arrays of shape \(2,\)"),
+        (lambda: metrics.preference_bias.prefers_longer(ANSWERS, ["a"] * 1000), "Split.longer"),
+        (lambda: metrics.preference_bias.order_bias(ANSWERS, ANSWERS[:3]), "the same of each"),
     ],
 )
 def test_wrong_input_is_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize("wrong", ["abc", [["a", "b"]], {"p": 1}])
+def test_predictions_are_numbers(wrong):
+    with pytest.raises(TypeError, match=r"probabilities are .*; expected an array \(n, 2\)"):
+        metrics.accuracy(wrong, ONES)
 
 
 def right_of(accuracies, n=400, seed=0):
