@@ -201,29 +201,59 @@ def ramp(progress: float, warmup: float) -> float:
     >>> [ramp(p, 0.2) for p in (0.0, 0.1, 0.2, 1.0)]
     [0.0, 0.5, 1.0, 1.0]
     """
-    if not warmup > 0:
+    if not (_is_number(warmup) and warmup > 0):
         raise ValueError(f"warmup {warmup!r}; expected a fraction of training above 0")
+    check_share("progress", progress)
     return min(1.0, progress / warmup)
 
 
 def check(logits: torch.Tensor, targets: torch.Tensor) -> None:
-    """Raises a ValueError unless scores and labels are both of shape (b, 2)."""
+    """Checks the scores and labels that a loss is given.
+
+    Scores that are not finite are left to training, which says at which step they were.
+
+    Raises:
+        TypeError: they are no tensors.
+        ValueError: they are not both of shape (b, 2), or a row of labels is no probabilities that
+            sum to 1.
+    """
+    for name, given in (("logits", logits), ("targets", targets)):
+        if not isinstance(given, torch.Tensor):
+            raise TypeError(f"{name} are a {type(given).__name__}; expected a tensor (b, 2)")
     if logits.shape != targets.shape or logits.shape[1:] != (2,):
         raise ValueError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}; "
             f"expected (b, 2) for both"
         )
+    # sums may be off by what half precision rounds; NaN is neither
+    good = (targets >= 0).all(dim=1) & ((targets.sum(dim=1) - 1).abs() <= 1e-2)
+    if not good.all():
+        first = int((~good).nonzero()[0])
+        raise ValueError(
+            f"targets of example {first} of {len(targets)} are {targets[first].tolist()}; expected "
+            f"probabilities that sum to 1"
+        )
 
 
 def check_share(name: str, value: float) -> None:
     """Raises a ValueError that names the argument unless its value is in [0, 1]."""
-    if not 0 <= value <= 1:
+    if not (_is_number(value) and 0 <= value <= 1):
         raise ValueError(f"{name} {value!r}; expected a number in [0, 1]")
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raises a ValueError that names the argument unless its value is a finite number."""
+    if not _is_number(value):
+        raise ValueError(f"{name} {value!r}; expected a finite number")
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Computes the cross-entropy (b,), in nats, of scores (b, 2) and soft labels (b, 2)."""
     return F.cross_entropy(logits, targets.to(logits), reduction="none")
+
+
+# what all losses share, as part of their code
+_SHARED = (values_of, ramp, check, check_share, check_finite, cross_entropy)
 
 
 def code(name: str) -> str:
@@ -237,7 +267,7 @@ def code(name: str) -> str:
     _add_used(loss, used)
     functions = [value for _, value in sorted(used.items()) if inspect.isfunction(value)]
     content = {
-        "code": code_version(loss, *functions, values_of, ramp, check, check_share, cross_entropy),
+        "code": code_version(loss, *functions, *_SHARED),
         "values": {key: repr(value) for key, value in used.items() if _is_plain(value)},
         "batchwise": loss.batchwise,
         "running_average": loss.running_average,

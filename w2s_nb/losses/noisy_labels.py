@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from .contract import check, check_share, cross_entropy, ramp, register_loss
+from .contract import check, check_finite, check_share, cross_entropy, ramp, register_loss
 
 
 @register_loss
@@ -25,6 +25,7 @@ def generalized_xent(logits, targets, *, progress, q=0.7):
     Source: Zhang and Sabuncu 2018, equation 6; tried in Burns et al. 2023, appendix B.
     """
     check(logits, targets)
+    check_finite("q", q)
     if not 0 < q <= 1:
         raise ValueError(f"q {q!r}; expected a number in (0, 1]")
     one_minus_power = -torch.expm1(q * F.log_softmax(logits, dim=1))  # 1 - f^q
@@ -71,6 +72,7 @@ def reverse_xent(logits, targets, *, progress, floor=1e-4):
         cross-entropy.
     """
     check(logits, targets)
+    check_finite("floor", floor)
     if not 0 < floor < 1:
         raise ValueError(f"floor {floor!r}; expected a probability in (0, 1)")
     log_label = targets.to(logits).clamp(min=floor).log()
@@ -103,8 +105,14 @@ def temporal_ensembling(
     """
     check(logits, targets)
     check_share("alpha", alpha)
+    check_finite("decay", decay)
     if not 0 <= decay < 1:
         raise ValueError(f"decay {decay!r}; expected a number in [0, 1)")
     a = alpha * ramp(progress, warmup)
     average = targets if previous is None else previous
+    if average.shape != targets.shape:
+        raise ValueError(
+            f"previous {tuple(average.shape)} and targets {tuple(targets.shape)}; expected (b, 2) "
+            f"for both"
+        )
     return cross_entropy(logits, (1 - a) * targets.to(logits) + a * average.to(logits))

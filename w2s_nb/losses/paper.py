@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from .contract import check, check_share, cross_entropy, ramp, register_loss
+from .contract import check, check_finite, check_share, cross_entropy, ramp, register_loss
 
 
 @register_loss
@@ -81,10 +81,13 @@ def product(logits, targets, *, progress, alpha=1.0, beta=1.0, warmup=0.2):
     Returns:
         (b,) float32, nats per example, not averaged.
     Raises:
-        ValueError: shapes differ or are not (b, 2), or warmup is not above 0.
+        ValueError: shapes differ or are not (b, 2), alpha or beta is not finite, or warmup is not
+            above 0.
     Source: Burns et al. 2023, appendix B; openai/weak-to-strong adds the exponents.
     """
     check(logits, targets)
+    check_finite("alpha", alpha)
+    check_finite("beta", beta)
     log_weak = targets.to(logits).clamp(min=1e-7).log()
     log_strong = F.log_softmax(logits.detach(), dim=1)
     target = (alpha * log_weak + beta * ramp(progress, warmup) * log_strong).softmax(dim=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..common.seeds import check_count
 from .estimate import Estimate, bootstrap, of_means
 
 
@@ -14,9 +15,15 @@ def p1_of(probs) -> np.ndarray:
     """Returns P(y = 1), (s, n), of probabilities (n, 2) or (s, n, 2).
 
     Raises:
+        TypeError: no numbers.
         ValueError: another shape, or rows that are no probabilities that sum to 1.
     """
-    probs = np.asarray(probs, dtype=float)
+    try:
+        probs = np.asarray(probs, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"probabilities are {str(probs)[:60]!r}; expected an array (n, 2), or (seeds, n, 2)"
+        ) from None
     if probs.ndim not in (2, 3) or probs.shape[-1] != 2:
         raise ValueError(f"probabilities of shape {probs.shape}; expected (n, 2), or (seeds, n, 2)")
     # sums may be off by what half precision rounds
@@ -36,12 +43,32 @@ def labels_of(hard_label, p1: np.ndarray) -> np.ndarray:
         ValueError: as many labels as predictions are not given, or one is not 0 or 1.
     """
     hard_label = np.asarray(hard_label)
-    if hard_label.shape[-1:] != p1.shape[-1:]:
-        raise ValueError(f"{hard_label.shape[-1]} labels for {p1.shape[-1]} predictions")
+    if hard_label.shape not in (p1.shape, p1.shape[-1:]):
+        counted = (
+            f"{hard_label.shape[0]} labels for"
+            if hard_label.ndim == 1
+            else (f"labels of shape {hard_label.shape} for")
+        )
+        raise ValueError(f"{counted} {p1.shape[-1]} predictions; expected one per example")
     bad = ~np.isin(hard_label, (0, 1))
     if bad.any():
         raise ValueError(f"a label is {hard_label[bad].tolist()[0]!r}; expected 0 or 1")
     return np.broadcast_to(hard_label, p1.shape)
+
+
+def paired(*probs) -> list[np.ndarray]:
+    """Returns P(y = 1), (s, n), of the predictions of several models.
+
+    Raises:
+        TypeError, ValueError: as `p1_of`; predictions of other seeds or examples.
+    """
+    p1 = [p1_of(each) for each in probs]
+    if len({each.shape for each in p1}) > 1:
+        shapes = " and ".join(str(each.shape) for each in p1)
+        raise ValueError(
+            f"predictions of {shapes} (seeds, examples) are compared; expected the same of each"
+        )
+    return p1
 
 
 def correct(probs, hard_label) -> np.ndarray:
@@ -67,6 +94,7 @@ def difference(probs, other, hard_label, *, group=None) -> Estimate:
         probs, other: (n, 2) or (s, n, 2), of the same examples and seeds.
         hard_label: (n,) int, 0 or 1.
     """
+    paired(probs, other)
     change = correct(probs, hard_label).astype(int) - correct(other, hard_label)
     return of_means(np.asarray, change, group=group)
 
@@ -77,7 +105,15 @@ def share(what: np.ndarray, among: np.ndarray, *, group=None) -> Estimate:
     Args:
         what: (s, n) float or bool.
         among: (s, n) bool; how many there are varies with the draw.
+    Raises:
+        ValueError: arrays of different shapes.
     """
+    what, among = np.asarray(what), np.asarray(among)
+    if what.shape != among.shape:
+        raise ValueError(
+            f"values of shape {what.shape} among examples of shape {among.shape}; expected one "
+            f"(seeds, examples)"
+        )
     return of_means(np.divide, what * among, among, group=group)
 
 
@@ -113,6 +149,7 @@ def calibration_error(
         bins: number of bins of the likelier class's probability over [0.5, 1].
     Source: Guo et al. 2017, equation 3.
     """
+    check_count(bins, "bins")
     p1 = p1_of(probs)
     confidence = np.maximum(p1, 1 - p1)
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..common.seeds import check_seed
+
+MOST_RESAMPLES = 100_000
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,15 @@ def bootstrap(
             statistic is not defined counts at both ends of the interval.
         seed: of the draws.
     Raises:
-        ValueError: arrays of different shapes, or empty.
+        TypeError: `statistic` cannot be called.
+        ValueError: arrays of different shapes, or empty; groups of other examples; more draws than
+            are of use.
     """
+    if not callable(statistic):
+        raise TypeError(f"statistic is {statistic!r}; expected a function of arrays (s, n)")
+    arrays = tuple(map(np.asarray, arrays))
     n_seeds, n_examples = _shape(arrays)
+    _check_resamples(resamples, n_examples)
     value = float(statistic(*arrays))
     seed_counts, example_counts = _draw(n_seeds, n_examples, group, resamples, seed)
     draws = []
@@ -101,7 +110,9 @@ def of_means(
         function: takes the mean of each array, a float or (resamples,), and returns the same shape;
             NaN where it is not defined.
         arrays, group, resamples, seed: as in `bootstrap`.
+    Raises: as `bootstrap`.
     """
+    arrays = tuple(map(np.asarray, arrays))
     n_seeds, n_examples = _shape(arrays)
     means, draws = means_and_draws(arrays, group, resamples, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,7 +147,7 @@ def standard_error(values: np.ndarray, group: np.ndarray) -> float:
 
 def _shape(arrays: Sequence[np.ndarray]) -> tuple[int, int]:
     """Returns the numbers of seeds and examples, which all arrays share."""
-    shapes = [array.shape for array in arrays]
+    shapes = [array.shape for array in arrays] or [()]
     if len(set(shapes)) != 1 or len(shapes[0]) != 2 or 0 in shapes[0]:
         raise ValueError(
             f"arrays of shape {', '.join(map(str, shapes))}; expected one (seeds, examples), not "
@@ -163,12 +174,40 @@ def _draw(
     n_seeds: int, n_examples: int, group: np.ndarray | None, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns how often a draw has each seed, (resamples, s), and each example, (resamples, n)."""
-    if group is not None and len(group) != n_examples:
-        raise ValueError(f"{len(group)} groups for {n_examples} examples")
+    _check_resamples(resamples, n_examples)
+    if group is not None:
+        group = _check_group(group, n_examples)
     group_of = np.arange(n_examples)
     if group is not None:
         group_of = np.unique(group, return_inverse=True)[1]
     return _count(n_seeds, tuple(group_of.tolist()), resamples, check_seed(seed))
+
+
+def _check_resamples(resamples: int, n_examples: int) -> None:
+    """Refuses a number of draws that would fill the memory or take minutes."""
+    # more draws change the third digit of an interval's ends at most
+    most = min(MOST_RESAMPLES, max(10_000, 10**8 // n_examples))
+    whole = isinstance(resamples, numbers.Integral) and not isinstance(resamples, bool)
+    if not whole or not 0 <= resamples <= most:
+        raise ValueError(
+            f"resamples = {resamples!r}; expected a whole number from 0 to {most} for {n_examples} "
+            f"examples"
+        )
+
+
+def _check_group(group, n_examples: int) -> np.ndarray:
+    """Returns the groups of examples as an array (n,), checked."""
+    group = np.asarray(group)
+    if group.shape != (n_examples,):
+        counted = f"{len(group)} groups" if group.ndim == 1 else f"groups of shape {group.shape}"
+        raise ValueError(f"{counted} for {n_examples} examples; expected one per example")
+    missing = group != group  # NaN alone is unlike itself
+    if np.any(missing):
+        raise ValueError(
+            f"{int(np.sum(missing))} of {n_examples} groups are {group[missing][0]!r}; expected a "
+            f"group for every example"
+        )
+    return group
 
 
 @functools.lru_cache(maxsize=4)

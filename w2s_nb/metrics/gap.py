@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..common.progress import warn
-from .classification import correct
+from ..common.seeds import check_number
+from .classification import correct, paired
 from .estimate import Estimate, from_draws, means_and_draws, of_means
 
 
@@ -32,6 +33,8 @@ def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) 
             answers that are generated, `Split.chance`.
     Source: Burns et al. 2023, section 3.
     """
+    check_number(chance, "chance", high=1.0)
+    paired(weak, student, ceiling)
     arms = [correct(probs, hard_label) for probs in (weak, student, ceiling)]
     means, draws = means_and_draws(arms, group, 1000, 0)
     n_seeds, n_examples = arms[0].shape

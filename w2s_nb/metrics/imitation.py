@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .classification import correct, labels_of, p1_of, share
+from .classification import correct, labels_of, p1_of, paired, share
 from .estimate import Estimate, of_means
 
 ON = ("all", "mistakes", "correct")
@@ -33,6 +33,7 @@ def agreement(student, weak, hard_label=None, *, on: str = "all", group=None) ->
         on: 'all' examples, or the supervisor's 'mistakes' or 'correct' answers.
     Source: Burns et al. 2023, section 5.1.3.
     """
+    paired(student, weak)
     agrees = _predicts_1(student) == _predicts_1(weak)
     return share(agrees, chosen(weak, hard_label, on), group=group)
 
@@ -46,6 +47,7 @@ def agreement_change(
         first, last: such as the smallest and the largest student.
         weak, hard_label, on: as in `agreement`.
     """
+    paired(first, last, weak)
     last_agrees = _predicts_1(last) == _predicts_1(weak)
     first_agrees = _predicts_1(first) == _predicts_1(weak)
     change = last_agrees.astype(int) - first_agrees
@@ -61,7 +63,7 @@ def cross_entropy(student, weak, hard_label=None, *, on: str = "all", group=None
         student, weak, hard_label, on: as in `agreement`.
     Source: Burns et al. 2023, section 5.1.3: agreement measured by cross-entropy.
     """
-    p_student = p1_of(student)
+    p_student, _ = paired(student, weak)
     p_answer = np.where(_predicts_1(weak), p_student, 1 - p_student)
     nats = -np.log(p_answer.clip(min=1e-7))
     return share(nats, chosen(weak, hard_label, on), group=group)
@@ -76,7 +78,8 @@ def misfit(student, weak, *, group=None) -> Estimate:
 
     Source: Charikar et al. 2024 (arXiv 2405.15116), theorem 1.
     """
-    return of_means(np.asarray, (p1_of(student) - p1_of(weak)) ** 2, group=group)
+    p_student, p_weak = paired(student, weak)
+    return of_means(np.asarray, (p_student - p_weak) ** 2, group=group)
 
 
 def gain(student, weak, hard_label, *, group=None) -> Estimate:
@@ -87,8 +90,9 @@ def gain(student, weak, hard_label, *, group=None) -> Estimate:
     Args:
         hard_label: (n,) int. Its noise is in both errors alike and cancels in their difference.
     """
-    y = labels_of(hard_label, p1_of(student))
-    lower = (p1_of(weak) - y) ** 2 - (p1_of(student) - y) ** 2
+    p_student, p_weak = paired(student, weak)
+    y = labels_of(hard_label, p_student)
+    lower = (p_weak - y) ** 2 - (p_student - y) ** 2
     return of_means(np.asarray, lower, group=group)
 
 
@@ -106,12 +110,10 @@ def similarity(student, weak, hard_label, *, hard: bool = False, group=None) -> 
     Source: Goel et al. 2025 (arXiv 2502.04313), for two classes; Geirhos et al. 2020 for predicted
         classes.
     """
+    p_student, p_weak = paired(student, weak)
     if hard:
         p_student = _predicts_1(student).astype(float)
         p_weak = _predicts_1(weak).astype(float)
-    else:
-        p_student = p1_of(student)
-        p_weak = p1_of(weak)
     y = labels_of(hard_label, p_student)
     same = p_student * p_weak + (1 - p_student) * (1 - p_weak)
     student_on_truth = np.where(y == 1, p_student, 1 - p_student)

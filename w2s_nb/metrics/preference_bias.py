@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .classification import labels_of, p1_of, share
+from .classification import labels_of, p1_of, paired, share
 from .estimate import Estimate, of_means
 
 
@@ -21,6 +21,7 @@ def prefers_longer(probs, longer, *, group=None) -> Estimate:
             for equal lengths.
     """
     p1 = p1_of(probs)
+    longer = _check_longer(longer, p1)
     return share(_prefers_longer(p1, longer), _unequal(longer, p1), group=group)
 
 
@@ -35,7 +36,8 @@ def length_bias(probs, hard_label, longer, *, group=None) -> Estimate:
         longer: as in `prefers_longer`.
     """
     p1 = p1_of(probs)
-    longer_is_better = (labels_of(hard_label, p1) == 1) == (np.asarray(longer) > 0)
+    longer = _check_longer(longer, p1)
+    longer_is_better = (labels_of(hard_label, p1) == 1) == (longer > 0)
     bias = _prefers_longer(p1, longer) - longer_is_better.astype(float)
     return share(bias, _unequal(longer, p1), group=group)
 
@@ -49,8 +51,9 @@ def length_bias_change(probs, other, longer, *, group=None) -> Estimate:
         probs, other: (n, 2) or (s, n, 2).
         longer: as in `prefers_longer`.
     """
-    p1 = p1_of(probs)
-    change = _prefers_longer(p1, longer) - _prefers_longer(p1_of(other), longer)
+    p1, p1_of_other = paired(probs, other)
+    longer = _check_longer(longer, p1)
+    change = _prefers_longer(p1, longer) - _prefers_longer(p1_of_other, longer)
     return share(change, _unequal(longer, p1), group=group)
 
 
@@ -65,8 +68,9 @@ def order_bias(probs, swapped, *, group=None) -> Estimate:
             again the text that stands second.
     """
     # 1 where the second text is preferred, -1 where the first is, 0 for a tie
-    second = np.sign(p1_of(probs) - 0.5)
-    second_of_swapped = np.sign(p1_of(swapped) - 0.5)
+    p1, p1_of_swapped = paired(probs, swapped)
+    second = np.sign(p1 - 0.5)
+    second_of_swapped = np.sign(p1_of_swapped - 0.5)
     return of_means(lambda a, b: (a + b) / 4, second, second_of_swapped, group=group)
 
 
@@ -76,15 +80,27 @@ def order_decides(probs, swapped, *, group=None) -> Estimate:
     Args:
         probs, swapped: as in `order_bias`.
     """
-    same_place = (p1_of(probs) - 0.5) * (p1_of(swapped) - 0.5) > 0
+    p1, p1_of_swapped = paired(probs, swapped)
+    same_place = (p1 - 0.5) * (p1_of_swapped - 0.5) > 0
     return of_means(np.asarray, same_place, group=group)
+
+
+def _check_longer(longer, p1: np.ndarray) -> np.ndarray:
+    """Returns which text of each pair is the longer, (n,), checked against the predictions."""
+    longer = np.asarray(longer)
+    if longer.shape != p1.shape[-1:] or not np.isin(longer, (-1, 0, 1)).all():
+        raise ValueError(
+            f"longer has shape {longer.shape} for {p1.shape[-1]} pairs; expected -1, 0 or 1 per "
+            f"pair, as Split.longer"
+        )
+    return longer
 
 
 def _prefers_longer(p1: np.ndarray, longer) -> np.ndarray:
     """Returns 1.0 where the longer text is preferred, else 0.0, (s, n)."""
-    return ((p1 >= 0.5) == (np.asarray(longer) > 0)).astype(float)
+    return ((p1 >= 0.5) == (longer > 0)).astype(float)
 
 
 def _unequal(longer, p1: np.ndarray) -> np.ndarray:
     """Returns whether the two texts differ in length, repeated per seed to the shape of `p1`."""
-    return np.broadcast_to(np.asarray(longer) != 0, p1.shape)
+    return np.broadcast_to(longer != 0, p1.shape)
