@@ -1,7 +1,10 @@
 """Losses: pure functions of one contract."""
 
-# Importing a file registers its losses; tables list them in this order.
+# Importing a file registers its losses; tables list them in this order, then those of other files.
 from . import paper  # isort: split
+
+import importlib
+import pkgutil
 
 from ..common.registry import LOSSES
 from . import noisy_labels
@@ -27,3 +30,6 @@ __all__ = [
     "register_loss",
     "values_of",
 ]
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")

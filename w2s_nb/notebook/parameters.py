@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..common import plugins
 from ..common.registry import LOSSES, TASKS, UnknownName
+from ..data.from_file import task_from_file
 from ..models.names import resolve
 from ..training.hyperparameters import METHODS, PROBES, SHARDED
 
@@ -73,7 +74,7 @@ def check(
     _check_responses(parameters)
     _check_finetuning(notebook, parameters)
     _check_lists_of_numbers(parameters)
-    _check_columns(parameters)
+    _check_table(parameters)
     _check_models(parameters)
     _check_losses(parameters)
     # Weights need torch; whatever can be refused without it has been refused by now.
@@ -208,18 +209,31 @@ def _check_lists_of_numbers(parameters: dict) -> None:
                 )
 
 
-def _check_columns(parameters: dict) -> None:
-    """Refuses columns and classes of a table that are not as many as they must be."""
-    columns = parameters.get("columns", "text, label")
-    if len(names_in(columns)) not in (2, 3):
+def _check_table(parameters: dict) -> None:
+    """Refuses texts of a user's own that are no task, after reading them."""
+    columns = names_in(parameters.get("columns", "text, label"))
+    if len(columns) not in (2, 3):
         raise ValueError(
-            f"columns = {columns!r}; expected the columns of texts and of labels, and after them, "
-            f"if there is one, that of groups"
+            f"columns = {parameters['columns']!r}; expected the columns of texts and of labels, "
+            f"and after them, if there is one, that of groups"
         )
-    classes = parameters.get("classes", "")
-    if len(names_in(classes)) not in (0, 2):
+    classes = names_in(parameters.get("classes", ""))
+    if len(classes) not in (0, 2):
         raise ValueError(
-            f"classes = {classes!r}; expected the labels of class 0 and of class 1, or none"
+            f"classes = {parameters['classes']!r}; expected the labels of class 0 and of class 1, "
+            f"or none"
+        )
+    texts = parameters.get("texts", "")
+    if not isinstance(texts, str):
+        raise TypeError(f"texts = {texts!r}; expected the path of a file")
+    if texts:
+        text, label, *group = columns
+        task_from_file(
+            texts,
+            text=text,
+            label=label,
+            group=group[0] if group else None,
+            classes=classes or None,
         )
 
 
