@@ -155,6 +155,78 @@ def test_a_formatter_that_fails_names_the_row_and_what_stands_in_it(load, make, 
     assert error.value.__cause__ is not None
 
 
+@pytest.mark.parametrize(
+    "make, says",
+    [
+        (lambda row: w2s.comparison(None, row["text"]), "the chosen text is None; expected a text"),
+        (
+            lambda row: w2s.question_answer("Why?", None, ["a"]),
+            "the right answer is None; expected a text",
+        ),
+        (
+            lambda row: w2s.question_answer("Why?", "so", "abc"),
+            "the wrong answers are 'abc', one text; expected a list",
+        ),
+        (lambda row: (next(iter([])) for _ in "a"), "fails: RuntimeError: generator raised"),
+        (lambda row: [w2s.Example((f"\ud83d {row}",), 0)], "has '\\ud83d', half of a character"),
+        (lambda row: [w2s.Example(("a",), 0, question=["a"])], "the question is ['a']; expected"),
+    ],
+)
+def test_helpers_and_texts_that_cannot_be_stored_are_refused_with_the_row(load, make, says):
+    with pytest.raises((ValueError, TypeError)) as error:
+        load({}, make)
+    assert str(error.value).startswith("task 'mine', row 1: ") and says in str(error.value)
+
+
+def test_a_source_that_breaks_off_says_after_which_row(load):
+    def rows():
+        yield from GOOD[:3]
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid byte")
+
+    w2s.register_task("mine", lambda: {"train": rows()}, max_len=8)(lambda row: [])
+    with pytest.raises(ValueError, match="task 'mine': after 3 rows its source fails: Unicode"):
+        w2s.load_task("mine")
+
+
+def test_a_pair_of_one_text_twice_is_left_out_and_counted(load):
+    def mine(row):
+        """Is it so?"""
+        second = row["text"] if row["text"] < "text 2" else f"other {row['text']}"
+        yield w2s.Example((row["text"], second), row["label"])
+
+    task = load({}, mine, arity=2)
+    with pytest.raises(ValueError, match="40 are tied into one group, mostly by the text 'same';"):
+        load({}, lambda row: [w2s.Example((row["text"], "same"), row["label"])], arity=2)
+    assert task.counts["dropped, as both texts are one"] == 12
+    assert all(one != other for split in task.splits for one, other in split.texts)
+
+
+@pytest.mark.parametrize(
+    "fields, says",
+    [
+        ({"max_len": 0}, "task 'mine': max_len = 0; expected a whole number from 1"),
+        ({"arity": 3}, "task 'mine': arity = 3; expected 1 or 2 texts per example"),
+        ({"colums": ("a",)}, "unknown field of task 'mine' 'colums'. Near: columns"),
+        ({"columns": "text"}, "columns = 'text'; expected a tuple of names"),
+        ({"may_be_empty": ("a",)}, "may_be_empty names ['a'], which are no columns"),
+        ({"hyperparameters": 3}, "hyperparameters = 3; expected a dict"),
+        ({"max_answer": -1}, "max_answer = -1; expected a whole number from 0"),
+        ({"prompt": "Is it {0}?"}, "prompt = 'Is it {0}?'; expected Prompt(template, words)"),
+        ({"prompt": w2s.Prompt("Is it so?", ("no", "yes"))}, "'Is it so?'; expected {0} where"),
+        ({"prompt": w2s.Prompt("{text}?", ("no", "yes"))}, "'{text}?'; expected {0} where"),
+        (
+            {"arity": 2, "prompt": w2s.Prompt("{0}?", ("A", "B"))},
+            "'{0}?'; expected {0} and {1} where the text goes",
+        ),
+        ({"prompt": w2s.Prompt("{0}", ("yes", "yes"))}, "words are ('yes', 'yes'); expected two"),
+    ],
+)
+def test_what_no_task_can_have_is_refused_when_it_is_registered(fields, says):
+    with pytest.raises(ValueError) as error:
+        w2s.register_task("mine", {"all": GOOD}, **{"max_len": 8} | fields)
+    assert says in str(error.value)
+
+
 def test_rows_are_counted_within_their_split(load):
     rows = {"train": GOOD[:20], "test": [*GOOD[20:30], GOOD[30] | {"label": 7}]}
 

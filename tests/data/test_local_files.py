@@ -58,6 +58,19 @@ def test_the_layout_of_the_hubs_converted_branch_is_read(folder):
     assert {int(t.split()[2]) >= 30 for (t,) in task.test.texts} == {True}
 
 
+def test_of_a_whole_repository_the_tasks_only_part_is_read(folder):
+    whole = folder.parent / "summarize_from_feedback"
+    summaries = [{"text": "one"}, {"text": "two"}]
+    for part, row in (("axis", {"summary": "s"}), ("comparisons", {"choice": 1})):
+        (whole / part).mkdir(parents=True)
+        rows = [row | {"info": {"post": f"p{i}"}, "summaries": summaries} for i in range(12)]
+        for split in ("train", "validation"):
+            frame = pd.DataFrame(rows)
+            frame.to_json(whole / part / f"{split}.jsonl", orient="records", lines=True)
+    rows = sources.rows_of(w2s.TASKS["summarize_from_feedback"])
+    assert all(row["choice"] == 1 for split in ("train", "test") for row in rows[split])
+
+
 @pytest.mark.parametrize("with_splits", [True, False])
 def test_a_folder_of_save_to_disk_is_read(folder, with_splits):
     whole = datasets.Dataset.from_list(sciq())
@@ -121,7 +134,7 @@ def test_what_may_be_empty_may_be_null(folder):
         (
             "anthropic_hh",
             {"chosen": [{"role": "user", "content": None}], "rejected": [{"role": "user"}]},
-            "a message has no text, but None; expected a str",
+            "a message is None; expected a text",
         ),
         (
             "shp",

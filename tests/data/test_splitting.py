@@ -377,6 +377,10 @@ def register_rows(rows):
             "whole groups leave 0 examples for supervisor where 2 are needed. Of its 60 examples "
             "30 are tied into one group",
         ),
+        (
+            [(f"text {i}", i % 2, ("half", i // 30)) for i in range(60)],
+            "30 are tied into one group, mostly by the key ('half', 0); no group stands in two",
+        ),
         ([(f"text {i}", i % 2, None) for i in range(4)], "each of its splits needs 2"),
         ([], "task 'answers' has no examples: no rows"),
     ],

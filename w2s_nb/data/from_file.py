@@ -76,7 +76,7 @@ def task_from_file(
         raise ValueError(f"{error}, as in name='my_reviews'") from None
     where = _shown(source, name)
     cleaned = {
-        split: _clean(list(with_places(rows, split)), where, (text, label, group), classes)
+        split: _clean(list(with_places(rows, split, name)), where, (text, label, group), classes)
         for split, rows in _splits_of(source, name, encoding).items()
     }
     prompt = prompt or (_prompt_of(label, classes) if classes else None)

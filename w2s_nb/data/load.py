@@ -140,11 +140,11 @@ class _Pools:
         _, sizes = np.unique(self.group, return_counts=True)
         if sizes.max() > max(2, TEST_SHARE * n):
             members = np.flatnonzero(self.group == sizes.argmax())
-            keys = Counter(key for i in members for key in _keys_of(self.examples[i]))
-            by_key = f", mostly by the key {keys.most_common(1)[0][0]!r}" if keys else ""
+            ties = Counter(tie for i in members for tie in _ties_of(self.examples[i], None))
+            kind, name = ties.most_common(1)[0][0]
             said += (
-                f". Of its {n} examples {sizes.max()} are tied into one group{by_key}; no group "
-                f"stands in two splits"
+                f". Of its {n} examples {sizes.max()} are tied into one group, mostly by the "
+                f"{kind} {name!r:.60}; no group stands in two splits"
             )
         return said
 
@@ -349,10 +349,10 @@ def _read_examples(
     examples: dict[tuple[str, ...], Example] = {}
     questions: list[_Question] = []
     is_test: list[bool] = []
-    n_rows = n_examples = n_empty = n_other_label = n_without = 0
+    n_rows = n_examples = n_empty = n_alike = n_other_label = n_without = 0
     # The test split first: a text that stands in both splits counts as test.
     for origin in sorted(rows, key="test".__ne__):
-        for place, row in with_places(rows[origin], origin):
+        for place, row in with_places(rows[origin], origin, spec.name):
             n_rows += 1
             all_of_row = examples_of(spec, row, place)
             n_without += not all_of_row
@@ -360,6 +360,9 @@ def _read_examples(
             with_text = [e for e in kept if all(map(str.strip, e.texts))]
             n_examples += len(kept)
             n_empty += len(kept) - len(with_text)
+            n_alike += len(with_text)
+            with_text = [e for e in with_text if e.texts[1:] != e.texts[:1]]
+            n_alike -= len(with_text)
             of_row: dict[tuple[str, ...], Example] = {}
             for e in with_text:
                 first = examples.get(e.texts) or of_row.setdefault(e.texts, e)
@@ -373,7 +376,8 @@ def _read_examples(
         "rows that gave no example": n_without,
         "examples": n_examples,
         "dropped without a text": n_empty,
-        "dropped with repeated texts": n_examples - n_empty - len(examples),
+        "dropped, as both texts are one": n_alike,
+        "dropped with repeated texts": n_examples - n_empty - n_alike - len(examples),
         "of these, with another label": n_other_label,
     }
     official = np.array(is_test) if "test" in rows else None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..common.paths import data_dir
 from .tables import splits_in
+from .tasks.checking import in_one_line
 from .tasks.spec import Hub, TaskSpec
 
 _SCRIPT = "scripts are no longer supported"
@@ -68,7 +69,7 @@ def _ways_out(spec: TaskSpec, hub: Hub, error: Exception) -> str:
     return (
         f"task {spec.name!r}: dataset {hub.id} (revision {hub.revision or 'main'}) is not in the "
         f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways "
-        f"out: put {files} (or .jsonl.gz, in the hub's own columns) into "
+        f"out: put {files} (or .jsonl.gz, or the hub's folder as it is, in its own columns) into "
         f"$W2S_DATA/{_folder(spec)}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on a "
         f"machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: movie_snippets, "
         f"amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
@@ -126,14 +127,21 @@ def _split_of(path: Path) -> str:
 
 
 def _local_folder(spec: TaskSpec) -> Path | None:
-    """Returns the first folder that exists of the local files of a dataset on the hub."""
+    """Returns the first folder that exists of the local files of a dataset on the hub.
+
+    Of a whole repository that is the folder of its only part: others hold other columns.
+    """
     data = data_dir()
     if data is None or not isinstance(spec.source, Hub):
         return None  # a function is the only source of its rows
     names = [_folder(spec)]
     if spec.narrow or "@" not in spec.name:
         names += spec.folders
-    return next((data / name for name in names if (data / name).is_dir()), None)
+    folder = next((data / name for name in names if (data / name).is_dir()), None)
+    parts = spec.source.parts
+    if folder and len(parts) == 1 and (folder / parts[0]).is_dir():
+        return folder / parts[0]
+    return folder
 
 
 @dataclass(frozen=True)
@@ -169,14 +177,26 @@ class LocalRows:
             raise DataUnavailable(f"no rows in {', '.join(map(_below_data, self.files))}")
 
 
-def with_places(rows: Iterable, split: str) -> Iterator[tuple[str, dict]]:
-    """Yields each row with its place: the number of the row, from 1, and its split or file."""
+def with_places(rows: Iterable, split: str, task: str) -> Iterator[tuple[str, dict]]:
+    """Yields each row with its place: the number of the row, from 1, and its split or file.
+
+    Raises:
+        ValueError: the rows break off, as where letters are of another encoding.
+    """
     if isinstance(rows, LocalRows):
         yield from rows.with_places()
         return
     of_split = "" if split == "all" else f" of {split}"
-    for number, row in enumerate(rows, 1):
-        yield f"row {number}{of_split}", row
+    number = 0
+    try:
+        for number, row in enumerate(rows, 1):
+            yield f"row {number}{of_split}", row
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # of the user's own reading
+        raise ValueError(
+            f"task {task!r}: after {number} rows{of_split} its source fails: {in_one_line(error)}"
+        ) from error
 
 
 def _below_data(path: Path) -> str:
@@ -196,13 +216,12 @@ def _read(path: Path, name: str) -> Iterator[dict]:
     except StopIteration:
         return  # of a file without a byte
     except Exception as error:  # errors of pyarrow, pandas and datasets share no base class
-        cause = error.__cause__ or error
-        words = " ".join(str(cause).split())
+        words = in_one_line(error.__cause__ or error)
         if _NO_ROWS in words:
             return
         raise DataUnavailable(
             f"{name} cannot be read as {_SUFFIXES.get(_suffix(path), 'a saved data set')}: "
-            f"{type(cause).__name__}: {words[:200]}"
+            f"{words[:200]}"
         ) from error
 
 

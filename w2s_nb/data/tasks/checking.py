@@ -52,7 +52,9 @@ def _format(spec: TaskSpec, row, where: str) -> list:
         return list(made)
     except UnreadableRow as error:
         raise ValueError(f"{where}: {error}") from error
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ImportError):
+        raise  # a file or a package is missing, whatever the row
+    except Exception as error:
         raise ValueError(f"{where}: {_describe(error, spec, row)}") from error
 
 
@@ -79,11 +81,15 @@ def _describe(error: Exception, spec: TaskSpec, row) -> str:
     if isinstance(row, Mapping) and isinstance(error, KeyError) and error.args[0] not in row:
         return _no_column(error.args[0], spec, row)
     formatter = getattr(spec.examples, "__name__", "of the task")
-    given = row
+    given = _short(row)
     if isinstance(row, Mapping):
         given = ", ".join(f"{name} {_short(value)}" for name, value in list(row.items())[:8])
-    words = " ".join(str(error).split())
-    return f"the formatter {formatter} fails: {type(error).__name__}: {words}; the row: {given}"
+    return f"the formatter {formatter} fails: {in_one_line(error)}; the row: {given}"
+
+
+def in_one_line(error: BaseException) -> str:
+    """Returns an error's type and message, without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _check(example, spec: TaskSpec, where: str) -> Example:
@@ -93,13 +99,12 @@ def _check(example, spec: TaskSpec, where: str) -> Example:
             f"{where}: the formatter gave {_short(example)}; expected Example(texts, label)"
         )
     texts = _check_texts(example.texts, spec.arity, where)
-    question = "" if is_missing(example.question) else str(example.question)
     checked = replace(
         example,
         texts=tuple(map(unix_breaks, texts)),
         label=_check_label(example.label, spec.n_classes, f"{where}, text {texts[0]!r:.60}"),
         keys=tuple(key for key in _check_keys(example.keys, where) if not is_missing(key)),
-        question=question,
+        question=_check_question(example.question, where),
     )
     _check_answer(checked, spec, where)
     return checked
@@ -115,6 +120,7 @@ def _check_texts(texts, arity: int, where: str) -> tuple[str, ...]:
         )
     for text in texts:
         if isinstance(text, str):
+            _check_characters(text, where)
             continue
         if isinstance(text, list | tuple) and text and isinstance(text[0], Mapping):
             hint = "; join its messages into one"
@@ -124,6 +130,17 @@ def _check_texts(texts, arity: int, where: str) -> tuple[str, ...]:
             f"{where}: a text is {_short(text)}, a {type(text).__name__}; expected a str{hint}"
         )
     return tuple(texts)
+
+
+def _check_characters(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise ValueError(
+            f"{where}: the text {_short(text)} has {half!r}, half of a character, where it was "
+            f"cut; expected whole ones: text.encode(errors='ignore').decode() leaves it out"
+        ) from None
 
 
 def _check_label(label, n_classes: int, where: str) -> int:
@@ -156,6 +173,14 @@ def _check_keys(keys, where: str) -> tuple[Hashable, ...]:
                 f"{where}: a key is {_short(key)}; expected a name, or a pair (kind, name)"
             )
     return tuple(keys)
+
+
+def _check_question(question, where: str) -> str:
+    if is_missing(question):
+        return ""
+    if not isinstance(question, str | numbers.Integral):
+        raise TypeError(f"{where}: the question is {_short(question)}; expected a str")
+    return str(question)
 
 
 def _check_answer(example: Example, spec: TaskSpec, where: str) -> None:

@@ -3,7 +3,7 @@
 A model is always shown both responses, never one alone.
 """
 
-from .spec import Hub, Prompt, UnreadableRow, choice_of, comparison, register_task, unix_breaks
+from .spec import Hub, Prompt, choice_of, comparison, need_text, register_task, unix_breaks
 
 _ROLES = {"user": "Human"}
 _TURNS = ("Human:", "Assistant:", "System:")  # what the turns of a dialogue begin with
@@ -75,16 +75,10 @@ def _text_of(messages) -> str:
     if isinstance(messages, str):
         return unix_breaks(messages).strip()
     return "\n\n".join(
-        f"{_ROLES.get(m['role'], m['role'].capitalize())}: {_stripped(m['content'], 'a message')}"
-        for m in messages
+        f"{_ROLES.get(message['role'], message['role'].capitalize())}: "
+        f"{need_text(message['content'], 'a message').strip()}"
+        for message in messages
     )
-
-
-def _stripped(text, what: str) -> str:
-    """Returns a text without its ends; refuses none."""
-    if not isinstance(text, str):
-        raise UnreadableRow(f"{what} has no text, but {text!r}; expected a str")
-    return text.strip()
 
 
 # The hub's main branch holds a loading script; its rows are read from the parquet branch.
@@ -116,7 +110,7 @@ def summarize_from_feedback(row):
         lines.append(f"TITLE: {info['title'].strip()}")
     post = (info.get("post") or info.get("article") or "").strip()  # some rows are news articles
     request = "\n".join([*lines, f"POST: {post}"])
-    summaries = [_stripped(text, "a summary") for text in _summaries(row)]
+    summaries = [need_text(text, "a summary").strip() for text in _summaries(row)]
     texts = [f"{request}\n\nTL;DR: {summary}" for summary in summaries]
     choice = choice_of(row["choice"], 2, "choice")
     yield from comparison(texts[choice], texts[1 - choice], post)
@@ -184,6 +178,6 @@ def ultrafeedback(row):
     """Is the second reply the one that the judge scored higher? Ties are left out."""
     if row["score_chosen"] > row["score_rejected"]:
         request = f"Human: {row['prompt'].strip()}"
-        replies = [_stripped(row[side][-1]["content"], side) for side in ("chosen", "rejected")]
-        texts = [f"{request}\n\nAssistant: {reply}" for reply in replies]
+        last = [need_text(row[side][-1]["content"], side) for side in ("chosen", "rejected")]
+        texts = [f"{request}\n\nAssistant: {reply.strip()}" for reply in last]
         yield from comparison(*texts, row["prompt"])

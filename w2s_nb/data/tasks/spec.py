@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 
 from ...common.registry import TASKS, UnknownName
+from ...common.seeds import check_count, check_seed
+
+# fields of `TaskSpec` that `register_task` has arguments for, or that it makes itself
+_GIVEN_APART = ("name", "source", "examples", "arity", "max_len", "about", "prompt", "keep")
 
 
 class UnreadableRow(ValueError):
@@ -162,7 +166,7 @@ class TaskSpec:
 
 
 def register_task(
-    name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None, **fields
+    name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None, **further
 ):
     """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder.
 
@@ -175,12 +179,13 @@ def register_task(
         prompt: the words in which a language model is asked; None asks the question that the
             formatter's docstring begins with, to be answered with yes or no, or for a pair with B
             or A.
-        fields: further fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
+        further: fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
             max_answer, options, bare, measure, columns, may_be_empty.
     Raises:
-        ValueError: from the formatter's registration: the name has an `@`, or is a task of the kit.
+        ValueError: a field that a task has not, or that cannot be so; from the formatter's
+            registration: the name has an `@`, or is a task of the kit.
     """
-
+    _check_fields(name, max_len, arity, prompt, further)
     table = list(source) if isinstance(source, Iterator) else source
 
     def decorate(examples):
@@ -194,12 +199,60 @@ def register_task(
             max_len,
             about,
             prompt or _prompt_of_question(about, arity),
-            **{"folders": (name,)} | fields,
+            **{"folders": (name,)} | further,
         )
         TASKS.register(name, spec)
         return examples
 
     return decorate
+
+
+def _check_fields(name, max_len, arity, prompt: Prompt | None, further: Mapping) -> None:
+    """Refuses what no task can have, when it is registered rather than when it is used.
+
+    Raises:
+        ValueError: names the field, what was given and what is expected.
+    """
+    task = f"task {name!r}"
+    check_count(max_len, f"{task}: max_len")
+    if arity not in (1, 2) or isinstance(arity, bool):
+        raise ValueError(f"{task}: arity = {arity!r}; expected 1 or 2 texts per example")
+    names = [each.name for each in fields(TaskSpec) if each.name not in _GIVEN_APART]
+    for key, value in further.items():
+        if key not in names:
+            raise UnknownName(f"field of {task}", key, names)
+        if key in ("columns", "may_be_empty", "folders") and not isinstance(value, tuple | list):
+            raise ValueError(f"{task}: {key} = {value!r}; expected a tuple of names")
+    if not isinstance(further.get("hyperparameters", {}), Mapping):
+        raise ValueError(
+            f"{task}: hyperparameters = {further['hyperparameters']!r}; expected a dict"
+        )
+    check_seed(further.get("max_answer", 0), f"{task}: max_answer")
+    strange = set(further.get("may_be_empty", ())) - set(further.get("columns", ()))
+    if strange:
+        raise ValueError(f"{task}: may_be_empty names {sorted(strange)}, which are no columns")
+    if prompt is not None:
+        _check_prompt(task, prompt, arity)
+
+
+def _check_prompt(task: str, prompt, arity: int) -> None:
+    """Refuses a prompt that does not ask about the texts of an example."""
+    if not isinstance(prompt, Prompt):
+        raise ValueError(f"{task}: prompt = {prompt!r:.60}; expected Prompt(template, words)")
+    asked = "{0}" if arity == 1 else "{0} and {1}"
+    try:
+        question = prompt.ask(("<first>", "<second>")[:arity])
+    except (LookupError, ValueError):
+        question = ""
+    if any(text not in question for text in ("<first>", "<second>")[:arity]):
+        raise ValueError(
+            f"{task}: the prompt's template is {prompt.template!r:.80}; expected {asked} where "
+            f"the text goes, {{{{ and }}}} for braces"
+        )
+    if len(prompt.words) != 2 or len(set(prompt.words)) != 2:
+        raise ValueError(
+            f"{task}: the prompt's words are {prompt.words!r}; expected two, one per class"
+        )
 
 
 def check_name(name: str, examples: Callable) -> None:
@@ -244,6 +297,8 @@ def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
     The pair's own hash draws which text stands second, whichever is preferred. So a pair that was
     judged twice, both ways, is one example, and the first judgement counts.
     """
+    need_text(chosen, "the chosen text")
+    need_text(rejected, "the rejected text")
     if chosen != rejected:
         first, second = sorted((chosen, rejected))
         pair = (second, first) if draw(2, first, second) else (first, second)
@@ -262,11 +317,26 @@ def question_answer(
     >>> [(e.texts[0], e.label) for e in question_answer("2 + 2?", "4", ["5", "4"])]
     [('2 + 2?\\nAnswer: 4', 1), ('2 + 2?\\nAnswer: 5', 0)]
     """
+    if isinstance(wrong, str):
+        raise UnreadableRow(f"the wrong answers are {wrong!r:.60}, one text; expected a list")
+    need_text(prompt, "the question")
+    need_text(right, "the right answer")
     filled = [answer for answer in wrong if isinstance(answer, str) and answer.strip()]
     others = [answer for answer in filled if answer.strip() != right.strip()]
     if others:
         yield Example((f"{prompt}\nAnswer: {right}",), 1, keys)
         yield Example((f"{prompt}\nAnswer: {others[draw(len(others), prompt)]}",), 0, keys)
+
+
+def need_text(value, what: str) -> str:
+    """Returns a text; refuses anything else.
+
+    Raises:
+        UnreadableRow: the value is none.
+    """
+    if not isinstance(value, str):
+        raise UnreadableRow(f"{what} is {value!r:.60}; expected a text")
+    return value
 
 
 def choice_of(value, options: int, column: str) -> int:
