@@ -21,6 +21,7 @@ ERRORS_IN_ONE_LINE = (
     "report",
     "run",
     "site",
+    "store",
     "sweep",
 )  # commands whose input a user writes
 
@@ -224,6 +225,16 @@ def site(out: str | None) -> None:
         print(line)
 
 
+def store(action: str | None, fits: bool) -> None:
+    """Prints what the store holds; 'prune' removes what no fit of today's code uses, if told so."""
+    from .experiments import store_contents
+
+    items = store_contents.list_store()
+    print(store_contents.describe(items))
+    if action == "prune":
+        print(store_contents.prune(items, fits))
+
+
 def parse(arguments: list[str] | None) -> dict:
     """Returns the command and its arguments by name."""
     parser = argparse.ArgumentParser(prog="python -m w2s_nb", description=__doc__)
@@ -242,6 +253,11 @@ def parse(arguments: list[str] | None) -> dict:
     )
     command = commands.add_parser("report", help="render a sweep's report")
     command.add_argument("file", help="the sweep's YAML")
+    command = commands.add_parser("store", help="print what the store holds, by kind and size")
+    command.add_argument(
+        "action", nargs="?", choices=["prune"], help="remove what no fit uses, after asking"
+    )
+    command.add_argument("--fits", action="store_true", help="prune fits of earlier code too")
     _add_sweep_arguments(commands.add_parser("sweep", help="run a grid of notebooks"))
     parsed, rest = parser.parse_known_args(arguments)
     if parsed.command == "run" and parsed.output is None and len(rest) == 1 and rest[0][:1] != "-":
@@ -336,6 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
         "report": report,
         "run": run,
         "site": site,
+        "store": store,
         "sweep": sweep,
     }
     try:

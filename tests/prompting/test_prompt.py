@@ -75,7 +75,7 @@ def test_the_head_is_run_once(tiny, monkeypatch):
 def test_a_model_is_loaded_once_for_a_block_of_prompts_and_let_go(words, tiny, monkeypatch):
     loaded, real = [], prompt.load_lm
     monkeypatch.setattr(prompt, "load_lm", lambda *a: loaded.append(1) or real(*a))
-    prompt._code()
+    prompt.code()
     with prompt.one_model():
         for k in range(3):
             w2s.prompt(tiny, words.test, shots=k, wording=PLAIN)
@@ -163,7 +163,7 @@ def heads(monkeypatch):
         seen.append((head, questions, answers))
         return np.array([[-1.0, -1.0 - 0.1 * len(q)] for q in questions])
 
-    prompt._code()  # before what it reads is replaced
+    prompt.code()  # before what it reads is replaced
     monkeypatch.setattr(prompt, "answer_log_probs", fake)
     return seen
 

@@ -64,7 +64,7 @@ def test_the_build_of_a_version_plays_no_part(install, words, tiny):
     assert computed(tiny, words) == on_cpu
 
 
-CODES = (activations.code, prompt._code, tokens.code)
+CODES = (activations.code, prompt.code, tokens.code)
 
 
 @pytest.mark.parametrize(

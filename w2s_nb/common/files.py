@@ -97,19 +97,18 @@ def _beside(path: Path) -> Path:
 
 @functools.cache  # once per process: a folder may have thousands of files
 def _remove_abandoned(folder: Path) -> None:
-    for path in abandoned(folder.glob(".*.part")):
-        remove(path)
+    for path in folder.glob(".*.part"):
+        if is_idle(path):
+            remove(path)
 
 
-def abandoned(unfinished: Iterator[Path]) -> list[Path]:
-    """Returns those of unfinished files and folders that nobody has written to for a day."""
-    old = []
-    for path in unfinished:
-        with contextlib.suppress(OSError):  # it has its name by now
-            newest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
-            if newest < time.time() - ABANDONED:
-                old.append(path)
-    return old
+def is_idle(path: Path) -> bool:
+    """Tells whether a file or folder is there, and nobody has written to it for a day."""
+    try:
+        newest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
+    except OSError:  # it has another name by now
+        return False
+    return newest < time.time() - ABANDONED
 
 
 def remove(path: Path) -> None:

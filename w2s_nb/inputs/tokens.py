@@ -85,7 +85,7 @@ def _tokenize(
         "code": code(),
         "versions": computing_versions(),
     }
-    stored = home() / "tokens" / address(content)
+    stored = home() / "tokens" / f"{address(content)}-{version()}"
     tensors = _read(stored)
     if tensors is None:
         tensors = _encode(texts, tokenizer(path), max_len)
@@ -101,6 +101,12 @@ def _tokenize(
 def code() -> str:
     """Returns the version of the code that decides the tokens of a text."""
     return code_version(_encode, alike, loading.tokenizer, loading._read_tokenizer)
+
+
+@functools.cache
+def version() -> str:
+    """Returns 8 hex digits of the code that decides the tokens of a text, packages included."""
+    return address({"code": code(), "versions": computing_versions()})[:8]
 
 
 def _read(stored: Path) -> dict[str, np.ndarray] | None:

@@ -105,7 +105,7 @@ def prompt(
         "chat": chat,
         "precision": precision(),
         "versions": computing_versions(),
-        "code": _code(),
+        "code": code(),
     }
 
     def make():
@@ -434,7 +434,7 @@ def _both(p1: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _code() -> str:
+def code() -> str:
     """Returns the version of the code that decides the log-probabilities."""
     return store.code_version(
         answer_log_probs,

@@ -181,7 +181,7 @@ def _config(checkpoint: Checkpoint, method: str, test: Split) -> dict:
         "versions": computing_versions(),
         "max_answer": spec.max_answer,
         "options": _options_fingerprint(test),
-        "code": _code(),
+        "code": code(),
     }
 
 
@@ -196,7 +196,7 @@ def _options_fingerprint(test: Split) -> str:
 
 
 @functools.cache
-def _code() -> str:
+def code() -> str:
     """Returns the version of the code that decides what is learned and answered."""
     return language_model.training_code() + store.code_version(
         _train,

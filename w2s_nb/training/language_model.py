@@ -281,7 +281,7 @@ def _config(
         "versions": computing_versions(),
         "keep_weights": "last",
         "texts": [_fingerprint(train_tokens), _fingerprint(test_tokens)],
-        "code": _code(),
+        "code": code(),
     }
 
 
@@ -334,7 +334,7 @@ def _summary(
 
 
 @functools.cache
-def _code() -> str:
+def code() -> str:
     """Returns the version of the code that decides what `finetune_lm` learns and measures."""
     return training_code() + store.code_version(_train)
 
