@@ -75,11 +75,37 @@ def test_an_unknown_or_unavailable_model_is_refused_within_seconds(strong, error
         (dict(lm_method="logistic"), ValueError, "lm_method 'logistic' finetunes nothing"),
         (dict(top_layers=2, method="probe"), ValueError, "expects full, lora or top"),
         (dict(lm_method="ful", top_layers=2), UnknownName, "Near: full"),
+        (dict(strong=""), ValueError, "strong = ''; expected one name"),
+        (dict(weak="SmolLM2-135M@3, SmolLM2-135M@4"), ValueError, "expected one name"),
+        (dict(task=" "), ValueError, "task = ' '; expected one name"),
+        (dict(losses=""), ValueError, "losses = ''; expected one or several"),
+        (dict(tasks=","), ValueError, "tasks = ','; expected one or several"),
+        (dict(seeds=10**9), ValueError, "from 1 to 10000; it counts them: 3 for the seeds 0, 1"),
+        (dict(seeds=[0, 1, 2]), TypeError, "is a list; expected a whole number; it counts them"),
+        (dict(n_train=10**9), ValueError, "movie_snippets"),
+        (dict(n_test=100_000), ValueError, "movie_snippets"),
+        (dict(tasks="tweet_snippets", n_train=40_000), ValueError, "_snippets"),
+        (dict(alpha=float("nan")), ValueError, "alpha = nan; expected a finite number"),
+        (dict(losses="xent", alpha=2.0), ValueError, r"alpha 2.0; expected a number in \[0, 1\]"),
+        (dict(loss="entropy", alpha=-1.0), ValueError, "loss 'entropy' with alpha = -1.0"),
+        (dict(looks="0.1, 1.5"), ValueError, "looks has '1.5'; expected fractions"),
+        (dict(looks="0.1, half"), ValueError, "looks has 'half'"),
+        (dict(looks=""), ValueError, "looks = ''"),
+        (dict(n_labels=41), ValueError, "n_labels = 41; expected 0 for all, or .* n_train, 40"),
+        (dict(n_labels=1), ValueError, "n_labels = 1"),
+        (dict(shots=41), ValueError, "41 shots of the 40 examples"),
+        (dict(more_shots="2, 41"), ValueError, "41 shots of the 40 examples"),
+        (dict(results="."), ValueError, "results = '.' is a folder"),
     ],
 )
 def test_setup_refuses_wrong_values(change, error, message):
     with pytest.raises(error, match=message):
         w2s.setup("03_conf_loss", **GOOD | change)
+
+
+def test_an_argument_that_a_loss_does_not_take_is_left_to_the_notebook():
+    run = w2s.setup("11_explorer", **GOOD, loss="xent", alpha=2.0)
+    assert run.parameters["alpha"] == 2.0
 
 
 def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):

@@ -49,6 +49,7 @@ def test_defaults_are_those_of_the_tagged_cell(tmp_path):
         ({"seeds": "3"}, TypeError, "seeds = '3' is a str; some expects a int, such as 1"),
         ({"alpha": "1e-1"}, TypeError, "YAML takes 1.0e-4 for a number, 1e-4 for a text"),
         ({"seeds": True}, TypeError, "seeds = True is a bool"),
+        ({"seeds": [0, 1]}, TypeError, "such as 1; it counts them: 3 for the seeds 0, 1 and 2"),
         ({"more_shots": 8}, TypeError, "more_shots = 8 is a int; some expects a str"),
     ],
 )

@@ -1,5 +1,6 @@
 """Sweeps: the grid, what is refused, resuming, faults, the two engines, the report."""
 
+import datetime
 import json
 import os
 import signal
@@ -308,6 +309,13 @@ def test_wrong_sweeps_are_refused_before_anything_starts(quick, change, error, s
             "devices = 2 with resources: gpus = None; a run trains on",
         ),
         ({"strong": "EleutherAI/pythia-12b"}, OSError, "Ways out"),
+        ({"strong": ""}, ValueError, "strong = ''; expected one name"),
+        ({"seeds": 0}, ValueError, "seeds = 0; expected a number from 1 .*; it counts them"),
+        ({"seeds": [0, 1, 2]}, TypeError, "such as 1; it counts them: 3 for the seeds 0, 1 and 2"),
+        ({"alpha": 2.0}, ValueError, r"alpha 2.0; expected a number in \[0, 1\]"),
+        ({"alpha": float("nan")}, ValueError, "axis 'alpha' has nan; expected a finite number"),
+        ({"alpha": datetime.date(2026, 1, 1)}, ValueError, "axis 'alpha' has datetime.date"),
+        ({"n_train": 10**6}, ValueError, "movie_snippets"),
     ],
 )
 def test_values_that_a_notebook_refuses_are_refused_here(parameters, error, says):
