@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..common import plugins
 from ..common.registry import LOSSES, TASKS, UnknownName
+from ..common.seeds import MOST_SEEDS
 from ..data.from_file import task_from_file
 from ..models.names import resolve
 from ..training.hyperparameters import METHODS, PROBES, SHARDED
@@ -30,6 +32,7 @@ _COUNTS = {
     "devices": 1,
     "seed": 0,
 }
+_SEEDS = ("seeds", "table_seeds")
 # Examples are drawn in equal numbers of both classes.
 _EVEN = ("n_train", "n_val", "n_test")
 _LISTS_OF_NUMBERS = ("more_shots", "bands", "easy")
@@ -37,6 +40,9 @@ _TASK_NAMES = ("task", "tasks")
 _METHOD_NAMES = ("method", "weak_method", "finetuning", "lm_method")
 _LOSS_NAMES = ("losses", "loss")
 _MODEL_NAMES = ("weak", "between", "strong", "supervisors")
+# Parameters that hold one name, and those that hold one or several.
+_ONE_NAME = ("task", *_METHOD_NAMES, "loss", "weak", "strong")
+_SOME_NAMES = ("tasks", "losses", "more_shots", "looks")
 
 
 def check(
@@ -57,7 +63,10 @@ def check(
         TypeError, ValueError: a value of the wrong type or out of range.
         ModelUnavailable: a model's weights cannot be had here.
     """
+    _check_numbers(parameters)
     _check_counts(parameters)
+    _check_numbers_of_names(parameters)
+    _check_results(parameters)
     plugins.load_from_environment()
     plugins.load(_named_by(parameters, ("plugins",)))
     _check_tasks(parameters)
@@ -75,9 +84,12 @@ def check(
     _check_finetuning(notebook, parameters)
     _check_lists_of_numbers(parameters)
     _check_table(parameters)
+    _check_looks(parameters)
+    _check_labels_and_shots(parameters)
     _check_models(parameters)
     _check_losses(parameters)
-    # Weights need torch; whatever can be refused without it has been refused by now.
+    # Weights and the values of losses need torch; what can be refused without it has been refused.
+    _check_loss_arguments(parameters)
     _check_weights(parameters)
 
 
@@ -105,10 +117,27 @@ def models_and_methods(parameters: dict) -> tuple[list[str], list[str]]:
     return list(models), list(methods)
 
 
+def tasks_and_sizes(parameters: dict) -> list[tuple[str, tuple]]:
+    """Returns every task that a notebook's parameters name, with ((size, value), ...) of it."""
+    sizes = tuple((name, parameters[name]) for name in _EVEN if name in parameters)
+    return [(task, sizes) for task in dict.fromkeys(_named_by(parameters, _TASK_NAMES))]
+
+
 def _named_by(parameters: dict, keys: tuple[str, ...]) -> Iterator[str]:
     """Yields every name that some of the parameters hold."""
     for key in keys:
         yield from names_in(parameters.get(key, ""))
+
+
+def counts_seeds(name: str) -> str:
+    """Returns what an error about a parameter adds if it is a number of seeds; else ""."""
+    return "; it counts them: 3 for the seeds 0, 1 and 2" if name in _SEEDS else ""
+
+
+def _check_numbers(parameters: dict) -> None:
+    for name, value in parameters.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} = {value}; expected a finite number")
 
 
 def _check_counts(parameters: dict) -> None:
@@ -117,11 +146,36 @@ def _check_counts(parameters: dict) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(
                 f"{name} = {value!r} is a {type(value).__name__}; expected a whole number"
+                f"{counts_seeds(name)}"
             )
         even = name in _EVEN
-        if value < least or (even and value % 2):
+        most = MOST_SEEDS if name in _SEEDS else math.inf
+        if not least <= value <= most or (even and value % 2):
             article = "an even" if even else "a"
-            raise ValueError(f"{name} = {value}; expected {article} number from {least}")
+            end = f" to {most}" if most < math.inf else ""
+            raise ValueError(
+                f"{name} = {value}; expected {article} number from {least}{end}{counts_seeds(name)}"
+            )
+
+
+def _check_numbers_of_names(parameters: dict) -> None:
+    for key in (*_ONE_NAME, *_SOME_NAMES):
+        if key not in parameters:
+            continue
+        names = names_in(parameters[key])
+        if not names or (key in _ONE_NAME and len(names) > 1):
+            expected = "one name" if key in _ONE_NAME else "one or several, with commas"
+            raise ValueError(f"{key} = {parameters[key]!r}; expected {expected}")
+
+
+def _check_results(parameters: dict) -> None:
+    results = parameters.get("results", "")
+    if not isinstance(results, str):
+        raise TypeError(
+            f"results = {results!r} is a {type(results).__name__}; expected the path of a JSON file"
+        )
+    if results and Path(results).expanduser().is_dir():
+        raise ValueError(f"results = {results!r} is a folder; expected the path of a JSON file")
 
 
 def _check_tasks(parameters: dict) -> None:
@@ -203,10 +257,57 @@ def _check_finetuning(notebook: str, parameters: dict) -> None:
 def _check_lists_of_numbers(parameters: dict) -> None:
     for key in _LISTS_OF_NUMBERS:
         for number in names_in(parameters.get(key, "")):
-            if not number.isdigit():
+            if not number.isdecimal():
                 raise ValueError(
                     f"{key} has {number!r}; expected whole numbers from 0, with commas"
                 )
+
+
+def _check_looks(parameters: dict) -> None:
+    for look in names_in(parameters.get("looks", "1")):
+        try:
+            good = 0 < float(look) <= 1
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(
+                f"looks has {look!r}; expected fractions of training in (0, 1], with commas"
+            )
+
+
+def _check_labels_and_shots(parameters: dict) -> None:
+    """Refuses more labels or shots than there are examples in the student half."""
+    n_train = parameters.get("n_train", math.inf)
+    n_labels = parameters.get("n_labels", 0)
+    is_count = isinstance(n_labels, int) and not isinstance(n_labels, bool)
+    if not is_count or (n_labels != 0 and not 2 <= n_labels <= n_train):
+        raise ValueError(
+            f"n_labels = {n_labels!r}; expected 0 for all, or a whole number from 2 to n_train, "
+            f"{n_train}"
+        )
+    more = [int(number) for number in names_in(parameters.get("more_shots", ""))]
+    for shots in (parameters.get("shots", 1), *more):
+        if shots > n_train:
+            raise ValueError(f"{shots} shots of the {n_train} examples of n_train; expected fewer")
+
+
+def _check_loss_arguments(parameters: dict) -> None:
+    """Refuses a value of `alpha` that the loss does not take.
+
+    It is of the notebook's one loss, where that has such an argument; where there are several, of
+    'confidence'.
+    """
+    if "alpha" in parameters:
+        loss = parameters["loss"] if "loss" in parameters else "confidence"
+        _try_alpha(loss, parameters["alpha"])
+
+
+@functools.cache
+def _try_alpha(loss: str, alpha: float) -> None:
+    from ..losses.contract import check_loss, loss_args  # loads torch
+
+    if "alpha" in loss_args(loss):
+        check_loss(loss, loss_args(loss, {"alpha": alpha}))
 
 
 def _check_table(parameters: dict) -> None:

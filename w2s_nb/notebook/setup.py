@@ -25,7 +25,7 @@ from ..models.loading import with_learning_rate
 from ..models.names import resolve
 from ..training.answers import check_questions
 from ..training.hyperparameters import PROBES, SHARDED, default_lr
-from .parameters import check, models_and_methods, names_in
+from .parameters import check, models_and_methods, names_in, tasks_and_sizes
 from .renderer import use_renderer
 
 _SIZES = ("n_train", "n_val", "n_test")
@@ -186,6 +186,8 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
             raise UnknownName(f"parameter of {notebook}", name, parameters)
     check(notebook, parameters, comparisons=comparisons, answers=answers)
     run = Run(notebook, parameters)
+    for task, sizes in tasks_and_sizes(parameters):
+        load_task(task, **dict(sizes))  # refuses sizes that it does not have
     if answers:
         _need_answering_models(run)
     results = _results_path(notebook, parameters.get("results", ""))
@@ -220,10 +222,6 @@ def _records(table: pd.DataFrame) -> list[dict]:
 
 
 def _results_path(notebook: str, results: str) -> Path:
-    if not isinstance(results, str):
-        raise TypeError(
-            f"results = {results!r} is a {type(results).__name__}; expected the path of a JSON file"
-        )
     if results:
         return Path(results).expanduser()
     return paths.home() / "tables" / f"{notebook}.json"

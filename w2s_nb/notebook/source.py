@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..common.paths import checkout
 from ..common.registry import UnknownName
+from .parameters import counts_seeds
 
 
 def notebook_path(name: str) -> Path:
@@ -142,7 +143,7 @@ def check_types(notebook: str, parameters: dict, defaults: dict) -> None:
             continue
         raise TypeError(
             f"{name} = {value!r} is a {type(value).__name__}; {notebook} expects a "
-            f"{type(default).__name__}, such as {default!r}{_hint(value)}"
+            f"{type(default).__name__}, such as {default!r}{counts_seeds(name) or _hint(value)}"
         )
 
 

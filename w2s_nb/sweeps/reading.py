@@ -4,7 +4,9 @@ anything starts.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import yaml
 
 from ..common.paths import checkout
 from ..common.registry import UnknownName
-from ..notebook.parameters import check
+from ..data.load import load_task
+from ..data.sources import DataUnavailable
+from ..notebook.parameters import check, tasks_and_sizes
 from ..notebook.source import check_types, defaults_of, kind_of_tasks
 from .grid import RULE, Resources, RunSpec, Sweep, names_of
 
@@ -104,14 +108,28 @@ def _check_axes(sweep: Sweep) -> None:
     for axis, values in sweep.axes.items():
         if not isinstance(values, list) or not values:
             raise TypeError(f"axis {axis!r} has {values!r}; expected a list of values")
+        for value in values:
+            _check_value(f"axis {axis!r}", value)
         n = len(names_of(axis))
         for value in values if n > 1 else []:
             if not isinstance(value, (list, tuple)) or len(value) != n:
                 raise ValueError(f"axis {axis!r} has {value!r}; expected {n} values per point")
+    for name, value in sweep.parameters.items():
+        _check_value(name, value)
     names = _varied_and_fixed(sweep)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} given twice, by axes or parameters")
+
+
+def _check_value(name: str, value: object) -> None:
+    """Refuses what YAML reads and a run's address does not hold, such as .nan and a date."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} has {value!r}; expected a finite number, a text, true or false"
+        ) from None
 
 
 def _check_exclusions(sweep: Sweep) -> None:
@@ -137,13 +155,20 @@ def _check_runs(sweep: Sweep) -> None:
         raise ValueError(f"sweep {sweep.name!r} has no run left after its exclusions")
     read_defaults = functools.cache(defaults_of)
     kind_of = functools.cache(kind_of_tasks)
+    sizes: dict[tuple, None] = {}
     own_notebooks = (checkout() or Path.cwd()) / "notebooks"
     for run in sweep.runs:
         defaults = read_defaults(run.notebook)
         _check_parameters(run, defaults)
         _check_devices(run.parameters.get("devices", 1), sweep.resources.gpus)
         if run.notebook.parent == own_notebooks:  # the kit's rules are for its own notebooks
-            check(run.notebook.stem, defaults | run.parameters, **kind_of(run.notebook))
+            given = defaults | run.parameters
+            check(run.notebook.stem, given, **kind_of(run.notebook))
+            sizes |= dict.fromkeys(tasks_and_sizes(given))
+    for task, chosen in sizes:
+        # data may be where the runs are, and not here
+        with contextlib.suppress(DataUnavailable):
+            load_task(task, **dict(chosen))  # refuses sizes that it does not have
 
 
 def _check_parameters(run: RunSpec, defaults: dict) -> None:
