@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import w2s_nb as w2s
+from w2s_nb.__main__ import main
 from w2s_nb.common.registry import TASKS
 from w2s_nb.data.load import example_id
 from w2s_nb.data.splits import Split
@@ -211,3 +212,32 @@ def test_of_a_file_of_games_what_can_be_used_is_used_and_the_rest_told(name):
     messages = [str(warning.message) for warning in caught]
     assert len(messages) == (told is not None)
     assert told is None or told in messages[0]
+
+
+# Of each grid: what is said where it is refused, or None.
+SWEEPS = {
+    "bracket.yaml": "bracket.yaml, line 5, column 1: expected ',' or ']'",
+    "empty.yaml": "empty.yaml is empty; expected YAML with name, notebook",
+    "exp.yaml": "alpha = '1e-1' is a str; .*YAML takes 1.0e-4 for a number",
+    "key.yaml": "unknown key of a sweep 'method'.*Known: axes",
+    "own.yaml": None,
+    "scalar.yaml": "axis 'weak' has 'SmolLM2-135M@2, SmolLM2-135M@4'; expected a list of values",
+    "seed.yaml": "unknown parameter of 03_conf_loss 'seed'.*Near: seeds",
+    "tab.yaml": "tab.yaml, line 4, column 1: .*YAML is indented by spaces, not tabs",
+}
+
+
+@pytest.mark.parametrize("name", names_of("sweeps"))
+def test_a_grid_is_planned_or_refused_in_one_line(name, monkeypatch, capsys, unregister):
+    monkeypatch.setattr("w2s_nb.models.loading.ensure", lambda checkpoint: None)
+    monkeypatch.chdir(CASES / "data")  # own.yaml names one of its files
+    command = ["sweep", str(CASES / "sweeps" / name), "--dry-run"]
+    if SWEEPS[name] is None:
+        assert main(command) == 0 and "1 runs, 1 planned" in capsys.readouterr().out
+        monkeypatch.chdir(CASES)  # where the file is not
+        assert main(command) == 2
+        assert re.search("no file .*plain.csv", capsys.readouterr().err)
+        return
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert re.search(SWEEPS[name], line)

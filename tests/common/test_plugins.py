@@ -93,8 +93,8 @@ def test_a_file_that_cannot_be_imported_is_refused_with_its_line(tmp_path, sourc
 
 
 def test_latin_1_is_refused_and_a_byte_order_mark_is_not(tmp_path):
-    (tmp_path / "latin.py").write_bytes("x = 'é'".encode("latin-1"))
-    with pytest.raises(plugins.PluginError, match=r"plug-in latin\.py is no UTF-8 text"):
+    (tmp_path / "latin.py").write_bytes("x = 1\ny = 'é'".encode("latin-1"))
+    with pytest.raises(plugins.PluginError, match=r"plug-in latin\.py, line 2: not UTF-8"):
         plugins.load([str(tmp_path / "latin.py")])
     (tmp_path / "bom.py").write_bytes("x = 'é'".encode("utf-8-sig"))
     assert plugins.load([str(tmp_path / "bom.py")])[0].module.x == "é"
@@ -111,6 +111,14 @@ def test_what_is_no_python_file_is_refused_with_the_folder(tmp_path, monkeypatch
     monkeypatch.setenv("W2S_PLUGINS", name)
     with pytest.raises(FileNotFoundError, match="is no Python file"):
         list(TASKS)
+
+
+def test_a_path_with_a_comma_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "a,b" / "my.py").write_text("x = 1")
+    monkeypatch.chdir(tmp_path / "a,b")
+    with pytest.raises(ValueError, match="has a comma, which separates files"):
+        plugins.load(["my.py"])
 
 
 def test_a_name_of_the_environment_that_failed_is_tried_again(tmp_path, monkeypatch):

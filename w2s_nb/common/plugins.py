@@ -6,6 +6,7 @@ notebooks and sweeps name further ones.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import linecache
 import os
@@ -33,11 +34,13 @@ class Plugin:
     Attributes:
         path: in full.
         source: its text at that time; the file may have changed since.
+        sha256: of its bytes at that time.
         module: what it defines.
     """
 
     path: Path
     source: str = field(repr=False)
+    sha256: str
     module: ModuleType = field(repr=False)
 
     @property
@@ -97,6 +100,7 @@ def find(name: str) -> Path:
 
     Raises:
         FileNotFoundError: there is no such Python file.
+        ValueError: the path has a comma.
     """
     path = Path(name).expanduser()
     if path.suffix != ".py" or not path.is_file():
@@ -104,7 +108,10 @@ def find(name: str) -> Path:
             f"plug-in {str(name)!r} is no Python file; expected the path of one, such as my.py, "
             f"in full or from {Path.cwd()}"
         )
-    return path.resolve()
+    path = path.resolve()
+    if "," in str(path):
+        raise ValueError(f"plug-in {str(path)!r} has a comma, which separates files; rename it")
+    return path
 
 
 def defining(function) -> Plugin | None:
@@ -119,10 +126,12 @@ def imported() -> list[Plugin]:
 
 
 def _load_one(path: Path) -> Plugin:
-    source = _read(path)
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
     known = _imported.get(path)
-    if known and known.source == source:
+    if known and known.sha256 == sha256:
         return known
+    source = _decode(content, path.name)
     # A name of its own for each path: two folders may both have a my.py.
     module = ModuleType(f"w2s_plugin_{path.stem}_{address({'path': str(path)})[:8]}")
     module.__file__ = str(path)
@@ -135,7 +144,7 @@ def _load_one(path: Path) -> Plugin:
     except (Exception, SystemExit) as error:
         _put_back(module.__name__, before)
         raise PluginError(_describe(path, error)) from error
-    _imported[path] = Plugin(path, source, module)
+    _imported[path] = Plugin(path, source, sha256, module)
     return _imported[path]
 
 
@@ -145,11 +154,14 @@ def _put_back(name: str, module: ModuleType | None) -> None:
         sys.modules[name] = module
 
 
-def _read(path: Path) -> str:
+def _decode(content: bytes, name: str) -> str:
     try:
-        return importlib.util.decode_source(path.read_bytes())
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise PluginError(f"plug-in {path.name} is no UTF-8 text: {error}") from error
+        return importlib.util.decode_source(content)
+    except SyntaxError as error:  # an encoding that it names is unknown
+        raise PluginError(f"plug-in {name}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise PluginError(f"plug-in {name}, line {line}: not UTF-8; save it as UTF-8") from error
 
 
 def _describe(path: Path, error: BaseException) -> str:

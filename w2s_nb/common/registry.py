@@ -20,10 +20,10 @@ class UnknownName(KeyError, ValueError):
     """A name that is not registered; the message lists near and known names."""
 
     def __init__(self, kind: str, name: str, known):
-        known = sorted(known)
+        known = sorted(map(str, known))
         # capitals play no part; where names differ in nothing else, the last is named
         folded = {one.casefold(): one for one in known}
-        matches = difflib.get_close_matches(name.casefold(), folded, n=5, cutoff=0.4)
+        matches = difflib.get_close_matches(str(name).casefold(), folded, n=5, cutoff=0.4)
         near = [folded[match] for match in matches]
         hint = f" Near: {', '.join(near)}." if near else ""
         super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")

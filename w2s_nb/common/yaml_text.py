@@ -18,10 +18,12 @@ def read(path: Path, what: str) -> object:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{what} {str(path)!r} is no file; expected a file of YAML")
+    content = path.read_bytes()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is no UTF-8 text: {error}") from None
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path.name}, line {line}: not UTF-8; save the file as UTF-8") from None
     return parse(text, path.name)
 
 

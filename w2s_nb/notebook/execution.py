@@ -16,7 +16,8 @@ from pathlib import Path
 from ..common import yaml_text
 from ..common.paths import checkout, runs_folder, short_path
 from ..common.store import address
-from .parameters import check
+from ..data.load import load_task
+from .parameters import check, tasks_and_sizes
 from .source import check_types, defaults_of, kind_of_tasks, notebook_path
 
 FAILED, DIED = 1, 138  # exit codes, as papermill has them
@@ -79,7 +80,10 @@ def _check_run(path: Path, parameters: dict) -> None:
         defaults = defaults_of(path)
         check_types(path.stem, parameters, defaults)
         if is_own:
-            check(path.stem, defaults | parameters, **kind_of_tasks(path))
+            everything = defaults | parameters
+            check(path.stem, everything, **kind_of_tasks(path))
+            for task, sizes in tasks_and_sizes(everything):
+                load_task(task, **dict(sizes))  # refuses sizes that it does not have
 
 
 def collect_parameters(

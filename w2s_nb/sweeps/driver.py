@@ -134,6 +134,7 @@ def _order(runs: SweepRuns, run: RunSpec) -> dict:
         "notebook": run.notebook.stem,
         "source": run.source,
         "parameters": run.parameters,
+        "plugins": run.plugins,
         "attempt": runs.attempts[run.address],
         "seconds": minutes and minutes * 60,
         "cwd": str(Path.cwd()),

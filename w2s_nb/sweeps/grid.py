@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..common import plugins
 from ..common.device import versions
 from ..common.paths import runs_folder
 from ..common.store import address, source_version
@@ -55,15 +56,18 @@ class RunSpec:
     Attributes:
         notebook: its path.
         parameters: those that the sweep gives; the notebook's defaults fill in the others.
-        address: 20 hex digits of the notebook's code, the kit's code, and the parameters; names the
-            run's folder. Changed files of a model's folder or of W2S_DATA do not change it.
+        address: 20 hex digits of the notebook's code, the kit's code, that of plug-ins, and the
+            parameters; names the run's folder. Changed files of a model's folder or of W2S_DATA do
+            not change it.
         source: the notebook's text, without outputs, as it was when the sweep was read.
+        plugins: {path: sha256} of the plug-ins, as they were then.
     """
 
     notebook: Path
     parameters: dict
     address: str
     source: str = field(repr=False, default="")
+    plugins: dict[str, str] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Sweep:
         resources: given to each run.
         remote: an fsspec address, such as s3://bucket/w2s, that holds the store where machines
             share no folder.
+        plugins: full paths of the Python files that register tasks, losses and models of one's own.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Sweep:
     exclude: list = field(default_factory=list)
     resources: Resources = field(default_factory=Resources)
     remote: str = ""
+    plugins: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -104,6 +110,8 @@ class Sweep:
         """
         source = functools.cache(source_of)  # a notebook is read once
         kit = kit_version()
+        own_code = plugins.load(self.plugins)
+        files = {str(plugin.path): plugin.sha256 for plugin in own_code}
         runs: dict[str, RunSpec] = {}
         for point in self._points():
             if any(_excluded(point, rule) for rule in self.exclude):
@@ -115,7 +123,9 @@ class Sweep:
                 "kit": kit,
                 "parameters": point,
             }
-            run = RunSpec(path, point, address(identity), source(path))
+            if own_code:
+                identity["plugins"] = [plugin.version for plugin in own_code]
+            run = RunSpec(path, point, address(identity), source(path), files)
             runs.setdefault(run.address, run)
         return list(runs.values())
 

@@ -10,13 +10,12 @@ import json
 import re
 from pathlib import Path
 
-import yaml
-
+from ..common import plugins, yaml_text
 from ..common.paths import checkout
 from ..common.registry import UnknownName
 from ..data.load import load_task
 from ..data.sources import DataUnavailable
-from ..notebook.parameters import check, tasks_and_sizes
+from ..notebook.parameters import check, names_in, tasks_and_sizes
 from ..notebook.source import check_types, defaults_of, kind_of_tasks
 from .grid import RULE, Resources, RunSpec, Sweep, names_of
 
@@ -39,7 +38,7 @@ _TAKEN = (
     "store",
     "sweeps",
 )  # other folders of papermill_runs
-_KEYS = ("name", "notebook", "parameters", "axes", "exclude", "resources", "remote")
+_KEYS = ("name", "notebook", "parameters", "axes", "exclude", "resources", "remote", "plugins")
 
 
 def read_sweep(file_or_dict: str | Path | dict) -> Sweep:
@@ -57,8 +56,12 @@ def read_sweep(file_or_dict: str | Path | dict) -> Sweep:
     else:
         content = _read_yaml(Path(file_or_dict).expanduser())
     _check_content(content)
-    resources = Resources(**content.get("resources", {}))
-    sweep = Sweep(**content | {"name": str(content["name"]), "resources": resources})
+    checked = {
+        "name": str(content["name"]),
+        "resources": Resources(**content.get("resources", {})),
+        "plugins": _plugins_of(content),
+    }
+    sweep = Sweep(**content | checked)
     if sweep.remote:
         import fsspec
 
@@ -74,10 +77,21 @@ def _read_yaml(path: Path) -> dict:
         raise FileNotFoundError(
             f"sweep {str(path)!r} is no file; expected YAML with {', '.join(_KEYS)}"
         )
-    content = yaml.safe_load(path.read_text())
+    content = yaml_text.read(path, "sweep")
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is not a mapping; expected YAML with {', '.join(_KEYS)}")
+        is_empty = content is None
+        raise ValueError(
+            f"{path.name} is {'empty' if is_empty else 'not a mapping'}; expected YAML with "
+            f"{', '.join(_KEYS)}"
+        )
     return {"name": path.stem} | content
+
+
+def _plugins_of(content: dict) -> list[str]:
+    """Returns the full paths of the plug-ins of a sweep and of the environment, imported."""
+    named = content.get("plugins", [])
+    names = [*plugins.named_in_environment(), *(names_in(named) if named == str(named) else named)]
+    return list(dict.fromkeys(str(plugin.path) for plugin in plugins.load(names)))
 
 
 def _check_content(content: dict) -> None:
@@ -92,11 +106,33 @@ def _check_content(content: dict) -> None:
         )
     for key, kind in (("axes", dict), ("parameters", dict), ("exclude", list), ("resources", dict)):
         if not isinstance(content.get(key, kind()), kind):
-            raise TypeError(f"{key} is a {type(content[key]).__name__}; expected a {kind.__name__}")
+            expected = "a list" if kind is list else "names with values"
+            raise TypeError(f"{key} = {content[key]!r:.60}; expected {expected}")
+    for key in ("notebook", "remote"):
+        if not isinstance(content.get(key, ""), str):
+            raise TypeError(f"{key} = {content[key]!r}; expected a text")
+    names = content.get("plugins", [])
+    if not isinstance(names, str) and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise TypeError(f"plugins = {names!r}; expected Python files, such as my.py")
     known = Resources.__dataclass_fields__
     unknown = set(content.get("resources", {})) - set(known)
     if unknown:
-        raise UnknownName("resource", min(unknown), known)
+        raise UnknownName("resource", min(map(str, unknown)), known)
+    _check_names(content)
+
+
+def _check_names(content: dict) -> None:
+    """Refuses names of parameters and of notebooks that are no texts."""
+    axes = content.get("axes", {})
+    for name in (*axes, *content.get("parameters", {})):
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is a {type(name).__name__}; expected a parameter's name")
+    notebooks = axes.get("notebook", [])
+    for value in notebooks if isinstance(notebooks, list) else []:
+        if not isinstance(value, str):
+            raise TypeError(f"notebook = {value!r}; expected a text")
 
 
 def _varied_and_fixed(sweep: Sweep) -> list[str]:
@@ -174,6 +210,11 @@ def _check_runs(sweep: Sweep) -> None:
 def _check_parameters(run: RunSpec, defaults: dict) -> None:
     """Refuses a parameter that is not the notebook's, or is the sweep's own, and a wrong type."""
     for name in run.parameters:
+        if name == "plugins":
+            raise ValueError(
+                "parameter 'plugins': all runs have the same; name the files at the top of the "
+                "sweep, plugins: my.py"
+            )
         if name in RESERVED:
             raise ValueError(
                 f"parameter {name!r} is the sweep's own; each run writes into a folder of its own"

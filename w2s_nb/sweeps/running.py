@@ -85,7 +85,8 @@ def execute(run: dict) -> dict:
 
     Args:
         run: `folder` of the run, `address`, `notebook` (its name), `source` (its text),
-            `parameters`, `attempt` (1, 2, ...), `seconds` after which it is stopped, or None;
+            `parameters`, `plugins` ({path: sha256} of the files of the user's own that its kernel
+            imports), `attempt` (1, 2, ...), `seconds` after which it is stopped, or None;
             `cwd`, where relative paths start; `remote` and `store` where machines share no folder,
             see `exchange`.
     Returns:
@@ -101,6 +102,7 @@ def execute(run: dict) -> dict:
             earlier = read_outcome(folder, run["address"])
             if earlier and earlier["state"] == DONE:
                 return earlier
+            _hand_plugins_over(run.get("plugins", {}))
             outcome = _execute_afresh(run, folder)
             write_outcome(folder, outcome)
         return outcome
@@ -142,6 +144,20 @@ def make_outcome(
         "machine": socket.gethostname(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _hand_plugins_over(files: dict[str, str]) -> None:
+    """Names plug-ins to the kernel, as they were when the sweep was read.
+
+    Raises:
+        ValueError: one is not here, or has changed.
+    """
+    for path, sha256 in files.items():
+        if not os.path.isfile(path):
+            raise ValueError(f"plug-in {path} is not on {socket.gethostname()}")
+        if hashlib.sha256(Path(path).read_bytes()).hexdigest() != sha256:
+            raise ValueError(f"plug-in {path} has changed since the sweep began; start it again")
+    os.environ["W2S_PLUGINS"] = ",".join(files)
 
 
 def _execute_afresh(run: dict, folder: Path) -> dict:
