@@ -1,10 +1,14 @@
 """Files of activations and tokens: checked before they are used, made again where damaged."""
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import w2s_nb as w2s
 from tests.common.test_store import DAMAGES, damage
+from tests.conftest import Script
 from w2s_nb.common import files
 from w2s_nb.inputs import activations
 from w2s_nb.inputs.activations import pooled, trunk
@@ -129,3 +133,30 @@ def test_a_text_stored_at_two_depths_is_read_where_it_was_read_before(words, tin
         np.testing.assert_array_equal(pooled(models[depth], tokens).layer(1), states)
     np.testing.assert_array_equal(pooled(models[1], tokens).layer(1), first[2])
     assert not np.array_equal(first[2], first[4])
+
+
+READ_FEATURES = """
+import sys; sys.path.insert(0, {root!r})
+import fcntl; fcntl.flock = lambda *a: None
+import time
+from tests import conftest
+import w2s_nb as w2s
+conftest.register_words()
+task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
+while time.time() < {start}: pass
+print(w2s.features({tiny!r}, task.test)[2].sum().item())
+"""
+
+
+def test_processes_without_locks_mend_damaged_files_together(words, tiny, home):
+    whole = w2s.features(tiny, words.test)[2].sum().item()
+    damaged = [path for kind in ("activations", "tokens") for path in files_of(home, kind)]
+    for path in damaged:
+        damage(path, "alter")
+    root = str(Path(__file__).resolve().parents[2])
+    code = READ_FEATURES.format(root=root, tiny=tiny, start=time.time() + 2)
+    scripts = [Script(code) for _ in range(4)]
+    assert [script.wait() for script in scripts] == [0] * 4, [s.printed() for s in scripts]
+    assert {script.printed()[0] for script in scripts} == {f"{whole}\n"}
+    after = [path for kind in ("activations", "tokens") for path in files_of(home, kind)]
+    assert after == damaged and all(map(files.is_as_named, after))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import w2s_nb as w2s
+from w2s_nb.common import files
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.models.loading import ModelUnavailable
 from w2s_nb.notebook import setup
@@ -106,6 +107,17 @@ def test_setup_refuses_wrong_values(change, error, message):
 def test_an_argument_that_a_loss_does_not_take_is_left_to_the_notebook():
     run = w2s.setup("11_explorer", **GOOD, loss="xent", alpha=2.0)
     assert run.parameters["alpha"] == 2.0
+
+
+def test_a_table_that_cannot_be_written_is_refused_first(monkeypatch, home, tmp_path):
+    (home / "tables").mkdir(parents=True)
+    may = files.os.access
+    monkeypatch.setattr(
+        files.os, "access", lambda p, mode: str(home) not in str(p) and may(p, mode)
+    )
+    with pytest.raises(PermissionError, match=f"results.*{home / 'tables'}; set W2S_HOME"):
+        w2s.setup("03_conf_loss", **GOOD)
+    w2s.setup("03_conf_loss", **GOOD | {"results": str(tmp_path / "mine" / "table.json")})
 
 
 def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):

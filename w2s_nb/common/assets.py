@@ -180,7 +180,7 @@ def fetch(name: str) -> Path:
     if is_whole(path, asset.sha256):
         return path
     lock_file = path.with_name(asset.archive.filename + ".lock")
-    with one_at_a_time(lock_file, name, path.parent):
+    with one_at_a_time(lock_file, f"{name} is not in the cache", path.parent):
         if not is_whole(path, asset.sha256):  # another process may have brought it meanwhile
             if asset.terms:
                 print(f"{asset.terms_told}: {fetch(asset.terms)}", flush=True)
@@ -308,7 +308,8 @@ def make_once(
     def is_as_made() -> bool:
         return _is_as_made(target, record, unchecked)
 
-    with one_at_a_time(Path(f"{target}.lock"), name, target.parent):
+    reason = f"{name} is not in the cache, or cannot be read"
+    with one_at_a_time(Path(f"{target}.lock"), reason, target.parent):
         if not is_as_made():
             with filling(target, is_as_made) as partial:
                 make(partial)

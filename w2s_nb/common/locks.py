@@ -31,18 +31,18 @@ _told: set[Path] = set()  # folders of which this process has said that they gra
 
 
 @contextmanager
-def one_at_a_time(lock_file: Path, wanted: str, target: Path) -> Iterator[None]:
+def one_at_a_time(lock_file: Path, reason: str, target: Path) -> Iterator[None]:
     """Runs a block while no other process runs one with the same lock; waits for its turn.
 
     Where no lock is granted the block runs all the same, after a warning.
 
     Args:
-        wanted: what the block makes, in a few words, for errors.
+        reason: why the block is run, in a few words, for errors.
         target: the folder that it is written to.
     Raises:
         PermissionError: this process may not write there; says what to do.
     """
-    require_writable(target, wanted)
+    require_writable(target, reason)
     lock = _acquire(lock_file)
     try:
         yield
@@ -75,17 +75,17 @@ def _acquire(path: Path) -> FileLock | None:
     return lock
 
 
-def require_writable(folder: Path, wanted: str) -> None:
+def require_writable(folder: Path, reason: str) -> None:
     """Checks that files can be written to a folder, whether it exists yet or not.
 
     Args:
-        wanted: what is to be written, in a few words.
+        reason: why they must be, in a few words.
     Raises:
         PermissionError: they cannot; says what to do.
     """
     if is_writable(folder):
         return
-    message = f"{wanted} cannot be read in {folder}, which is no folder that this user may write to"
+    message = f"{reason}, and this user may not write to {folder}"
     for variable, root in (("W2S_HOME", home()), ("W2S_CACHE", cache())):
         if folder.is_relative_to(root):
             message += (

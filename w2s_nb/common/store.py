@@ -94,7 +94,7 @@ def lock(address: str) -> contextlib.AbstractContextManager[None]:
     file system grants no locks, both train it, and the first that ends is stored.
     """
     lock_file = home() / "locks" / f"{address}.lock"
-    return one_at_a_time(lock_file, f"fit {address}", home() / "fits")
+    return one_at_a_time(lock_file, f"fit {address} is not stored", home() / "fits")
 
 
 def write(
@@ -250,7 +250,7 @@ def _make_and_store(
 ) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
     place = folder(address)
     if place.is_dir():  # damaged, or another user's
-        require_writable(place, f"fit {address}")
+        require_writable(place, f"fit {address} cannot be read")
     started = time.perf_counter()
     record, *tables = make()
     record = record | {

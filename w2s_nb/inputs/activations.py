@@ -378,8 +378,8 @@ def _stored(source: _Source, tokens: Tokens) -> Places:
     folder = _folder_of(source.kind)
     index, _ = _index(folder, source.depths[1], tokens.keys)
     if not index.keys() >= set(tokens.keys):
-        wanted = f"what {source.name} computes of some texts"
-        with one_at_a_time(folder / "lock", wanted, folder):
+        reason = f"activations of {source.name} are not stored for all of these texts"
+        with one_at_a_time(folder / "lock", reason, folder):
             index = _complete(folder, source, tokens)
     places: Places = defaultdict(lambda: ([], []))
     for position, key in enumerate(tokens.keys):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import device, files, paths
+from ..common.locks import require_writable
 from ..common.progress import collect_warnings
 from ..common.registry import UnknownName
 from ..common.store import address
@@ -126,7 +127,7 @@ class Run:
             decisive.pop("plugins", None)  # a run without them has the folder that it always had
         folder = f"{self.notebook}-{address(decisive)[:8]}"
         path = paths.home() / "tables" / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
         return path
 
     def save(self, table: pd.DataFrame, **more: pd.DataFrame) -> str:
@@ -191,7 +192,8 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
     if answers:
         _need_answering_models(run)
     results = _results_path(notebook, parameters.get("results", ""))
-    results.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(results.parent, f"{notebook} writes its table (results) to a file")
+    files.make_folder(results.parent)
     _quieten()
     use_renderer()
     return run
