@@ -78,7 +78,7 @@ def test_half_a_cache_is_enough_where_the_hub_has_the_rest(cached, asked):
     "files, says",
     [
         (("config.json", "pytorch_model.bin", "tokenizer.json"), "but pytorch_model.bin, a format"),
-        (("adapter_config.json", "adapter_model.safetensors"), "but adapters.*merge"),
+        (("adapter_config.json", "adapter_model.safetensors"), "has adapters.*merge"),
         (("README.md", "tiny.Q4_K_M.gguf"), "but tiny.Q4_K_M.gguf; name that file"),
         (("config.json", "model.safetensors"), "has no tokenizer"),
         (("model.safetensors", "tokenizer.json"), r"has no config\.json"),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import warnings
 
 import pytest
 import transformers
@@ -333,3 +334,20 @@ def test_an_empty_text_needs_an_end_of_text(tiny, tmp_path):
 
     with pytest.raises(ValueError, match="text 1 has no tokens.*eos_token"):
         w2s.features(spoiled(tiny, tmp_path / "model", put), ["w1", ""])
+
+
+def test_a_tokenizer_that_was_mended_is_read_again(tiny, tmp_path):
+    path = spoiled(tiny, tmp_path / "model", lambda folder: None)
+    folder = models.folder(models.resolve(path))
+    before = models.tokenizer(folder)
+    assert models.tokenizer(folder) is before
+    change_tokenizer(folder, lambda t: setattr(t, "eos_token", "w7"))
+    assert models.tokenizer(folder).eos_token == "w7", "its digest is another one as well"
+
+
+def test_texts_that_a_tokenizer_does_not_know_are_told(tiny):
+    with pytest.warns(UserWarning, match="67% of the tokens .* does not know"):
+        w2s.features(tiny, ["w1 dog cat"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        w2s.features(tiny, ["w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 dog"])
