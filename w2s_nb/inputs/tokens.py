@@ -15,6 +15,7 @@ import safetensors.numpy
 from ..common.device import computing_versions
 from ..common.files import is_as_named, is_writable, remove, write_named
 from ..common.paths import home
+from ..common.progress import warn
 from ..common.seeds import check_count
 from ..common.store import address, code_version
 from ..data.report import SplitReport
@@ -22,6 +23,8 @@ from ..data.splits import Split, Task
 from ..models import loading
 from ..models.loading import digest, folder, tokenizer
 from ..models.names import Checkpoint
+
+MOST_UNKNOWN = 0.1  # share of tokens that stand for unknown words, before it is said
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,19 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     model = digest(checkpoint.root)
     tokens = _tokenize(tuple(split.ids), split.texts, folder(checkpoint), model, max_len)
     loading.require_rows(checkpoint, tokens.ids)
+    _warn_of_unknown(tokens, split, checkpoint)
     return tokens
+
+
+def _warn_of_unknown(tokens: Tokens, split: Split, checkpoint: Checkpoint) -> None:
+    """Warns where many words of texts are none of the tokenizer's."""
+    unknown = tokenizer(folder(checkpoint)).unk_token_id
+    share = sum(int((ids == unknown).sum()) for ids in tokens.ids) / max(1, tokens.lengths.sum())
+    if unknown is not None and share > MOST_UNKNOWN:
+        warn(
+            f"{checkpoint.base}: {share:.0%} of the tokens of {split.name!r} are of words that its "
+            f"tokenizer does not know; is it another model's?"
+        )
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,7 +115,7 @@ def _tokenize(
 @functools.cache
 def code() -> str:
     """Returns the version of the code that decides the tokens of a text."""
-    return code_version(_encode, alike, loading.tokenizer, loading._read_tokenizer)
+    return code_version(_encode, alike, loading.load_tokenizer)
 
 
 @functools.cache

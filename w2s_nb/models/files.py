@@ -104,11 +104,13 @@ def require_weights(names: Iterable[str], place: str, model: str) -> None:
         ModelUnavailable: there are none; says what there is instead, and what to do.
     """
     names = sorted(names)
+    if ADAPTERS in names:
+        raise ModelUnavailable(
+            f"model {model}: {place} has adapters ({ADAPTERS}), which are not read; {MERGE}"
+        )
     if WEIGHTS in names or INDEX in names:
         return
     said = f"model {model}: {place} has neither {WEIGHTS} nor {INDEX}"
-    if ADAPTERS in names:
-        raise ModelUnavailable(f"{said}, but adapters ({ADAPTERS}), which are not read; {MERGE}")
     if some := [name for name in names if name.endswith(".safetensors")]:
         raise ModelUnavailable(f"{said}, but {_few(some)}; copy or download the rest as well")
     if some := [name for name in names if name.endswith(".gguf")]:
@@ -120,6 +122,16 @@ def require_weights(names: Iterable[str], place: str, model: str) -> None:
             f"`save_pretrained` convert it"
         )
     raise ModelUnavailable(f"{said}, so no weights; copy or download them into it")
+
+
+def state_of(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Returns name, size and time of change of the files that are read, but weights."""
+    state = []
+    for file in sorted(folder.iterdir()):
+        if file.suffix in READ and file.suffix != ".safetensors" and file.is_file():
+            seen = file.stat()
+            state.append((file.name, seen.st_size, seen.st_mtime_ns))
+    return tuple(state)
 
 
 def has_tokenizer(names: Iterable[str]) -> bool:

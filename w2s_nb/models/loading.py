@@ -315,23 +315,29 @@ def _original_qwen(path: Path) -> bool:
     return files.read_json(path / "config.json", str(path)).get("model_type") == "qwen"
 
 
-@functools.cache
 def tokenizer(path: Path):
-    """Returns the fast tokenizer in a model folder; loads it once per process.
+    """Returns the fast tokenizer in a model folder; loads it once per process and state of files.
 
     Raises:
         ModelUnavailable: there is none, or it is damaged or that of another model.
     """
+    return _tokenizer(path, files.state_of(path))
+
+
+@functools.cache
+def _tokenizer(path: Path, state: tuple):
+    """Returns what `tokenizer` says; the state of the files is there for the cache."""
     try:
         with quiet():
-            loaded = _read_tokenizer(path)
+            loaded = load_tokenizer(path)
     except Exception as error:  # the readers' errors share no base class
         raise ModelUnavailable(_tokenizer_fault(path, error)) from error
     _require_embedded(loaded, path)
     return loaded
 
 
-def _read_tokenizer(path: Path):
+def load_tokenizer(path: Path):
+    """Returns the tokenizer in a model folder, unchecked."""
     if _original_qwen(path):
         from . import qwen
 

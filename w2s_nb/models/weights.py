@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..common.progress import warn
 from . import files as model_files
-from .files import ADAPTERS, INDEX, MERGE, ModelUnavailable
+from .files import INDEX, ModelUnavailable
 
 # put before names of tensors by torch.compile, DDP, FSDP and torch's checkpointing
 _WRAPPERS = "module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
@@ -61,10 +61,7 @@ def compare(folder: Path, config, model: str) -> Comparison:
         ModelUnavailable: a file is missing or adapters are beside it; tensors are missing, too
             many, of another shape or no floating-point numbers. An unembedding may be missing.
     """
-    if (folder / ADAPTERS).is_file():
-        raise ModelUnavailable(
-            f"model {model}: {folder} has adapters ({ADAPTERS}), which are not read; {MERGE}"
-        )
+    model_files.require_weights([file.name for file in folder.iterdir()], str(folder), model)
     files = model_files.files_of_weights(folder, model)
     for file in files:
         if file.parent != folder:

@@ -13,6 +13,7 @@ import torch
 
 from ..common import store
 from ..common.device import computing_versions, device, precision
+from ..common.progress import collect_warnings
 from ..data.splits import Split, Task, need_task
 from ..inputs.batches import NextTokens
 from ..inputs.tokens import Tokens, tokenize
@@ -142,8 +143,14 @@ def tokenize_questions(split: Split, checkpoint: Checkpoint, max_len: int) -> To
     Raises:
         ValueError: the model has no tokens for a question, or too short a context for one.
     """
-    questions = tokenize(split, checkpoint, max_len)
-    unknown = tokenizer(folder(checkpoint)).unk_token_id
+    with collect_warnings():  # a question of unknown words is refused below
+        questions = tokenize(split, checkpoint, max_len)
+    tok = tokenizer(folder(checkpoint))
+    if tok.eos_token_id is None:
+        raise ValueError(
+            f"{checkpoint.name}: its tokenizer has no end of text (eos_token), which ends an answer"
+        )
+    unknown = tok.unk_token_id
     unreadable = [i for i, ids in enumerate(questions.ids) if unknown in ids]
     if unreadable:
         raise ValueError(
