@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
@@ -651,3 +652,189 @@ def test_a_result_that_vanished_is_not_left_out_in_silence(quick):
     with pytest.raises(ValueError, match="is done, but its result.json is gone or damaged"):
         again.results()
     assert [run.parameters["n"] for run in sweeps.SweepRuns(runs.sweep).unfinished] == [0]
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"name": "Store"}, "name 'Store'; expected"),
+        ({"name": "READMe.md"}, "name 'READMe.md'; expected"),
+        ({"name": "x" * 101}, "at most 100 letters"),
+        ({"name": "dir."}, "name 'dir.'; expected"),
+        ({"name": None}, "name None; expected"),
+        ({"name": ["a"]}, r"name \['a'\]; expected"),
+        ({"resources": {"minutes": float("nan")}}, "minutes = nan; expected a number above 0"),
+        ({"resources": {"minutes": float("inf")}}, "minutes = inf; expected a number above 0"),
+        ({"resources": {"cpus": float("nan")}}, "cpus = nan"),
+        ({"resources": {"gpus": float("inf")}}, "gpus = inf"),
+        ({"resources": {"minutes": "1:30"}}, "minutes = '1:30'; expected a number above 0"),
+        ({"notebook": 3}, "notebook is a int; expected a str"),
+        ({"notebook": ["03_conf_loss"]}, "notebook is a list; expected a str; several are an axis"),
+        ({"remote": 3}, "remote is a int; expected a str"),
+        ({"remote": ["s3://a"]}, "remote is a list; expected a str"),
+        ({"axes": {3: [1]}}, "axes has 3, a int; expected names of parameters"),
+        ({"parameters": {3: 1}}, "parameters has 3, a int; expected names of parameters"),
+        ({"axes": {"notebook": [3]}}, "notebook 3 is a int; expected a name or a path"),
+        ({"exclude": [{"n": 1, 3: 1}]}, "unknown parameter in exclude 3"),
+    ],
+)
+def test_names_and_numbers_that_no_sweep_can_have_are_refused(quick, change, says):
+    given, log = quick
+    with pytest.raises((ValueError, TypeError), match=says) as refused:
+        sweeps.run_sweep(given | change)
+    assert "\n" not in str(refused.value) and not log.exists()
+
+
+@pytest.mark.parametrize("value", [datetime.date(2026, 1, 2), float("nan"), float("inf"), {1, 2}])
+def test_values_that_no_notebook_can_be_given_are_refused(quick, value):
+    given, log = quick
+    notebook = nbformat.read(given["notebook"], 4)
+    notebook.cells[0].source += "\nwhat = None\nshare = 0.5"
+    nbformat.write(notebook, given["notebook"])
+    for name in ("what", "share"):
+        for change in ({"axes": {name: [value]}}, {"parameters": {name: value}}):
+            with pytest.raises((ValueError, TypeError), match=rf"{name} = .*; expected|expects"):
+                sweeps.run_sweep(given | change)
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("retries", [-1, 1.5, True, None, "2"])
+def test_retries_are_a_whole_number_from_0(quick, retries):
+    given, log = quick
+    for dry_run in (True, False):
+        with pytest.raises(ValueError, match="retries = .*; expected a whole number from 0"):
+            sweeps.run_sweep(given, retries=retries, dry_run=dry_run)
+    assert not log.exists()
+
+
+def test_the_command_refuses_before_a_dry_run_too(quick, tmp_path, capsys):
+    given, log = quick
+    file = str(tmp_path / "some.yaml")
+    (tmp_path / "some.yaml").write_text(json.dumps(given))
+    assert main(["sweep", file, "--retries", "-1"]) == 2
+    assert "retries = -1; expected a whole number from 0" in capsys.readouterr().err
+    for how in ("--dry-run", "--list"):
+        assert main(["sweep", file, how, "--run", "zzz"]) == 2
+        assert "unknown run of some 'zzz'" in capsys.readouterr().err
+    address = sweeps.read_sweep(given).runs[2].address
+    assert main(["sweep", file, "--dry-run", "--run", address]) == 0
+    said = capsys.readouterr().out
+    assert "n=2" in said and "n=1" not in said and "1 to run" in said
+    assert main(["sweep", file, "--list", "--run", address]) == 0
+    assert capsys.readouterr().out.startswith(f"{address}\t") and not log.exists()
+
+
+def outcome_of(**changes) -> dict:
+    run = {"address": "a", "notebook": "quick", "attempt": 1, "parameters": {"n": 1}}
+    return running.make_outcome(run, "done", seconds=1.5) | changes
+
+
+ODD = [
+    {"seconds": None},
+    {"seconds": "long"},
+    {"seconds": float("nan")},
+    {"notebook": None},
+    {"parameters": []},
+    {"parameters": None},
+    {"state": ["done"]},
+    {"attempts": "two"},
+    {"error": None},
+    {"traceback": 3},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_an_odd_but_whole_outcome_of_another_version_is_no_outcome(odd, quick, tmp_path):
+    given, _ = quick
+    folder = tmp_path / "runs" / "another" / "runs" / "a"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps({"parameters": {}, "table": []}))
+    running.write_outcome(folder, outcome_of())
+    runs = sweeps.SweepRuns(sweeps.read_sweep(given))
+    assert running.read_outcome(folder, "a") and runs.estimate(1) == (6.0, 4)
+    running.write_outcome(folder, outcome_of(**odd))
+    assert running.read_outcome(folder, "a") is None and runs.estimate(1) == (None, 0)
+    content = json.loads((folder / "run.json").read_text())
+    for key in outcome_of().keys() - {"machine", "finished"}:
+        rest = {name: value for name, value in content.items() if name not in (key, *odd)}
+        running.write_outcome(folder, rest)
+        assert running.read_outcome(folder, "a") is None, key
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"table": "text", "parameters": {}},
+        {"table": [1, 2], "parameters": {}},
+        {"table": [], "parameters": []},
+        {"table": []},
+        {"table": [], "parameters": {}, "versions": "1.0"},
+    ],
+    ids=str,
+)
+def test_an_odd_table_is_no_result(result, tmp_path):
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert running.read_result(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"{", b"1"])
+def test_files_of_runs_that_are_no_json_are_passed_over(content, tmp_path):
+    for name in ("run.json", "result.json"):
+        (tmp_path / name).write_bytes(content)
+    assert running.read_outcome(tmp_path, "a") is None and running.read_result(tmp_path) is None
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "no zip", "altered"])
+def test_a_damaged_zip_at_remote_costs_no_run_and_is_put_there_anew(how, quick, tmp_path, capfd):
+    given, log = quick
+    given |= {"remote": f"file://{tmp_path / 'far'}", "axes": {"n": [0, 1]}}
+    fit = tmp_path / "home" / "fits" / "a"
+    fit.mkdir(parents=True)
+    (fit / "record.json").write_text("whole" * 100)
+    sweeps.run_sweep(given, jobs=2)
+    damaged = tmp_path / "far" / "fits" / "a.zip"
+    whole = damaged.read_bytes()
+    content = {
+        "cut": whole[: len(whole) // 2],
+        "empty": b"",
+        "no zip": b"<html>access denied</html>" * 9,
+        "altered": whole.replace(whole[45:50], b"\0\1\2\3\4"),
+    }[how]
+    elsewhere = tmp_path / "elsewhere"
+    order = {"remote": given["remote"], "store": str(elsewhere), "address": "b"}
+    order["folder"] = str(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    damaged.write_bytes(content)
+    with running.exchange(order):
+        assert not (elsewhere / "fits" / "a").exists()
+        (elsewhere / "fits" / "a").mkdir(parents=True)
+        (elsewhere / "fits" / "a" / "record.json").write_text("whole" * 100)
+    assert "a.zip is damaged" in capfd.readouterr().err
+    running.exchange(order | {"store": str(tmp_path / "third")}).__enter__()
+    assert (tmp_path / "third" / "fits" / "a" / "record.json").read_text() == "whole" * 100
+    for path in (tmp_path / "far" / "runs").iterdir():
+        path.write_bytes(content)
+    assert set(states(sweeps.run_sweep(given, dry_run=True)).values()) == {"done"}
+    for path in (tmp_path / "runs").rglob("run.json"):
+        path.unlink()
+    assert set(states(sweeps.run_sweep(given, jobs=2)).values()) == {"done"}
+    assert starts(log) == [0, 0, 1, 1], "damaged there and gone here, so run again"
+
+
+def test_names_of_zips_at_remote_lead_nowhere_else(tmp_path):
+    far = tmp_path / "far" / "fits"
+    far.mkdir(parents=True)
+    with zipfile.ZipFile(far / "...zip", "w") as archive:
+        archive.writestr("record.json", "{}")
+    with zipfile.ZipFile(far / "a.zip", "w") as archive:
+        archive.writestr("../../../planted.txt", "x")
+        archive.writestr("folder/", "")
+        archive.writestr("record.json", "{}")
+    order = {"remote": f"file://{tmp_path / 'far'}", "store": str(tmp_path / "store" / "here")}
+    with running.exchange(order | {"address": "b", "folder": str(far)}):
+        pass
+    files = {str(p.relative_to(tmp_path / "store")) for p in (tmp_path / "store").rglob("*.*")}
+    assert {f for f in files if "lock" not in f} == {
+        "here/fits/a/record.json",
+        "here/fits/a/planted.txt",
+    }
