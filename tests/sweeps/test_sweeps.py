@@ -14,11 +14,12 @@ import pandas as pd
 import psutil
 import pytest
 
+import w2s_nb as w2s
 from tests.conftest import Script
 from w2s_nb import sweeps
 from w2s_nb.__main__ import main, print_result
 from w2s_nb.common import paths
-from w2s_nb.common.registry import UnknownName
+from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.sweeps import driver, engines, grid, running, state
 from w2s_nb.sweeps.report import medians, students
 
@@ -328,6 +329,38 @@ def test_values_that_a_notebook_refuses_are_refused_here(parameters, error, says
                 "axes": {k: [v] for k, v in parameters.items()},
             }
         )
+
+
+def test_a_run_on_a_table_of_ones_own_is_another_one_when_the_table_changes(tmp_path):
+    def addresses():
+        w2s.register_task("plain", str(table), max_len=8)(plain)
+        w2s.task_from_file(table, name="mine")
+        sizes = {"n_train": 10, "n_val": 4, "n_test": 10}
+        given = {
+            "name": "some",
+            "parameters": sizes,
+            "axes": {"task": ["movie_snippets", "plain", "mine"]},
+        }
+        by_task = sweeps.read_sweep(given | {"notebook": "03_conf_loss"}).runs
+        given["axes"] = {"texts": [str(table)]}
+        by_file = sweeps.read_sweep(given | {"notebook": "12_your_own"}).runs
+        return [run.address for run in (*by_task, *by_file)]
+
+    def plain(row):
+        yield w2s.Example((row["text"],), int(row["label"]))
+
+    table = tmp_path / "table.csv"
+    rows = [f"text {i},{i % 2}\n" for i in range(100)]
+    try:
+        table.write_text("text,label\n" + "".join(rows))
+        before = addresses()
+        assert addresses() == before
+        table.write_text("text,label\n" + "".join(rows[:-2]))
+        same = [a == b for a, b in zip(before, addresses(), strict=True)]
+        assert same == [True, False, False, False]
+    finally:
+        for name in ("plain", "mine", "table"):
+            TASKS._entries.pop(name, None)
 
 
 def test_grid_is_the_product_without_exclusions():

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..common.store import address
 from .sources import rows_of, with_places
 from .tables import (
     COMPRESSED,
@@ -80,7 +81,10 @@ def task_from_file(
         for split, rows in _splits_of(source, name, encoding).items()
     }
     prompt = prompt or (_prompt_of(label, classes) if classes else None)
-    register_task(name, lambda: cleaned, max_len=max_len, prompt=prompt)(examples)
+    register = register_task(
+        name, lambda: cleaned, max_len=max_len, prompt=prompt, version=address(cleaned)
+    )
+    register(examples)
     return name
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from ..common import plugins
 from ..common.device import versions
+from ..common.files import sha256_of
 from ..common.paths import runs_folder
+from ..common.registry import TASKS
 from ..common.store import address, source_version
 from ..models.names import resolve, size_order
 from ..notebook.source import notebook_path, source_of
@@ -56,9 +58,9 @@ class RunSpec:
     Attributes:
         notebook: its path.
         parameters: those that the sweep gives; the notebook's defaults fill in the others.
-        address: 20 hex digits of the notebook's code, the kit's code, that of plug-ins, and the
-            parameters; names the run's folder. Changed files of a model's folder or of W2S_DATA do
-            not change it.
+        address: 20 hex digits of the notebook's code, the kit's code, that of plug-ins, the
+            parameters, and the tables of the user's own that they name; names the run's folder.
+            Changed files of a model's folder or of W2S_DATA do not change it.
         source: the notebook's text, without outputs, as it was when the sweep was read.
         plugins: {path: sha256} of the plug-ins, as they were then.
     """
@@ -122,6 +124,7 @@ class Sweep:
                 "code": code_of(source(path)),
                 "kit": kit,
                 "parameters": point,
+                **_tables_of(point),
             }
             if own_code:
                 identity["plugins"] = [plugin.version for plugin in own_code]
@@ -157,6 +160,19 @@ class Sweep:
         varied = [name for name in self.varied if name in run.parameters]
         values = [f"{name}={run.parameters[name]}" for name in varied]
         return ", ".join([run.notebook.stem, *values])
+
+
+def _tables_of(point: dict) -> dict[str, dict[str, str]]:
+    """Returns the versions of the tables of a user's own that a run reads; nothing without any."""
+    versions = {}
+    for name in f"{point.get('task', '')},{point.get('tasks', '')}".split(","):
+        spec = TASKS.registered(name.strip())
+        if spec and spec.version:
+            versions[spec.name] = spec.version
+    texts = Path(str(point.get("texts", ""))).expanduser()
+    if texts.is_file():
+        versions["texts"] = sha256_of(texts)
+    return {"tables": versions} if versions else {}
 
 
 def names_of(axis: str) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
+from ...common.files import sha256_of
 from ...common.registry import TASKS, UnknownName
 from ...common.seeds import check_count, check_seed
 
@@ -118,6 +120,8 @@ class TaskSpec:
         measure: unit of the difficulty of examples.
         columns: columns that every row must have, each with a value; () leaves it to the formatter.
         may_be_empty: those of the columns that may have no value.
+        version: hash of the rows or of the file that was there when the task was registered, where
+            its source is a table of the user's own; else "".
     """
 
     name: str
@@ -139,6 +143,7 @@ class TaskSpec:
     measure: str = ""
     columns: tuple[str, ...] = ()
     may_be_empty: tuple[str, ...] = ()
+    version: str = ""
 
     @property
     def n_classes(self) -> int:
@@ -187,6 +192,8 @@ def register_task(
     """
     _check_fields(name, max_len, arity, prompt, further)
     table = list(source) if isinstance(source, Iterator) else source
+    if isinstance(source, (str, Path)) and Path(source).is_file():
+        further["version"] = sha256_of(Path(source))
 
     def decorate(examples):
         check_name(name, examples)
