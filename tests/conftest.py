@@ -22,6 +22,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 import w2s_nb as w2s
 from w2s_nb.common import paths
+from w2s_nb.common.registry import LOSSES, MODELS, TASKS
 from w2s_nb.data.tasks.spec import Example
 
 WORDS = ["<eos>", "0", "1", "<bos>", *[f"w{i}" for i in range(60)]]
@@ -226,6 +227,16 @@ def words():
     """Loads the task `words` with small splits; registers `word_pairs` too."""
     register_words()
     return w2s.load_task("words", n_train=96, n_val=32, n_test=64)
+
+
+@pytest.fixture
+def registries():
+    """Forgets the tasks, models and losses that a test registers."""
+    before = [(registry, dict(registry)) for registry in (TASKS, MODELS, LOSSES)]
+    yield
+    for registry, entries in before:
+        registry._entries.clear()
+        registry._entries.update(entries)
 
 
 @pytest.fixture(scope="session")

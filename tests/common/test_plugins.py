@@ -1,7 +1,9 @@
 """Plug-ins: files of a user's own tasks, losses and models."""
 
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +36,7 @@ def {name}(logits, targets, *, progress):
 
 
 @pytest.fixture(autouse=True)
-def no_variable(monkeypatch):
+def no_variable(monkeypatch, registries):
     monkeypatch.delenv("W2S_PLUGINS", raising=False)
 
 
@@ -184,3 +186,18 @@ def test_a_fit_with_a_task_and_a_loss_of_a_file_is_found_again(tmp_path, tiny):
     arguments = dict(loss="fitted_loss", method="probe")
     first = w2s.fit(tiny, task.supervisor, **arguments)
     assert w2s.fit(tiny, task.supervisor, **arguments).address == first.address
+
+
+def test_the_readme_shows_a_plug_in_that_works(tmp_path, monkeypatch):
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(# my\.py\n.*?)```", readme, re.S)
+    (alias,) = re.findall(r"`(w2s\.MODELS\.register\(.*?\))`", readme)
+    code += f"\nfrom w2s_nb.models.names import ModelSpec\n{alias}\n"
+    (tmp_path / "my.py").write_text(code)
+    rows = "".join(f"a text {i},{i % 2}\n" for i in range(40))
+    (tmp_path / "reviews.csv").write_text("text,label\n" + rows)
+    monkeypatch.chdir(tmp_path)
+    plugins.load(["my.py"])
+    losses.check_loss("brier", {})
+    assert w2s.load_task("reviews", n_train=8, n_val=4, n_test=4).test.arity == 1
+    assert w2s.resolve("small@3").layers == 3

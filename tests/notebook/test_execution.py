@@ -180,7 +180,7 @@ def test_the_parameters_of_a_notebook_are_shown(capsys):
 
 
 @pytest.mark.parametrize("kind", listing.KINDS)
-def test_everything_that_can_be_named_is_listed(kind, capsys, tmp_path):
+def test_everything_that_can_be_named_is_listed(kind, capsys, tmp_path, registries):
     plugin = tmp_path / "my.py"
     plugin.write_text(
         "from w2s_nb.common.registry import MODELS\n"

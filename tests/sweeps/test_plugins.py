@@ -21,7 +21,7 @@ def mine(row):
 
 
 @pytest.fixture(autouse=True)
-def no_variable(monkeypatch):
+def no_variable(monkeypatch, registries):
     monkeypatch.delenv("W2S_PLUGINS", raising=False)
     monkeypatch.setattr(grid, "kit_version", lambda: "this one")  # takes a second each time
 
