@@ -150,9 +150,9 @@ def sweep(file: str, dry_run: bool, listed: bool, **engine) -> int:
     from . import sweeps
 
     if listed:
-        return _list_runs(file)
+        return _list_runs(file, engine)
     if dry_run:
-        return _print_plan(file, engine["engine"], engine["jobs"])
+        return _print_plan(file, engine)
     try:
         runs = sweeps.run_sweep(file, **engine)
     except KeyboardInterrupt:
@@ -161,30 +161,33 @@ def sweep(file: str, dry_run: bool, listed: bool, **engine) -> int:
     print(runs.summary())
     print(f"index  {runs.sweep.folder / 'index.parquet'}")
     print(f"report {sweeps.write_report(runs)}")
-    asked_for = [run for run in runs.unfinished if engine["only"] in (None, run.address)]
-    return 1 if asked_for else 0
+    unfinished = [run for run in runs.asked_for(engine["only"]) if run in runs.unfinished]
+    return 1 if unfinished else 0
 
 
-def _list_runs(file: str) -> int:
-    """Prints address and folder of each run."""
+def _list_runs(file: str, engine: dict) -> int:
+    """Prints address and folder of each run that is asked for."""
     from . import sweeps
 
-    runs = sweeps.run_sweep(file, dry_run=True)
-    for run in runs.sweep.runs:
+    runs = sweeps.run_sweep(file, dry_run=True, **engine)
+    for run in runs.asked_for(engine["only"]):
         print(f"{run.address}\t{runs.folder_of(run)}")
     return 0
 
 
-def _print_plan(file: str, engine: str, jobs: int | None) -> int:
-    """Prints the state of each run, and how long the unfinished ones will take."""
+def _print_plan(file: str, engine: dict) -> int:
+    """Prints the state of the runs that are asked for, and how long the unfinished will take."""
     from . import sweeps
 
+    jobs = engine["jobs"]
     if jobs is not None:
         check_count(jobs, "jobs")
-    runs = sweeps.run_sweep(file, dry_run=True, engine=engine)
-    for run in runs.sweep.runs:
+    runs = sweeps.run_sweep(file, dry_run=True, **engine)
+    asked_for = runs.asked_for(engine["only"])
+    for run in asked_for:
         print(f"{runs.state[run.address]:<8} {runs.sweep.short(run)}")
-    if not runs.unfinished:
+    to_run = [run for run in asked_for if run in runs.unfinished]
+    if not to_run:
         print(f"{runs.summary()}; nothing to run")
         return 0
     at_once = jobs
@@ -193,12 +196,12 @@ def _print_plan(file: str, engine: str, jobs: int | None) -> int:
         # A sweep may be planned here to run where there are GPUs.
         with contextlib.suppress(ValueError):
             at_once = sweeps.jobs_on_this_machine(runs.sweep.resources)
-    seconds, known = runs.estimate(at_once)
+    seconds, known = runs.estimate(at_once, to_run)
     if seconds is None:
         cost = "no earlier run says how long they take"
     else:
         cost = f"about {seconds / 60:.0f} min with {at_once} at once, by {known} earlier runs"
-    print(f"{runs.summary()}; {len(runs.unfinished)} to run: {cost}")
+    print(f"{runs.summary()}; {len(to_run)} to run: {cost}")
     return 0
 
 

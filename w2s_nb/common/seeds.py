@@ -22,14 +22,14 @@ def check_seed(seed, name: str = "seed") -> int:
     return int(seed)
 
 
-def check_count(value, name: str) -> None:
+def check_count(value, name: str, *, low: int = 1) -> None:
     """Checks a number of things that an argument asks for.
 
     Raises:
-        ValueError: anything but a whole number from 1; True is none.
+        ValueError: anything but a whole number from `low`; True is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} = {value!r}; expected a whole number from 1")
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{name} = {value!r}; expected a whole number from {low}")
 
 
 def check_number(value, name: str, *, low: float = 0.0, high: float = math.inf) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..common.paths import home, short_path
 from ..common.registry import UnknownName
+from ..common.seeds import check_count
 from . import running
 from .grid import ENGINES, RunSpec
 from .reading import read_sweep
@@ -55,9 +56,10 @@ def run_sweep(
     Raises:
         As `sweeps.read_sweep` and `start_engine`, before anything starts.
     """
-    sweep = read_sweep(file_or_dict)
     if engine not in ENGINES:
         raise UnknownName("engine", str(engine), ENGINES)
+    check_count(retries, "retries", low=0)
+    sweep = read_sweep(file_or_dict)
     started = time.perf_counter()
     runs = SweepRuns(sweep)
     if sweep.remote:

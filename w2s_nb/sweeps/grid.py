@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,8 @@ class Resources:
             if value is None:
                 continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or value < 0 or (value == 0 and name != "gpus"):
+            finite = number and math.isfinite(value)
+            if not finite or value < 0 or (value == 0 and name != "gpus"):
                 raise ValueError(f"resources: {name} = {value!r}; expected a number above 0")
         if self.gpus and self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(

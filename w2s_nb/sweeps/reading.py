@@ -5,6 +5,7 @@ anything starts.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import json
 import re
@@ -99,11 +100,7 @@ def _check_content(content: dict) -> None:
     for key in content:
         if key not in _KEYS:
             raise UnknownName("key of a sweep", str(key), _KEYS)
-    name = str(content.get("name", ""))
-    if not re.fullmatch(r"[\w][\w.-]*", name) or name in _TAKEN:
-        raise ValueError(
-            f"name {name!r}; expected letters, digits, - and _, and none of {', '.join(_TAKEN)}"
-        )
+    _check_name(content.get("name"))
     for key, kind in (("axes", dict), ("parameters", dict), ("exclude", list), ("resources", dict)):
         if not isinstance(content.get(key, kind()), kind):
             expected = "a list" if kind is list else "names with values"
@@ -121,6 +118,19 @@ def _check_content(content: dict) -> None:
     if unknown:
         raise UnknownName("resource", min(map(str, unknown)), known)
     _check_names(content)
+
+
+def _check_name(name) -> None:
+    """Refuses a name that is no folder's, or another folder's of `papermill_runs`, on some file
+    systems in other case.
+    """
+    is_plain = isinstance(name, (str, int, float, datetime.date)) and not isinstance(name, bool)
+    is_folder = is_plain and re.fullmatch(r"\w([\w.-]{,98}[\w-])?", str(name))
+    if not is_folder or str(name).lower() in (*_TAKEN, "readme.md"):
+        raise ValueError(
+            f"name {name!r}; expected letters, digits, - and _, at most 100 letters, and none of "
+            f"{', '.join(_TAKEN)}"
+        )
 
 
 def _check_names(content: dict) -> None:
@@ -183,7 +193,7 @@ def _check_exclusions(sweep: Sweep) -> None:
             )
         for name in used:
             if name not in names:
-                raise UnknownName("parameter in exclude", name, names)
+                raise UnknownName("parameter in exclude", str(name), names)
 
 
 def _check_runs(sweep: Sweep) -> None:
@@ -222,8 +232,8 @@ def _check_parameters(run: RunSpec, defaults: dict) -> None:
     check_types(run.notebook.stem, run.parameters, defaults)
 
 
-def _check_devices(devices: int, gpus: float | None) -> None:
-    if devices > 1 and (gpus is None or 0 < gpus < devices):
+def _check_devices(devices, gpus: float | None) -> None:
+    if isinstance(devices, int) and devices > 1 and (gpus is None or 0 < gpus < devices):
         raise ValueError(
             f"devices = {devices} with resources: gpus = {gpus}; a run trains on the devices it is "
             f"given: resources: {{gpus: {devices}}}, or gpus: 0 for cores"

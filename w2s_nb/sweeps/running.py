@@ -12,6 +12,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import socket
@@ -21,6 +22,7 @@ import time
 import traceback
 import uuid
 import zipfile
+import zlib
 from pathlib import Path
 
 import psutil
@@ -34,15 +36,29 @@ NO_KERNEL = "kernel did not start"
 LOST = "worker lost"
 ABANDONED = 24 * 3600  # seconds after which a file that is not whole is a killed process's
 RETRIED = (DIED, TIMED_OUT, NO_KERNEL, LOST)  # a notebook that raises will raise again
+_TYPES = {
+    "address": str,
+    "notebook": str,
+    "parameters": dict,
+    "state": str,
+    "attempts": int,
+    "error": str,
+    "traceback": str,
+}  # of an outcome, without which it is another version's
+_NAME_AT_REMOTE = re.compile(r"[\w-]+")
+_UNREADABLE = (OSError, ValueError, RecursionError)  # what a file that is no JSON may raise
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def read_outcome(folder: str | Path, address: str) -> dict | None:
-    """Returns the outcome in a run's folder; None unless it is as it was written, of this address
-    and, if done, has the result that the run wrote.
+    """Returns the outcome in a run's folder; None unless it is as it was written, of this address,
+    has what this version writes and, if done, the result that the run wrote.
     """
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    with contextlib.suppress(*_UNREADABLE, KeyError, TypeError, AttributeError):
         outcome = json.loads((Path(folder) / "run.json").read_text())
+        if not _is_complete(outcome):
+            return None
         is_as_written = outcome["checksum"] == _checksum_of(outcome)
         has_result = outcome["state"] != DONE or (
             read_result(folder) is not None and outcome["result"] == _sha256_of_result(folder)
@@ -50,6 +66,14 @@ def read_outcome(folder: str | Path, address: str) -> dict | None:
         if is_as_written and has_result and outcome["address"] == address:
             return outcome
     return None
+
+
+def _is_complete(outcome: dict) -> bool:
+    """Tells whether an outcome has all that is read of it, of the type that it is read as."""
+    seconds = outcome["seconds"]
+    took_time = type(seconds) in (int, float) and math.isfinite(seconds)
+    has_all = all(isinstance(outcome[name], kind) for name, kind in _TYPES.items())
+    return has_all and (took_time or (seconds is None and outcome["state"] != DONE))
 
 
 def _checksum_of(outcome: dict) -> str:
@@ -68,9 +92,11 @@ def read_result(folder: str | Path) -> dict | None:
     """Returns the table that a run's notebook wrote, with its parameters; None if there is none or
     it is damaged.
     """
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(*_UNREADABLE, KeyError, TypeError, AttributeError):
         result = json.loads((Path(folder) / "result.json").read_text())
-        if isinstance(result, dict) and "table" in result:
+        rows_are_dicts = all(isinstance(row, dict) for row in result["table"])
+        others = (result["parameters"], result.get("versions", {}))
+        if rows_are_dicts and all(isinstance(other, dict) for other in others):
             return result
     return None
 
@@ -207,8 +233,9 @@ def exchange(run: dict):
     run made.
 
     `remote` is an fsspec address, with a zip file per fit in `fits/` and per run in `runs/`, each
-    written at once; without it nothing is done. There are no locks between machines that share no
-    folder: two that want the same fit at once both train it, and the one that is there first stays.
+    written at once; without it nothing is done. A damaged file is passed over, and put there anew.
+    There are no locks between machines that share no folder: two that want the same fit at once
+    both train it, and the one that is there first stays.
     """
     if not run.get("remote"):
         yield
@@ -217,44 +244,56 @@ def exchange(run: dict):
 
     filesystem, root = fsspec.url_to_fs(run["remote"])
     fits = Path(run["store"]) / "fits"
-    _take_fits(filesystem, f"{root}/fits", fits, locks=Path(run["store"]) / "locks")
+    locks = Path(run["store"]) / "locks"
+    damaged = _take_fits(filesystem, f"{root}/fits", fits, locks)
     try:
         yield
     finally:
-        there = _names_at(filesystem, f"{root}/fits")
+        there = _names_at(filesystem, f"{root}/fits") - damaged
         for path in fits.glob("[!.]*/record.json"):
             if path.parent.name not in there:
                 _put(filesystem, f"{root}/fits/{path.parent.name}.zip", path.parent)
         _put(filesystem, f"{root}/runs/{run['address']}.zip", Path(run["folder"]))
 
 
-def _take_fits(filesystem, remote_fits: str, fits: Path, locks: Path) -> None:
-    """Unpacks the fits at a remote folder that the store lacks, under the store's own locks."""
+def _take_fits(filesystem, remote_fits: str, fits: Path, locks: Path) -> set[str]:
+    """Unpacks the fits at a remote folder that the store lacks, under the store's own locks.
+
+    Returns:
+        the names of those that are damaged.
+    """
+    damaged = set()
     locks.mkdir(parents=True, exist_ok=True)
     here = {path.parent.name for path in fits.glob("[!.]*/record.json")}
     for address in _names_at(filesystem, remote_fits) - here:
         with _lock(locks / f"{address}.lock"):
-            if not (fits / address / "record.json").is_file():
-                _unpack(filesystem.cat_file(f"{remote_fits}/{address}.zip"), fits / address)
+            is_here = (fits / address / "record.json").is_file()
+            path = f"{remote_fits}/{address}.zip"
+            if not is_here and not _unpack(filesystem, path, fits / address):
+                damaged.add(address)
+    return damaged
 
 
 def fetch(remote: str, addresses: list[str], runs: str | Path) -> None:
-    """Copies what runs left at an fsspec address, as far as it is there, into their folders in
-    `runs`.
+    """Copies what runs left at an fsspec address, as far as it is there and whole, into their
+    folders in `runs`.
     """
     import fsspec
 
     filesystem, root = fsspec.url_to_fs(remote)
     for address in _names_at(filesystem, f"{root}/runs").intersection(addresses):
-        _unpack(filesystem.cat_file(f"{root}/runs/{address}.zip"), Path(runs) / address)
+        _unpack(filesystem, f"{root}/runs/{address}.zip", Path(runs) / address)
 
 
 def _names_at(filesystem, folder: str) -> set[str]:
-    """Returns the names of the zip files in a folder, without suffix."""
+    """Returns the names of the zip files in a folder, without suffix; names such as `..` are no
+    run's and no fit's.
+    """
     if not filesystem.exists(folder):
         return set()
     paths = filesystem.ls(folder, detail=False, refresh=True)
-    return {Path(path).stem for path in paths if path.endswith(".zip")}
+    names = {Path(path).stem for path in paths if path.endswith(".zip")}
+    return {name for name in names if _NAME_AT_REMOTE.fullmatch(name)}
 
 
 def _put(filesystem, path: str, folder: Path) -> None:
@@ -270,11 +309,25 @@ def _put(filesystem, path: str, folder: Path) -> None:
     filesystem.mv(partial, path)
 
 
-def _unpack(packed: bytes, folder: Path) -> None:
-    """Writes the files of an archive; the record that says they are whole comes last."""
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        for name in sorted(archive.namelist(), key=lambda n: (n in ("record.json", "run.json"), n)):
-            _write_atomic(folder / Path(name).name, archive.read(name))
+def _unpack(filesystem, path: str, folder: Path) -> bool:
+    """Writes the files of a zip file at a remote address into a folder; returns False, says so and
+    writes nothing where it is damaged.
+
+    The record that says they are whole comes last.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(filesystem.cat_file(path))) as archive:
+            files = {
+                Path(member.filename).name: archive.read(member)
+                for member in archive.infolist()
+                if not member.is_dir()
+            }
+    except _BAD_ZIP as error:
+        print(f"note: {path} is damaged ({error}), so it is made again", file=sys.stderr)
+        return False
+    for name in sorted(files, key=lambda n: (n in ("record.json", "run.json"), n)):
+        _write_atomic(folder / name, files[name])
+    return True
 
 
 @contextlib.contextmanager

@@ -57,6 +57,10 @@ class SweepRuns:
         """Runs that are not done."""
         return [run for run in self.sweep.runs if self.state[run.address] != DONE]
 
+    def asked_for(self, only: str | None) -> list[RunSpec]:
+        """Returns the run of an address; None returns all runs."""
+        return [run for run in self.sweep.runs if only in (None, run.address)]
+
     def result_of(self, run: RunSpec) -> dict:
         """Reads the table that a done run's notebook wrote, with its parameters.
 
@@ -135,15 +139,19 @@ class SweepRuns:
         free = (run for run in waiting if not shared_needs(run) & in_the_making)
         return next(free, waiting[0])
 
-    def estimate(self, jobs: int) -> tuple[float | None, int]:
-        """Returns (seconds that the unfinished runs will take, of how many of them earlier runs
-        tell the time).
+    def estimate(self, jobs: int, of: list[RunSpec] | None = None) -> tuple[float | None, int]:
+        """Returns (seconds that runs will take, of how many of them earlier runs tell the time).
+
+        Args:
+            jobs: runs at once.
+            of: the runs; None takes those that are unfinished.
 
         A run is expected to last as long as the median of the most similar earlier runs of its
         notebook, in any sweep.
         """
         earlier = _earlier_runs()
-        guesses = [_expected_seconds(run, earlier) for run in self.unfinished]
+        runs = self.unfinished if of is None else of
+        guesses = [_expected_seconds(run, earlier) for run in runs]
         known = [seconds for seconds in guesses if seconds is not None]
         if not known:
             return None, 0
