@@ -427,7 +427,7 @@ def test_the_gap_between_ratings_is_a_tasks_option():
         parts = [{t for pair in split.texts for t in pair} for split in task.splits]
         assert sum(map(len, parts)) == len(set().union(*parts)) == 2 * 640
         assert task.name == name
-    with pytest.raises(ValueError, match="no examples: its 0 rows"):
+    with pytest.raises(ValueError, match="no examples: no rows"):
         w2s.load_task("snippet_preferences@7.9")
     for option in ("x", "0", "8", "", "nan"):
         with pytest.raises(ValueError, match="number in"):
