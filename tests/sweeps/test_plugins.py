@@ -127,7 +127,7 @@ def test_a_plug_in_that_changed_or_is_gone_stops_the_run_with_the_reason(of_one_
         ({"axes": None}, TypeError, "axes = None; expected names with values"),
         ({"exclude": "n"}, TypeError, "exclude = 'n'; expected a list"),
         ({"axes": {1: [2]}}, TypeError, "1 is a int; expected a parameter's name"),
-        ({"exclude": [{1: 2}]}, ValueError, "unknown parameter in exclude 1"),
+        ({"exclude": [{1: 2}]}, ValueError, "unknown parameter in exclude '1'"),
         ({"axes": {"n": [float("nan")]}}, ValueError, "has nan; expected a finite number"),
         ({"parameters": {"log": object}}, ValueError, "expected a finite number, a text"),
         ({"resources": {1: 2}}, ValueError, "unknown resource '1'"),

@@ -34,6 +34,7 @@ _TAKEN = (
     "chess_models",
     "clusters",
     "demo",
+    "notebooks",
     "reference",
     "site",
     "store",
