@@ -36,6 +36,19 @@ def need_split(given, name: str) -> Split:
     )
 
 
+def list_splits(given, name: str) -> list[Split]:
+    """Returns the splits that an argument was given: one, or several in a list or tuple.
+
+    Raises:
+        TypeError: it is something else, or has something else.
+        ValueError: there is none.
+    """
+    splits = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not splits:
+        raise ValueError(f"{name} is empty; expected a split of w2s.load_task(...), or several")
+    return [need_split(split, name) for split in splits]
+
+
 def need_task(given, name: str) -> Task:
     """Returns what an argument was given, if that is a task.
 

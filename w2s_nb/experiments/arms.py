@@ -11,13 +11,14 @@ import pandas as pd
 
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
+from ..common.registry import UnknownName
 from ..data.report import footnote
 from ..data.splits import Split, Task
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..metrics import imitation, preference_bias
 from ..training.fit import check_fit, fit
-from ..training.result import STOPS, AnswerFit, Fit
+from ..training.result import STOPS, AnswerFit, Fit, need_fit
 from .prepare import (
     Model,
     args_of,
@@ -135,20 +136,49 @@ class Arms:
         """Returns the names of the student arms."""
         return [arm for arm in self.fits if arm not in (WEAK, CEILING)]
 
+    def fits_of(self, arm: str) -> list[Fit]:
+        """Returns the fits of an arm, one per seed.
+
+        Raises:
+            UnknownName: no such arm; lists what exists.
+        """
+        if arm not in self.fits:
+            raise UnknownName("arm", str(arm), self.fits)
+        return self.fits[arm]
+
     def with_students(self, students: dict[str, list[Fit]]) -> Arms:
-        """Returns a copy with further student arms, one fit per seed each; the ceiling is last."""
+        """Returns a copy with further student arms, one fit per seed each; the ceiling is last.
+
+        Raises:
+            TypeError, ValueError: anything but {arm: list of a fit per seed}.
+        """
+        for arm, given in students.items():
+            if not isinstance(given, (list, tuple)):
+                raise TypeError(f"arm {arm!r} is a {type(given).__name__}; expected a list of fits")
+            if len(given) != len(self.tasks):
+                raise ValueError(
+                    f"arm {arm!r} has {len(given)} fits; expected one per seed, {len(self.tasks)}"
+                )
         fits = self.fits | students
         fits[CEILING] = fits.pop(CEILING)
         return replace(self, fits=fits)
 
     def probs(self, arm: str, *, stop: str | None = None) -> np.ndarray:
         """Returns (seeds, n_test, 2) test predictions, at the fits' or another checkpoint."""
-        pairs = zip(self.fits[arm], self.tasks, strict=True)
+        pairs = zip(self.fits_of(arm), self.tasks, strict=True)
         return np.stack([f.predict(t.test, stop=stop) for f, t in pairs])
 
     def column(self, arm: str, column: str) -> np.ndarray:
-        """Returns (seeds, n_test) a column of the predictions of an arm of `AnswerFit`."""
-        pairs = zip(self.fits[arm], self.tasks, strict=True)
+        """Returns (seeds, n_test) a column of the predictions of an arm of `AnswerFit`.
+
+        Raises:
+            ValueError: the task has two classes, and its predictions no such columns.
+        """
+        if not self.answered:
+            raise ValueError(
+                f"column {column!r} is of generated answers; {self.tasks[0].name} has two classes"
+            )
+        pairs = zip(self.fits_of(arm), self.tasks, strict=True)
         return np.stack([cast(AnswerFit, f).column(t.test, column) for f, t in pairs])
 
     def accuracy(self, arm: str, *, stop: str | None = None) -> metrics.Estimate:
@@ -287,7 +317,7 @@ class Arms:
 
     def label_accuracy(self, student: str) -> float:
         """Returns the accuracy of an arm's training labels, mean over seeds; NaN without labels."""
-        accuracies = [f.record["summary"]["label_accuracy"] for f in self.fits[student]]
+        accuracies = [f.record["summary"]["label_accuracy"] for f in self.fits_of(student)]
         return float(np.mean(accuracies, dtype=float))
 
     @warn_once()
@@ -519,8 +549,12 @@ def pgr(
         weak, student, ceiling: one fit each, or a list of fits with one per seed.
     """
     predictions = []
-    for fits in (weak, student, ceiling):
+    for name, fits in {"weak": weak, "student": student, "ceiling": ceiling}.items():
         fits_by_seed = fits if isinstance(fits, list) else [fits]
+        if not fits_by_seed:
+            raise ValueError(f"{name} is empty; expected a fit, or a list of one per seed")
+        for one_fit in fits_by_seed:
+            need_fit(one_fit, name)
         predictions.append(np.stack([f.predict(test) for f in fits_by_seed]))
     of_weak, of_student, of_ceiling = predictions
     return metrics.pgr(
@@ -534,7 +568,7 @@ def pgr(
 
 
 def tables(
-    experiments: Mapping[str, Arms] | Iterable[Arms], column: str | None = None
+    experiments: Arms | Mapping[str, Arms] | Iterable[Arms], column: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Joins `Arms.table` and `Arms.by_seed` of several experiments.
 
@@ -546,10 +580,15 @@ def tables(
         A row per experiment and arm; and a row per experiment, arm and seed.
     Raises:
         TypeError: a column without names.
+        ValueError: no experiment.
     """
     if column is not None and not isinstance(experiments, Mapping):
         raise TypeError(f"column = {column!r} needs names; expected experiments as {{name: arms}}")
+    if isinstance(experiments, Arms):
+        experiments = [experiments]
     named = experiments if isinstance(experiments, Mapping) else dict(enumerate(experiments))
+    if not named:
+        raise ValueError("no experiment given; expected arms of run_arms, or {name: arms}")
     table = []
     by_seed = []
     for name, arms in named.items():

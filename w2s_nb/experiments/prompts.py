@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from ..common.progress import warn_once
 from ..common.registry import UnknownName
-from ..prompting.prompt import one_model, prompt
+from ..prompting.prompt import check_shots, one_model, prompt
 from ..training.result import Fit
 from .arms import WEAK, Arms
 
@@ -16,6 +16,8 @@ ZERO_SHOT = "zero-shot"
 FEW_GT = "few-shot, ground truth"
 FEW_WEAK = "few-shot, weak labels"
 KINDS = (ZERO_SHOT, FEW_GT, FEW_WEAK)
+# arguments of `prompt` that all prompts of an experiment may be given
+_ARGUMENTS = ("source", "calibrate", "chat", "wording", "max_len")
 
 
 def with_prompts(arms: Arms, shots: int, *, only: tuple[str, ...] = KINDS, **prompt_args) -> Arms:
@@ -33,14 +35,30 @@ def with_prompts(arms: Arms, shots: int, *, only: tuple[str, ...] = KINDS, **pro
         UnknownName, ValueError, ModelUnavailable: no such kind; as `prompt`.
     Source: Burns et al. 2023, section 5.2.1 and figure 9.
     """
+    if isinstance(only, str):
+        raise TypeError(f"only = {only!r}; expected several kinds, such as ({only!r},)")
     for kind in only:
         if kind not in KINDS:
             raise UnknownName("kind of prompt", str(kind), KINDS)
+    _check_prompts(arms, [shots], prompt_args)
     prompted = {}
     with one_model():
         for kind in only:
             prompted[kind] = _prompt_each_seed(arms, kind, shots, prompt_args)
     return arms.with_students(prompted)
+
+
+def _check_prompts(arms: Arms, shots: Sequence[int], prompt_args: dict) -> None:
+    """Refuses arguments of all prompts before the first is answered."""
+    unknown = sorted(set(prompt_args) - set(_ARGUMENTS))
+    if unknown:
+        raise TypeError(
+            f"prompts take no {', '.join(unknown)}; expected some of {', '.join(_ARGUMENTS)}"
+        )
+    for k in shots:
+        for task in arms.tasks:
+            source = prompt_args.get("source")
+            check_shots(k, task.student if source is None else source)
 
 
 def _prompt_each_seed(arms: Arms, kind: str, shots: int, prompt_args: dict) -> list[Fit]:
@@ -73,6 +91,12 @@ def by_shots(arms: Arms, shots: Iterable[int], **prompt_args) -> tuple[pd.DataFr
         Rows (arm, shots, seeds, accuracy with interval, PGR with interval), and rows (arm, shots,
         seed, accuracy).
     """
+    if isinstance(shots, str) or not isinstance(shots, Iterable):
+        raise TypeError(f"shots = {shots!r}; expected several numbers, such as [0, 2, 5]")
+    shots = list(shots)
+    if not shots:
+        raise ValueError("shots is empty; expected numbers of shots, such as [0, 2, 5]")
+    _check_prompts(arms, shots, prompt_args)
     rows = []
     rows_by_seed = []
     with one_model():

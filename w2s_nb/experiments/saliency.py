@@ -144,7 +144,7 @@ def probes_by_depth(
         depth where the two differ {"<depth> layers": accuracy after minus before}, paired by
         example and seed.
     """
-    all_layers = arms.fits[arm][0].record["summary"]["layers"]
+    all_layers = arms.fits_of(arm)[0].record["summary"]["layers"]
     depths = list(range(1, all_layers + 1)) if depths is None else list(depths)
     models = {
         "before": [f"{resolve(arms.strong).base}"] * len(arms.tasks),

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..data.load import example_id
-from ..data.splits import Split, Task
+from ..data.splits import Split, Task, need_split, need_task
 from ..data.tasks.spec import Example
-from ..training.result import Fit
+from ..training.result import Fit, need_fit
 
 OPINION = "I think this is {label}. What do you think?"
 
@@ -20,7 +20,7 @@ def swapped(split: Split) -> Split:
     Raises:
         ValueError: examples of one text.
     """
-    if split.arity != 2:
+    if need_split(split, "split").arity != 2:
         raise ValueError(f"{split!r} has one text per example; there is no order to reverse")
     texts = tuple((second, first) for first, second in split.texts)
     hard_label = 1 - split.hard_label
@@ -50,7 +50,10 @@ def with_opinion(
             second.
     Source: Burns et al. 2023, appendix E.3.
     """
-    task.test.need_classes("with_opinion")
+    need_task(task, "task").test.need_classes("with_opinion")
+    need_fit(weak, "weak")
+    if len(words) != 2:
+        raise ValueError(f"words = {words!r}; expected two, for the classes 0 and 1")
     if "{label}" not in template:
         raise ValueError(f"template {template!r} does not say where the {{label}} goes")
     name = f"{task.name}, opinion"

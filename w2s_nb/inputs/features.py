@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
 from ..data.load import example_id
-from ..data.splits import Split
+from ..data.splits import Split, Task, need_split
 from ..data.tasks.spec import Example
 from ..models import loading
 from ..models.loading import with_depth
@@ -118,18 +118,29 @@ def _choose_layers(
     if isinstance(layers, str):
         chosen = existing if layers == "all" else ()
     else:
-        chosen = tuple(layers)
+        chosen = tuple(layers) if isinstance(layers, Iterable) else ()
     if not chosen or not set(chosen) <= set(existing):
-        raise ValueError(f"layers {layers!r}; {model} has 0 to {depth}")
+        raise ValueError(
+            f"layers {layers!r}; expected 'all', or a list of layers: {model} has 0 to {depth}"
+        )
     return chosen
 
 
 def _as_split(dataset: Split | Sequence[str]) -> Split:
     """Returns a split as it is, and texts as a split without task or truth."""
-    if isinstance(dataset, str) or not len(dataset):
-        raise ValueError(f"dataset {dataset!r}; expected a split, or a list of at least one text")
     if isinstance(dataset, Split):
         return dataset
-    texts = tuple((text,) for text in dataset)
+    if isinstance(dataset, Task):
+        need_split(dataset, "dataset")
+    is_list = isinstance(dataset, Iterable) and not isinstance(dataset, str)
+    texts_given = list(dataset) if is_list else []
+    if not texts_given:
+        raise ValueError(f"dataset {dataset!r}; expected a split, or a list of at least one text")
+    for row, text in enumerate(texts_given):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"dataset has {text!r} at {row}; expected texts, or a split of w2s.load_task(...)"
+            )
+    texts = tuple((text,) for text in texts_given)
     ids = np.array([example_id("", Example(example, 0)) for example in texts])
     return Split("texts", ids, texts, np.zeros(len(ids), dtype=np.int64), np.arange(len(ids)))

@@ -19,10 +19,10 @@ from ..common.progress import warn
 from ..common.seeds import check_count
 from ..common.store import address, code_version
 from ..data.report import SplitReport
-from ..data.splits import Split, Task
+from ..data.splits import Split, Task, need_task
 from ..models import loading
 from ..models.loading import digest, folder, tokenizer
-from ..models.names import Checkpoint
+from ..models.names import Checkpoint, resolve
 
 MOST_UNKNOWN = 0.1  # share of tokens that stand for unknown words, before it is said
 
@@ -188,8 +188,20 @@ def join(tokens_of: Sequence[Tokens]) -> Tokens:
     )
 
 
-def split_report(task: Task, checkpoint: Checkpoint, max_len: int | None = None) -> SplitReport:
-    """Returns `Task.report` with the median length in tokens and the share of truncated texts."""
+def split_report(
+    task: Task, checkpoint: Checkpoint | str, max_len: int | None = None
+) -> SplitReport:
+    """Returns `Task.report` with the median length in tokens and the share of truncated texts.
+
+    Args:
+        checkpoint: whose tokenizer counts, by its name or as `models.resolve` returns it.
+        max_len: tokens kept of a text; None takes the task's.
+    Raises:
+        UnknownName, TypeError, ModelUnavailable: no task; no such model, or none that is here.
+    """
+    need_task(task, "task")
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = resolve(checkpoint)
     max_len = task.max_len if max_len is None else max_len
     frame = task.report()
     tokens_of = [tokenize(split, checkpoint, max_len) for split in task.splits]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.splits import Split
+from ..data.splits import Split, need_split
 from .soft import html_rows
 
 
@@ -57,7 +57,7 @@ class Answers:
         Raises:
             ValueError: the split has classes, not answers.
         """
-        if not split.answers:
+        if not need_split(split, "split").answers:
             raise ValueError(f"{split!r} has classes, not answers; SoftLabels.truth has them")
         return Answers(split.ids, split.answers, "ground truth")
 
@@ -69,7 +69,7 @@ class Answers:
 
     def knows(self, split: Split) -> np.ndarray:
         """Returns which examples of the split have an answer here, (n,) bool."""
-        return split.among(self.ids)
+        return need_split(split, "split").among(self.ids)
 
     def for_split(self, split: Split) -> tuple[str, ...]:
         """Returns n answers in the split's order.
@@ -77,6 +77,7 @@ class Answers:
         Raises:
             ValueError: an example of the split has no answer here.
         """
+        need_split(split, "split")
         missing = split.ids[~self.knows(split)]
         if len(missing):
             raise ValueError(

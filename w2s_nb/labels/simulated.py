@@ -8,8 +8,8 @@ import numpy as np
 
 from ..common.registry import UnknownName
 from ..common.seeds import check_seed
-from ..data.splits import Split
-from .soft import SoftLabels
+from ..data.splits import Split, list_splits
+from .soft import SoftLabels, need_labels
 
 ERRORS = ("random", "longest", "shortest", "unconfident", "confident")
 PAIR_ERRORS = ("longer",)  # of comparisons only
@@ -55,14 +55,16 @@ def simulate(
     """
     if errors not in (*ERRORS, *PAIR_ERRORS):
         raise UnknownName("error structure", str(errors), (*ERRORS, *PAIR_ERRORS))
-    if not 0 <= accuracy <= 1:
+    if not isinstance(accuracy, (int, float)) or not 0 <= accuracy <= 1:
         raise ValueError(f"accuracy {accuracy!r}; expected a share in [0, 1]")
     if errors in NEED_STRONG and strong is None:
         raise ValueError(
             f"errors {errors!r} are chosen by a strong model: give strong=fit.label(...), trained "
             f"on other examples than these"
         )
-    splits = [splits] if isinstance(splits, Split) else list(splits)
+    if strong is not None:
+        need_labels(strong, "strong")
+    splits = list_splits(splits, "splits")
     rng = np.random.default_rng(check_seed(seed))
     classes = [_with_errors(errors, split, accuracy, strong, rng) for split in splits]
     return SoftLabels(
@@ -152,6 +154,8 @@ def combine(
         raise UnknownName("way to combine", str(how), COMBINE)
     if len(labels) < 2:
         raise ValueError(f"{len(labels)} set of labels; expected at least two")
+    for each in labels:
+        need_labels(each, "one of the labels")
     first = labels[0]
     probs = []
     for supervisor in labels:

@@ -13,9 +13,22 @@ import pandas as pd
 
 from ..common.progress import warn
 from ..common.seeds import check_seed
-from ..data.splits import Split
+from ..data.splits import Split, need_split
 from ..data.tables import check_classes, check_rows, class_numbers, column_like, read_table
 from ..data.tasks.spec import unix_breaks
+
+
+def need_labels(given, name: str) -> SoftLabels:
+    """Returns what an argument was given, if that is labels.
+
+    Raises:
+        TypeError: it is something else, such as a fit, whose `label` gives labels.
+    """
+    if isinstance(given, SoftLabels):
+        return given
+    raise TypeError(
+        f"{name} is a {type(given).__name__}; expected SoftLabels, such as a fit's label(...)"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +89,7 @@ class SoftLabels:
     @staticmethod
     def truth(split: Split) -> SoftLabels:
         """Returns the ground truth of a split, as probabilities 0 and 1."""
+        need_split(split, "split")
         return SoftLabels(split.ids, np.eye(2)[split.hard_label], "ground truth")
 
     @staticmethod
@@ -170,6 +184,7 @@ class SoftLabels:
         Raises:
             ValueError: an example of the split has no label here.
         """
+        need_split(split, "split")
         missing = split.ids[~self.knows(split)]
         if len(missing):
             raise ValueError(
@@ -181,7 +196,7 @@ class SoftLabels:
 
     def knows(self, split: Split) -> np.ndarray:
         """Returns which examples of the split have a label here, (n,) bool."""
-        return split.among(self.ids)
+        return need_split(split, "split").among(self.ids)
 
     def covers(self, split: Split) -> bool:
         """Returns whether every example of the split has a label here."""

@@ -43,6 +43,7 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
             predictions over epochs: the name of the loss's argument that is the decay of this
             average, in [0, 1). "" for any other loss.
     Raises:
+        TypeError: no function.
         ValueError: a loss with a running average lacks `previous` or the argument named; the name
             is that of a loss of the kit.
 
@@ -52,6 +53,8 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
     """
 
     def decorate(loss):
+        if not callable(loss):
+            raise TypeError(f"register_loss was given {loss!r}; expected a function")
         parameters = inspect.signature(loss).parameters
         if running_average and not {running_average, "previous"} <= set(parameters):
             raise ValueError(
@@ -63,7 +66,7 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
         loss.running_average = running_average
         return LOSSES.register(loss.__name__, loss)
 
-    return decorate(function) if function else decorate
+    return decorate if function is None else decorate(function)
 
 
 def _check_name(loss: Callable) -> None:

@@ -16,13 +16,13 @@ from ..common import store
 from ..common.device import computing_versions, device, precision
 from ..common.progress import progress
 from ..common.registry import TASKS
-from ..common.seeds import check_count, check_seed
-from ..data.splits import Split, Task
+from ..common.seeds import check_count, check_flag, check_seed
+from ..data.splits import Split, Task, list_splits, need_split
 from ..data.tasks.spec import Prompt
 from ..inputs import batches as inputs_module
 from ..inputs.batches import TokenInputs
 from ..inputs.tokens import Tokens
-from ..labels.soft import SoftLabels
+from ..labels.soft import SoftLabels, need_labels
 from ..metrics.classification import correct
 from ..models import anatomy, loading
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
@@ -77,8 +77,17 @@ def prompt(
     Source: Burns et al. 2023, section 5.2.1 and table 2.
     """
     seed = check_seed(seed)
-    splits = [split] if isinstance(split, Split) else list(split)
+    splits = list_splits(split, "split")
     task = _find_task(splits)
+    if labels is not None:
+        need_labels(labels, "labels")
+    if source is not None:
+        need_split(source, "source")
+    check_flag(calibrate, "calibrate")
+    if chat is not None:
+        check_flag(chat, "chat")
+    if not isinstance(wording, Prompt | None):
+        raise TypeError(f"wording = {wording!r}; expected a w2s.Prompt(template, words)")
     checkpoint = with_depth(resolve(model))
     require_unembedding(checkpoint, "a prompt")
     drawn = _draw_shots(task.student if source is None else source, shots, labels, seed, splits)
@@ -162,6 +171,20 @@ def _find_task(splits: list[Split]) -> Task:
     return task
 
 
+def check_shots(n: int, source: Split) -> None:
+    """Refuses more solved examples than there are.
+
+    Raises:
+        TypeError: `source` is no split.
+        ValueError: anything but a whole number from 0 to the examples of the source.
+    """
+    need_split(source, "source")
+    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= len(source):
+        raise ValueError(
+            f"shots = {n!r}; expected a whole number from 0 to the {len(source)} of {source.name!r}"
+        )
+
+
 def _draw_shots(
     source: Split, n: int, labels: SoftLabels | None, seed: int, asked: list[Split]
 ) -> _Shots:
@@ -170,10 +193,7 @@ def _draw_shots(
     Raises:
         ValueError: n is out of range; a shot among the examples asked about; a shot without label.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= len(source):
-        raise ValueError(
-            f"shots = {n!r}; expected a whole number from 0 to the {len(source)} of {source.name!r}"
-        )
+    check_shots(n, source)
     # The first of one order, so that more shots are the fewer ones and further examples.
     order = np.random.default_rng(seed).permutation(len(source))
     split = source.take(order[:n])

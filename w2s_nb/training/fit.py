@@ -434,8 +434,8 @@ def _known_in_validation(split: Split, labels: SoftLabels | Answers | None) -> n
     Raises:
         TypeError: labels of another type than the task's.
     """
-    kind = Answers if split.answers else SoftLabels
     validation = task_of(split).validation
+    kind = Answers if split.answers else SoftLabels
     if labels is None:
         return np.ones(len(validation), dtype=bool)
     if not isinstance(labels, kind):

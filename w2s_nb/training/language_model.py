@@ -486,7 +486,7 @@ def perplexity(fits: LanguageFit | Sequence[LanguageFit]) -> dict[str, Estimate]
         TypeError: anything but one or several `LanguageFit`.
         ValueError: none, or fits that were measured on different texts.
     """
-    fits = [fits] if isinstance(fits, LanguageFit) else list(fits)
+    fits = fits if isinstance(fits, (list, tuple)) else [fits]  # type: ignore[list-item]
     _check_fits(fits)
     group = fits[0].held_out.group.to_numpy()
     before, after, tokens = (

@@ -125,6 +125,17 @@ def make_record(
     }
 
 
+def need_fit(given, name: str) -> Fit:
+    """Returns what an argument was given, if that is a fit.
+
+    Raises:
+        TypeError: it is something else, such as a model's name.
+    """
+    if isinstance(given, Fit):
+        return given
+    raise TypeError(f"{name} is a {type(given).__name__}; expected a fit, as w2s.fit gives it")
+
+
 def half_of(split: Split) -> Split:
     """Returns the split of its task that examples were taken from."""
     halves = {half.name: half for half in task_of(split).all_splits}
@@ -222,6 +233,7 @@ class Fit:
                 'oracle' is asked for a split other than test; or a checkpoint that is not in
                 `stops`.
         """
+        need_split(split, "split")
         stop = stop or self.stop
         if stop not in self.stops:
             raise ValueError(self._why_without(stop))
@@ -277,6 +289,7 @@ class Fit:
         return SoftLabels(ids, probs, self.record["summary"]["model"], self.address, self.stop)
 
     def _check_held_out(self, split: Split, training_examples: bool, weak_labels: str) -> None:
+        need_split(split, "split")
         if not training_examples and set(split.ids) & set(self.record["trained_on"]):
             raise ValueError(
                 f"{self!r} was trained on examples of {split.name!r}; weak labels are "
@@ -367,6 +380,7 @@ class AnswerFit(Fit):
         Raises:
             ValueError: the split, or this column of it, was not predicted.
         """
+        need_split(split, "split")
         values = self._by_id[column]
         missing = ~split.among(values.index[values.notna()])
         if missing.any():

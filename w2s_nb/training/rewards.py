@@ -11,7 +11,7 @@ from ..inputs.features import features
 from ..models.loading import with_depth
 from ..models.names import resolve
 from .hyperparameters import PROBES
-from .result import Fit
+from .result import Fit, need_fit
 
 
 def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
@@ -27,11 +27,12 @@ def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
     Returns:
         (n, k) float64, of each example's k texts; (n, 1) for a list of texts.
     Raises:
+        TypeError: neither a fit nor texts.
         FileNotFoundError: the fit kept no weights.
         ValueError: the model was prompted, not trained.
     Source: Burns et al. 2023, appendix A.3.
     """
-    config = fit.record["config"]
+    config = need_fit(fit, "fit").record["config"]
     if config["method"] == "prompt":
         raise ValueError(f"{fit!r} was prompted, not trained; it has no rewards")
     weights = {name: tensor.numpy() for name, tensor in fit.weights().items()}
