@@ -79,15 +79,7 @@ def prompt(
     seed = check_seed(seed)
     splits = list_splits(split, "split")
     task = _find_task(splits)
-    if labels is not None:
-        need_labels(labels, "labels")
-    if source is not None:
-        need_split(source, "source")
-    check_flag(calibrate, "calibrate")
-    if chat is not None:
-        check_flag(chat, "chat")
-    if not isinstance(wording, Prompt | None):
-        raise TypeError(f"wording = {wording!r}; expected a w2s.Prompt(template, words)")
+    _check_types(labels, source, calibrate, chat, wording)
     checkpoint = with_depth(resolve(model))
     require_unembedding(checkpoint, "a prompt")
     drawn = _draw_shots(task.student if source is None else source, shots, labels, seed, splits)
@@ -156,6 +148,19 @@ class _Shots:
         if not len(self.split):
             return []
         return [self.split.ids.tolist(), self.labels.source, self.labels.address]
+
+
+def _check_types(labels, source, calibrate, chat, wording) -> None:
+    """Refuses arguments of `prompt` of another type than they must have."""
+    if labels is not None:
+        need_labels(labels, "labels")
+    if source is not None:
+        need_split(source, "source")
+    check_flag(calibrate, "calibrate")
+    if chat is not None:
+        check_flag(chat, "chat")
+    if not isinstance(wording, Prompt | None):
+        raise TypeError(f"wording = {wording!r}; expected a w2s.Prompt(template, words)")
 
 
 def _find_task(splits: list[Split]) -> Task:
