@@ -18,7 +18,7 @@ import w2s_nb as w2s
 from tests.conftest import Script
 from w2s_nb import sweeps
 from w2s_nb.__main__ import main, print_result
-from w2s_nb.common import paths
+from w2s_nb.common import distributed, paths
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.sweeps import driver, engines, grid, running, state
 from w2s_nb.sweeps.report import medians, students
@@ -175,7 +175,7 @@ def pid_of(log, n) -> int:
 SCRIPT = """import pathlib, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 from w2s_nb import sweeps
-from w2s_nb.common import paths
+from w2s_nb.common import distributed, paths
 from w2s_nb.sweeps import grid, state
 paths.runs_folder = grid.runs_folder = state.runs_folder = lambda: pathlib.Path(sys.argv[2])
 sweeps.run_sweep(sys.argv[1], jobs=2)"""
@@ -875,3 +875,39 @@ def test_names_of_zips_at_remote_lead_nowhere_else(tmp_path):
         "here/fits/a/record.json",
         "here/fits/a/planted.txt",
     }
+
+
+class SlowRay:
+    """Ray on a busy machine."""
+
+    down = False
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        raise Exception("The current node timed out during startup.\nSee the logs.")
+
+    def shutdown(self):
+        self.down = True
+
+
+def test_a_ray_that_does_not_start_is_said_in_one_line(quick, tmp_path, monkeypatch, capsys):
+    ray = SlowRay()
+    monkeypatch.setattr(distributed, "import_ray", lambda: ray)
+    monkeypatch.setattr(engines, "import_ray", lambda: ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    given, log = quick
+    (tmp_path / "some.yaml").write_text(json.dumps(given))
+    assert main(["sweep", str(tmp_path / "some.yaml"), "--engine", "ray"]) == 2
+    said = capsys.readouterr().err
+    assert "Ray did not answer on this machine: The current node timed out" in said
+    assert said.count("\n") == 1 and ray.down and not log.exists()
+
+
+def test_minutes_and_seconds_are_no_number(quick, tmp_path):
+    (tmp_path / "some.yaml").write_text(
+        f"notebook: {quick[0]['notebook']}\naxes: {{n: [1]}}\nresources: {{minutes: 1:30}}\n"
+    )
+    with pytest.raises(ValueError, match="minutes = '1:30'; expected a number above 0"):
+        sweeps.read_sweep(tmp_path / "some.yaml")
