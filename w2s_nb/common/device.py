@@ -30,6 +30,9 @@ COMPUTING = ("torch", "transformers", "tokenizers", "peft")
 def device() -> torch.device:
     """Returns `W2S_DEVICE` if set (cpu, cuda, cuda:1, mps), else cuda where there is one, else
     cpu.
+
+    Raises:
+        ValueError: `W2S_DEVICE` names no device, or one that this process does not have.
     """
     return _device(os.environ.get("W2S_DEVICE"))
 
@@ -38,7 +41,15 @@ def device() -> torch.device:
 def _device(name: str | None) -> torch.device:
     import torch
 
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ["cpu", *(["cuda"] if n_cuda else []), *(f"cuda:{i}" for i in range(n_cuda))]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if name not in here:
+        raise ValueError(f"W2S_DEVICE = {name!r}; this process has {', '.join(here)}")
+    return torch.device(name)
 
 
 def precision() -> str:

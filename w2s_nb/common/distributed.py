@@ -55,7 +55,8 @@ def environment_for_workers() -> dict[str, str]:
     if plugins.named_in_environment():
         variables[plugins.VARIABLE] = ",".join(plugins.named_in_environment())
     if os.environ.get("W2S_DEVICE"):
-        variables["W2S_DEVICE"] = device().type  # without a number: a worker has its own cuda:0
+        # Without a number, for a worker has its own cuda:0; this process may have none.
+        variables["W2S_DEVICE"] = os.environ["W2S_DEVICE"].partition(":")[0]
     return variables
 
 
@@ -82,18 +83,29 @@ def connect(address: str | None = None) -> bool:
 
     Returns:
         True if this call made the connection; False if there was one already, which is kept.
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+        ConnectionError: no cluster answers there, or Ray did not start in time.
     """
     ray = import_ray()
     if ray.is_initialized():
         return False
     # Without an address, Ray would join any cluster that runs here.
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    ray.init(
-        address=address,
-        include_dashboard=False if address == "local" else None,
-        log_to_driver=False,
-        configure_logging=False,
-    )
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False if address == "local" else None,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    except Exception as error:  # Ray raises a plain Exception where its start takes too long
+        ray.shutdown()  # what it started before that
+        place = "on this machine" if address == "local" else f"at {address!r}"
+        reason = str(error).strip().split("\n")[0]
+        raise ConnectionError(
+            f"Ray did not answer {place}: {reason} A busy machine may need a second try."
+        ) from error
     return True
 
 

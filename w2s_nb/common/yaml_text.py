@@ -84,3 +84,16 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
+
+
+def _number_or_text(construct):
+    """Returns a constructor that takes 1:30, in YAML 1.1 the number 90, for a text."""
+    return lambda loader, node: node.value if ":" in node.value else construct(loader, node)
+
+
+_Loader.add_constructor(
+    "tag:yaml.org,2002:int", _number_or_text(yaml.SafeLoader.construct_yaml_int)
+)
+_Loader.add_constructor(
+    "tag:yaml.org,2002:float", _number_or_text(yaml.SafeLoader.construct_yaml_float)
+)
