@@ -14,7 +14,7 @@ def run_in(folder, monkeypatch):
     """Executes a run whose notebook writes its table at once; returns the outcome."""
 
     def papermill(run, folder):
-        running._write_atomic(folder / "result.json", b'{"table": []}')
+        running._write_atomic(folder / "result.json", b'{"table": [], "parameters": {}}')
         return running.DONE, "", ""
 
     monkeypatch.setattr(running, "_papermill", papermill)
