@@ -178,6 +178,13 @@ def test_helpers_and_texts_that_cannot_be_stored_are_refused_with_the_row(load, 
     assert str(error.value).startswith("task 'mine', row 1: ") and says in str(error.value)
 
 
+def test_a_source_that_fails_says_of_which_task(load):
+    for source in (lambda split: [], lambda: {}["train"]):
+        w2s.register_task("mine", source, max_len=8)(lambda row: [])
+        with pytest.raises(ValueError, match="task 'mine': its source fails: (Type|Key)Error: "):
+            w2s.load_task("mine")
+
+
 def test_a_source_that_breaks_off_says_after_which_row(load):
     def rows():
         yield from GOOD[:3]

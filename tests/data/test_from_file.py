@@ -6,6 +6,7 @@ import sys
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import w2s_nb as w2s
@@ -64,14 +65,30 @@ def test_a_file_is_a_task_under_its_name(tmp_path):
         datasets.Dataset.from_pandas(FRAME),
         datasets.DatasetDict(train=datasets.Dataset.from_pandas(FRAME)),
         (row for row in FRAME.to_dict("records")),
+        pa.Table.from_pandas(FRAME),
+        datasets.Dataset.from_pandas(FRAME).with_format("torch"),
+        datasets.Dataset.from_pandas(FRAME).with_format("pandas"),
+        datasets.Dataset.from_pandas(FRAME).to_iterable_dataset(),
     ],
-    ids=["frame", "index", "bool", "float", "category", "rows", "dataset", "dict", "generator"],
+    ids="frame index bool float category rows dataset dict generator arrow tensors frames "
+    "stream".split(),
 )
 def test_every_kind_of_table_gives_the_same_examples(table):
     assert w2s.task_from_file(table, name="mine") == "mine"
     examples = examples_of("mine")
     w2s.task_from_file(FRAME, name="mine")
     assert examples == examples_of("mine")
+
+
+@pytest.mark.parametrize("with_splits", [True, False])
+def test_a_folder_that_save_to_disk_wrote_is_a_table(tmp_path, with_splits):
+    data = datasets.Dataset.from_pandas(FRAME)
+    if with_splits:
+        data = datasets.DatasetDict(train=data.select(range(60)), test=data.select(range(60, 80)))
+    data.save_to_disk(tmp_path / "saved")
+    assert w2s.task_from_file(str(tmp_path / "saved")) == "saved"
+    texts = [text for (text,) in w2s.load_task("saved").test.texts]
+    assert all(int(text.split()[1]) >= 60 for text in texts) == with_splits
 
 
 def test_splits_of_its_own_are_kept_and_unlabelled_ones_not_read():
@@ -125,6 +142,9 @@ def test_texts_of_one_group_stand_in_one_split(column):
         (FRAME, {}, ValueError, "a DataFrame has no name; say the task's, name='mine'"),
         (FRAME, {"name": "sciq"}, ValueError, "'sciq' is one of the kit's own"),
         (FRAME, {"name": "mate_in_one"}, ValueError, "'mate_in_one' is one of the kit's own"),
+        (FRAME, {"name": "a, b"}, ValueError, "task 'a, b': a name has no comma.*='my_reviews'"),
+        (FRAME, {"name": "boolq "}, ValueError, "task 'boolq ': a name has no comma.* no white sp"),
+        ({"test": FRAME, "train": FRAME[["text"]]}, {"name": "m"}, ValueError, "'train' has no co"),
         (FRAME, {"name": "a@b"}, ValueError, "a name has no @.*name='my_reviews'"),
         (FRAME, {"name": "m", "text": "txt"}, ValueError, "m has no column 'txt', but 'text', 'l"),
         (FRAME, {"name": "m", "group": "who"}, ValueError, "m has no column 'who'"),

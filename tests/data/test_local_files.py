@@ -85,6 +85,21 @@ def test_a_folder_of_save_to_disk_is_read(folder, with_splits):
     assert all(late) == with_splits
 
 
+def test_hidden_files_and_folders_are_passed_over(folder):
+    datasets.Dataset.from_list(sciq()).to_parquet(folder / "train.parquet")
+    (folder / ".cache").mkdir()
+    for name in ("._train.parquet", ".cache/train.parquet"):
+        (folder / name).write_bytes(b"\0\5")
+    assert w2s.load_task("sciq", **SIZES).counts["rows read"] == 40
+
+
+def test_a_link_to_nothing_is_named_and_not_passed_over(folder):
+    datasets.Dataset.from_list(sciq()).to_parquet(folder / "test.parquet")
+    (folder / "train.parquet").symlink_to("blobs/moved.parquet")
+    with pytest.raises(sources.DataUnavailable, match="train.parquet is a link to .*moved.parquet"):
+        w2s.load_task("sciq", **SIZES)
+
+
 @pytest.mark.parametrize("codec", ["zstd", "gzip"])
 def test_puzzles_as_lichess_publishes_them_are_read(folder, codec):
     pytest.importorskip("chess")

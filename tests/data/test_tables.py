@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from w2s_nb.data.tables import check_classes, class_numbers, find_column, read_table, rows_in
+from w2s_nb.data.tables import (
+    check_classes,
+    check_rows,
+    class_numbers,
+    find_column,
+    read_table,
+    rows_in,
+)
 
 ROWS = [
     {"text": 'it said "no", twice', "label": "0"},
@@ -95,6 +102,28 @@ def test_other_letters_are_read_when_told_and_else_shown_in_likely_encodings(tmp
         ("a.csv", "text,text\na,b\n", "2 columns 'text'"),
         ("a.csv", "text,label\n", "a.csv has no rows"),
         ("a.csv", "", "a.csv has no rows"),
+        ("a.csv", "text,label\n1,so,0\n2,no,1\n", "a column of row numbers has a name in the h"),
+        (
+            "a.tsv",
+            'text\tlabel\n"So he\t1\nit was "no"\t0\n',
+            "row 1: .* mean themselves, .*quoting=3",
+        ),
+        (
+            "a.tsv",
+            'text\tlabel\n"So he\t1\nsaid no"\t0\n',
+            "row 1: .* mean themselves, .*quoting=3",
+        ),
+        ("a.csv", "\n<!DOCTYPE html>\n<html>", "a.csv is a web page (HTML)"),
+        (
+            "a.csv",
+            "version https://git-lfs.github.com/spec/v1\noid 4d7a",
+            "a.csv is a pointer of git-",
+        ),
+        (
+            "a.parquet",
+            "version https://git-lfs.github.com/spec/v1",
+            "a.parquet is a pointer of git-lfs",
+        ),
         ("a.csv", csv_of().encode("utf-16-le"), "encoding='utf-16-le'"),
         ("a.csv", b"PK\x03\x04\xff\xff", "a.csv is a spreadsheet"),
         ("a.csv", gzip.compress(b"text,label"), "a.csv is compressed"),
@@ -112,7 +141,8 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, name, conte
     with pytest.raises(ValueError) as caught:
         read_table(write(tmp_path, name, content))
     message = str(caught.value)
-    assert says in message and "\n" not in message and str(tmp_path) not in message
+    assert all(part in message for part in says.split(".*"))
+    assert "\n" not in message and str(tmp_path) not in message
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
@@ -120,6 +150,48 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         read_table(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="is a folder; expected a file"):
         read_table(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"w2s.Hub\('somebody/reviews', None\)"):
+        read_table("somebody/reviews")
+    for address in ("https://example.org/a.csv", "hf://datasets/a/b.parquet", "file:///a.csv"):
+        with pytest.raises(FileNotFoundError, match=f"no file {address}, but an address; download"):
+            read_table(address)
+
+
+def test_a_space_after_each_comma_of_the_header_belongs_to_no_value(tmp_path):
+    table = 'text, label, note\n"so, yes", 1, "a, b"\n no, 0, c\n'
+    assert read_table(write(tmp_path, "a.csv", table)) == [
+        {"text": "so, yes", "label": "1", "note": "a, b"},
+        {"text": "no", "label": "0", "note": "c"},
+    ]
+    assert read_table(write(tmp_path, "a.csv", "text,label\n so, 1\n"))[0]["text"] == " so"
+
+
+def test_code_with_breaks_and_tabs_is_one_text_of_a_tsv(tmp_path):
+    rows = [{"text": "def f():\n\treturn 1", "label": "1"}, {"text": "a\tb\n\nc", "label": "0"}]
+    table = pd.DataFrame(rows).to_csv(sep="\t", index=False)
+    assert read_table(write(tmp_path, "a.tsv", table)) == rows
+
+
+def test_rows_without_a_value_at_the_end_are_no_rows(tmp_path):
+    rows = read_table(write(tmp_path, "a.csv", "text,label,,\na,1,,\n,,,\nb,,,\n,,,\n , ,,\n"))
+    assert [row["text"] for row in rows] == ["a", "", "b"]
+
+
+def test_two_columns_of_a_frame_with_one_name_are_refused():
+    frame = pd.DataFrame([["a", 1, 2]], columns=["text", "label", "label"])
+    with pytest.raises(ValueError, match="the DataFrame has 2 columns 'label'"):
+        rows_in(frame)
+
+
+def test_what_is_no_table_is_shown_in_one_line():
+    class Reader:
+        def __repr__(self):
+            return "two\nlines"
+
+    with pytest.raises(TypeError, match="a table is two lines, a Reader; expected the path"):
+        rows_in(Reader())
+    with pytest.raises(ValueError, match="a, row 1: two lines; expected a mapping .*pandas.DataF"):
+        check_rows([Reader()], "a")
 
 
 @pytest.mark.parametrize("table", [5, None, b"a", {"text": ["a"]}])

@@ -5,6 +5,7 @@ files.
 import csv
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import datasets
@@ -349,8 +350,22 @@ def test_line_breaks_have_one_form_whatever_the_file(unregister):
         assert {t for s in task.splits for (t,) in s.texts} <= set(texts)
 
 
+def test_texts_of_the_same_words_never_stand_in_two_splits(unregister):
+    words = [f"Un café très, très bon, numéro {i}" for i in range(40)]
+    composed = [unicodedata.normalize("NFC", text) for text in words]
+    copies = [unicodedata.normalize("NFD", t) if i % 2 else f" {t}  " for i, t in enumerate(words)]
+    rows = [{"text": t, "label": i % 2} for t2 in (composed, copies) for i, t in enumerate(t2)]
+    task = w2s.load_task(w2s.task_from_file(rows, name="mine"), n_train=8, n_val=4, n_test=8)
+    of_split = [
+        {" ".join(unicodedata.normalize("NFC", text).split()) for (text,) in split.texts}
+        for split in task.splits
+    ]
+    assert sum(map(len, of_split)) == len(set.union(*of_split))
+
+
 def test_examples_without_a_text_are_left_out_and_counted(unregister):
-    rows = [dict(t=f"text {i}", y=i % 2) for i in range(40)] + [dict(t=" \n", y=1), dict(t="", y=0)]
+    rows = [dict(t=f"text {i}", y=i % 2) for i in range(40)]
+    rows += [dict(t=text, y=i % 2) for i, text in enumerate([" \n", "", "\u200b\ufeff", "\u200e "])]
 
     @w2s.register_task("empty", lambda: {"all": rows}, max_len=8)
     def empty(row):
@@ -359,7 +374,7 @@ def test_examples_without_a_text_are_left_out_and_counted(unregister):
 
     task = w2s.load_task("empty")
     assert all(text.strip() for split in task.splits for (text,) in split.texts)
-    assert task.counts["dropped without a text"] == 2
+    assert task.counts["dropped without a text"] == 4
 
 
 def test_keys_that_are_missing_tie_nothing_together(unregister):
