@@ -39,8 +39,9 @@ def task_from_file(
     with the row. What is read now is used, also where the file changes later.
 
     Args:
-        source: the path of a csv, tsv, jsonl, json or parquet file, see `tables.read_table`; a
-            DataFrame; a `Dataset` or `DatasetDict`; a list of rows; a `w2s.Hub`; or a dict of
+        source: the path of a csv, tsv, jsonl, json or parquet file, see `tables.read_table`, or of
+            a folder that `save_to_disk` wrote; a DataFrame of pandas, polars or pyarrow; a
+            `Dataset` or `DatasetDict`; a list of rows; a `w2s.Hub`; or a dict of
             splits "train" and "test" of these. Without a split "test" a quarter of the groups is
             for test.
         text, label: names of the columns; capitals may differ.
@@ -76,10 +77,11 @@ def task_from_file(
     except ValueError as error:
         raise ValueError(f"{error}, as in name='my_reviews'") from None
     where = _shown(source, name)
-    cleaned = {
-        split: _clean(list(with_places(rows, split, name)), where, (text, label, group), classes)
-        for split, rows in _splits_of(source, name, encoding).items()
-    }
+    cleaned = {}
+    for split, rows in _splits_of(source, name, encoding).items():
+        placed = [(f"{where}, {place}", row) for place, row in with_places(rows, split, name)]
+        table = where if split == "all" else f"{where}, split {split!r}"
+        cleaned[split] = _clean(placed, table, (text, label, group), classes)
     prompt = prompt or (_prompt_of(label, classes) if classes else None)
     register = register_task(
         name, lambda: cleaned, max_len=max_len, prompt=prompt, version=address(cleaned)
@@ -130,11 +132,11 @@ def _clean(
     """Returns rows {text, label 0 or 1, group or ""}.
 
     Args:
-        placed: (place, row), such as ("row 3 of train", {...}).
-        where: the source.
+        placed: (place, row), such as ("mine.csv, row 3 of train", {...}).
+        where: the source and, if it has several, the split.
         columns: of text, label and group; the last may be None.
     """
-    places = [f"{where}, {place}" for place, _ in placed]
+    places = [place for place, _ in placed]
     rows = [row for _, row in placed]
     check_rows(rows, where)
     text, label = (find_column(rows, column, where) for column in columns[:2])

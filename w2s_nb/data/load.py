@@ -26,7 +26,7 @@ from .splitting import (
     shuffle_groups,
 )
 from .tasks.checking import examples_of
-from .tasks.spec import Example, TaskSpec
+from .tasks.spec import Example, TaskSpec, is_visible, words_of
 
 _Question = tuple[str, str] | None  # a name, in a split or of a row
 TEST_SHARE = 0.25  # of the groups, where a source has no test split of its own
@@ -196,12 +196,12 @@ def _keys_of(example: Example) -> tuple[Hashable, ...]:
 
 
 def _ties_of(example: Example, question: _Question) -> tuple[tuple[str, Hashable], ...]:
-    """Returns what ties an example to others: keys, its question and its texts.
+    """Returns what ties an example to others: keys, its question and the words of its texts.
 
     Each kind has names of its own: a key that reads like a text of another example ties nothing.
     """
     ties: list[tuple[str, Hashable]] = [("key", key) for key in _keys_of(example)]
-    ties += [("text", text) for text in example.texts]
+    ties += [("text", words_of(text)) for text in example.texts]
     if question:
         ties.append(("question", question))
     return tuple(ties)
@@ -357,7 +357,7 @@ def _read_examples(
             all_of_row = examples_of(spec, row, place)
             n_without += not all_of_row
             kept = [e for e in all_of_row if spec.keep is None or spec.keep(e)]
-            with_text = [e for e in kept if all(map(str.strip, e.texts))]
+            with_text = [e for e in kept if all(map(is_visible, e.texts))]
             n_examples += len(kept)
             n_empty += len(kept) - len(with_text)
             n_alike += len(with_text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -51,7 +51,7 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
         return _two_or_all(spec, splits)
     source = spec.source
     if not isinstance(source, Hub):
-        return _two_or_all(spec, splits_in(source()))
+        return _two_or_all(spec, splits_in(_call(source, spec.name)))
     try:
         if source.train == source.test:
             return {"all": _from_hub(source, source.train)}
@@ -61,6 +61,16 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
         }
     except Exception as error:  # errors of the hub and of datasets share no base class
         raise DataUnavailable(_ways_out(spec, source, error)) from error
+
+
+def _call(source: Callable[[], object], task: str) -> object:
+    """Returns what a source gives; says of which task it is where it fails."""
+    try:
+        return source()
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:  # of the user's own reading
+        raise ValueError(f"task {task!r}: its source fails: {in_one_line(error)}") from error
 
 
 def _ways_out(spec: TaskSpec, hub: Hub, error: Exception) -> str:
@@ -94,6 +104,10 @@ def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
         return {}
     files: dict[str, list[Path]] = {}
     for path in [root, *sorted(root.rglob("*"))]:
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            continue  # what Jupyter, macOS and the hub's client keep beside
+        if path.is_symlink() and not path.exists():
+            raise DataUnavailable(f"{_below_data(path)} is a link to {path.readlink()}: no file")
         readable = _suffix(path) in _SUFFIXES and path.name not in _ABOUT and path.is_file()
         if readable or (path / _SAVED).is_file():
             files.setdefault(_split_of(path), []).append(path)

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,12 +23,18 @@ Row = dict[str, object]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # all but parquet also compressed
 COMPRESSED = (".gz", ".zst", ".bz2")
 _SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+_NAMED_WRONGLY = " by what it begins with; name it so"
 _OTHER_FILES = {
-    b"PK\x03\x04": "a spreadsheet (.xlsx) or an archive",
-    b"\xd0\xcf\x11\xe0": "a spreadsheet (.xls)",
-    b"PAR1": "a parquet file",
-    b"\x1f\x8b": "compressed (.gz)",
+    b"pk\x03\x04": f"a spreadsheet (.xlsx) or an archive{_NAMED_WRONGLY}",
+    b"\xd0\xcf\x11\xe0": f"a spreadsheet (.xls){_NAMED_WRONGLY}",
+    b"par1": f"a parquet file{_NAMED_WRONGLY}",
+    b"\x1f\x8b": f"compressed (.gz){_NAMED_WRONGLY}",
+    b"<!doctype": "a web page (HTML), not the file itself: download that",
+    b"<html": "a web page (HTML), not the file itself: download that",
+    b"version https://git-lfs": "a pointer of git-lfs; `git lfs pull` fetches the file itself",
 }
+_ADDRESS = re.compile(r"\w{2,}:/")  # such as https://; a Path keeps one of the two bars
+_SAVED = ("state.json", "dataset_dict.json")  # in folders that `save_to_disk` wrote
 _SEPARATORS = ",;\t|"
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>", "nat")
 _ENCODINGS = ("cp1256", "cp1252", "cp1251", "gb18030", "shift_jis")  # what a hint tries
@@ -35,7 +42,7 @@ _PLAIN_CLASSES = {"0": 0, "1": 1, "false": 0, "true": 1}
 _LONGEST_FIELD = 2**31 - 1  # csv refuses texts of more than 131,072 characters otherwise
 
 
-def read_table(path: str | Path, encoding: str | None = None) -> list[Row]:
+def read_table(path: str | os.PathLike, encoding: str | None = None) -> list[Row]:
     """Reads a file of rows by its suffix.
 
     A csv file may have commas, semicolons, tabs or bars between its columns, a byte-order mark and
@@ -51,9 +58,18 @@ def read_table(path: str | Path, encoding: str | None = None) -> list[Row]:
         FileNotFoundError: no such file.
         ValueError: another suffix, a damaged file, other letters than the encoding's, no rows.
     """
+    if _ADDRESS.match(str(path)):
+        raise FileNotFoundError(f"no file {path}, but an address; download it, and give its path")
     path = Path(path).expanduser()
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected a file in {', '.join(SUFFIXES)}")
+        raise ValueError(
+            f"{path} is a folder; expected a file in {', '.join(SUFFIXES)}, or a folder that "
+            f"save_to_disk wrote"
+        )
+    if not path.suffix and not path.exists():
+        raise FileNotFoundError(
+            f"no file {path}; a data set of the hub is named w2s.Hub('{path}', None)"
+        )
     kind = _kind_of(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
@@ -69,26 +85,55 @@ def read_table(path: str | Path, encoding: str | None = None) -> list[Row]:
 
 
 def rows_in(table, encoding: str | None = None) -> Iterable[Row]:
-    """Returns the rows of a file, a DataFrame, a dataset, or any other iterable of rows."""
+    """Returns the rows of a file, a DataFrame (of pandas, polars or pyarrow), a dataset, or any
+    other iterable of rows.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: a file cannot be read, or two columns have one name.
+    """
+    table = _load_saved(table)
     if isinstance(table, (str, os.PathLike)):
-        return read_table(Path(table), encoding)
-    pandas = sys.modules.get("pandas")
+        return read_table(table, encoding)
+    pandas, datasets = map(sys.modules.get, ("pandas", "datasets"))
     if pandas is not None and isinstance(table, pandas.DataFrame):
+        columns = [str(column) for column in table.columns]
+        if len(set(columns)) < len(columns):
+            twice = next(column for column in columns if columns.count(column) > 1)
+            raise ValueError(f"the DataFrame has {columns.count(twice)} columns {twice!r}")
         values = table.astype(object).where(table.notna(), None)
-        return values.set_axis([str(c) for c in table.columns], axis=1).to_dict("records")
+        return values.set_axis(columns, axis=1).to_dict("records")
+    if datasets is not None and isinstance(table, (datasets.Dataset, datasets.IterableDataset)):
+        return table.with_format(None)  # as Python's own values, not as tensors
+    for method in ("to_pylist", "to_dicts"):  # of pyarrow's and polars' tables
+        if hasattr(table, method):
+            return getattr(table, method)()
     if isinstance(table, Iterable) and not isinstance(table, (bytes, Mapping)):
         return table
     raise TypeError(
-        f"a table is {table!r:.60}, a {type(table).__name__}; expected the path of a file, a "
+        f"a table is {_in_a_line(table)}, a {type(table).__name__}; expected the path of a file, a "
         f"DataFrame, a Dataset or a list of rows"
     )
 
 
 def splits_in(source, encoding: str | None = None) -> dict[str, Iterable[Row]]:
     """Returns {split: rows} of a table, which is then the split `all`, or of {split: table}."""
+    source = _load_saved(source)
     if isinstance(source, Mapping):
         return {str(split): rows_in(table, encoding) for split, table in source.items()}
     return {"all": rows_in(source, encoding)}
+
+
+def _load_saved(source):
+    """Returns the dataset in a folder that `save_to_disk` wrote; anything else as it is."""
+    if not isinstance(source, (str, os.PathLike)):
+        return source
+    folder = Path(source).expanduser()
+    if not any((folder / name).is_file() for name in _SAVED):
+        return source
+    import datasets
+
+    return datasets.load_from_disk(str(folder))
 
 
 def check_rows(rows: Sequence, where: str) -> None:
@@ -102,7 +147,8 @@ def check_rows(rows: Sequence, where: str) -> None:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping):
             raise ValueError(
-                f"{where}, row {number}: {row!r:.60}; expected a mapping of columns to values"
+                f"{where}, row {number}: {_in_a_line(row)}; expected a mapping of columns to "
+                f"values, such as pandas.DataFrame makes of records, tuples or columns"
             )
         missing = [column for column in rows[0] if column not in row]
         if missing:
@@ -219,6 +265,11 @@ def _hint(values: Sequence, keys: list[str], number_of: dict[str, int]) -> str:
     return f". Values: {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}"
 
 
+def _in_a_line(value) -> str:
+    """Returns a value as Python writes it, in at most 60 characters of one line."""
+    return f"{' '.join(f'{value!r:.200}'.split()):.60}"
+
+
 def _folded(column) -> str:
     return str(column).strip().casefold()
 
@@ -247,9 +298,7 @@ def _read_text(path: Path, encoding: str | None) -> str:
             content = stream.read()
     except OSError as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from None
-    for start, what in _OTHER_FILES.items():
-        if content.startswith(start):
-            raise ValueError(f"{path.name} is {what} by what it begins with; name it so")
+    _check_beginning(path.name, content)
     if encoding is None:
         marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         encoding = "utf-16" if marked else "utf-8"
@@ -267,6 +316,14 @@ def _read_text(path: Path, encoding: str | None) -> str:
     if "\0" in text:
         raise ValueError(_has_nul(path.name))
     return unix_breaks(text)
+
+
+def _check_beginning(file: str, content: bytes) -> None:
+    """Refuses a file of another kind than its name says, by its first letters."""
+    beginning = content[:200].lstrip().lower()
+    for start, what in _OTHER_FILES.items():
+        if beginning.startswith(start):
+            raise ValueError(f"{file} is {what}")
 
 
 def _has_nul(file: str) -> str:
@@ -296,13 +353,17 @@ def _read_csv(text: str, file: str) -> list[Row]:
     else:
         separator = _separator_of(text)
     csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator, strict=True)
+    spaced = _has_spaces(text, separator)
+    lines = io.StringIO(text, newline="\n")
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
     rows: list[Row] = []
     header: list[str] | None = None
     try:
         for fields in reader:
             if not any(field.strip() for field in fields) and len(fields) < 2:
                 continue  # an empty line
+            if separator == "\t" and any(map(_holds_rows, fields)):
+                raise csv.Error
             if header is None:
                 header = _check_header(fields, file)
             else:
@@ -310,9 +371,27 @@ def _read_csv(text: str, file: str) -> list[Row]:
     except csv.Error:
         raise ValueError(
             f"{file}, row {len(rows) + 1}: a quotation mark is not closed, or text follows one "
-            f"that closes; inside quotation marks a mark is written twice"
+            f"that closes; inside quotation marks a mark is written twice. Where marks mean "
+            f"themselves, pandas.read_csv(path, sep={separator!r}, quoting=3) reads the table"
         ) from None
+    while rows and not any(str(value).strip() for value in rows[-1].values()):
+        rows.pop()  # spreadsheets write rows without a value at the end
     return rows
+
+
+def _holds_rows(field: str) -> bool:
+    """Tells whether a value is rows of tabs between two quotation marks that mean themselves.
+
+    Tabs that indent a line are none.
+    """
+    with_tab = ["\t" in line.lstrip() for line in field.split("\n")]
+    return len(with_tab) > 1 and (all(with_tab[:-1]) or all(with_tab[1:]))
+
+
+def _has_spaces(text: str, separator: str) -> bool:
+    """Tells whether a space follows each separator of the header, as in `text, label`."""
+    header = next(csv.reader(io.StringIO(text, newline="\n"), delimiter=separator), [])
+    return len(header) > 1 and all(name.startswith(" ") for name in header[1:])
 
 
 def _separator_of(text: str) -> str:
@@ -348,7 +427,8 @@ def _row_of(fields: list[str], header: list[str], separator: str, where: str) ->
     if any(field.strip() for field in surplus):
         raise ValueError(
             f"{where} has {len(fields)} values for {len(header)} columns, the last "
-            f"{fields[-1]!r:.60}; a text with {separator!r} in it stands in quotation marks"
+            f"{fields[-1]!r:.60}; a text with {separator!r} in it stands in quotation marks, "
+            f"and a column of row numbers has a name in the header"
         )
     fields += [""] * (len(header) - len(fields))
     return {name: field for name, field in zip(header, fields, strict=False) if name}
@@ -401,6 +481,10 @@ def _read_parquet(path: Path) -> list[Row]:
     import pyarrow as pa
     import pyarrow.parquet
 
+    with path.open("rb") as stream:
+        start = stream.read(200)
+    if not start.startswith(b"PAR1"):
+        _check_beginning(path.name, start)
     try:
         rows = pyarrow.parquet.read_table(str(path)).to_pylist()
     except (pa.ArrowException, OSError) as error:

@@ -15,7 +15,7 @@ from ..common.progress import warn
 from ..common.seeds import check_seed
 from ..data.splits import Split, need_split
 from ..data.tables import check_classes, check_rows, class_numbers, column_like, read_table
-from ..data.tasks.spec import unix_breaks
+from ..data.tasks.spec import unix_breaks, words_of
 
 
 def need_labels(given, name: str) -> SoftLabels:
@@ -327,27 +327,22 @@ def _find_ids(rows: pd.DataFrame, splits: Iterable[Split]) -> pd.Series:
         for example, texts in zip(split.ids, split.texts, strict=True):
             if len(texts) == 1:
                 exact[unix_breaks(texts[0])] = example
-                by_words.setdefault(_words_of(texts[0]), set()).add(example)
+                by_words.setdefault(words_of(texts[0]), set()).add(example)
     ids = rows["text"].map(lambda text: exact.get(unix_breaks(str(text))))
     only = {words: next(iter(found)) for words, found in by_words.items() if len(found) == 1}
-    return ids.fillna(rows["text"].map(lambda text: only.get(_words_of(text))))
-
-
-def _words_of(text: str) -> str:
-    """Returns the words of a text with one space between two."""
-    return " ".join(str(text).split())
+    return ids.fillna(rows["text"].map(lambda text: only.get(words_of(text))))
 
 
 def _check_texts(rows: pd.DataFrame, ids: pd.Series, splits: Iterable[Split], file: str) -> None:
     """Refuses rows whose text is not the text of the example that their id names."""
     text_of = {
-        example: _words_of(texts[0])
+        example: words_of(texts[0])
         for split in splits
         for example, texts in zip(split.ids, split.texts, strict=True)
         if len(texts) == 1
     }
     expected = ids.map(text_of)
-    differs = expected.notna() & (expected != rows["text"].map(_words_of))
+    differs = expected.notna() & (expected != rows["text"].map(words_of))
     if differs.any():
         first = int(differs.to_numpy().argmax())
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -266,10 +267,16 @@ def check_name(name: str, examples: Callable) -> None:
     """Refuses a name that would mean another task.
 
     Raises:
-        ValueError: the name has an `@`, or is that of a task of the kit.
+        ValueError: the name has an `@`, a comma or a line break, or white space at an end, or is
+            that of a task of the kit.
     """
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"task {name!r}: expected a name")
+    if "," in name or name != name.strip() or len(name.splitlines()) > 1:
+        raise ValueError(
+            f"task {name!r}: a name has no comma, no line break and no white space at its ends, as "
+            f"it stands in lists of names; give another name"
+        )
     if "@" in name:
         raise ValueError(
             f"task {name!r}: a name has no @, which begins an option; give another name"
@@ -362,6 +369,22 @@ def choice_of(value, options: int, column: str) -> int:
 def unix_breaks(text: str) -> str:
     """Returns a text whose line breaks are all of the form of Unix."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def words_of(text: str) -> str:
+    """Returns the words of a text with one space between two, accents in one form (NFC).
+
+    >>> words_of(" cafe\u0301\\tau lait ") == words_of("caf\u00e9 au lait")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def is_visible(text: str) -> bool:
+    """Tells whether a text has more than white space and characters without a shape, such as the
+    zero-width space.
+    """
+    return any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)
 
 
 def draw(options: int, *key: str) -> int:
