@@ -404,6 +404,21 @@ def _positions(moves):
         yield board
 
 
+def test_moves_of_a_pgn_file_may_have_figures_of_pieces(tmp_path):
+    path = tmp_path / "games.pgn"
+    for encoding in ("utf-8", "utf-16"):
+        path.write_text("1. e4 e5 2. \u2655h5 \u265ec6 3. \u2659d3 \u265eh6 *\n", encoding=encoding)
+        assert list(pretraining.from_pgn(path, 9)) == [["e4", "e5", "Qh5", "Nc6", "d3", "Nh6"]]
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b", b"BZh9", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"])
+def test_a_compressed_pgn_file_is_refused(tmp_path, start):
+    path = tmp_path / "games.pgn.zst"
+    path.write_bytes(start + b"\0" * 40)
+    with pytest.raises(ValueError, match="games.pgn.zst is compressed; unpack it"):
+        next(pretraining.from_pgn(path, 1))
+
+
 def test_games_are_read_from_a_pgn_file(tmp_path):
     path = tmp_path / "games.pgn"
     path.write_text(

@@ -16,6 +16,11 @@ def test_texts_numbers_lists_and_mappings_are_read():
     assert yaml_text.parse("", "some.yaml") is None
 
 
+def test_a_number_that_begins_with_0_stays_a_text():
+    text = "a: 0200\nb: [-010, 0_7, 0, 0.5, -0, 0x10]\n"  # in YAML 1.1: 128, -8 and 7
+    assert yaml_text.parse(text, "some.yaml") == {"a": "0200", "b": ["-010", "0_7", 0, 0.5, 0, 16]}
+
+
 def test_what_is_merged_may_be_given_again():
     text = "base: &base {a: 1, b: 2}\nmine: {<<: *base, b: 3}"
     assert yaml_text.parse(text, "some.yaml")["mine"] == {"a": 1, "b": 3}

@@ -27,11 +27,26 @@ def labels(ids=IDS, probs=PROBS):
         (IDS[:1], np.array([[np.nan, 0.5]]), "not probabilities"),
         (IDS[:1], np.array([[-0.5, 1.5]]), "not probabilities"),
         (IDS[[0, 0]], PROBS[:2], "1 ids stand twice"),
+        (IDS[:1], [["a", "b"]], r"of a test: probs is \[\['a', 'b'\]\]; expected \(n, 2\) numbers"),
+        (IDS[:2], [[0.1, 0.9], [1]], r"of a test: probs is \[\[0.1, 0.9\], \[1\]\]; expected"),
     ],
 )
 def test_rows_that_are_no_probabilities_and_repeated_ids_are_refused(ids, probs, says):
     with pytest.raises(ValueError, match=says):
         labels(ids, probs)
+
+
+def test_what_is_no_file_and_no_split_is_named(words, tmp_path):
+    pd.DataFrame({"id": words.student.ids, "label": 1}).to_csv(tmp_path / "a.csv", index=False)
+    read = w2s.SoftLabels.from_file
+    with pytest.raises(TypeError, match="path is a DataFrame; expected the path of a file"):
+        read(pd.DataFrame(), words.student)
+    with pytest.raises(TypeError, match="splits is a Task; expected one of its splits"):
+        read(tmp_path / "a.csv", words)
+    with pytest.raises(TypeError, match="splits is a list; expected a split"):
+        read(tmp_path / "a.csv", [words.student])
+    with pytest.raises(TypeError, match="no split is given; expected .* task.student"):
+        read(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.137, 0.5, 1.0])
