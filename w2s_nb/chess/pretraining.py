@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO, cast
 
 import chess
 import chess.engine
@@ -139,19 +140,43 @@ class _Builder(chess.pgn.GameBuilder):
         self.game.errors.append(error)
 
 
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"\xfd7zXZ")
+_LETTER_OF_FIGURE = dict(zip("♔♕♖♗♘♙♚♛♜♝♞♟", [*"KQRBN", "", *"KQRBN", ""], strict=True))
+
+
+class _Lines:
+    """The lines of a PGN file; figures of pieces, which python-chess passes over, are letters."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def readline(self) -> str:
+        """Returns the next line."""
+        return self._stream.readline().translate(str.maketrans(_LETTER_OF_FIGURE))
+
+
 def from_pgn(path: str | Path, n: int) -> Iterator[list[str]]:
     """Yields the first n games of a PGN file that can be used, their main line in SAN.
 
     They begin at the usual position, and all their moves can be played. A warning at the end counts
     the others.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or a compressed one.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no PGN file {path}")
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(_COMPRESSED):
+        raise ValueError(f"{path.name} is compressed; unpack it, and give the path of its games")
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     used = 0
     left_out: Counter[str] = Counter()
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        while used < n and (game := chess.pgn.read_game(stream, Visitor=_Builder)):
+    with open(path, encoding=encoding, errors="replace") as stream:
+        lines = cast(TextIO, _Lines(stream))
+        while used < n and (game := chess.pgn.read_game(lines, Visitor=_Builder)):
             why = _why_not(game)
             if why:
                 left_out[why] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -86,9 +87,18 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_NOT_DECIMAL = re.compile(r".*:.*|[-+]?0[0-9_]+")
+
+
 def _number_or_text(construct):
-    """Returns a constructor that takes 1:30, in YAML 1.1 the number 90, for a text."""
-    return lambda loader, node: node.value if ":" in node.value else construct(loader, node)
+    """Returns a constructor that takes 1:30 and 0200, in YAML 1.1 the numbers 90 and 128, for
+    texts.
+    """
+
+    def construct_decimal(loader, node):
+        return node.value if _NOT_DECIMAL.fullmatch(node.value) else construct(loader, node)
+
+    return construct_decimal
 
 
 _Loader.add_constructor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +51,13 @@ class SoftLabels:
     stop: str = ""
 
     def __post_init__(self):
-        probs = np.asarray(self.probs, dtype=np.float64)
+        try:
+            probs = np.asarray(self.probs, dtype=np.float64)
+        except (ValueError, TypeError):
+            given = " ".join(repr(self.probs).split())
+            raise ValueError(
+                f"labels of {self.source}: probs is {given:.60}; expected (n, 2) numbers"
+            ) from None
         if probs.shape != (len(self.ids), 2):
             raise ValueError(
                 f"labels of {self.source}: probs have shape {probs.shape}, expected "
@@ -121,10 +128,17 @@ class SoftLabels:
             encoding: of the letters of a text file; None takes UTF-8, or UTF-16 with its mark.
         Raises:
             FileNotFoundError: no such file.
+            TypeError: no path; no split.
             ValueError: another suffix, no rows, columns missing, both probability and label, a
                 value that is missing or out of range, with its row, a text that is not its id's, or
                 no row of any of these examples.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path is a {type(path).__name__}; expected the path of a file")
+        if not splits:
+            raise TypeError("no split is given; expected some to be labelled, such as task.student")
+        for split in splits:
+            need_split(split, "splits")
         path = Path(path)
         rows = _read_rows(path, check_classes(classes), encoding)
         key = "id" if "id" in rows else "text"
