@@ -121,6 +121,19 @@ def test_a_dataset_of_the_hub_is_a_task_by_its_name(tmp_path, monkeypatch):
         w2s.task_from_file(w2s.Hub("somebody/reviews", None))
 
 
+def test_groups_are_one_however_they_are_written():
+    train = [float(i // 8) if i else None for i in range(60)]  # a gap makes floats of numbers
+    tables = {"train": FRAME[:60].assign(group=train), "test": FRAME[60:].assign(group=[0, 1] * 10)}
+    task = w2s.load_task(w2s.task_from_file(tables, name="mine"))
+    assert task.counts["training examples tied to the test split"] == 15
+    names = [f"Jos\u00e9 {i // 8}" for i in range(80)]
+    spoilt = [
+        f" {n.upper()}" if i % 2 else n.replace("\u00e9", "e\u0301") for i, n in enumerate(names)
+    ]
+    task = w2s.load_task(w2s.task_from_file(FRAME.assign(group=spoilt), name="mine"))
+    assert len({g for split in task.splits for g in split.group.tolist()}) <= 10
+
+
 @pytest.mark.parametrize("column", ["group", "author"])
 def test_texts_of_one_group_stand_in_one_split(column):
     groups = [f"a{i // 4}" if i % 10 else None for i in range(80)]

@@ -131,6 +131,9 @@ def test_other_letters_are_read_when_told_and_else_shown_in_likely_encodings(tmp
         ("a.xlsx", b"PK\x03\x04", "a.xlsx is a spreadsheet: save it there as csv"),
         ("a.parquet", b"PAR1 and no more", "a.parquet cannot be read as parquet"),
         ("a.jsonl", '{"text": "a"}\n{"text": b}\n', "a.jsonl, line 2: '{\"text\": b}'"),
+        ("a.jsonl", '{"label": 1}\n' + "[" * 100_000, "a.jsonl, line 2: '[[["),
+        ("a.jsonl", '{"label": 1' + "0" * 5000 + "}", 'a.jsonl, line 1: \'{"label": 10'),
+        ("a.json", "[" * 100_000, "a.json: a number is too long, or lists are nested too deeply"),
         ("a.jsonl", '{"text": "a"}\n5\n', "a.jsonl, row 2: 5; expected an object"),
         ("a.json", '[{"text": "a"},\n{]', "a.json, line 2: no JSON"),
         ("a.json", '{"text": ["a", "b"]}', "one object with the columns 'text'; expected a list"),
@@ -257,6 +260,13 @@ def test_labels_mean_their_class_however_they_are_written(values, classes):
 def test_a_label_that_is_no_class_is_named_with_its_row(values, classes, says):
     with pytest.raises(ValueError, match=says):
         numbers(values, classes)
+
+
+def test_accents_of_either_form_are_the_same_label_and_column():
+    composed, decomposed = "n\u00e9gatif", "ne\u0301gatif"
+    classes = (composed, "positif")
+    assert class_numbers([decomposed, "positif"], classes, str) == [0, 1]
+    assert find_column([{decomposed: 1}], composed, "a") == decomposed
 
 
 @pytest.mark.parametrize("classes", [("a",), ("a", "b", "c"), ("a", " A"), (1, "1.0"), "ab", 5])

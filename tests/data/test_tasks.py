@@ -426,6 +426,22 @@ def test_a_task_of_ones_own_takes_no_name_that_means_another(name, says):
     assert TASKS["sciq"] is before and name.partition("@")[0] not in set(TASKS) - {"sciq"}
 
 
+@pytest.mark.parametrize(
+    "fields, says",
+    [
+        ({"id": None}, "Hub: id = None; expected a text"),
+        ({"id": "https://huggingface.co/datasets/imdb"}, "expected a name such as 'stanfordnlp/"),
+        ({"train": ["train"]}, r"Hub: train = \['train'\]; expected a text"),
+        ({"parts": "helpful-base"}, "Hub: parts = 'helpful-base'; expected a tuple of folders"),
+        ({"limit": "60"}, "Hub: limit = '60'; expected a whole number from 1"),
+        ({"limit": 0}, "Hub: limit = 0; expected a whole number from 1"),
+    ],
+)
+def test_a_dataset_of_the_hub_is_named_by_texts(fields, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        w2s.Hub(**{"id": "some/body", "revision": None} | fields)
+
+
 def test_the_hub_out_of_reach_says_what_to_put_where(monkeypatch):
     monkeypatch.delenv("W2S_DATA", raising=False)
     with pytest.raises(
