@@ -16,8 +16,10 @@ from .tables import (
     class_numbers,
     column_like,
     find_column,
+    key_of,
     splits_in,
 )
+from .tasks.checking import is_missing
 from .tasks.spec import Example, Hub, Prompt, TaskSpec, check_name, register_task
 
 
@@ -48,7 +50,8 @@ def task_from_file(
         classes: the two values that mean class 0 and class 1, such as ("bad", "good"); None takes 0
             and 1, or False and True.
         group: name of the column that says which texts belong together, and so never stand in two
-            splits; None takes the column `group` where there is one. A row without a group is one
+            splits; capitals, white space around and how a number is written make no difference in
+            it; None takes the column `group` where there is one. A row without a group is one
             of its own.
         name: of the task; None takes the file's, or the dataset's on the hub.
         max_len: tokens kept of a text, counted from its end.
@@ -153,7 +156,7 @@ def _clean(
         {
             "text": _text_of(row[text], f"{place}: {text}"),
             "label": of_class,
-            "group": "" if group is None or row[group] is None else str(row[group]),
+            "group": "" if group is None or is_missing(row[group]) else key_of(row[group]),
         }
         for place, row, of_class in zip(places, rows, labels, strict=True)
     ]

@@ -106,10 +106,10 @@ def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
     for path in [root, *sorted(root.rglob("*"))]:
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue  # what Jupyter, macOS and the hub's client keep beside
-        if path.is_symlink() and not path.exists():
+        named = _suffix(path) in _SUFFIXES and path.name not in _ABOUT
+        if named and path.is_symlink() and not path.exists():
             raise DataUnavailable(f"{_below_data(path)} is a link to {path.readlink()}: no file")
-        readable = _suffix(path) in _SUFFIXES and path.name not in _ABOUT and path.is_file()
-        if readable or (path / _SAVED).is_file():
+        if (named and path.is_file()) or (path / _SAVED).is_file():
             files.setdefault(_split_of(path), []).append(path)
     if hub and hub.train != hub.test:
         labelled = {

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .tasks.spec import unix_breaks
+from .tasks.spec import unix_breaks, words_of
 
 Row = dict[str, object]
 
@@ -205,8 +205,8 @@ def class_numbers(
     """
     number_of = _PLAIN_CLASSES
     if classes is not None:
-        number_of = {_key_of(value): number for number, value in enumerate(classes)}
-    keys = [_key_of(value) for value in values]
+        number_of = {key_of(value): number for number, value in enumerate(classes)}
+    keys = [key_of(value) for value in values]
     bad = [row for row, key in enumerate(keys) if key not in number_of]
     if bad:
         value = values[bad[0]]
@@ -228,7 +228,7 @@ def check_classes(classes: Sequence | None) -> tuple | None:
     if classes is None:
         return None
     listed = isinstance(classes, (list, tuple))
-    if not listed or len(classes) != 2 or len(set(map(_key_of, classes))) != 2:
+    if not listed or len(classes) != 2 or len(set(map(key_of, classes))) != 2:
         raise ValueError(
             f"classes = {classes!r}; expected two different values, that of class 0 and that of "
             f"class 1, such as ('bad', 'good')"
@@ -236,11 +236,18 @@ def check_classes(classes: Sequence | None) -> tuple | None:
     return tuple(classes)
 
 
-def _key_of(value) -> str:
-    """Returns a value as it is compared: a text without capitals, a number in one form."""
+def key_of(value) -> str:
+    """Returns a value as it is compared: a text by its words without capitals, a number in one
+    form.
+
+    >>> key_of(" Anna  B"), key_of(1.0), key_of("1"), key_of("1_0")
+    ('anna b', '1', '1', '1_0')
+    """
     if value is None:
         return ""
-    text = " ".join(str(value).split()).casefold()
+    text = words_of(str(value)).casefold()
+    if "_" in text:  # which Python takes for a part of a number
+        return text
     try:
         number = float(text)
     except ValueError:
@@ -271,7 +278,7 @@ def _in_a_line(value) -> str:
 
 
 def _folded(column) -> str:
-    return str(column).strip().casefold()
+    return words_of(str(column)).casefold()
 
 
 def _kind_of(path: Path) -> str:
@@ -460,6 +467,8 @@ def _list_in(text: str, file: str) -> list | None:
         if not text.lstrip().startswith("["):
             return None
         raise ValueError(f"{file}, line {error.lineno}: no JSON: {error.msg}") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{file}: a number is too long, or lists are nested too deeply") from None
     if isinstance(value, dict) and any(isinstance(each, (dict, list)) for each in value.values()):
         raise ValueError(
             f"{file} has one object with the columns {', '.join(map(repr, value))}; expected a "
@@ -471,7 +480,7 @@ def _list_in(text: str, file: str) -> list | None:
 def _parse(line: str, file: str, number: int):
     try:
         return json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, a number of 5,000 digits, 10^5 brackets
         raise ValueError(
             f"{file}, line {number}: {line.strip()[:60]!r}; expected an object in JSON on each line"
         ) from None

@@ -71,6 +71,22 @@ class Hub:
     parts: tuple[str, ...] = ()
     limit: int | None = None
 
+    def __post_init__(self):
+        for name in ("id", "revision", "train", "test"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (name, value) != ("revision", None):
+                raise TypeError(f"Hub: {name} = {value!r}; expected a text")
+        if "://" in self.id:
+            raise ValueError(f"Hub: id = {self.id!r}; expected a name such as 'stanfordnlp/imdb'")
+        if not isinstance(self.parts, tuple | list) or not all(
+            isinstance(part, str) for part in self.parts
+        ):
+            raise TypeError(f"Hub: parts = {self.parts!r}; expected a tuple of folders")
+        object.__setattr__(self, "parts", tuple(self.parts))
+        limit = self.limit
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ValueError(f"Hub: limit = {limit!r}; expected a whole number from 1, or None")
+
 
 @dataclass(frozen=True)
 class Prompt:
