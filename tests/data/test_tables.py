@@ -96,7 +96,11 @@ def test_other_letters_are_read_when_told_and_else_shown_in_likely_encodings(tmp
 @pytest.mark.parametrize(
     "name, content, says",
     [
-        ("a.csv", "text,label\nwell, well,0\n", "a.csv, row 1 has 3 values for 2 columns"),
+        (
+            "a.csv",
+            "text,label\nwell, well,0\n",
+            "a.csv, row 1 has 3 values for 2 columns (text, label)",
+        ),
         ("a.csv", 'text,label\nso,1\n"open,1\nmore,0\n', "a.csv, row 2: a quotation mark"),
         ("a.csv", 'text,label\nso,1\n"he said \\"no\\"",1\n', "a.csv, row 2: a quotation mark"),
         ("a.csv", "text,text\na,b\n", "2 columns 'text'"),
@@ -128,6 +132,8 @@ def test_other_letters_are_read_when_told_and_else_shown_in_likely_encodings(tmp
         ("a.csv", b"PK\x03\x04\xff\xff", "a.csv is a spreadsheet"),
         ("a.csv", gzip.compress(b"text,label"), "a.csv is compressed"),
         ("a.csv.gz", gzip.compress(b"text,label" * 99)[:30], "a.csv.gz cannot be read"),
+        ("a.csv", csv_of().encode("utf-32"), "encoding='utf-32'"),
+        ("a.numbers", b"PK\x03\x04", "a.numbers is a spreadsheet: save it there as csv"),
         ("a.xlsx", b"PK\x03\x04", "a.xlsx is a spreadsheet: save it there as csv"),
         ("a.parquet", b"PAR1 and no more", "a.parquet cannot be read as parquet"),
         ("a.jsonl", '{"text": "a"}\n{"text": b}\n', "a.jsonl, line 2: '{\"text\": b}'"),
