@@ -22,7 +22,7 @@ Row = dict[str, object]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")  # all but parquet also compressed
 COMPRESSED = (".gz", ".zst", ".bz2")
-_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 _NAMED_WRONGLY = " by what it begins with; name it so"
 _OTHER_FILES = {
     b"pk\x03\x04": f"a spreadsheet (.xlsx) or an archive{_NAMED_WRONGLY}",
@@ -318,10 +318,10 @@ def _read_text(path: Path, encoding: str | None) -> str:
         ) from None
     except UnicodeDecodeError as error:
         if b"\0" in content:
-            raise ValueError(_has_nul(path.name)) from None
+            raise ValueError(_has_nul(path.name, content)) from None
         raise ValueError(_wrong_encoding(path.name, content, error)) from None
     if "\0" in text:
-        raise ValueError(_has_nul(path.name))
+        raise ValueError(_has_nul(path.name, content))
     return unix_breaks(text)
 
 
@@ -333,7 +333,9 @@ def _check_beginning(file: str, content: bytes) -> None:
             raise ValueError(f"{file} is {what}")
 
 
-def _has_nul(file: str) -> str:
+def _has_nul(file: str, content: bytes) -> str:
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return f"{file} is UTF-32 by its mark: say encoding='utf-32'"
     return f"{file} has NUL characters, as UTF-16 without a mark has: say encoding='utf-16-le'"
 
 
@@ -433,7 +435,8 @@ def _row_of(fields: list[str], header: list[str], separator: str, where: str) ->
     surplus = fields[len(header) :]
     if any(field.strip() for field in surplus):
         raise ValueError(
-            f"{where} has {len(fields)} values for {len(header)} columns, the last "
+            f"{where} has {len(fields)} values for {len(header)} columns "
+            f"({', '.join(header):.60}), the last "
             f"{fields[-1]!r:.60}; a text with {separator!r} in it stands in quotation marks, "
             f"and a column of row numbers has a name in the header"
         )
