@@ -1,5 +1,7 @@
 """One contract for every registered loss, and the paper's formulas."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -166,6 +168,32 @@ def test_a_running_average_whose_decay_the_loss_does_not_take_is_refused():
         @w2s.register_loss(running_average="dcay")
         def forgetful(logits, targets, *, progress, previous=None, decay=0.5):
             """Forgets."""
+
+
+@pytest.mark.parametrize(
+    "function, says",
+    [
+        (lambda logits, targets, *, progress: 0, "given <function <lambda>.*; expected a function"),
+        (functools.partial(max), "given functools.partial.*; expected a function, by `def`"),
+    ],
+)
+def test_what_is_no_loss_is_not_registered(function, says):
+    with pytest.raises(TypeError, match=says):
+        w2s.register_loss(function)
+
+
+def test_a_loss_of_other_arguments_is_not_registered():
+    def no_progress(logits, targets):
+        """Lacks an argument."""
+
+    def no_default(logits, targets, *, progress, alpha):
+        """Has an argument that nobody gives."""
+
+    with pytest.raises(TypeError, match="takes logits, targets, and lacks progress; expected"):
+        w2s.register_loss(no_progress)
+    with pytest.raises(TypeError, match="has no default for alpha; expected"):
+        w2s.register_loss(no_default)
+    assert not {"no_progress", "no_default"} & set(LOSSES)
 
 
 def test_a_new_loss_is_one_registered_function(words, tiny):
