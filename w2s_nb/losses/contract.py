@@ -43,7 +43,7 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
             predictions over epochs: the name of the loss's argument that is the decay of this
             average, in [0, 1). "" for any other loss.
     Raises:
-        TypeError: no function.
+        TypeError: no function with a name, or one that takes other arguments than a loss.
         ValueError: a loss with a running average lacks `previous` or the argument named; the name
             is that of a loss of the kit.
 
@@ -53,8 +53,7 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
     """
 
     def decorate(loss):
-        if not callable(loss):
-            raise TypeError(f"register_loss was given {loss!r}; expected a function")
+        _check_function(loss)
         parameters = inspect.signature(loss).parameters
         if running_average and not {running_average, "previous"} <= set(parameters):
             raise ValueError(
@@ -67,6 +66,27 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
         return LOSSES.register(loss.__name__, loss)
 
     return decorate if function is None else decorate(function)
+
+
+def _check_function(loss) -> None:
+    """Refuses what has no name of its own, or takes other arguments than a loss."""
+    name = getattr(loss, "__name__", "")
+    if not callable(loss) or not name.isidentifier():
+        given = " ".join(repr(loss).split())
+        raise TypeError(f"register_loss was given {given:.80}; expected a function, by `def`")
+    parameters = inspect.signature(loss).parameters
+    lacking = [needed for needed in _FIXED[:3] if needed not in parameters]
+    no_default = [
+        parameter.name
+        for parameter in parameters.values()
+        if parameter.name not in _FIXED and parameter.default is parameter.empty
+    ]
+    if lacking or no_default:
+        fault = f"lacks {lacking[0]}" if lacking else f"has no default for {no_default[0]}"
+        raise TypeError(
+            f"loss {name!r} takes {', '.join(parameters) or 'nothing'}, and {fault}; expected "
+            f"(logits, targets, *, progress) and arguments with defaults"
+        )
 
 
 def _check_name(loss: Callable) -> None:
