@@ -73,7 +73,7 @@ CODES = (activations.code, prompt.code, tokens.code)
         (loading, "_without_dropout", (True, True, False)),
         (loading, "config_of", (True, True, False)),
         (loading, "_read_config", (True, True, False)),
-        (loading, "tokenizer", (False, False, True)),
+        (loading, "load_tokenizer", (False, False, True)),
         (prompt, "_share", (False, True, False)),
     ],
 )
