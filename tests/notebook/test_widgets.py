@@ -128,7 +128,7 @@ def test_the_lines_to_copy_make_the_fits_shown(explorer):
     assert (
         given["alpha"] == "0.75"
         and given["n_labels"] == "50"
-        and set(given) >= set(known) - {"seeds", "results"}
+        and set(given) >= set(known) - {"seeds", "results", "plugins"}
     )
 
 
