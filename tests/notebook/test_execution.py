@@ -205,6 +205,11 @@ def test_everything_that_can_be_named_is_listed(kind, capsys, tmp_path, registri
     ]
 
 
+def test_a_question_of_two_lines_is_listed_whole():
+    (line,) = [line for line in listing.lines("tasks") if line.startswith("snippet_preferences")]
+    assert line.endswith("By at least 1 of 8 points; `snippet_preferences@2` asks for 2.")
+
+
 def test_a_list_with_a_wrong_plug_in_says_so_in_one_line(capsys, tmp_path):
     (tmp_path / "my.py").write_text("1 / 0")
     assert main(["list", "losses", "--plugins", str(tmp_path / "my.py")]) == 2
