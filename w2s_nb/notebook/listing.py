@@ -35,7 +35,8 @@ def lines(kind: str) -> list[str]:
 def _about_task(name: str, spec: TaskSpec) -> tuple[str, ...]:
     kind = "answer" if spec.max_answer else "compare" if spec.arity == 2 else "classify"
     source = f"hub: {spec.source.id}" if isinstance(spec.source, Hub) else "here"
-    return name, kind, source, spec.about
+    question = " ".join((inspect.getdoc(spec.examples) or "").split("\n\n")[0].split())
+    return name, kind, source, question if question.startswith(spec.about) else spec.about
 
 
 def _about_model(name: str, spec: ModelSpec) -> tuple[str, ...]:
