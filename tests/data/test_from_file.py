@@ -106,6 +106,7 @@ def test_splits_of_its_own_are_kept_and_unlabelled_ones_not_read():
         w2s.task_from_file({"train": FRAME, "validation": test}, name="mine")
 
 
+@pytest.mark.filterwarnings("ignore:.*local files have the split")
 def test_a_dataset_of_the_hub_is_a_task_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "reviews").mkdir()
     FRAME.to_parquet(tmp_path / "reviews" / "train.parquet")

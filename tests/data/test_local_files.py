@@ -15,6 +15,9 @@ from w2s_nb.data import sources
 SIZES = {"n_train": 8, "n_val": 4, "n_test": 8}
 FEN = "r1bqkbnr/pppp1ppp/2n5/4p2Q/2B1P3/8/PPPP1PPP/RNB1K1NR b KQkq - 0 1"
 
+# most tests here need one file alone
+pytestmark = pytest.mark.filterwarnings("ignore:.*local files have the split")
+
 
 def sciq(n=40, **changed):
     row = {

@@ -290,7 +290,10 @@ def test_a_local_folder_comes_before_the_hub(tmp_path, monkeypatch):
     (tmp_path / "sciq").mkdir()
     datasets.Dataset.from_list(rows).to_parquet(tmp_path / "sciq" / "validation.parquet")
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
-    task = w2s.load_task("sciq", n_train=12, n_val=4, n_test=8)
+    with pytest.warns(
+        UserWarning, match="have the split 'validation' alone, not 'train' and 'test'"
+    ):
+        task = w2s.load_task("sciq", n_train=12, n_val=4, n_test=8)
     assert task.counts["rows read"] == 40 and len(task.test) == 8
 
 
@@ -495,6 +498,7 @@ def test_embedded_texts(name):
     assert all(s.hard_label.mean() == 0.5 for s in task.splits)
 
 
+@pytest.mark.filterwarnings("ignore:.*local files have the split")
 @pytest.mark.parametrize("name", ["boolq", "cosmos_qa", "sciq", "anthropic_hh", "amazon_polarity"])
 def test_real_files_load_balanced_and_disjoint(name, real_data, tmp_path, monkeypatch):
     if name == "amazon_polarity":  # a stand-in with the same columns

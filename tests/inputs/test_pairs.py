@@ -436,6 +436,7 @@ def test_the_gap_between_ratings_is_a_tasks_option():
         w2s.load_task("movie_snippets@2")
 
 
+@pytest.mark.filterwarnings("ignore:.*local files have the split")
 def test_an_option_chooses_one_part_of_a_dataset(tmp_path, monkeypatch):
     import datasets
 

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..common.paths import data_dir
+from ..common.progress import warn
 from .tables import splits_in
 from .tasks.checking import in_one_line
 from .tasks.spec import Hub, TaskSpec
@@ -265,6 +266,12 @@ def _two_or_all(spec: TaskSpec, splits: Mapping[str, Iterable[dict]]) -> dict[st
     if train in splits and test in splits:
         return {"train": splits[train], "test": splits[test]}
     if len(splits) == 1:
+        if isinstance(spec.source, Hub) and spec.source.train != spec.source.test:
+            warn(
+                f"task {spec.name!r}: local files have the split {next(iter(splits))!r} alone, "
+                f"not {train!r} and {test!r}: a quarter of its groups is for test",
+                stacklevel=5,
+            )
         return {"all": next(iter(splits.values()))}
     raise DataUnavailable(
         f"task {spec.name!r}: got splits {sorted(splits)}; expected one split, or {train} and "
