@@ -73,6 +73,39 @@ def test_nothing_but_seeds_is_pooled(words, tiny):
     ], "seeds in their own order"
 
 
+def test_seeds_on_examples_from_before_a_change_are_not_pooled(words, tiny):
+    rows = [
+        {"text": text, "label": int(label)}
+        for split in words.splits
+        for (text,), label in zip(split.texts, split.hard_label, strict=True)
+    ]
+    test, train = rows[:64], rows[64:]
+
+    def register():
+        @w2s.register_task("revised", lambda: {"train": train, "test": test}, max_len=24)
+        def revised(row):
+            """Is it so?"""
+            yield w2s.Example((row["text"],), row["label"])
+
+    def run(seed):
+        sizes = dict(n_train=48, n_val=16, n_test=32)
+        w2s.run_arms("revised", tiny, f"{tiny}@1", method="probe", epochs=5, seeds=[seed], **sizes)
+
+    register()
+    run(0)
+    run(1)
+    assert w2s.all_students().seeds.tolist() == [2]
+    train.reverse()  # the same examples
+    register()
+    run(2)
+    assert w2s.all_students().seeds.tolist() == [3]
+    for row in train:
+        row["label"] = 1 - row["label"]
+    register()
+    run(0)
+    assert w2s.all_students().seeds.tolist() == [1]
+
+
 def test_a_checkpoint_chosen_by_test_labels_is_never_shown(words, tiny):
     supervisor = w2s.fit(tiny, words.supervisor, method="probe", epochs=40)
     student = w2s.fit(
