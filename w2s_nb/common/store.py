@@ -257,7 +257,7 @@ def _make_and_store(
         "versions": versions(),
         "machine": machine(),
         "seconds": round(time.perf_counter() - started, 2),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
     }
     for _ in range(3):  # another process, without a lock, may just be replacing a damaged fit
         write(address, record, *tables, replace=False)

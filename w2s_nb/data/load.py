@@ -94,6 +94,7 @@ def load_task(
         counts=counts,
         spec=spec,
         extra_halves=tuple(splits[part] for part in sizes.extra),
+        data_version=pools.version,
     )
 
 
@@ -107,6 +108,7 @@ class _Pools:
         train, test: rows of the examples in hash order, (n_train_pool,) and (n_test_pool,).
         classes: 2, or 1 for a task that is answered, whose examples are all of one class.
         counts: what preparation read and dropped.
+        version: see `Task.data_version`.
     """
 
     examples: list[Example]
@@ -117,6 +119,7 @@ class _Pools:
     test: np.ndarray
     classes: int
     counts: dict[str, int]
+    version: str
 
     @property
     def n_usable(self) -> int:
@@ -150,7 +153,7 @@ class _Pools:
 
 
 def _make_pools(name: str, spec: TaskSpec) -> _Pools:
-    examples, question, is_test, counts = _read_examples(spec, data_dir())
+    examples, question, is_test, counts, version = _read_examples(spec, data_dir())
     if not examples:
         why = " in its range, in which none without a difficulty is" if spec.keep else ""
         read = f"its {counts['rows read']} rows gave none{why}"
@@ -187,7 +190,7 @@ def _make_pools(name: str, spec: TaskSpec) -> _Pools:
         "without a key, as others have": has_key.count(False) if any(has_key) else 0,
     }
     counts = counts | {what: n for what, n in more.items() if n}
-    return _Pools(examples, label, group, unit, train, test, spec.n_classes, counts)
+    return _Pools(examples, label, group, unit, train, test, spec.n_classes, counts, version)
 
 
 def _keys_of(example: Example) -> tuple[Hashable, ...]:
@@ -333,7 +336,7 @@ def example_id(task: str, example: Example) -> str:
 @functools.lru_cache(maxsize=4)
 def _read_examples(
     spec: TaskSpec, local: Path | None
-) -> tuple[list[Example], list[_Question], np.ndarray | None, dict[str, int]]:
+) -> tuple[list[Example], list[_Question], np.ndarray | None, dict[str, int], str]:
     """Makes the examples of all rows.
 
     A row with a text that an earlier row had is dropped whole, so that a question keeps as many
@@ -343,7 +346,7 @@ def _read_examples(
         local: the folder of local files, where there is one: another folder has other rows.
     Returns:
         the n examples; the question of each, or None; (n,) bool, which are of an official test
-        split, or None where there is none; counts of rows and examples.
+        split, or None where there is none; counts of rows and examples; their version.
     """
     rows = rows_of(spec)
     examples: dict[tuple[str, ...], Example] = {}
@@ -381,7 +384,17 @@ def _read_examples(
         "of these, with another label": n_other_label,
     }
     official = np.array(is_test) if "test" in rows else None
-    return list(examples.values()), questions, official, counts
+    version = _version_of(spec.name, list(examples.values()), is_test)
+    return list(examples.values()), questions, official, counts, version
+
+
+def _version_of(task: str, examples: list[Example], is_test: list[bool]) -> str:
+    """Returns 16 hex digits of all examples and what ties them, whatever their order."""
+    lines = sorted(
+        f"{example_id(task, e)} {e.label} {e.answer!r} {_keys_of(e)} {of_test}"
+        for e, of_test in zip(examples, is_test, strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _questions_of(examples: Collection[Example], origin: str, row: int) -> list[_Question]:

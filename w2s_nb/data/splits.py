@@ -175,6 +175,7 @@ class Task:
         spec: the registered task, with what it sets for finetuning and generating.
         extra_halves: more splits of as many examples as a half, for a chain of students that each
             see new ones.
+        data_version: hash of all examples that splits were dealt from, the same for every seed.
     """
 
     name: str
@@ -187,6 +188,7 @@ class Task:
     counts: dict[str, int]
     spec: TaskSpec
     extra_halves: tuple[Split, ...] = ()
+    data_version: str = ""
 
     def __post_init__(self):
         for name in ("supervisor", "student", "validation", "test"):

@@ -70,9 +70,10 @@ def all_students() -> pd.DataFrame:
     made is taken, so that later runs change nothing. A student without a ceiling has no PGR. Each
     stands at the checkpoint that it was trained for, but a fit stored with stop 'oracle', which
     uses test labels, is shown at 'validation' instead, or at 'last' where it has no validation
-    labels. If several versions of the code made fits of a setting, those of the newest count, and
-    of several fits of a seed the newest. Labels are told apart by their source and number. Students
-    on a variant of the task, whose test examples are not their supervisor's, are left out.
+    labels. If fits of a setting are of several versions of the code, or of the task's examples,
+    those of the newest count, and of several fits of a seed the newest. Labels are told apart by
+    their source and number. Students on a variant of the task, whose test examples are not their
+    supervisor's, are left out.
 
     Returns:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,
@@ -99,6 +100,7 @@ class _StoredFit:
             its checkpoint that gave them.
         trained_on, half: hashes of its training examples, and of the whole split they are of.
         evaluated_on: hashes of its test split and of the split after it.
+        data: version of all examples of its task; "" in fits of earlier versions of the kit.
         code: the version of the code that made it.
         answered: the task is answered by generating.
     """
@@ -126,6 +128,7 @@ class _StoredFit:
     n_train: int
     n_val: int | None
     n_test: int
+    data: str
     code: tuple[str, ...]
     answered: bool
 
@@ -315,6 +318,7 @@ def _read_fit(record: dict) -> _StoredFit:
         n_train=summary["n_train"],
         n_val=summary.get("n_val"),
         n_test=summary["n_test"],
+        data=record.get("data", ""),
         code=tuple(np.atleast_1d(config["code"]).tolist()),
         answered=config.get("objective") == "answers",
     )
@@ -336,10 +340,11 @@ def _find_settings(fits: dict[str, _StoredFit]) -> list[list[_Trio]]:
         shared = student.shared_with_ceiling
         ceiling = ceilings.get((student.trained_on, shared)) or ceilings.get((student.half, shared))
         trio = _Trio(replace(weak, stop=student.labels_stop or weak.stop), student, ceiling)
-        # A newer version of the code replaces an older one.
-        if versions.get(trio.setting) != student.code:
+        # A newer version of the code or of the examples replaces an older one.
+        version = (student.code, student.data)
+        if versions.get(trio.setting) != version:
             settings[trio.setting] = {}
-        versions[trio.setting] = student.code
+        versions[trio.setting] = version
         settings[trio.setting][student.seed] = trio
     return [[seeds[seed] for seed in sorted(seeds)] for seeds in settings.values()]
 

@@ -68,6 +68,7 @@ def with_opinion(
         _append_opinion(task.test, weak, opinions, name),
         task.counts,
         task.spec,
+        data_version=task.data_version,
     )
 
 

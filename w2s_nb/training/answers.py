@@ -85,6 +85,7 @@ def fit_answers(
         summary = _summary(checkpoint, method, split, taught, seed) | {"lr": settings.lr}
         record = _record(config, predictions, questions[0], split.ids.tolist(), summary)
         record["half"] = half_of(split).fingerprint
+        record["data"] = task.data_version
         return record, predictions, curve, weights if keep_weights else None
 
     return _find_or_make(config, make)

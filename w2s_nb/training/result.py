@@ -90,8 +90,8 @@ def make_record(
         labels: their labels; label_accuracy: the share of those that are true.
     Returns:
         config, metrics, stop, trained_on (ids), half (fingerprint of the whole split that the
-        examples are of), labels_stop (the supervisor's checkpoint) and summary, whose fields are
-        columns of `results`.
+        examples are of), data (version of all examples of the task), labels_stop (the supervisor's
+        checkpoint) and summary, whose fields are columns of `results`.
 
     This function is no part of a fit's address: fits that were stored before a field was added lack
     it.
@@ -120,6 +120,7 @@ def make_record(
         "stop": stop,
         "trained_on": split.ids.tolist(),
         "half": half_of(split).fingerprint,
+        "data": task.data_version,
         "labels_stop": labels.stop,
         "summary": summary,
     }
