@@ -363,6 +363,16 @@ def test_a_run_on_a_table_of_ones_own_is_another_one_when_the_table_changes(tmp_
             TASKS._entries.pop(name, None)
 
 
+def test_a_sweep_checks_each_model_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr("w2s_nb.models.loading.ensure", lambda model: asked.append(model.name))
+    axes = {"weak": ["SmolLM2-135M@2", "SmolLM2-135M@3"], "n_train": [60, 62, 64]}
+    sweep = sweeps.read_sweep(
+        {"name": "some", "notebook": "03_conf_loss", "axes": axes, "parameters": {"seeds": 1}}
+    )
+    assert len(sweep.runs) == 6 and sorted(asked) == sorted(set(asked)) and len(asked) == 3
+
+
 def test_grid_is_the_product_without_exclusions():
     ladder = [f"SmolLM2-135M@{depth}" for depth in (2, 4, 8)]
     given = {

@@ -1,5 +1,6 @@
 """`fit`: what is learnt, refused and found again; where it stops; the store under faults."""
 
+import inspect
 import os
 import textwrap
 import time
@@ -13,6 +14,7 @@ from tests.conftest import Script
 from w2s_nb.common import store
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.training import job
+from w2s_nb.training.fit import choose_settings
 
 QUICK = dict(method="probe", epochs=30)
 
@@ -483,3 +485,11 @@ def test_nothing_to_train_on_is_refused(words, tiny, monkeypatch):
             w2s.SoftLabels.truth(words.validation),
             method="full",
         )
+
+
+def test_an_experiment_is_checked_with_the_defaults_of_a_fit():
+    checked = inspect.signature(choose_settings).parameters
+    trained = inspect.signature(w2s.fit).parameters
+    shared = [name for name in checked if name in trained and name != "split"]
+    assert {"loss", "method", "stop", "devices"} < set(shared)
+    assert all(checked[name].default == trained[name].default for name in shared)

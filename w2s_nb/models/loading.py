@@ -208,6 +208,11 @@ def _sha256_of_gguf(checkpoint: Checkpoint) -> str:
     return sha256_of(checkpoint.gguf) if checkpoint.gguf else ASSETS[checkpoint.asset].sha256
 
 
+@functools.cache
+def _code_of_dequantising() -> str:
+    return store.code_version(_dequantise)
+
+
 def _converted(checkpoint: Checkpoint, for_weights: bool) -> Path:
     """Returns the folder of a model in a GGUF file, dequantised once into safetensors.
 
@@ -234,7 +239,7 @@ def _converted(checkpoint: Checkpoint, for_weights: bool) -> Path:
         "source": file,
         "sha256": sha256,
         "versions": public_versions("gguf", "transformers", "tokenizers"),
-        "code": store.code_version(_dequantise),
+        "code": _code_of_dequantising(),
     }
     name = f"models/{file.split('.')[0]}-{sha256[:12]}"
     unchecked = () if for_weights else ("*.safetensors",)

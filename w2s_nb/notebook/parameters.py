@@ -9,7 +9,7 @@ import ast
 import functools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..common import plugins
@@ -46,7 +46,12 @@ _SOME_NAMES = ("tasks", "losses", "more_shots", "looks")
 
 
 def check(
-    notebook: str, parameters: dict, *, comparisons: bool = False, answers: bool = False
+    notebook: str,
+    parameters: dict,
+    *,
+    comparisons: bool = False,
+    answers: bool = False,
+    weights: bool = True,
 ) -> None:
     """Refuses a value that no notebook takes, whichever parameters are given; loads no weights.
 
@@ -57,6 +62,7 @@ def check(
         comparisons: the notebook takes only tasks with two texts per example.
         answers: the notebook takes only tasks that are answered by generating; else only tasks with
             two classes.
+        weights: check the models' files too; see `check_weights`.
     Raises:
         FileNotFoundError, PluginError: a plug-in that is no file, or that cannot be imported.
         UnknownName: an unknown task, method, model or loss; lists near and known names.
@@ -90,7 +96,8 @@ def check(
     _check_losses(parameters)
     # Weights and the values of losses need torch; what can be refused without it has been refused.
     _check_loss_arguments(parameters)
-    _check_weights(parameters)
+    if weights:
+        check_weights(models_and_methods(parameters)[0])
 
 
 def names_in(value: str) -> list[str]:
@@ -343,8 +350,13 @@ def _check_models(parameters: dict) -> None:
         resolve(name)  # raises where there is no such model
 
 
-def _check_weights(parameters: dict) -> None:
+def check_weights(models: Iterable[str]) -> None:
+    """Refuses models whose files are not here, or not whole.
+
+    Raises:
+        ModelUnavailable: says what is wrong, and what to do.
+    """
     from ..models.loading import ensure  # loads torch and transformers
 
-    for name in _named_by(parameters, _MODEL_NAMES):
+    for name in models:
         ensure(resolve(name))

@@ -16,7 +16,13 @@ from ..common.paths import checkout
 from ..common.registry import UnknownName
 from ..data.load import load_task
 from ..data.sources import DataUnavailable
-from ..notebook.parameters import check, names_in, tasks_and_sizes
+from ..notebook.parameters import (
+    check,
+    check_weights,
+    models_and_methods,
+    names_in,
+    tasks_and_sizes,
+)
 from ..notebook.source import check_types, defaults_of, kind_of_tasks
 from .grid import RULE, Resources, RunSpec, Sweep, names_of
 
@@ -202,6 +208,8 @@ def _check_runs(sweep: Sweep) -> None:
         raise ValueError(f"sweep {sweep.name!r} has no run left after its exclusions")
     read_defaults = functools.cache(defaults_of)
     kind_of = functools.cache(kind_of_tasks)
+    # each once, whichever runs have them
+    models: dict[str, None] = {}
     sizes: dict[tuple, None] = {}
     own_notebooks = (checkout() or Path.cwd()) / "notebooks"
     for run in sweep.runs:
@@ -210,8 +218,10 @@ def _check_runs(sweep: Sweep) -> None:
         _check_devices(run.parameters.get("devices", 1), sweep.resources.gpus)
         if run.notebook.parent == own_notebooks:  # the kit's rules are for its own notebooks
             given = defaults | run.parameters
-            check(run.notebook.stem, given, **kind_of(run.notebook))
+            check(run.notebook.stem, given, **kind_of(run.notebook), weights=False)
+            models |= dict.fromkeys(models_and_methods(given)[0])
             sizes |= dict.fromkeys(tasks_and_sizes(given))
+    check_weights(models)
     for task, chosen in sizes:
         # data may be where the runs are, and not here
         with contextlib.suppress(DataUnavailable):
