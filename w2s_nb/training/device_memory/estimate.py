@@ -10,44 +10,34 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import transformers
 
-from ...common.registry import MODELS
 from ...common.seeds import check_count
+from ...inputs.activations import MAX_TOKENS
 from ...models import classifier, loading
+from ...models.configurations import CONFIGURATIONS, shipped
 from ...models.names import Checkpoint, resolve
-from ..hyperparameters import PROBES, Hyperparameters, choose_hyperparameters
+from ..hyperparameters import PROBES, SHARDED, Hyperparameters, choose_hyperparameters
 from ..loop import TRAIN_TOKENS
 from . import simulation
 
-
-def _gpt2(layers: int, width: int, heads: int) -> dict:
-    return {"model_type": "gpt2", "n_layer": layers, "n_embd": width, "n_head": heads}
-
-
-def _qwen(layers: int, width: int, heads: int, ff: int, vocabulary: int) -> dict:
-    return {
-        "model_type": "qwen2",
-        "num_hidden_layers": layers,
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "num_key_value_heads": heads,
-        "intermediate_size": ff,
-        "vocab_size": vocabulary,
-    }
-
-
-# the paper's models, estimated without the hub
+# the paper's models
 ARCHITECTURES = {
-    "gpt2": _gpt2(12, 768, 12),
-    "gpt2-medium": _gpt2(24, 1024, 16),
-    "gpt2-large": _gpt2(36, 1280, 20),
-    "gpt2-xl": _gpt2(48, 1600, 25),
-    "Qwen-1_8B": _qwen(24, 2048, 16, 5504, 151936),
-    "Qwen-7B": _qwen(32, 4096, 32, 11008, 151936),
-    "Qwen-14B": _qwen(40, 5120, 40, 13696, 152064),
-    "Qwen-72B": _qwen(80, 8192, 64, 24576, 152064),
+    name: CONFIGURATIONS[name]
+    for name in (
+        "gpt2",
+        "gpt2-medium",
+        "gpt2-large",
+        "gpt2-xl",
+        "Qwen-1_8B",
+        "Qwen-7B",
+        "Qwen-14B",
+        "Qwen-72B",
+    )
 }
 # tokens of a sequence unless told otherwise: GPT-2's context, the shortest of these
 TOKENS = 1024
+# methods that train blocks of the model
+TRAINED = (*SHARDED, "top")
+_BYTES_A_LOGIT = 16  # of a language model in training
 # share of a device's memory that training can use; the rest goes to the device's context, the
 # workspaces of kernels and the holes between tensors
 USABLE = 0.9
@@ -55,15 +45,17 @@ USABLE = 0.9
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Memory that finetuning a model as a classifier takes.
+    """Memory that a method takes with a model.
 
     The numbers are bytes, of one device unless said otherwise.
 
     Attributes:
         model, method, device, devices: as given to `estimate`.
+        micro_batch: examples in one pass of a device.
         n_params: parameters of the language model, its unembedding included where that is not tied.
         trainable: parameters that the method trains, the head's included.
-        weights: of body and head; the language model's unembedding is gone when training starts.
+        weights: of what is trained with all that it runs through: body and head, of a probe the
+            head alone. A classifier's language model has lost its unembedding by then.
         gradients: of all trainable parameters, float32.
         optimiser: AdamW's two moments, float32.
         activations: what a forward pass keeps for the backward pass. Where blocks are not
@@ -72,15 +64,19 @@ class MemoryEstimate:
             gradients and what the block at work needs. Where a batch is one pass, activations are
             freed as gradients are made, so it is less than their sum; in the last of several passes
             all gradients are there from the start.
+        frozen: of the frozen model that 'top', probes and prompts run before anything is trained,
+            with what a pass makes; it is gone when training starts. 0 of other methods.
         host: the checkpoint in main memory, in the type it is used in; one process holds it while
             it loads. What is stored in that type is mapped from the file, and the system can take
-            it back.
+            it back. Later the copies of trained weights, where `estimate` is told of them.
+        disk: activations of `texts` that are stored.
     """
 
     model: str
     method: str
     device: str
     devices: int
+    micro_batch: int
     n_params: int
     trainable: int
     weights: int
@@ -88,13 +84,15 @@ class MemoryEstimate:
     optimiser: int
     activations: int
     step: int
+    frozen: int
     host: int
+    disk: int
 
     @property
     def total(self) -> int:
         """The most that a device holds at one time; a CPU also holds the checkpoint as it loads."""
-        training = self.weights + self.optimiser + self.step
-        return max(training, self.host) if self.device == "cpu" else training
+        most = max(self.weights + self.optimiser + self.step, self.frozen)
+        return max(most, self.host) if self.device == "cpu" else most
 
 
 def estimate(
@@ -109,14 +107,18 @@ def estimate(
     device: str = "cuda",
     top_layers: int = Hyperparameters.top_layers,
     lora_rank: int = Hyperparameters.lora_rank,
+    predicted: int = 0,
+    texts: int = 0,
+    copies: int = 0,
 ) -> MemoryEstimate:
-    """Estimates the memory that `fit` takes for a model and method.
+    """Estimates the memory that `fit` or `prompt` takes for a model and method.
 
-    It loads no weights; of a hub model it loads the configuration.
+    It loads no weights, and needs no network for a model that is known by name; of another hub
+    model it loads the configuration.
 
     Counted are tensors: float32 weights, gradients and moments; on CUDA bf16 autocast, with the
-    copy of every weight that it caches until the forward pass ends, and LoRA's frozen weights in
-    bf16; above `models.classifier.CHECKPOINTED` parameters activations recomputed block by block; a
+    copy of every weight that it caches until the forward pass ends, and frozen weights in bf16;
+    above `models.classifier.CHECKPOINTED` parameters activations recomputed block by block; a
     batch with padding, whose mask (b, 1, t, t) attention keeps in every block.
 
     Several devices are used as `distributed.shard` uses them: weights, gradients and moments are
@@ -124,25 +126,28 @@ def estimate(
     the next one, and holds a block's gradients until they are reduced. Autocast's cache is off,
     since it would hold a copy of the whole model there.
 
-    Not counted are the allocator's holes, see `USABLE`; the trained weights that `fit` keeps in
-    main memory where it evaluates before the end, up to three times; the trunk's activations of all
-    texts that method 'top' is fed with. On a CPU glibc's holes are large in `make bench`, from a
-    tenth of all with 'full' to two thirds with 'lora'. Without these holes, which glibc avoids with
-    MALLOC_MMAP_THRESHOLD_=131072 in the environment, estimates are within 6 % of measurements.
+    Not counted are the allocator's holes, see `USABLE`. On a CPU glibc's are large in `make bench`,
+    from a tenth of all with 'full' to two thirds with 'lora'. Without these holes, which glibc
+    avoids with MALLOC_MMAP_THRESHOLD_=131072 in the environment, estimates are within 6 % of
+    measurements.
 
     Args:
         model: a name that `models.resolve` takes.
-        method: 'full', 'lora' or 'top'.
+        method: of `fit`, or 'prompt'.
         batch: examples per optimiser step, on all devices together.
         tokens: of each sequence, a pair's two texts together; None takes 1024, or the model's
             context if shorter.
-        micro_batch: examples in one pass of a device; None takes what training takes: all of them
-            on CUDA, on a CPU what `loop.TRAIN_TOKENS` allows.
+        micro_batch: examples in one pass of a device; None takes all of a step on CUDA, on a CPU
+            what `loop.TRAIN_TOKENS` allows.
         vocabulary: number of token ids that the data use, to which method 'full' cuts the
             embedding; None takes all.
         devices: number of devices that share the model, with 'full' and 'lora'.
         device: 'cuda' or 'cpu'.
         top_layers, lora_rank: as in `Hyperparameters`.
+        predicted: tokens of a text that a language model is trained to predict, with 'full', 'lora'
+            and 'top'; 0 trains a classifier.
+        texts: number of texts whose activations are stored.
+        copies: of the trained weights, that main memory holds beside each other.
     Raises:
         UnknownName, ValueError: a name or value that does not exist.
         ModelUnavailable: the configuration cannot be had here.
@@ -163,7 +168,6 @@ def estimate(
     layers = config.num_hidden_layers
     if method == "top":
         layers = min(top_layers, layers)
-    n_body = _count_body_parameters(architecture, method, lora_rank, layers)
     step = simulation.Step(
         architecture=architecture,
         method=method,
@@ -172,13 +176,33 @@ def estimate(
         passes=2 if examples_per_pass < examples and devices == 1 else 1,
         cuda=device == "cuda",
         sharded=devices > 1,
-        recompute=n_body > classifier.CHECKPOINTED,
+        recompute=_recomputes(architecture, method, lora_rank, layers),
         vocabulary=vocabulary,
         lora_rank=lora_rank,
     )
-    counts = simulation.extrapolate(functools.partial(simulation.simulate, step), layers)
+    counts = _counts_of(step, layers, devices, 2 * config.hidden_size)
+    if predicted:
+        _add_unembedding(counts, config, method, device, examples_per_pass * predicted)
+    gradients = 4 * counts["trainable"] // devices
     n_params = simulation.count_parameters(architecture)
-    return _from_counts(counts, model, method, device, devices, n_params)
+    bytes_each = 2 if device == "cuda" and method not in ("full", "top") else 4
+    return MemoryEstimate(
+        model=model,
+        method=method,
+        device=device,
+        devices=devices,
+        micro_batch=examples_per_pass,
+        n_params=n_params,
+        trainable=counts["trainable"],
+        weights=counts["weights"] // devices,
+        gradients=gradients,
+        optimiser=2 * gradients,
+        activations=counts["activations"],
+        step=counts["peak"],
+        frozen=_frozen(architecture, method, tokens, device, top_layers),
+        host=max(n_params * bytes_each, copies * 4 * counts["trainable"]),
+        disk=texts * _stored_bytes(config, method, tokens, device),
+    )
 
 
 def devices_needed(
@@ -195,8 +219,7 @@ def devices_needed(
     Raises:
         ValueError: `gb` is no number above 0; and as `estimate`.
     """
-    if isinstance(gb, bool) or not isinstance(gb, (int, float)) or not gb > 0:
-        raise ValueError(f"gb = {gb!r}; expected a number above 0, of 10^9 bytes")
+    check_gb(gb, "gb")
     for exponent in range(11):
         devices = 2**exponent
         needed = estimate(model, method, micro_batch=micro_batch, devices=devices, **options)
@@ -247,10 +270,20 @@ def table(
     return pd.DataFrame(rows).astype({"devices": "Int64"})
 
 
+def check_gb(gb: float, name: str) -> None:
+    """Refuses a size of memory that is no number above 0.
+
+    Raises:
+        ValueError: says what is given.
+    """
+    is_number = isinstance(gb, (int, float)) and not isinstance(gb, bool)
+    if not is_number or not 0 < gb < math.inf:
+        raise ValueError(f"{name} = {gb!r}; expected a number above 0, of 10^9 bytes")
+
+
 def _check_method(method: str, top_layers: int, lora_rank: int) -> None:
-    if method in PROBES:
-        raise ValueError(f"method {method!r} finetunes nothing; expected full, lora or top")
-    choose_hyperparameters(method, {"top_layers": top_layers, "lora_rank": lora_rank})
+    if method != "prompt":
+        choose_hyperparameters(method, {"top_layers": top_layers, "lora_rank": lora_rank})
 
 
 def _check_counts(required: dict[str, int], optional: dict[str, int | None]) -> None:
@@ -263,9 +296,10 @@ def _check_counts(required: dict[str, int], optional: dict[str, int | None]) -> 
 def _check_device(device: str, devices: int, method: str) -> None:
     if device not in ("cuda", "cpu"):
         raise ValueError(f"device {device!r}; expected cuda or cpu")
-    if devices > 1 and method == "top":
+    if devices > 1 and method not in SHARDED:
         raise ValueError(
-            f"devices = {devices} with method 'top'; full and lora are trained on several"
+            f"devices = {devices} with method {method!r}; {' and '.join(SHARDED)} are trained on "
+            f"several"
         )
 
 
@@ -293,36 +327,76 @@ def _default_micro_batch(examples: int, tokens: int, device: str) -> int:
     return max(1, int(min(examples, affordable)))
 
 
-def _count_body_parameters(architecture: str, method: str, lora_rank: int, layers: int) -> int:
+def _recomputes(architecture: str, method: str, lora_rank: int, layers: int) -> bool:
+    """Tells whether training recomputes the blocks of a body of some layers."""
+    if method not in TRAINED:
+        return False
+
     def count(layers: int) -> dict[str, int]:
         n = simulation.count_body_parameters(architecture, method, lora_rank, layers)
         return {"parameters": n}
 
-    return simulation.extrapolate(count, layers)["parameters"]
+    return simulation.extrapolate(count, layers)["parameters"] > classifier.CHECKPOINTED
 
 
-def _from_counts(
-    counts: dict[str, int], model: str, method: str, device: str, devices: int, n_params: int
-) -> MemoryEstimate:
-    """Returns the estimate of one device of several, from what `simulation.simulate` counts."""
-    gradients = counts["gradients"] // devices
-    peak = max(counts[phase] for phase in simulation.PHASES)
+def _counts_of(step: simulation.Step, layers: int, devices: int, head: int) -> dict[str, int]:
+    """Simulates a step; returns weights, trainable, activations, and the peak of one device.
+
+    Args:
+        head: parameters of a classifier's head, which is all that probes train.
+    """
+    if step.method not in TRAINED:
+        return {"weights": 4 * head, "trainable": head, "activations": 0, "peak": 0}
+    counts = simulation.extrapolate(functools.partial(simulation.simulate, step), layers)
+    counts["peak"] = max(counts[phase] for phase in simulation.PHASES)
     if devices > 1:
-        peak += counts["gathered"] + gradients
-    return MemoryEstimate(
-        model=model,
-        method=method,
-        device=device,
-        devices=devices,
-        n_params=n_params,
-        trainable=counts["trainable"],
-        weights=counts["weights"] // devices,
-        gradients=gradients,
-        optimiser=2 * gradients,
-        activations=counts["activations"],
-        step=peak,
-        host=n_params * (2 if method == "lora" and device == "cuda" else 4),
-    )
+        counts["peak"] += counts["gathered"] + counts["gradients"] // devices
+    return counts
+
+
+def _add_unembedding(
+    counts: dict[str, int], config, method: str, device: str, predicted: int
+) -> None:
+    """Adds to the counts of a classifier what a language model has more, in place.
+
+    A logit is there in the precision of the pass, in float32, as its probability and as its
+    gradient in both: `_BYTES_A_LOGIT`.
+
+    Args:
+        predicted: tokens that one pass predicts.
+    """
+    counts["peak"] += predicted * config.vocab_size * _BYTES_A_LOGIT
+    if config.tie_word_embeddings:
+        return
+    n = config.vocab_size * config.hidden_size
+    frozen_in_bf16 = method == "lora" and device == "cuda"
+    counts["weights"] += n * (2 if frozen_in_bf16 else 4)
+    if method == "full":
+        counts["trainable"] += n
+        counts["peak"] += 4 * n
+
+
+def _frozen(architecture: str, method: str, tokens: int, device: str, top_layers: int) -> int:
+    """Returns the bytes that a method's frozen pass takes on a device; 0 where it has none."""
+    if method in SHARDED:
+        return 0
+    layers = simulation.config_of(architecture).num_hidden_layers
+    if method == "top":
+        layers = max(1, layers - top_layers)
+    examples = max(1, MAX_TOKENS // tokens)
+
+    def count(layers: int) -> dict[str, int]:
+        return simulation.simulate_frozen(architecture, layers, examples, tokens, device == "cuda")
+
+    counts = simulation.extrapolate(count, layers)
+    return counts["weights"] + counts["peak"]
+
+
+def _stored_bytes(config, method: str, tokens: int, device: str) -> int:
+    """Returns the bytes of a text's activations: of every token for 'top', of each depth else."""
+    if method == "top":
+        return tokens * config.hidden_size * 4
+    return (config.num_hidden_layers + 1) * config.hidden_size * 2 if method in PROBES else 0
 
 
 def _architecture(checkpoint: Checkpoint) -> str:
@@ -340,7 +414,6 @@ def _architecture(checkpoint: Checkpoint) -> str:
 
 def _load_config(root: Checkpoint):
     """Returns the configuration of a model at full depth, without fetching its weights."""
-    known = {MODELS[name].hub_id: fields for name, fields in ARCHITECTURES.items()}
-    if root.hub_id in known:
-        return transformers.AutoConfig.for_model(**known[root.hub_id])
+    if fields := shipped(root):
+        return transformers.AutoConfig.for_model(**fields)
     return loading.config_of(replace(root, layers=None))

@@ -144,6 +144,30 @@ def simulate(step: Step, layers: int) -> dict[str, int]:
     }
 
 
+@functools.cache
+def simulate_frozen(
+    architecture: str, layers: int, examples: int, tokens: int, cuda: bool
+) -> dict[str, int]:
+    """Runs the body of a frozen language model on the first layers, and counts bytes.
+
+    Returns:
+        weights: of the whole language model, in bf16 on CUDA.
+        peak: the most bytes beside them; it does not grow with depth.
+    """
+    config = config_of(architecture, layers)
+    dtype = torch.bfloat16 if cuda else torch.float32
+    with torch.device("meta"):
+        lm = _make_lm(config, dtype).eval()
+    weights = _nbytes(lm.parameters())
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        lm.to_empty(device="cpu")
+        live = _LiveBytes(t.untyped_storage() for t in (*lm.parameters(), *lm.buffers()))
+        with live, torch.autocast("cpu", torch.bfloat16, enabled=cuda):
+            ids = torch.zeros(examples, tokens, dtype=torch.long)
+            lm.base_model(ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return {"weights": weights, "peak": live.take_peak()}
+
+
 def _make_lm(config, dtype: torch.dtype):
     """Makes the language model of a configuration, in the place of `loading.load_lm`."""
     return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
