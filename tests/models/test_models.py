@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import transformers
 
 import w2s_nb as w2s
 from tests.conftest import WORDS
@@ -13,7 +14,7 @@ from w2s_nb import models
 from w2s_nb.common.registry import MODELS, UnknownName
 from w2s_nb.inputs.batches import TokenInputs, TrunkInputs
 from w2s_nb.inputs.tokens import Tokens, tokenize
-from w2s_nb.models import names
+from w2s_nb.models import loading, names
 
 CPU = torch.device("cpu")
 # id 0 is padding, end of text, and a word
@@ -358,3 +359,13 @@ def test_long_texts_keep_their_end_and_are_counted(words, tiny):
 )
 def test_models_between_two_others_are_evenly_spaced(weak, strong, between):
     assert models.models_between(weak, strong) == between
+
+
+@pytest.mark.parametrize("name", loading._GELU_IN_STEPS)
+def test_gelu_in_one_kernel_is_the_same_function(name):
+    x = torch.linspace(-12, 12, 100_001)
+    config = transformers.GPT2Config(activation_function=name)
+    assert loading.as_run(config).activation_function == "gelu_pytorch_tanh"
+    in_steps = transformers.activations.ACT2FN[name](x)
+    in_one = transformers.activations.ACT2FN["gelu_pytorch_tanh"](x)
+    assert (in_one - in_steps).abs().max() < 1e-6

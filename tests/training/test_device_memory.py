@@ -1,14 +1,16 @@
 """Tests memory estimates against arithmetic and real tensors, and blocks that are recomputed."""
 
 import functools
+import json
 
 import pytest
 import torch
+import transformers
 
 from w2s_nb import models
 from w2s_nb.common import device
 from w2s_nb.common.registry import MODELS, UnknownName
-from w2s_nb.models import classifier
+from w2s_nb.models import classifier, loading
 from w2s_nb.training import device_memory
 from w2s_nb.training.device_memory import choice, simulation
 from w2s_nb.training.device_memory.estimate import _architecture
@@ -430,3 +432,29 @@ def test_the_memory_of_a_model_in_a_folder_is_estimated_from_its_configuration(t
         p.numel() for p in models.load_lm(models.resolve(tiny)).parameters()
     )
     assert memory == device_memory.estimate(tiny, tokens=64), "its context"
+
+
+def test_gelu_of_gpt_2_keeps_one_tensor_for_the_backward_pass():
+    # in eight steps it would keep three more, in float32
+    config = {"n_layer": 2, "n_embd": 256, "n_head": 4, "vocab_size": 512}
+
+    def activations(function):
+        config_of_one = transformers.GPT2Config(activation_function=function, **config)
+        step = simulation.Step(
+            architecture=json.dumps(config_of_one.to_dict()),
+            method="full",
+            examples=4,
+            tokens=256,
+            passes=1,
+            cuda=True,
+            sharded=False,
+            recompute=False,
+            vocabulary=None,
+            lora_rank=8,
+        )
+        return simulation.simulate(step, 2)["activations"]
+
+    run = loading.as_run(transformers.GPT2Config(**config)).activation_function
+    assert run == "gelu_pytorch_tanh"
+    inner = 4 * 256 * (4 * 256) * 4  # bytes of examples * tokens * width within a block, float32
+    assert activations("gelu_new") - activations(run) >= 2 * 3 * inner

@@ -70,7 +70,7 @@ CODES = (activations.code, prompt.code, tokens.code)
 @pytest.mark.parametrize(
     "room, name, moves",
     [
-        (loading, "_without_dropout", (True, True, False)),
+        (loading, "as_run", (True, True, False)),
         (loading, "config_of", (True, True, False)),
         (loading, "_read_config", (True, True, False)),
         (loading, "load_tokenizer", (False, False, True)),

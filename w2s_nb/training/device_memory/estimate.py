@@ -400,7 +400,7 @@ def _stored_bytes(config, method: str, tokens: int, device: str) -> int:
 
 
 def _architecture(checkpoint: Checkpoint) -> str:
-    """Returns a checkpoint's configuration at its depth, as JSON; without dropout, as `load_lm`."""
+    """Returns a checkpoint's configuration at its depth, as JSON, as `load_lm` runs it."""
     config = _load_config(checkpoint.root)
     if (checkpoint.layers or 1) > config.num_hidden_layers:
         raise ValueError(
@@ -408,8 +408,7 @@ def _architecture(checkpoint: Checkpoint) -> str:
             f"{config.num_hidden_layers}"
         )
     config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
-    fields = config.to_dict()
-    return json.dumps({name: 0.0 if "drop" in name else value for name, value in fields.items()})
+    return json.dumps(loading.as_run(config).to_dict())
 
 
 def _load_config(root: Checkpoint):
