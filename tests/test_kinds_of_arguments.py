@@ -69,7 +69,7 @@ def test_a_task_a_name_or_a_fit_is_no_split(call, given, made):
         ),
         (lambda m: w2s.fit(m.model, m.task.student, seed=None), ValueError, "seed = None"),
         (lambda m: w2s.fit(m.model, m.task.student, lr=np.nan), ValueError, "lr = nan"),
-        (lambda m: w2s.fit(m.model, m.task.student, head_lr=None), ValueError, "head_lr = None"),
+        (lambda m: w2s.fit(m.model, m.task.student, beta2=None), ValueError, "beta2 = None"),
         (lambda m: w2s.fit(m.model, m.task.student, warmup=5), ValueError, "from 0 to 1"),
         (lambda m: w2s.fit(m.model, m.task.student, epochs=None), ValueError, "epochs = None"),
         (lambda m: w2s.fit(m.model, m.task.student, evals=["a"]), ValueError, "evals = "),

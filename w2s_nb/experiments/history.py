@@ -26,6 +26,7 @@ _NAMED = (
     "batch_size",
     "head_lr",
     "weight_decay",
+    "beta2",
     "warmup",
     "top_layers",
     "lora_rank",

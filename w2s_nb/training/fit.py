@@ -383,6 +383,8 @@ def fill_defaults(
     chosen = replace(chosen, **missing)  # type: ignore[arg-type]
     if chosen.lr is None:
         chosen = replace(chosen, lr=default_lr(checkpoint, method))
+    if chosen.head_lr is None:
+        chosen = replace(chosen, head_lr=chosen.lr)
     return chosen
 
 

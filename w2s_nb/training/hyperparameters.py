@@ -11,6 +11,10 @@ from ..common.registry import UnknownName
 from ..common.seeds import check_count, check_number
 from ..models.names import HEADS, Checkpoint
 
+# The checkpoints whose predictions are stored: after the last step; best on the labels of the
+# validation split; best on the test split, which looks at its true labels. `Fit.stops` says which
+# of them a fit has.
+STOPS = ("last", "validation", "oracle")
 # evaluations of a finetuning that may stop before its end
 LOOKS = 4
 
@@ -26,8 +30,9 @@ class Hyperparameters:
         epochs: passes over the training split.
         batch_size: examples per optimiser step; thresholds over a batch see all of it.
         lr: learning rate of the body; None takes the model's own (ten times that for LoRA).
-        head_lr: learning rate of the head.
+        head_lr: learning rate of the head; None takes the body's.
         weight_decay: of AdamW.
+        beta2: of AdamW, the decay of its average of squared gradients.
         warmup: fraction of the steps over which the learning rate rises from 0; it then falls
             linearly to 0.
         evals: number of evaluations during training, evenly spaced, or the fractions of training
@@ -53,8 +58,9 @@ class Hyperparameters:
     epochs: int = 2
     batch_size: int = 32
     lr: float | None = None
-    head_lr: float = 1e-3
+    head_lr: float | None = 1e-3
     weight_decay: float = 0.0
+    beta2: float = 0.999
     warmup: float = 0.1
     evals: int | tuple[float, ...] | None = None
     curve_test: int | None = None
@@ -72,6 +78,7 @@ ON_TEXT = (
     "batch_size",
     "lr",
     "weight_decay",
+    "beta2",
     "warmup",
     "evals",
     "max_len",
@@ -102,7 +109,13 @@ _WHOLE_NUMBERS = (
     "top_layers",
 )
 # numbers from 0, each with the greatest value that it may have
-_NUMBERS = {"lr": math.inf, "head_lr": math.inf, "weight_decay": math.inf, "warmup": 1.0}
+_NUMBERS = {
+    "lr": math.inf,
+    "head_lr": math.inf,
+    "weight_decay": math.inf,
+    "beta2": 1 - 1e-6,
+    "warmup": 1.0,
+}
 _MAY_BE_NONE = {field.name for field in fields(Hyperparameters) if field.default is None}
 
 
@@ -133,9 +146,11 @@ def choose_hyperparameters(method: str, changes: dict) -> Hyperparameters:
             f"features = {chosen.features} with method {method!r}; only a probe has them"
         )
     chosen = replace(chosen, l2=_penalties(chosen.l2))
+    # a probe trains no body, whose rate its head could take
+    may_be_none = _MAY_BE_NONE | (set() if method in PROBES else {"head_lr"})
     for name, most in _NUMBERS.items():
         value = getattr(chosen, name)
-        if value is not None or name not in _MAY_BE_NONE:
+        if value is not None or name not in may_be_none:
             check_number(value, name, high=most)
     return chosen
 

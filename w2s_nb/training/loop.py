@@ -54,8 +54,8 @@ def train(
         targets: (n, 2), rows sum to 1.
         loss: (logits (b, 2), targets (b, 2), progress=...) -> (b,) nats; with `decay` it also takes
             `previous` (b, 2).
-        hyperparameters: epochs, batch_size, lr, head_lr, weight_decay, warmup and evals count here;
-            lr and evals must be set.
+        hyperparameters: epochs, batch_size, lr, head_lr, weight_decay, beta2, warmup and evals
+            count here; lr, head_lr and evals must be set.
         seed: of the order of batches.
         evaluate: called as `evaluate(step, progress, train_loss)`, the loss being the mean since
             the call before. Early stopping is decided there, see `job._BestSteps.keep_best`.
@@ -126,6 +126,7 @@ def _optimizer(
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
+        betas=(0.9, hyperparameters.beta2),
         weight_decay=hyperparameters.weight_decay,
         fused=True,
     )

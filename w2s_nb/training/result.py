@@ -29,12 +29,7 @@ from ..labels.soft import SoftLabels
 from ..metrics.classification import accuracy
 from ..metrics.estimate import Estimate
 from ..models.names import Checkpoint
-from .hyperparameters import stored_lr
-
-# The checkpoints whose predictions are stored: after the last step; best on the labels of the
-# validation split; best on the test split, which looks at its true labels. `Fit.stops` says which
-# of them a fit has.
-STOPS = ("last", "validation", "oracle")
+from .hyperparameters import STOPS, stored_lr
 
 
 def task_of(split: Split) -> Task:
