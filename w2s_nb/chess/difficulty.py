@@ -143,7 +143,7 @@ def easy_to_hard(
     hard: float,
     *,
     n_train: int,
-    seeds: int = 1,
+    seeds: int | Iterable[int] = 1,
     n_test: int | None = None,
     **fit_args,
 ) -> pd.DataFrame:
@@ -157,7 +157,7 @@ def easy_to_hard(
         at_most: difficulties that the training puzzles do not exceed.
         hard: the least difficulty of the test puzzles.
         n_train: puzzles per set, at most.
-        seeds: how many, from 0.
+        seeds: how many, from 0, or which.
         fit_args: of `fit`, such as method and epochs.
     Returns:
         A row per training set: trained_on, n_train, n_test, seeds, accuracy and its interval. No

@@ -379,6 +379,7 @@ def run_arms(
     labels: dict[str, Labeller] | None = None,
     variant: Callable[[Task, Fit], Task] | None = None,
     weak_args: dict | None = None,
+    strong_args: dict | None = None,
     student_args: dict | None = None,
     **fit_args,
 ) -> Arms:
@@ -399,8 +400,9 @@ def run_arms(
             one student per loss and set, trained on the examples that the set labels.
         variant: (task, supervisor) -> the task that student and ceiling are given instead, row by
             row the same examples, such as `task_variants.with_opinion`.
-        weak_args, student_args: arguments of the supervisor's and of the students' `fit` beside
-            fit_args, such as {"features": 30} or {"evals": 8}.
+        weak_args, strong_args, student_args: arguments, beside fit_args, of the supervisor's `fit`,
+            of that of students and ceiling, and of the students' alone, such as {"features": 30} or
+            {"evals": 8}.
         fit_args: passed to every `fit`, such as method, epochs, lr.
     Raises:
         UnknownName, TypeError, ValueError, ModelUnavailable: as `prepare` and `fit`, for every
@@ -410,7 +412,8 @@ def run_arms(
     loss_args = loss_args or {}
     refuse_own(fit_args, "run_arms", _OWN)
     supervisor_args = fit_args | args_of(weak_args, "weak_args", _OWN_OF_SUPERVISOR)
-    student_args = fit_args | args_of(student_args, "student_args", _OWN)
+    ceiling_args = fit_args | args_of(strong_args, "strong_args", _OWN)
+    student_args = ceiling_args | args_of(student_args, "student_args", _OWN)
     labellers = {"": _label_student_half, **_check_labellers(labels)}
     if variant is not None:
         need_function(variant, "variant", "of a task and its supervisor")
@@ -429,7 +432,7 @@ def run_arms(
     for loss in loss_names:
         of_loss = {"loss": loss, "loss_args": loss_args.get(loss)}
         check_fit_of(strong, tasks[0].student, weak=True, **of_loss, **student_args)
-    check_fit_of(strong, tasks[0].student, **fit_args)
+    check_fit_of(strong, tasks[0].student, **ceiling_args)
     check_against_task(tasks[0], weak, strong, *labellers.values())
     tell_swapped([name_of(weak), name_of(strong)])
     taught: list[Task] = []
@@ -440,15 +443,15 @@ def run_arms(
         weak_name = _name_model(weak, dealt)
         # The strong model never reads the texts of which it is given a variant.
         reads_dealt = variant is None
-        with ceiling_reads_first(strong_name, dealt.student, fit_args if reads_dealt else {}):
+        with ceiling_reads_first(strong_name, dealt.student, ceiling_args if reads_dealt else {}):
             supervisor = fit(weak_name, dealt.supervisor, seed=seed, **supervisor_args)
         given, supervisor = _vary(dealt, supervisor, variant)
-        with ceiling_reads_first(strong_name, given.student, fit_args):
+        with ceiling_reads_first(strong_name, given.student, ceiling_args):
             label_sets = _label(labellers, given, supervisor)
             students = _fit_students(
                 strong_name, given, label_sets, loss_names, loss_args, student_args
             )
-            ceiling = fit(strong_name, given.student, seed=seed, **fit_args)
+            ceiling = fit(strong_name, given.student, seed=seed, **ceiling_args)
         taught.append(given)
         for arm, one_fit in {WEAK: supervisor, **students, CEILING: ceiling}.items():
             fits.setdefault(arm, []).append(one_fit)

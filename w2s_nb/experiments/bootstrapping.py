@@ -15,7 +15,7 @@ from ..data.splits import Split, Task
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
 from .arms import CEILING, WEAK, stop_of, with_intervals
-from .prepare import ceiling_reads_first, prepare, refuse_own, tell_swapped
+from .prepare import args_of, ceiling_reads_first, prepare, refuse_own, tell_swapped
 
 DATA = ("same", "fresh", "further")
 # arguments of `fit` that run_chain gives each fit, and its own argument that decides them
@@ -209,6 +209,8 @@ def run_chain(
     n_val: int | None = None,
     n_test: int | None = None,
     extra_halves: int = 0,
+    weak_args: dict | None = None,
+    strong_args: dict | None = None,
     **fit_args,
 ) -> Chain:
     """Runs bootstrapping: the supervisor teaches the second model, that the third, and so on.
@@ -224,6 +226,8 @@ def run_chain(
             as many examples, as in the paper.
         loss, loss_args: of every student.
         seeds, n_train, n_val, n_test, extra_halves, fit_args: as in `run_arms`.
+        weak_args, strong_args: arguments, beside fit_args, of the first supervisor's `fit`, and of
+            that of every other model.
     Raises:
         UnknownName, ValueError, ModelUnavailable: before anything is trained.
     Source: Burns et al. 2023, section 4.3.1; appendix A.2: in chess, as many new examples per step.
@@ -249,19 +253,21 @@ def run_chain(
         extra_halves=extra_halves,
     )
     refuse_own(fit_args, "run_chain", _OWN)
+    supervisor_args = fit_args | args_of(weak_args, "weak_args", _OWN)
+    strong_args = fit_args | args_of(strong_args, "strong_args", _OWN)
     halves_of = {dealt.seed: _deal_halves(dealt, len(students), data) for dealt in tasks}
-    check_fit(models[0], tasks[0].supervisor, **fit_args)
-    of_students = {"loss": loss, "loss_args": loss_args, **fit_args}
+    check_fit(models[0], tasks[0].supervisor, **supervisor_args)
+    of_students = {"loss": loss, "loss_args": loss_args, **strong_args}
     for model, half in zip(students, halves_of[tasks[0].seed], strict=True):
         check_fit(model, half, weak=True, **of_students)
-    check_fit(models[-1], tasks[0].student, **fit_args)
+    check_fit(models[-1], tasks[0].student, **strong_args)
     tell_swapped(models)
     steps: list[list[Fit]] = [[] for _ in models]
     ceiling = []
     for dealt in tasks:
         halves = halves_of[dealt.seed]
-        with ceiling_reads_first(models[-1], dealt.student, fit_args):
-            teacher = fit(models[0], dealt.supervisor, seed=dealt.seed, **fit_args)
+        with ceiling_reads_first(models[-1], dealt.student, strong_args):
+            teacher = fit(models[0], dealt.supervisor, seed=dealt.seed, **supervisor_args)
             steps[0].append(teacher)
             for step, (model, half) in enumerate(zip(students, halves, strict=True), start=1):
                 teacher = fit(
@@ -274,7 +280,7 @@ def run_chain(
                     **of_students,
                 )
                 steps[step].append(teacher)
-            ceiling.append(fit(models[-1], dealt.student, seed=dealt.seed, **fit_args))
+            ceiling.append(fit(models[-1], dealt.student, seed=dealt.seed, **strong_args))
     name = "direct supervision" if len(models) == 2 else f"bootstrapped, {data} data"
     return Chain(name, list(models), tasks, steps, ceiling)
 

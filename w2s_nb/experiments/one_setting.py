@@ -15,7 +15,7 @@ from ..training.fit import check_fit, fit
 from ..training.hyperparameters import METHODS
 from ..training.result import AnswerFit, Fit
 from .arms import CEILING, WEAK, Arms, student_name
-from .prepare import ceiling_reads_first, prepare, refuse_own
+from .prepare import args_of, ceiling_reads_first, prepare, refuse_own
 
 STEPS = 1000  # of a probe, at most
 # arguments of `fit` that one_setting gives each fit, and its own argument that decides them
@@ -35,6 +35,7 @@ def one_setting(
     n_val: int = 200,
     n_test: int = 800,
     method: str = "probe",
+    weak_args: dict | None = None,
     **hyperparameters,
 ) -> Arms:
     """Runs one setting, by probe in about a second once features are stored.
@@ -50,6 +51,7 @@ def one_setting(
         seeds: how many (0, 1, ...), or which.
         n_train, n_val, n_test: as in `load_task`.
         method, hyperparameters: of `fit`.
+        weak_args: arguments of the supervisor's `fit` beside these.
     Raises:
         UnknownName, ValueError: a name or number that does not exist, before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
@@ -72,13 +74,14 @@ def one_setting(
         n_test=n_test,
     )
     tasks[0].test.need_classes("the explorer")
-    weak_args = {"method": method, **hyperparameters}
-    strong_args = weak_args.copy()
+    strong_args = {"method": method, **hyperparameters}
+    supervisor_args = strong_args.copy()
     if method == "probe" and "epochs" not in hyperparameters:
-        weak_args["epochs"] = epochs(n_train)
+        supervisor_args["epochs"] = epochs(n_train)
         strong_args["epochs"] = epochs(n_labels)
+    supervisor_args |= args_of(weak_args, "weak_args", _OWN)
     of_student = {"loss": loss, "loss_args": loss_args, **strong_args}
-    check_fit(weak, tasks[0].supervisor, **weak_args)
+    check_fit(weak, tasks[0].supervisor, **supervisor_args)
     check_fit(strong, tasks[0].student.take(slice(n_labels)), weak=True, **of_student)
     arm = student_name(loss)
     fits: dict[str, list[Fit]] = {WEAK: [], arm: [], CEILING: []}
@@ -86,7 +89,7 @@ def one_setting(
         seed = dealt.seed
         labelled = dealt.student.take(slice(n_labels))
         with ceiling_reads_first(strong, labelled, strong_args):
-            supervisor = fit(weak, dealt.supervisor, seed=seed, **weak_args)
+            supervisor = fit(weak, dealt.supervisor, seed=seed, **supervisor_args)
             labels = supervisor.label(dealt.student)
             student = fit(strong, labelled, labels, seed=seed, **of_student)
             ceiling = fit(strong, labelled, seed=seed, **strong_args)

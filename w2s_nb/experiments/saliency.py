@@ -16,7 +16,7 @@ from ..training.fit import check_fit, fit
 from ..training.hyperparameters import PROBES
 from ..training.result import Fit
 from .arms import CEILING, WEAK, Arms
-from .prepare import ceiling_reads_first, prepare, refuse_own, tell_swapped
+from .prepare import args_of, ceiling_reads_first, prepare, refuse_own, tell_swapped
 
 LP_WEAK = "lp(weak)"
 LP_GT = "lp(gt)"
@@ -30,6 +30,13 @@ _OWN = {
     "labels": "weak",
     "seed": "seeds=",
     "keep_weights": "the student",
+}
+_OWN_OF_SUPERVISOR = {
+    "model": "weak",
+    "split": "task",
+    "labels": "the task",
+    "method": "weak_method=",
+    "seed": "seeds=",
 }
 
 
@@ -47,6 +54,7 @@ def run_saliency(
     n_train: int | None = None,
     n_val: int | None = None,
     n_test: int | None = None,
+    weak_args: dict | None = None,
     **ft_args,
 ) -> Arms:
     """Trains linear probes and finetunes one strong model, on weak labels and on ground truth.
@@ -61,6 +69,7 @@ def run_saliency(
         solver: of the probes: 'probe', trained as in appendix D.2, or 'logistic'.
         loss, loss_args: of ft(weak).
         seeds, n_train, n_val, n_test: as in `run_arms`.
+        weak_args: arguments of the supervisor's `fit` beside weak_method.
         ft_args: of finetuning, such as top_layers.
     Raises:
         UnknownName, TypeError, ValueError: as `fit`, before any model is loaded.
@@ -71,6 +80,7 @@ def run_saliency(
     if solver not in PROBES:
         raise UnknownName("solver of probes", str(solver), PROBES)
     refuse_own(ft_args, "run_saliency", _OWN)
+    supervisor_args = {"method": weak_method} | args_of(weak_args, "weak_args", _OWN_OF_SUPERVISOR)
     ft_args = {"method": method, **ft_args}
     tasks = prepare(
         task,
@@ -83,14 +93,14 @@ def run_saliency(
         n_test=n_test,
     )
     loss_of_student: dict = {"loss": loss, "loss_args": loss_args}
-    _check_fits(tasks[0], weak, strong, weak_method, solver, loss_of_student, ft_args)
+    _check_fits(tasks[0], weak, strong, supervisor_args, solver, loss_of_student, ft_args)
     tell_swapped([weak, strong])
     fits: dict[str, list[Fit]] = {}
     for dealt in tasks:
         seed = dealt.seed
         half = dealt.student
         with ceiling_reads_first(strong, half, {"method": solver}):
-            supervisor = fit(weak, dealt.supervisor, method=weak_method, seed=seed)
+            supervisor = fit(weak, dealt.supervisor, seed=seed, **supervisor_args)
             labels = supervisor.label(half)
             student = fit(
                 strong, half, labels, seed=seed, keep_weights=True, **loss_of_student, **ft_args
@@ -112,14 +122,14 @@ def _check_fits(
     task: Task,
     weak: str,
     strong: str,
-    weak_method: str,
+    supervisor_args: dict,
     solver: str,
     loss_of_student: dict,
     ft_args: dict,
 ) -> None:
     """Refuses a fit of `run_saliency` before the first is trained."""
     task.test.need_classes("run_saliency")
-    check_fit(weak, task.supervisor, method=weak_method)
+    check_fit(weak, task.supervisor, **supervisor_args)
     check_fit(strong, task.student, weak=True, **loss_of_student, **ft_args)
     check_fit(strong, task.student, weak=True, method=solver)
     check_fit(strong, task.student, **ft_args)
