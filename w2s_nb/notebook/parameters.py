@@ -14,10 +14,11 @@ from pathlib import Path
 
 from ..common import plugins
 from ..common.registry import LOSSES, TASKS, UnknownName
-from ..common.seeds import MOST_SEEDS
+from ..common.seeds import MOST_SEEDS, check_seed
 from ..data.from_file import task_from_file
 from ..models.names import resolve
 from ..training.hyperparameters import METHODS, PROBES, SHARDED
+from ..training.recipes import read_recipe
 
 # Whole numbers, each with the least value that it may have.
 _COUNTS = {
@@ -30,7 +31,9 @@ _COUNTS = {
     "top_layers": 1,
     "hard": 0,
     "devices": 1,
+    "micro_batch": 0,
     "seed": 0,
+    "first_seed": 0,
 }
 _SEEDS = ("seeds", "table_seeds")
 # Examples are drawn in equal numbers of both classes.
@@ -86,6 +89,8 @@ def check(
             f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top"
         )
     _check_devices(parameters)
+    _check_recipes(parameters, answers)
+    check_seed(parameters.get("first_seed", 0), "first_seed")
     _check_responses(parameters)
     _check_finetuning(notebook, parameters)
     _check_lists_of_numbers(parameters)
@@ -122,6 +127,47 @@ def models_and_methods(parameters: dict) -> tuple[list[str], list[str]]:
     models = dict.fromkeys(_named_by(parameters, _MODEL_NAMES))
     methods = dict.fromkeys(_named_by(parameters, _METHOD_NAMES))
     return list(models), list(methods)
+
+
+def fit_arguments(parameters: dict, *, answers: bool = False) -> tuple[dict, dict]:
+    """Returns the arguments of `fit` that a notebook's parameters set beside seeds and sizes.
+
+    They are the method, the fields of the recipe, micro_batch and devices. `recipe` is for what is
+    trained by `finetuning`, or else by `method`; for the supervisor too, where it is trained by the
+    same method. `weak_recipe` changes that of the supervisor.
+
+    Args:
+        answers: the tasks are answered by generating.
+    Returns:
+        Those of the supervisor; those of every other model.
+    Raises:
+        UnknownName, TypeError, ValueError: as `read_recipe`.
+    """
+    method = parameters.get("finetuning", parameters["method"])
+    weak_method = parameters.get("weak_method", parameters["method"])
+    recipe = parameters.get("recipe", "")
+    strong = how_to_train(parameters, method) | read_recipe(recipe, method, on_text=answers)
+    weak = how_to_train(parameters, weak_method)
+    if weak_method == method:
+        weak |= read_recipe(recipe, method, supervisor=True, on_text=answers)
+    weak |= read_recipe(
+        parameters.get("weak_recipe", ""),
+        weak_method,
+        name="weak_recipe",
+        supervisor=True,
+        on_text=answers,
+    )
+    return weak, strong
+
+
+def how_to_train(parameters: dict, method: str) -> dict:
+    """Returns a method and, where it uses them, the parameters micro_batch and devices."""
+    arguments: dict = {"method": method}
+    if parameters.get("micro_batch") and method not in PROBES:
+        arguments["micro_batch"] = parameters["micro_batch"]
+    if "devices" in parameters and method in SHARDED:
+        arguments["devices"] = parameters["devices"]
+    return arguments
 
 
 def tasks_and_sizes(parameters: dict) -> list[tuple[str, tuple]]:
@@ -241,6 +287,14 @@ def _check_devices(parameters: dict) -> None:
             f"devices = {devices} with method {parameters['method']!r}; expected "
             f"{' or '.join(SHARDED)}"
         )
+
+
+def _check_recipes(parameters: dict, answers: bool) -> None:
+    """Refuses recipes that cannot be read, and fields that the notebook has as parameters."""
+    for arguments in fit_arguments(parameters, answers=answers):
+        twice = [name for name in ("top_layers",) if name in arguments and name in parameters]
+        if twice:
+            raise ValueError(f"a recipe sets {twice[0]}, which is a parameter of its own here")
 
 
 def _check_responses(parameters: dict) -> None:

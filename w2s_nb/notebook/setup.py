@@ -25,8 +25,16 @@ from ..experiments.saliency import run_saliency
 from ..models.loading import with_learning_rate
 from ..models.names import resolve
 from ..training.answers import check_questions
-from ..training.hyperparameters import PROBES, SHARDED, default_lr
-from .parameters import check, models_and_methods, names_in, tasks_and_sizes
+from ..training.hyperparameters import PROBES, default_lr
+from ..training.recipes import describe_recipe
+from .parameters import (
+    check,
+    fit_arguments,
+    how_to_train,
+    models_and_methods,
+    names_in,
+    tasks_and_sizes,
+)
 from .renderer import use_renderer
 
 _SIZES = ("n_train", "n_val", "n_test")
@@ -55,6 +63,7 @@ class Run:
         facts = device.versions() | {
             "device": device.machine(),
             "precision": device.precision(),
+            **self._recipes(),
             **self._learning_rates(),
             "store": paths.short_path(paths.home()),
             "local data": paths.short_path(local_data) if local_data else "none",
@@ -62,23 +71,68 @@ class Run:
         return pd.DataFrame({"this run": facts})
 
     def _learning_rates(self) -> dict[str, str]:
-        """Returns {title: default rates with their models} of the methods that finetune."""
+        """Returns {title: rates with their models} of the methods that finetune.
+
+        A rate is the model's default, or that of the recipe.
+        """
         models, methods = models_and_methods(self.parameters)
         finetuning = [method for method in methods if method not in PROBES]
+        weak_args, strong_args = self._roles
         rows = {}
         for method in finetuning:
             by_rate: dict[str, list[str]] = {}
             for model in models:
-                checkpoint = with_learning_rate(resolve(model))
-                with collect_warnings():  # said in the row
-                    rate = f"{default_lr(checkpoint, method):g}"
-                by_rate.setdefault(rate + (checkpoint.lr_note and " by size"), []).append(model)
+                arguments = weak_args if model == self.parameters.get("weak") else strong_args
+                if "lr" in arguments and arguments["method"] == method:
+                    rate = f"{arguments['lr']:g} by the recipe"
+                else:
+                    checkpoint = with_learning_rate(resolve(model))
+                    with collect_warnings():  # said in the row
+                        rate = f"{default_lr(checkpoint, method):g}"
+                    rate += checkpoint.lr_note and " by size"
+                by_rate.setdefault(rate, []).append(model)
             title = "learning rate" if len(finetuning) == 1 else f"learning rate, {method}"
             rows[title] = ", ".join(f"{rate} ({', '.join(m)})" for rate, m in by_rate.items())
         return rows
 
-    def load(self, seed: int = 0) -> Task:
-        """Returns the notebook's task as one seed deals it."""
+    def _recipes(self) -> dict[str, str]:
+        """Returns {title: what a recipe sets}; no row where neither recipe is given."""
+        rows = {}
+        recipes = [self.parameters.get(name, "") for name in ("recipe", "weak_recipe")]
+        told = {"supervisor": recipes, "student and ceiling": recipes[:1]}
+        for (role, texts), arguments in zip(told.items(), self._roles, strict=True):
+            fields = {k: v for k, v in arguments.items() if k not in ("method", "devices")}
+            if fields:
+                rows[f"recipe, {role}"] = describe_recipe(fields, texts)
+        return rows
+
+    @property
+    def _roles(self) -> tuple[dict, dict]:
+        """Returns the arguments of `fit` of the supervisor, and of every other model."""
+        return fit_arguments(self.parameters)
+
+    @property
+    def weak_args(self) -> dict:
+        """Returns the supervisor's arguments of `fit`: method, recipe, micro_batch and devices."""
+        return self._roles[0]
+
+    @property
+    def strong_args(self) -> dict:
+        """Returns student's and ceiling's arguments of `fit`, as `weak_args`."""
+        return self._roles[1]
+
+    def seeds(self, count: int | None = None) -> list[int]:
+        """Returns the notebook's seeds: its first_seed and those after it.
+
+        Args:
+            count: how many; None takes the parameter seeds.
+        """
+        first = self.parameters.get("first_seed", 0)
+        return list(range(first, first + (self.parameters["seeds"] if count is None else count)))
+
+    def load(self, seed: int | None = None) -> Task:
+        """Returns the notebook's task as one seed deals it; None takes the first seed."""
+        seed = self.parameters.get("first_seed", 0) if seed is None else seed
         return load_task(self.parameters["task"], seed=seed, **self._select(_SIZES))
 
     def arms(
@@ -95,27 +149,29 @@ class Run:
             p["task"] if task is None else task,
             p["weak"] if weak is None else weak,
             p["strong"] if strong is None else strong,
-            **self._fit_arguments(changes),
+            **self._arguments(changes),
         )
 
     def chain(self, models: list[str], **changes) -> Chain:
         """Calls `run_chain` on these models with the notebook's parameters, changed or added to."""
-        return run_chain(self.parameters["task"], models, **self._fit_arguments(changes))
+        return run_chain(self.parameters["task"], models, **self._arguments(changes))
 
     def saliency(self, *, strong: str | None = None, **changes) -> Arms:
         """Calls `run_saliency` with the notebook's parameters, some of them changed or added."""
         p = self.parameters
+        arguments = self._arguments(changes, weak_method=changes.get("weak_method", "probe"))
+        arguments["weak_args"].pop("method")  # it is weak_method here
         return run_saliency(
             p["task"],
             p["weak"],
             p["strong"] if strong is None else strong,
-            **self._fit_arguments(changes),
+            **arguments.pop("strong_args") | arguments,
         )
 
     def generative(self, **changes) -> dict[str, Arms]:
         """Calls `run_generative` with the notebook's parameters, some of them changed or added."""
         p = self.parameters
-        return run_generative(p["task"], p["weak"], p["strong"], **self._fit_arguments(changes))
+        return run_generative(p["task"], p["weak"], p["strong"], **self._arguments(changes))
 
     def table_file(self, name: str) -> Path:
         """Returns the path of a table for the notebook to write, and makes its folder.
@@ -156,11 +212,28 @@ class Run:
     def _select(self, names: tuple[str, ...]) -> dict:
         return {name: self.parameters[name] for name in names if name in self.parameters}
 
-    def _fit_arguments(self, changes: dict) -> dict:
-        """Returns the parameters of fits, changed; `devices` only where the method uses it."""
-        arguments = self._select(("method", *_SIZES, "seeds", "devices")) | changes
-        if arguments["method"] not in SHARDED:
-            arguments.pop("devices", None)
+    def _arguments(self, changes: dict, weak_method: str | None = None) -> dict:
+        """Returns the arguments of an experiment: the notebook's parameters, and those of a call.
+
+        A recipe is for the method that it was given for; fits by another one are as that has it.
+
+        Args:
+            weak_method: of the supervisor, where the call's weak_args do not name it.
+        """
+        arguments = {"method": self.parameters["method"], **self._select(_SIZES), "seeds": None}
+        arguments |= changes
+        if arguments["seeds"] is None or isinstance(arguments["seeds"], int):
+            arguments["seeds"] = self.seeds(arguments["seeds"])
+        methods = {
+            "weak_args": weak_method or arguments["method"],
+            "strong_args": arguments["method"],
+        }
+        for (role, method), usual in zip(methods.items(), self._roles, strict=True):
+            own = changes.get(role) or {}
+            method = own.get("method", method)
+            fitting = usual if usual["method"] == method else how_to_train(self.parameters, method)
+            kept = {k: v for k, v in fitting.items() if k not in changes}
+            arguments[role] = kept | {"method": method} | own
         return arguments
 
 

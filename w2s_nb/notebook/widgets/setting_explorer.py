@@ -121,10 +121,22 @@ class Explorer(ipywidgets.VBox):
     def papermill(self) -> str:
         """Returns the command that runs this notebook on the setting."""
         arguments = []
-        for name, value in (self.setting | self.fixed).items():
+        for name, value in (self.setting | self._fixed_parameters).items():
             text = f"{value:g}" if isinstance(value, float) else f"{value}"
             arguments.append(f"-p {name} {shlex.quote(text)}")
         return f"papermill notebooks/{NOTEBOOK}.ipynb out.ipynb {' '.join(arguments)}"
+
+    @property
+    def _fixed_parameters(self) -> dict:
+        """Returns the notebook's parameters that no control changes, recipes as texts."""
+        own = ("n_train", "n_val", "n_test", "method", "micro_batch")
+        weak_args = self.fixed.get("weak_args", {})
+        parameters = {name: self.fixed[name] for name in own if name in self.fixed}
+        fields = {k: v for k, v in self.fixed.items() if k not in (*own, "weak_args")}
+        for name, recipe in (("recipe", fields), ("weak_recipe", weak_args)):
+            if recipe:
+                parameters[name] = ", ".join(f"{k}={v!r}" for k, v in recipe.items())
+        return parameters
 
     @property
     def _takes_alpha(self) -> bool:
@@ -213,8 +225,10 @@ def explorer(
     n_val: int = 200,
     n_test: int = 800,
     method: str = "probe",
+    weak_args: dict | None = None,
     tasks: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
+    **fit_args,
 ) -> Explorer:
     """Shows controls of one setting, and what follows from it a second after each change (by probe,
     on stored features).
@@ -225,7 +239,7 @@ def explorer(
     Args:
         task, weak, strong, loss, alpha, n_labels, seed: where it starts; n_labels None takes the
             whole half. alpha is an argument of the loss, where it has one of that name.
-        n_train, n_val, n_test, method: of `one_setting`, for all settings.
+        n_train, n_val, n_test, method, weak_args, fit_args: of `one_setting`, for all settings.
         tasks: offered; None takes the embedded ones and those with files in `W2S_DATA`.
         models: offered; None takes depths of the student's model.
     Raises:
@@ -244,7 +258,10 @@ def explorer(
         "seed": seed,
     }
     _check_setting(setting, n_train)
-    fixed = {"n_train": n_train, "n_val": n_val, "n_test": n_test, "method": method}
+    fixed = {"n_train": n_train, "n_val": n_val, "n_test": n_test, "method": method, **fit_args}
+    weak_changes = {k: v for k, v in (weak_args or {}).items() if fixed.get(k) != v}
+    if weak_changes:
+        fixed["weak_args"] = weak_changes
     return Explorer(setting, fixed, offered_tasks, models or _depths_of(strong))
 
 
