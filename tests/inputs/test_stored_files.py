@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import w2s_nb as w2s
 from tests.common.test_store import DAMAGES, damage
@@ -35,7 +36,7 @@ def read_pooled(model, tokens):
 
 
 def read_trunk(model, tokens):
-    return np.concatenate(trunk(model, 2, tokens))
+    return torch.cat(list(trunk(model, 2, tokens))).numpy()
 
 
 def files_of(home, kind):
@@ -57,8 +58,10 @@ def test_a_damaged_shard_of_activations_is_made_again(
     paths = files_of(home, "activations")
     assert len(paths) >= 4
     damage(paths[1], how)
-    computed, write = [], activations._write_shard
-    monkeypatch.setattr(activations, "_write_shard", lambda *a: computed.append(a[-2]) or write(*a))
+    computed, write = [], activations._write_shards
+    monkeypatch.setattr(
+        activations, "_write_shards", lambda *a: computed.append(a[-2]) or write(*a)
+    )
     np.testing.assert_array_equal(read(model, tokens), whole)
     assert len(computed) == 1, "more than the damaged shard was made again"
     assert len(files_of(home, "activations")) == len(paths), "the damaged shard was left"

@@ -245,7 +245,7 @@ def test_texts_are_scored_by_the_models_own_logits(arch, method):
     settings = METHODS[method]
     of_texts = tokens(TEXTS)
     net = language_model.load_trainable(arch.checkpoint, method, settings)
-    sequences = language_model.sequences(arch.checkpoint, method, settings, of_texts)
+    (sequences,) = language_model.sequences(arch.checkpoint, method, settings, of_texts)
     nats = loop.lm_losses(net, NextTokens(sequences, of_texts.ids))[:, 0]
     expected = [-arch.log_p(text[:1], text[1:]) if text[1:] else 0.0 for text in TEXTS]
     close(nats / of_texts.lengths, expected / of_texts.lengths)

@@ -19,8 +19,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .paths import cache, home
+
+if TYPE_CHECKING:
+    import torch
 
 ABANDONED = 24 * 3600  # seconds after which what is not whole is taken for a killed process's
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -41,12 +45,17 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with naming_full_disk(path):
             yield partial
-            with open(partial, "rb") as stream:
-                os.fsync(stream.fileno())
+            _reach_disk(partial)
         share(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _reach_disk(path: Path) -> None:
+    """Waits until a file's content is on the disk."""
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
 
 
 @contextlib.contextmanager
@@ -180,8 +189,31 @@ def write_named(folder: Path, prefix: str, content: bytes) -> None:
     write_atomic(folder / name, content)
 
 
+def write_tensors(folder: Path, prefix: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Writes tensors from where they are, without a copy of them, to a file as `write_named` does.
+
+    Raises:
+        OSError: the disk is full; names the folder.
+    """
+    from safetensors.torch import save_file
+
+    make_folder(folder)
+    partial = _beside(folder / f"{prefix}new")
+    try:
+        partial.touch()
+        mode = partial.stat().st_mode
+        with naming_full_disk(folder):
+            save_file(tensors, partial)
+            _reach_disk(partial)
+        partial.chmod(mode)  # save_file leaves it to its owner alone
+        share(partial)
+        os.replace(partial, folder / f"{prefix}{sha256_of(partial)}.safetensors")
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def is_as_named(path: Path) -> bool:
-    """Returns whether a file of `write_named` has the content that its name says."""
+    """Returns whether a file of `write_named` or `write_tensors` is as its name says."""
     return is_whole(path, path.stem.rpartition("-")[2])
 
 

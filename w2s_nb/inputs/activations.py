@@ -1,16 +1,19 @@
 """Computes activations of frozen models once per text, model and depth, and stores them.
 
-All processes share the store; what is in it is read without a lock. Shards of `SHARD` texts are
-written as they are done, so a killed run continues where it stopped. A shard's name has the sha256
-of its content, which is compared once per process, before the shard's first use; a damaged one is
-made again. Then shards are mapped into memory: only what is asked for is kept.
+All processes share the store; what is in it is read without a lock. Shards of at most `SHARD`
+texts, and of about `SHARD_BYTES`, are written as they are done, so a killed run continues where it
+stopped. A shard's name has the sha256 of its content, which is compared once per process, before
+the shard's first use; a damaged one is made again. Then shards are mapped into memory: only what is
+asked for is read.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import safetensors.numpy
 import torch
 from safetensors import SafetensorError, safe_open
+from tqdm import tqdm
 
 from ..common.device import computing_versions, device, precision
-from ..common.files import is_as_named, remove, write_named
+from ..common.files import is_as_named, remove, write_tensors
 from ..common.locks import one_at_a_time
 from ..common.paths import home
 from ..common.progress import progress
@@ -31,24 +34,27 @@ from ..common.store import address, code_version
 from ..data.splits import Split, Task
 from ..models import loading
 from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
-from ..models.loading import digest, load_lm, with_depth
+from ..models.loading import config_of, digest, load_lm, with_depth
 from ..models.names import Checkpoint, resolve
 from . import batches as inputs_module
 from .batches import Sequences, TokenInputs, TrunkInputs, Units, paired
+from .streams import Streams
 from .tokens import Tokens, join, tokenize
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
     from transformers import PreTrainedModel
 
     from ..common.progress import ReportedProgress
 
 SHARD = 512  # texts
+SHARD_BYTES = 128_000_000  # of states, after which a shard is written before it has all its texts
+# 10^9 bytes that the trunk's activations of a fit may take on disk, unless W2S_TRUNK_GB says it
+TRUNK_GB = 100.0
 # of the tokens of two texts, the share that they must begin alike to be run in one sequence
 LEAST_SHARED = 0.15
 MAX_TOKENS = 4096  # of a forward pass, padding included
 POOLS = ("last", "mean")
-DTYPES = ("float16", "float32")
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
 MAX_FLOAT16 = 65504
 
 # {shard: (positions of texts, their rows in the shard)}
@@ -136,7 +142,7 @@ def deepest_first(
 def _read_announced(checkpoint: Checkpoint, tokens: Tokens, pool: str, dtype: str) -> None:
     """Lets announced models as deep as a checkpoint, or deeper, read their texts before it does."""
     announced = _ANNOUNCED.get()
-    if not announced or (pool, dtype) != (POOLS[0], DTYPES[0]):
+    if not announced or (pool, dtype) != (POOLS[0], "float16"):
         return
     folder = _folder_of(f"{pool}-{dtype}-{digest(checkpoint)}")
     index, _ = _index(folder, _layers(checkpoint), tokens.keys)
@@ -221,7 +227,7 @@ def pooled(
         compute=functools.partial(
             _pooled_states, pool=pool, dtype=dtype, depths=depths, name=checkpoint.name
         ),
-        pack=functools.partial(np.stack, axis=1),
+        pack=functools.partial(torch.stack, dim=1),
     )
     places = {
         path: (np.array(positions), np.array(rows))
@@ -242,7 +248,7 @@ def _pooled_states(
     dtype: str,
     depths: Iterable[int],
     name: str,
-) -> list[np.ndarray]:
+) -> list[torch.Tensor]:
     """Returns the pooled states of each text of a batch, (depths, d)."""
     norm = final_norm(lm.base_model)
     # the norm of some architectures has no weights
@@ -263,26 +269,134 @@ def _pooled_states(
         raise FloatingPointError(
             f"hidden states of {name} are not finite, or do not fit {dtype}{way_out}"
         )
-    return list(states.transpose(0, 1).numpy(force=True).astype(dtype))
+    return list(states.transpose(0, 1).to("cpu", DTYPES[dtype]))
 
 
-def trunk(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> list[np.ndarray]:
+def trunk(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> Streams:
     """Computes or finds the residual stream of every token after `depth` layers, before any norm.
 
     Depth 0 is the embedding.
 
     Returns:
-        n * k arrays (t, d) float32.
+        n * k tensors (t, d), in the type in which the model computes them: bf16 on CUDA (float32
+        of a model that was finetuned in float32), float32 on a CPU.
     """
-    streams: list[np.ndarray | None] = [None] * len(tokens.keys)
+    spans: list[tuple[Path, int, int] | None] = [None] * len(tokens.keys)
     for path, (positions, rows) in _trunk_places(checkpoint, depth, tokens).items():
         with safe_open(path, framework="numpy") as shard:
-            ends = np.cumsum(shard.get_tensor("lengths"))
-            spans = np.concatenate([[0], ends])
-            states = shard.get_slice("states")
-            for position, row in zip(positions, rows, strict=True):
-                streams[position] = states[spans[row] : spans[row + 1]]
-    return cast(list[np.ndarray], streams)
+            ends = np.cumsum(shard.get_tensor("lengths")).tolist()
+        starts = [0, *ends]
+        for position, row in zip(positions, rows, strict=True):
+            spans[position] = (path, starts[row], ends[row])
+    return Streams(cast(list[tuple[Path, int, int]], spans))
+
+
+def trunk_inputs(
+    checkpoint: Checkpoint, depth: int, tokens_of: Sequence[Tokens]
+) -> Sequence[TrunkInputs | RecomputedTrunk]:
+    """Returns texts as the blocks above the first `depth` take them: with the stream below them.
+
+    The streams are stored once, or computed anew for every batch where they would take more than
+    `trunk_limit` on disk; then it says so.
+
+    Args:
+        tokens_of: the texts of each split.
+    Raises:
+        OSError: the streams that are lacking do not fit on the disk; before any is computed.
+    """
+    all_tokens = join(list(tokens_of))
+    gb = trunk_bytes(checkpoint, depth, all_tokens) / 1e9
+    if gb > trunk_limit():
+        tqdm.write(
+            f"activations of {checkpoint.name} after {depth} layers would take {gb:.3g} GB on "
+            f"disk, more than W2S_TRUNK_GB = {trunk_limit():g}: they are computed for every batch"
+        )
+        lm = _load_trunk(checkpoint, depth)
+        return [RecomputedTrunk(lm, depth, tokens) for tokens in tokens_of]
+    states = trunk(checkpoint, depth, all_tokens)
+    ends = np.cumsum([len(tokens.ids) for tokens in tokens_of]).tolist()
+    starts = [0, *ends]
+    return [
+        TrunkInputs(states[start:end], tokens)
+        for start, end, tokens in zip(starts, ends, tokens_of, strict=False)
+    ]
+
+
+def trunk_bytes(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> int:
+    """Returns the bytes that the residual streams of texts take on disk; equal texts count once."""
+    n_tokens = sum(dict(zip(tokens.keys, tokens.lengths.tolist(), strict=True)).values())
+    return n_tokens * bytes_of_token(checkpoint, depth)
+
+
+def bytes_of_token(checkpoint: Checkpoint, depth: int) -> int:
+    """Returns the bytes that a token's residual stream after `depth` layers takes on disk."""
+    if checkpoint.parent and depth <= checkpoint.trunk:
+        return bytes_of_token(checkpoint.parent, depth)
+    in_float32 = precision() == "fp32" or checkpoint.fit
+    return config_of(checkpoint).hidden_size * (4 if in_float32 else 2)
+
+
+def trunk_limit() -> float:
+    """Returns the 10^9 bytes that the trunk's activations of a fit may take on disk.
+
+    It is `W2S_TRUNK_GB` where that is set, else `TRUNK_GB`. Above it they are computed for every
+    batch, which gives other last bits, so it is part of a fit's address.
+
+    Raises:
+        ValueError: `W2S_TRUNK_GB` is no number from 0.
+    """
+    given = os.environ.get("W2S_TRUNK_GB") or TRUNK_GB
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = -1.0
+    if not limit >= 0:
+        raise ValueError(f"W2S_TRUNK_GB = {given!r}; expected a number from 0, of 10^9 bytes")
+    return limit
+
+
+def _require_disk(checkpoint: Checkpoint, depth: int, tokens: Tokens, missing: list[int]) -> None:
+    """Checks that the residual streams of the texts at `missing` fit on the disk."""
+    needed = trunk_bytes(checkpoint, depth, tokens.take(missing))
+    free = shutil.disk_usage(home()).free
+    if needed > free:
+        raise OSError(
+            f"activations of {checkpoint.name} for method 'top' take {needed / 1e9:.3g} GB on "
+            f"disk; {home()} has {free / 1e9:.3g} GB free. Give a smaller max_len or n_train, set "
+            f"W2S_HOME to a folder on a larger disk, or W2S_TRUNK_GB=0 to compute them for every "
+            f"batch instead"
+        )
+
+
+def _load_trunk(checkpoint: Checkpoint, depth: int) -> PreTrainedModel:
+    """Returns a model's first `depth` blocks, at least one, frozen on the training device."""
+    lm = _load(checkpoint.cut(max(depth, 1)))
+    lm.requires_grad_(False)
+    lm.base_model.to(device())
+    return lm
+
+
+class RecomputedTrunk(TokenInputs):
+    """Texts whose residual streams are computed for every batch, and stored nowhere.
+
+    Args:
+        lm: of `_load_trunk`.
+        depth: number of its layers that the stream has passed.
+    """
+
+    def __init__(self, lm: PreTrainedModel, depth: int, tokens: Tokens):
+        super().__init__(tokens)
+        self._lm = lm
+        self._depth = depth
+
+    @torch.no_grad()  # inference tensors cannot enter the graph of the blocks above
+    def batch(self, rows) -> dict[str, torch.Tensor]:
+        """Returns what `TrunkInputs.batch` does, on the training device."""
+        tensors = {name: tensor.to(device()) for name, tensor in super().batch(rows).items()}
+        ids_and_mask = {name: tensor for name, tensor in tensors.items() if name != "ends"}
+        (stream,) = _run(self._lm, ids_and_mask, lambda stream: stream, [self._depth])
+        del tensors["input_ids"]
+        return {"inputs_embeds": stream, **tensors}
 
 
 def _trunk_places(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> Places:
@@ -290,9 +404,9 @@ def _trunk_places(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> Places:
     if checkpoint.parent and depth <= checkpoint.trunk:
         return _trunk_places(checkpoint.parent, depth, tokens)
 
-    def compute(lm, batch, places) -> list[np.ndarray]:
-        states = _run(lm, batch, lambda stream: stream, [depth])[0].float().numpy(force=True)
-        return [states[row, positions] for row, positions in places]
+    def compute(lm, batch, places) -> list[torch.Tensor]:
+        states = _run(lm, batch, lambda stream: stream, [depth])[0].cpu()
+        return [states[row, torch.from_numpy(positions)] for row, positions in places]
 
     source = _Source(
         kind=f"trunk{depth}-{digest(checkpoint)}",
@@ -301,7 +415,8 @@ def _trunk_places(checkpoint: Checkpoint, depth: int, tokens: Tokens) -> Places:
         load=functools.partial(_load, checkpoint.cut(max(depth, 1))),
         make_inputs=lambda tokens, units: TokenInputs(tokens, units=units),
         compute=compute,
-        pack=np.concatenate,
+        pack=torch.cat,
+        check=functools.partial(_require_disk, checkpoint, depth),
     )
     return _stored(source, tokens)
 
@@ -360,8 +475,9 @@ class _Source:
         depths: first and last depth of the states.
         load: () -> the model.
         make_inputs: (tokens, units) -> sequences that the model reads.
-        compute: (model, batch, places of its texts) -> the states of each text.
-        pack: list of each text's states -> the array of a shard.
+        compute: (model, batch, places of its texts) -> the states of each text, on the CPU.
+        pack: list of each text's states -> the tensor of a shard.
+        check: (tokens, positions of texts that are lacking) -> raises if they cannot be stored.
     """
 
     kind: str
@@ -369,8 +485,9 @@ class _Source:
     depths: tuple[int, int]
     load: Callable[[], PreTrainedModel]
     make_inputs: Callable[[Tokens, Units], Sequences]
-    compute: Callable[..., list[np.ndarray]]
-    pack: Callable[[list[np.ndarray]], np.ndarray]
+    compute: Callable[..., list[torch.Tensor]]
+    pack: Callable[[list[torch.Tensor]], torch.Tensor]
+    check: Callable[[Tokens, list[int]], None] = lambda tokens, missing: None
 
 
 def _stored(source: _Source, tokens: Tokens) -> Places:
@@ -397,6 +514,7 @@ def _complete(folder: Path, source: _Source, tokens: Tokens) -> dict[str, tuple[
     # of equal texts the last
     missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}
     if missing:
+        source.check(tokens, list(missing.values()))
         _fill(folder, source, source.load(), tokens, list(missing.values()))
     for path in damaged:
         if not is_as_named(path):  # else it was written again
@@ -421,9 +539,13 @@ def code() -> str:
         pooled,
         _pooled_states,
         _trunk_places,
+        trunk_inputs,
+        trunk_bytes,
+        _load_trunk,
+        RecomputedTrunk,
         _load,
         _fill,
-        _write_shard,
+        _write_shards,
         *loading.code_parts(),
         inputs_module,
     )
@@ -487,11 +609,11 @@ def _fill(
         while units:
             n_texts = np.cumsum([len(unit) for unit in units])
             n_units = int(np.searchsorted(n_texts, SHARD)) + 1
-            _write_shard(folder, source, lm, tokens, units[:n_units], bar)
+            _write_shards(folder, source, lm, tokens, units[:n_units], bar)
             units = units[n_units:]
 
 
-def _write_shard(
+def _write_shards(
     folder: Path,
     source: _Source,
     lm: PreTrainedModel,
@@ -499,13 +621,16 @@ def _write_shard(
     units: Units,
     bar: tqdm | ReportedProgress,
 ) -> None:
-    """Computes the states of the texts of `units` and writes them as one shard."""
+    """Computes the states of the texts of `units` and writes them as shards of `SHARD_BYTES`.
+
+    Their number plays no part in what is computed: batches are cut of all these texts.
+    """
     tokens_here = tokens.take([i for unit in units for i in unit])
     ends = np.cumsum([len(unit) for unit in units]).tolist()
-    # the same units, by the positions that their texts have in the shard
+    # the same units, by the positions that their texts have here
     units_here = [tuple(range(end - len(unit), end)) for unit, end in zip(units, ends, strict=True)]
     inputs = source.make_inputs(tokens_here, units_here)
-    states: dict[int, np.ndarray] = {}
+    states: dict[int, torch.Tensor] = {}
     for rows in inputs.by_length(MAX_TOKENS):
         batch = inputs.batch(rows)
         batch = {name: tensor.to(device()) for name, tensor in batch.items() if name != "ends"}
@@ -513,10 +638,28 @@ def _write_shard(
         positions = [i for row in rows for i in inputs.units[row]]
         states |= zip(positions, batch_states, strict=True)
         bar.update(len(batch_states))
+        if sum(each.nbytes for each in states.values()) >= SHARD_BYTES:
+            _write_shard(folder, source, tokens_here, states)
+    if states:
+        _write_shard(folder, source, tokens_here, states)
+
+
+def _write_shard(
+    folder: Path, source: _Source, tokens: Tokens, states: dict[int, torch.Tensor]
+) -> None:
+    """Writes the states of texts as one shard, and forgets them.
+
+    Args:
+        states: {position in `tokens`: the states of that text}.
+    """
+    positions = sorted(states)
     tensors = {
-        "keys": np.array([list(bytes.fromhex(key)) for key in tokens_here.keys], dtype=np.uint8),
-        "lengths": tokens_here.lengths,
-        "states": source.pack([states[i] for i in range(len(tokens_here.ids))]),
+        "keys": torch.tensor(
+            [list(bytes.fromhex(tokens.keys[i])) for i in positions], dtype=torch.uint8
+        ),
+        "lengths": torch.from_numpy(tokens.lengths[positions]),
+        "states": source.pack([states[i] for i in positions]),
     }
+    states.clear()
     first, last = source.depths
-    write_named(folder, f"{first}-{last}-", safetensors.numpy.save(tensors))
+    write_tensors(folder, f"{first}-{last}-", tensors)

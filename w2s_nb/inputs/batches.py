@@ -56,21 +56,27 @@ class Sequences(Inputs):
 
     Args:
         argument: the module's name for the texts.
-        texts: arrays (t,) of token ids or (t, d) of activations.
+        texts: arrays (t,) of token ids, or tensors (t, d) of activations.
+        lengths: number of tokens of each text.
         units: the text or the two texts of each example.
         shared: (n,) number of tokens that an example's two texts have in common at their beginning;
             0 of single texts.
     """
 
     def __init__(
-        self, argument: str, texts: Sequence[np.ndarray], units: Units, shared: np.ndarray
+        self,
+        argument: str,
+        texts: Sequence[np.ndarray] | Sequence[torch.Tensor],
+        lengths: np.ndarray,
+        units: Units,
+        shared: np.ndarray,
     ):
         self.argument = argument
         self.sequences = texts
         self.units = units
         self.shared = shared
-        self.first = np.array([len(texts[unit[0]]) for unit in units])
-        self.lengths = np.array([sum(len(texts[i]) for i in unit) for unit in units]) - shared
+        self.first = np.array([lengths[unit[0]] for unit in units])
+        self.lengths = np.array([sum(lengths[i] for i in unit) for unit in units]) - shared
 
     def batch(self, rows) -> dict[str, torch.Tensor]:
         """Returns the texts and what each token may attend to.
@@ -104,11 +110,11 @@ class Sequences(Inputs):
             "ends": torch.cat([first, length], dim=1) - 1,
         }
 
-    def _sequence(self, row: int) -> np.ndarray:
-        texts = [self.sequences[i] for i in self.units[row]]
+    def _sequence(self, row: int) -> torch.Tensor:
+        texts = [torch.as_tensor(self.sequences[i]) for i in self.units[row]]
         if len(texts) == 1:
             return texts[0]
-        return np.concatenate([texts[0], texts[1][self.shared[row] :]])
+        return torch.cat([texts[0], texts[1][self.shared[row] :]])
 
     def places(self, rows) -> list[tuple[int, np.ndarray]]:
         """Returns where each text of a batch stands, the texts of an example in order.
@@ -141,14 +147,16 @@ class TokenInputs(Sequences):
         ids: Sequence[np.ndarray] = tokens.ids
         if vocabulary is not None:
             ids = [np.searchsorted(vocabulary, text) for text in tokens.ids]
-        super().__init__("input_ids", ids, *_units(tokens, units))
+        super().__init__("input_ids", ids, tokens.lengths, *_units(tokens, units))
 
 
 class TrunkInputs(Sequences):
-    """Activations of a frozen trunk: arrays (t, d) float32, of the texts of `tokens`."""
+    """Activations of a frozen trunk: tensors (t, d) of the texts of `tokens`."""
 
-    def __init__(self, activations: list[np.ndarray], tokens: Tokens, units: Units | None = None):
-        super().__init__("inputs_embeds", activations, *_units(tokens, units))
+    def __init__(
+        self, activations: Sequence[torch.Tensor], tokens: Tokens, units: Units | None = None
+    ):
+        super().__init__("inputs_embeds", activations, tokens.lengths, *_units(tokens, units))
 
 
 def _units(tokens: Tokens, units: Units | None) -> tuple[Units, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -104,7 +104,7 @@ def features(
     return Features(split.ids, chosen_layers, split.arity, states)
 
 
-def _check_known(name: str, value: str, known: Sequence[str]) -> None:
+def _check_known(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise ValueError(f"{name} {value!r}; expected one of {', '.join(known)}")
 

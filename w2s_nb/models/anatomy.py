@@ -88,7 +88,8 @@ def keep_top(body: TransformersModel, n: int) -> None:
 
     Its input is then `inputs_embeds`: the hidden states of the trunk, the blocks below. They enter
     the first kept block as they are, whatever the body does to embeddings (positions, a scale or a
-    norm), since the trunk has done it already.
+    norm), since the trunk has done it already. They may be stored in bf16; what is added to them
+    is added in float32.
     """
     keep_blocks(body, slice(-n, None))
     # nothing reads the table any more
@@ -99,7 +100,8 @@ def keep_top(body: TransformersModel, n: int) -> None:
     states: list[torch.Tensor] = []
 
     def remember(module, args, kwargs):
-        states[:] = [kwargs["inputs_embeds"]]
+        states[:] = [kwargs["inputs_embeds"].float()]
+        return args, kwargs | {"inputs_embeds": states[0]}
 
     def restore(module, args, kwargs):
         if args:

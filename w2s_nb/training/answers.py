@@ -15,6 +15,7 @@ from ..common import store
 from ..common.device import computing_versions, device, precision
 from ..common.progress import collect_warnings
 from ..data.splits import Split, Task, need_task
+from ..inputs import activations
 from ..inputs.batches import NextTokens
 from ..inputs.tokens import Tokens, tokenize
 from ..labels.answers import Answers
@@ -73,6 +74,7 @@ def fit_answers(
         "label_training_examples": label_training_examples,
         "splits": [each.fingerprint for each in (split, *predicted)],
         "keep_weights": "last" if keep_weights else None,
+        "trunk_gb": activations.trunk_limit() if method == "top" else None,
         "labels": Answers(split.ids, answers, "").fingerprint,
     }
 
@@ -303,7 +305,7 @@ def _train(
     """Trains on answers after their questions; returns the trained tensors and the curve."""
     torch.manual_seed(seed)
     tokens = _texts_with_answers(tokenizer(folder(checkpoint)), questions, answers)
-    sequences = language_model.sequences(checkpoint, method, settings, tokens)
+    (sequences,) = language_model.sequences(checkpoint, method, settings, tokens)
     texts = NextTokens(sequences, tokens.ids, starts=questions.lengths)
     net = language_model.load_trainable(checkpoint, method, settings)
     curve = []

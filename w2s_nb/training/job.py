@@ -28,7 +28,7 @@ from ..data.splits import Split
 from ..inputs import activations
 from ..inputs import batches as batches_module
 from ..inputs import tokens as tokens_module
-from ..inputs.batches import FeatureInputs, Inputs, TokenInputs, TrunkInputs
+from ..inputs.batches import FeatureInputs, Inputs, TokenInputs
 from ..inputs.tokens import Tokens, join, tokenize
 from ..metrics.classification import auroc, calibration_error, correct
 from ..metrics.estimate import standard_error
@@ -102,6 +102,7 @@ class TrainingJob:
             "splits": [split.fingerprint for split in (self.split, *self.predicted_splits)],
             "code": [code() + tokens_module.code(), losses.code(self.loss)],
             "keep_weights": self.keep_weights,
+            "trunk_gb": activations.trunk_limit() if self.method == "top" else None,
             "labels": self.label_fingerprint,
         }
 
@@ -198,10 +199,7 @@ def _make_inputs(job: TrainingJob) -> tuple[list[Inputs], dict[str, np.ndarray]]
         return [FeatureInputs(part, job.split.arity) for part in features], made_with
     if job.method == "top":
         depth = max(0, job.layers - job.hyperparameters.top_layers)
-        states = activations.trunk(job.checkpoint, depth, join(tokens_of))
-        spans = _spans(tokens_of)
-        pairs = zip(spans, tokens_of, strict=True)
-        return [TrunkInputs(states[span], tokens) for span, tokens in pairs], {}
+        return list(activations.trunk_inputs(job.checkpoint, depth, tokens_of)), {}
     if job.method == "lora":
         return [TokenInputs(tokens) for tokens in tokens_of], {}
     vocabulary = np.unique(np.concatenate(join(tokens_of).ids))
@@ -214,13 +212,16 @@ def _standardised_features(
     """Returns each split's features, standardised over the split trained on, and mean and std."""
     wanted = job.hyperparameters.features
     pooled = activations.pooled(job.checkpoint, join(tokens_of))
-    states = pooled.layer(job.layers)[:, :wanted]
+    # without a copy where all are wanted
+    states = np.ascontiguousarray(pooled.layer(job.layers)[:, :wanted])
     if wanted and states.shape[1] < wanted:
         raise ValueError(f"features = {wanted}; {job.checkpoint.name} has {states.shape[1]}")
     spans = _spans(tokens_of)
     mean = states[spans[0]].mean(axis=0)
     std = states[spans[0]].std(axis=0) + 1e-6
-    features = torch.from_numpy((states - mean) / std)
+    states -= mean
+    states /= std
+    features = torch.from_numpy(states)
     return [features[span] for span in spans], {"mean": mean, "std": std}
 
 

@@ -20,7 +20,7 @@ from ..common.seeds import check_seed
 from ..data.splits import Split, Task
 from ..inputs import activations
 from ..inputs import batches as inputs_module
-from ..inputs.batches import NextTokens, Sequences, TokenInputs, TrunkInputs
+from ..inputs.batches import NextTokens, Sequences, TokenInputs
 from ..inputs.tokens import Tokens, tokenize
 from ..labels.soft import SoftLabels
 from ..metrics.estimate import Estimate, of_means
@@ -280,6 +280,7 @@ def _config(
         "precision": precision(),
         "versions": computing_versions(),
         "keep_weights": "last",
+        "trunk_gb": activations.trunk_limit() if method == "top" else None,
         "texts": [_fingerprint(train_tokens), _fingerprint(test_tokens)],
         "code": code(),
     }
@@ -370,9 +371,10 @@ def _train(
         texts before and after training.
     """
     torch.manual_seed(seed)
+    both = sequences(checkpoint, method, settings, train_tokens, test_tokens)
     train_texts, test_texts = (
-        NextTokens(sequences(checkpoint, method, settings, tokens), tokens.ids)
-        for tokens in (train_tokens, test_tokens)
+        NextTokens(texts, tokens.ids)
+        for texts, tokens in zip(both, (train_tokens, test_tokens), strict=True)
     )
     net = load_trainable(checkpoint, method, settings)
     before = loop.lm_losses(net, test_texts)
@@ -414,17 +416,17 @@ def load_trainable(checkpoint: Checkpoint, method: str, settings: Hyperparameter
 
 
 def sequences(
-    checkpoint: Checkpoint, method: str, settings: Hyperparameters, tokens: Tokens
-) -> Sequences:
-    """Returns texts as the model of `load_trainable` takes them.
+    checkpoint: Checkpoint, method: str, settings: Hyperparameters, *tokens_of: Tokens
+) -> Sequence[Sequences]:
+    """Returns the texts of each split as the model of `load_trainable` takes them.
 
     They are token ids; for method 'top', the activations of the frozen blocks below those trained.
     """
     if method != "top":
-        return TokenInputs(tokens)
+        return [TokenInputs(tokens) for tokens in tokens_of]
     layers = checkpoint.layers or 0  # never None in a checkpoint with depth
     depth = max(0, layers - settings.top_layers)
-    return TrunkInputs(activations.trunk(checkpoint, depth, tokens), tokens)
+    return activations.trunk_inputs(checkpoint, depth, tokens_of)
 
 
 def train_language_model(
