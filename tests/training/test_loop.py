@@ -46,7 +46,7 @@ def test_micro_batches_give_the_same_loss_and_gradient(name, task, words, tiny):
             batchwise=LOSSES[name].batchwise,
         )
         assert logits.shape == (32, 2) and not logits.requires_grad
-        values.append(value)
+        values.append(value.item())
         gradients.append(
             torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
         )
@@ -207,6 +207,53 @@ def test_other_errors_are_not_taken_for_memory():
 def test_a_loss_that_is_not_finite_stops_training_with_a_message():
     with pytest.raises(FloatingPointError, match="nan at step 2 of 4; lower lr"):
         train_hungry(head_lr=float("nan"))
+
+
+def train_with_losses(factors, evaluate=lambda *scores: None, evals=1):
+    """Trains for as many steps as there are factors in the list; each is taken out at its step and
+    multiplies the loss.
+    """
+
+    def loss(logits, targets, *, progress):
+        return (logits * targets).sum(dim=1).abs() * factors.pop(0)
+
+    loop.train(
+        TwoParts(),
+        FeatureInputs(torch.randn(len(factors), 3), 1),
+        np.eye(2)[np.arange(len(factors)) % 2],
+        loss,
+        Hyperparameters(epochs=1, batch_size=1, lr=0.0, head_lr=0.0, evals=evals),
+        seed=0,
+        evaluate=evaluate,
+    )
+
+
+def test_losses_read_late_name_the_step_that_was_not_finite(monkeypatch):
+    """On a GPU losses are read some steps at a time; what is raised is the same."""
+    messages = []
+    for every, left in [(1, 6), (3, 5), (100, 0)]:
+        monkeypatch.setitem(loop.READ_EVERY, "cpu", every)
+        factors = [1.0, float("inf"), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        with pytest.raises(FloatingPointError, match="inf at step 2 of 8; lower lr") as caught:
+            train_with_losses(factors)
+        assert len(factors) == left
+        messages.append(str(caught.value))
+    assert len(set(messages)) == 1
+
+
+def test_losses_are_read_before_an_evaluation(monkeypatch):
+    """A model whose loss was not finite is never evaluated; the mean is of all steps since."""
+    means = []
+    for every in (1, 3, 100):
+        monkeypatch.setitem(loop.READ_EVERY, "cpu", every)
+        torch.manual_seed(0)
+        means.append([])
+        train_with_losses(
+            [1.0, 2.0, 3.0, 4.0], lambda step, at, mean: means[-1].append(mean), evals=2
+        )
+        with pytest.raises(FloatingPointError, match="nan at step 2 of 4"):
+            train_with_losses([1.0, float("nan"), 1.0, 1.0], lambda *scores: pytest.fail(), evals=2)
+    assert means[0] == means[1] == means[2] and len(means[0]) == 2
 
 
 @pytest.mark.parametrize("missing", ["lr", "evals"])

@@ -234,10 +234,14 @@ def _spans(tokens_of: list[Tokens]) -> list[slice]:
 def _build_net(
     job: TrainingJob, training_inputs: Inputs, made_with: dict[str, np.ndarray]
 ) -> Classifier:
-    """Builds the module that the method trains, on the training device or sharded over several."""
+    """Builds the module that the method trains, on the training device or sharded over several.
+
+    A probe stays on the CPU: a step of it is a few tiny kernels, and a GPU takes as long to start
+    them as a CPU to compute them.
+    """
     hyperparameters = job.hyperparameters
     if isinstance(training_inputs, FeatureInputs):
-        net = probe(training_inputs.features.shape[1], job.split.arity).to(device())
+        net = probe(training_inputs.features.shape[1], job.split.arity)
     else:
         net = build(
             job.checkpoint,

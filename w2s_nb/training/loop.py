@@ -27,6 +27,8 @@ MAX_TOKENS = {"cpu": 1024, "cuda": 4096}
 TRAIN_TOKENS = {"cpu": 8192}
 # Tokens in one pass of a language model, which has a logit per token and word of the vocabulary.
 LM_TOKENS = 4096
+# Steps after which losses are read, at the latest. Reading waits for the device: a GPU would idle.
+READ_EVERY = {"cpu": 1, "cuda": 32}
 # Batches whose examples are sorted by length together.
 BUCKET = 16
 
@@ -67,7 +69,8 @@ def train(
         label: of the progress bar and of errors.
     Raises:
         ValueError: lr or evals is None.
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: the loss is not finite. On a GPU that is seen up to `READ_EVERY` steps
+            late, and before the next evaluation; the message has the step at which it was.
         MemoryError: out of memory with one example at a time.
     """
     if hyperparameters.lr is None or hyperparameters.evals is None:
@@ -81,37 +84,90 @@ def train(
     warmup_steps = max(1, round(hyperparameters.warmup * n_steps))
     evaluated = evaluation_steps(hyperparameters.evals, n_steps)
     micro_batch = micro_batch or _default_micro_batch(inputs, hyperparameters.batch_size)
-    labels = torch.as_tensor(targets, dtype=torch.float32)
+    labels = torch.as_tensor(targets, dtype=torch.float32).to(device_of(net))
     previous = labels.clone()
-    recent_losses = []
+    rows_there = _copy_of_batches(batches, device_of(net))
+    losses = _StepLosses(label, n_steps, hyperparameters)
     net.train()
     for step, rows in enumerate(progress(batches, desc=label, unit="step")):
         batch_loss: Callable = functools.partial(loss, progress=step / n_steps)
-        batch_targets = labels[rows]
+        batch_targets = labels[rows_there[step]]
         if decay is not None:
             # the average travels beside the targets, so that micro-batches cut both alike
             batch_loss = _with_previous(batch_loss)
-            batch_targets = torch.cat([batch_targets, previous[rows]], dim=1)
+            batch_targets = torch.cat([batch_targets, previous[rows_there[step]]], dim=1)
         mean_loss, logits, micro_batch = _backward_in_memory(
             net, inputs, rows, batch_targets, batch_loss, micro_batch, batchwise
         )
-        if not math.isfinite(mean_loss):
-            raise FloatingPointError(
-                f"{label}: the loss is {mean_loss} at step {step + 1} of {n_steps}; lower lr "
-                f"(it is {hyperparameters.lr:g}, of the head {hyperparameters.head_lr:g}), or look "
-                f"at the labels"
-            )
+        losses.add(mean_loss)
         _set_learning_rates(optimizer, peaks, _learning_rate_factor(step, n_steps, warmup_steps))
         optimizer.step()
         optimizer.zero_grad()
-        recent_losses.append(mean_loss)
         if decay is not None:
             # in the first epoch the predictions replace the targets
-            _update_average(previous, rows, logits, decay if step >= steps_per_epoch else 0.0)
+            kept = decay if step >= steps_per_epoch else 0.0
+            _update_average(previous, rows_there[step], logits, kept)
         if step + 1 in evaluated:
-            evaluate(step + 1, (step + 1) / n_steps, float(np.mean(recent_losses)))
-            recent_losses = []
+            evaluate(step + 1, (step + 1) / n_steps, losses.take_mean())
             net.train()
+
+
+class _StepLosses:
+    """The mean losses of the steps since the last evaluation, read where that holds nothing up."""
+
+    def __init__(self, label: str, n_steps: int, hyperparameters: Hyperparameters):
+        self._label = label
+        self._n_steps = n_steps
+        self._hyperparameters = hyperparameters
+        self._n_read = 0  # steps of the whole training
+        self._unread: list[torch.Tensor] = []
+        self._since_last: list[float] = []
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Takes a step's mean loss, a tensor on the training device; reads all where it is time.
+
+        Raises:
+            FloatingPointError: one of those read is not finite.
+        """
+        self._unread.append(loss)
+        if len(self._unread) >= READ_EVERY.get(loss.device.type, 1):
+            self._read()
+
+    def take_mean(self) -> float:
+        """Returns the mean since the call before, nats.
+
+        Raises:
+            FloatingPointError: one of them is not finite.
+        """
+        self._read()
+        mean = float(np.mean(self._since_last))
+        self._since_last = []
+        return mean
+
+    def _read(self) -> None:
+        if not self._unread:
+            return
+        for loss in torch.stack(self._unread).tolist():
+            self._n_read += 1
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"{self._label}: the loss is {loss} at step {self._n_read} of {self._n_steps}; "
+                    f"lower lr (it is {self._hyperparameters.lr:g}, of the head "
+                    f"{self._hyperparameters.head_lr:g}), or look at the labels"
+                )
+            self._since_last.append(loss)
+        self._unread = []
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """Returns the device of a module's parameters; a probe's is the CPU, whatever the kit's is."""
+    return next(net.parameters()).device
+
+
+def _copy_of_batches(batches: list[np.ndarray], target: torch.device) -> tuple[torch.Tensor, ...]:
+    """Copies the row numbers of all batches to a device at once, so that no step waits for one."""
+    rows = torch.from_numpy(np.concatenate(batches)).to(target)
+    return rows.split([len(batch) for batch in batches])
 
 
 def _optimizer(
@@ -152,10 +208,10 @@ def _set_learning_rates(
 
 
 def _update_average(
-    average: torch.Tensor, rows: np.ndarray, logits: torch.Tensor, decay: float
+    average: torch.Tensor, rows: torch.Tensor, logits: torch.Tensor, decay: float
 ) -> None:
     """Moves the average of the module's predictions for `rows` towards those of `logits`."""
-    probs = logits.softmax(dim=1).cpu()
+    probs = logits.softmax(dim=1)
     average[rows] = decay * average[rows] + (1 - decay) * probs
 
 
@@ -209,10 +265,11 @@ def forward(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
     """Runs a module on the examples at `rows`.
 
     Returns:
-        Its output, such as logits (len(rows), 2), on the training device.
+        Its output, such as logits (len(rows), 2), on the module's device.
     """
     with autocast():
-        return net(**{name: tensor.to(device()) for name, tensor in inputs.batch(rows).items()})
+        target = device_of(net)
+        return net(**{name: tensor.to(target) for name, tensor in inputs.batch(rows).items()})
 
 
 def backward(
@@ -224,7 +281,7 @@ def backward(
     micro_batch: int,
     *,
     batchwise: bool = False,
-) -> tuple[float, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Adds the gradient of a batch's mean loss to the parameters.
 
     The gradient is the same for any micro-batch and number of devices.
@@ -235,16 +292,17 @@ def backward(
         micro_batch: examples in one pass, on each device.
         batchwise: an example's loss depends on the other examples of its batch.
     Returns:
-        The mean loss, nats, and the logits (b, 2) before the step, without gradient.
+        The mean loss (), nats, and the logits (b, 2) before the step, both without gradient and
+        on the module's device: reading them waits for it.
     """
     n = len(rows)
-    targets = targets.to(device())
+    targets = targets.to(device_of(net))
     # the usual case, without what the others need
     if distributed.n_workers() == 1 and n <= micro_batch:
         logits = forward(net, inputs, rows)
         value = loss(logits, targets).mean()
         value.backward()
-        return value.item(), logits.detach()
+        return value.detach(), logits.detach()
     positions, counts = distributed.my_share(n)
     own_rows = rows[positions.numpy()]
     if len(own_rows) <= micro_batch:
@@ -252,10 +310,11 @@ def backward(
         value = loss(logits, targets).mean()
         # FSDP averages gradients over the devices; their sum is wanted
         (value * distributed.n_workers()).backward()
-        return value.item(), logits.detach()
+        return value.detach(), logits.detach()
     starts = range(0, len(own_rows), micro_batch)
     passes = [slice(start, start + micro_batch) for start in starts]
-    counts = counts.to(device())
+    counts = counts.to(targets.device, non_blocking=True)
+    positions = positions.to(targets.device, non_blocking=True)
     if not batchwise:
         weight = counts * distributed.n_workers() / n
         logits_of_passes = []
@@ -266,7 +325,7 @@ def backward(
             (value * weight[span]).sum().backward()
             logits_of_passes.append(logits.detach())
             values.append(value.detach())
-        mean_loss = distributed.gather(torch.cat(values), n).mean().item()
+        mean_loss = distributed.gather(torch.cat(values), n).mean()
         return mean_loss, distributed.gather(torch.cat(logits_of_passes), n)
     # find all logits, take the loss's gradient with respect to them once, and carry it into the
     # parameters by a second run of the passes
@@ -279,7 +338,7 @@ def backward(
     gradient = gradient[positions] * counts[:, None] * distributed.n_workers()
     for span in passes:
         forward(net, inputs, own_rows[span]).backward(gradient[span])
-    return value.item(), logits.detach()
+    return value.detach(), logits.detach()
 
 
 def _backward_in_memory(
@@ -290,7 +349,7 @@ def _backward_in_memory(
     loss: Callable,
     micro_batch: int,
     batchwise: bool,
-) -> tuple[float, torch.Tensor, int]:
+) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Runs `backward`, with a smaller micro-batch where memory runs out, and returns that too."""
     while True:
         try:
