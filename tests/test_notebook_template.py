@@ -51,6 +51,8 @@ def test_papermill_understands_every_parameter(path):
         p["inferred_type_name"] in ("str", "int", "float") and p["help"] for p in given.values()
     )
     cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    names = [line.partition(":")[0] for line in "".join(cells[0]["source"]).splitlines()]
+    assert names == list(given), "papermill skips a line with a second = sign, in a comment too"
     setup = next(c for c in cells if "w2s.setup(" in "".join(c["source"]))
     assert cells.index(setup) == 1, "set-up comes right after the parameters"
     for name in given:
