@@ -360,7 +360,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     try:
         return commands[name](**options) or 0
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         if name not in ERRORS_IN_ONE_LINE:
             raise
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

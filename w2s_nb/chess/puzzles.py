@@ -26,6 +26,7 @@ CHESS: dict[str, Any] = {
     "options": rules.bare_answers,
     "bare": rules.bare,
     "stop": "last",
+    "cpu_sizes": (240, 48, 600),
     "hyperparameters": {"epochs": 5, "batch_size": 32},
 }
 
@@ -111,6 +112,7 @@ register_task(
         limit=400_000,
     ),
     max_len=1024,
+    gpu_sizes=(10_000, 500, 2_000),
     folders=("chess_puzzles", "lichess_puzzles"),
     narrow=rated,
     measure="Elo rating",
@@ -120,6 +122,7 @@ register_task(
     "lichess_puzzles",
     Hub("Lichess/chess-puzzles", None, test="train", limit=400_000),
     max_len=128,
+    gpu_sizes=(10_000, 500, 2_000),
     narrow=rated,
     folders=("lichess_puzzles",),
     measure="Elo rating",
@@ -157,8 +160,15 @@ def _generated() -> list[dict]:
     return json.loads(done.stdout)
 
 
+# few enough for the further parts that bootstrapping takes
 @register_task(
-    "mate_in_one", mates, max_len=512, narrow=rated, measure="half-moves before the mate", **CHESS
+    "mate_in_one",
+    mates,
+    max_len=512,
+    gpu_sizes=(240, 48, 600),
+    narrow=rated,
+    measure="half-moves before the mate",
+    **CHESS,
 )
 def mate_in_one(row):
     """Which move mates? Positions of careless games with exactly one mating move.

@@ -98,6 +98,18 @@ def load_task(
     )
 
 
+def count_examples(name: str) -> tuple[int, int]:
+    """Returns how many examples a task has for all training and validation, and how many for test.
+
+    They are as many of each class. Groups that stay whole may leave a few that cannot be dealt.
+
+    Raises:
+        UnknownName, DataUnavailable, ValueError: as `load_task`.
+    """
+    pools = _make_pools(name, TASKS[name])
+    return pools.n_balanced(pools.train), pools.n_balanced(pools.test)
+
+
 @dataclass(frozen=True)
 class _Pools:
     """A task's examples, and which of them may be dealt to training and to test.

@@ -17,8 +17,9 @@ from ..common import yaml_text
 from ..common.paths import checkout, runs_folder, short_path
 from ..common.store import address
 from ..data.load import load_task
+from .defaults import fill
 from .parameters import check, tasks_and_sizes
-from .source import check_types, defaults_of, kind_of_tasks, notebook_path
+from .source import check_types, defaults_of, kind_of_tasks, notebook_path, own_defaults
 
 FAILED, DIED = 1, 138  # exit codes, as papermill has them
 
@@ -81,7 +82,10 @@ def _check_run(path: Path, parameters: dict) -> None:
         check_types(path.stem, parameters, defaults)
         if is_own:
             everything = defaults | parameters
-            check(path.stem, everything, **kind_of_tasks(path))
+            kind = kind_of_tasks(path)
+            check(path.stem, everything, **kind)
+            everything, _ = fill(everything, own_defaults(path), answers=kind.get("answers", False))
+            check(path.stem, everything, **kind, weights=False)
             for task, sizes in tasks_and_sizes(everything):
                 load_task(task, **dict(sizes))  # refuses sizes that it does not have
 

@@ -6,6 +6,7 @@ Importing this file loads neither torch nor transformers, so that a wrong value 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import math
 import sys
@@ -18,15 +19,15 @@ from ..common.seeds import MOST_SEEDS, check_seed
 from ..data.from_file import task_from_file
 from ..models.names import resolve
 from ..training.hyperparameters import METHODS, PROBES, SHARDED
-from ..training.recipes import read_recipe
+from ..training.recipes import method_of, read_recipe
 
 # Whole numbers, each with the least value that it may have.
 _COUNTS = {
     "seeds": 1,
     "table_seeds": 1,
-    "n_train": 2,
-    "n_val": 2,
-    "n_test": 2,
+    "n_train": 0,
+    "n_val": 0,
+    "n_test": 0,
     "shots": 1,
     "top_layers": 1,
     "hard": 0,
@@ -36,15 +37,17 @@ _COUNTS = {
     "first_seed": 0,
 }
 _SEEDS = ("seeds", "table_seeds")
-# Examples are drawn in equal numbers of both classes.
-_EVEN = ("n_train", "n_val", "n_test")
+# Examples are drawn in equal numbers of both classes. 0 and `AUTO` leave a size and a method to the
+# kit, see `defaults`.
+SIZES = ("n_train", "n_val", "n_test")
+AUTO = "auto"
 _LISTS_OF_NUMBERS = ("more_shots", "bands", "easy")
 _TASK_NAMES = ("task", "tasks")
-_METHOD_NAMES = ("method", "weak_method", "finetuning", "lm_method")
+METHOD_NAMES = ("method", "weak_method", "finetuning", "lm_method")
 _LOSS_NAMES = ("losses", "loss")
 _MODEL_NAMES = ("weak", "between", "strong", "supervisors")
 # Parameters that hold one name, and those that hold one or several.
-_ONE_NAME = ("task", *_METHOD_NAMES, "loss", "weak", "strong")
+_ONE_NAME = ("task", *METHOD_NAMES, "loss", "weak", "strong")
 _SOME_NAMES = ("tasks", "losses", "more_shots", "looks")
 
 
@@ -66,6 +69,10 @@ def check(
         answers: the notebook takes only tasks that are answered by generating; else only tasks with
             two classes.
         weights: check the models' files too; see `check_weights`.
+
+    What is left to the kit (a size of 0, method 'auto') is checked as far as it can be before it is
+    filled in; check again what `defaults.fill` returns.
+
     Raises:
         FileNotFoundError, PluginError: a plug-in that is no file, or that cannot be imported.
         UnknownName: an unknown task, method, model or loss; lists near and known names.
@@ -75,6 +82,7 @@ def check(
     _check_numbers(parameters)
     _check_counts(parameters)
     _check_numbers_of_names(parameters)
+    parameters = _with_stand_ins(parameters)
     _check_results(parameters)
     plugins.load_from_environment()
     plugins.load(_named_by(parameters, ("plugins",)))
@@ -125,7 +133,7 @@ def names_in(value: str) -> list[str]:
 def models_and_methods(parameters: dict) -> tuple[list[str], list[str]]:
     """Returns the models and the training methods that a notebook's parameters name."""
     models = dict.fromkeys(_named_by(parameters, _MODEL_NAMES))
-    methods = dict.fromkeys(_named_by(parameters, _METHOD_NAMES))
+    methods = dict.fromkeys(_named_by(parameters, METHOD_NAMES))
     return list(models), list(methods)
 
 
@@ -172,8 +180,61 @@ def how_to_train(parameters: dict, method: str) -> dict:
 
 def tasks_and_sizes(parameters: dict) -> list[tuple[str, tuple]]:
     """Returns every task that a notebook's parameters name, with ((size, value), ...) of it."""
-    sizes = tuple((name, parameters[name]) for name in _EVEN if name in parameters)
+    sizes = tuple((name, parameters[name]) for name in SIZES if parameters.get(name))
     return [(task, sizes) for task in dict.fromkeys(_named_by(parameters, _TASK_NAMES))]
+
+
+def tasks_of(parameters: dict) -> list[str]:
+    """Returns the tasks that sizes are for: those that are named, and a table of the user's own."""
+    tasks = dict.fromkeys(_named_by(parameters, _TASK_NAMES))
+    own = _check_table(parameters)
+    return [*tasks, *([own] if own else [])]
+
+
+def recipe_of(name: str, parameters: dict) -> str:
+    """Returns the recipe of the fits whose method a parameter names; "" without one."""
+    recipe = parameters.get("recipe", "")
+    weak_recipe = parameters.get("weak_recipe", "")
+    if name == "weak_method" or (name == "method" and "finetuning" in parameters):
+        return weak_recipe
+    if name == "lm_method":
+        return ""
+    return recipe or ("" if "weak_method" in parameters else weak_recipe)
+
+
+def trains_without_probes(parameters: dict) -> list[str]:
+    """Returns the parameters whose method may be no probe, as the notebook finetunes by it."""
+    names = [name for name in ("finetuning", "lm_method") if name in parameters]
+    if not names and "top_layers" in parameters:
+        names = ["method"]
+    return names
+
+
+def _with_stand_ins(parameters: dict) -> dict:
+    """Returns parameters with a method in place of each 'auto', one that every check lets pass.
+
+    Sizes that are 0 are left out, as if the notebook had none.
+    """
+    left_open = [name for name in METHOD_NAMES if parameters.get(name) == AUTO]
+    filled = {k: v for k, v in parameters.items() if k not in SIZES or v != 0}
+    for name in left_open:
+        if name == "weak_method" and not parameters.get("weak_recipe"):
+            filled[name] = filled["method"]
+        else:
+            filled[name] = _stand_in(recipe_of(name, parameters))
+    return filled
+
+
+def _stand_in(recipe: str) -> str:
+    """Returns a method that reads a recipe; 'full' where none does."""
+    published = method_of(recipe)
+    if published:
+        return published
+    for method in METHODS:
+        with contextlib.suppress(ValueError, TypeError):
+            read_recipe(recipe, method)
+            return method
+    return "full"
 
 
 def _named_by(parameters: dict, keys: tuple[str, ...]) -> Iterator[str]:
@@ -201,14 +262,13 @@ def _check_counts(parameters: dict) -> None:
                 f"{name} = {value!r} is a {type(value).__name__}; expected a whole number"
                 f"{counts_seeds(name)}"
             )
-        even = name in _EVEN
+        even = name in SIZES
         most = MOST_SEEDS if name in _SEEDS else math.inf
         if not least <= value <= most or (even and value % 2):
-            article = "an even" if even else "a"
-            end = f" to {most}" if most < math.inf else ""
-            raise ValueError(
-                f"{name} = {value}; expected {article} number from {least}{end}{counts_seeds(name)}"
-            )
+            expected = f"a number from {least}" + (f" to {most}" if most < math.inf else "")
+            if even:
+                expected = "an even number from 2, or 0 for the task's own"
+            raise ValueError(f"{name} = {value}; expected {expected}{counts_seeds(name)}")
 
 
 def _check_numbers_of_names(parameters: dict) -> None:
@@ -253,9 +313,9 @@ def _need_kind_of_task(notebook: str, task: str, answers: bool) -> None:
 
 
 def _check_methods(parameters: dict) -> None:
-    for name in _named_by(parameters, _METHOD_NAMES):
+    for name in _named_by(parameters, METHOD_NAMES):
         if name not in METHODS:
-            raise UnknownName("method", name, METHODS)
+            raise UnknownName("method", name, [AUTO, *METHODS])
 
 
 def _check_losses(parameters: dict) -> None:
@@ -291,6 +351,8 @@ def _check_devices(parameters: dict) -> None:
 
 def _check_recipes(parameters: dict, answers: bool) -> None:
     """Refuses recipes that cannot be read, and fields that the notebook has as parameters."""
+    if "method" not in parameters:
+        return
     for arguments in fit_arguments(parameters, answers=answers):
         twice = [name for name in ("top_layers",) if name in arguments and name in parameters]
         if twice:
@@ -305,10 +367,7 @@ def _check_responses(parameters: dict) -> None:
 
 def _check_finetuning(notebook: str, parameters: dict) -> None:
     """Refuses a probe where a notebook finetunes."""
-    keys = [key for key in ("finetuning", "lm_method") if key in parameters]
-    if not keys and "top_layers" in parameters:
-        keys = ["method"]
-    for key in keys:
+    for key in trains_without_probes(parameters):
         if parameters[key] in PROBES:
             raise ValueError(
                 f"{key} {parameters[key]!r} finetunes nothing; {notebook} expects full, lora or top"
@@ -371,8 +430,8 @@ def _try_alpha(loss: str, alpha: float) -> None:
         check_loss(loss, loss_args(loss, {"alpha": alpha}))
 
 
-def _check_table(parameters: dict) -> None:
-    """Refuses texts of a user's own that are no task, after reading them."""
+def _check_table(parameters: dict) -> str | None:
+    """Returns the task of texts of a user's own; None without any. Refuses what is no task."""
     columns = names_in(parameters.get("columns", "text, label"))
     if len(columns) not in (2, 3):
         raise ValueError(
@@ -388,15 +447,16 @@ def _check_table(parameters: dict) -> None:
     texts = parameters.get("texts", "")
     if not isinstance(texts, str):
         raise TypeError(f"texts = {texts!r}; expected the path of a file")
-    if texts:
-        text, label, *group = columns
-        task_from_file(
-            texts,
-            text=text,
-            label=label,
-            group=group[0] if group else None,
-            classes=classes or None,
-        )
+    if not texts:
+        return None
+    text, label, *group = columns
+    return task_from_file(
+        texts,
+        text=text,
+        label=label,
+        group=group[0] if group else None,
+        classes=classes or None,
+    )
 
 
 def _check_models(parameters: dict) -> None:

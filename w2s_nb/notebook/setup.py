@@ -27,7 +27,9 @@ from ..models.names import resolve
 from ..training.answers import check_questions
 from ..training.hyperparameters import PROBES, default_lr
 from ..training.recipes import describe_recipe
+from .defaults import alpha_note, fill
 from .parameters import (
+    SIZES,
     check,
     fit_arguments,
     how_to_train,
@@ -37,8 +39,6 @@ from .parameters import (
 )
 from .renderer import use_renderer
 
-_SIZES = ("n_train", "n_val", "n_test")
-
 
 @dataclass
 class Run:
@@ -46,12 +46,14 @@ class Run:
 
     Attributes:
         notebook: its name, without suffix.
-        parameters: {name: value} as given.
+        parameters: {name: value} as given, or as `defaults.fill` chose them.
+        why: {name: why this value} of those that were chosen.
         started: when it began, by `time.perf_counter`.
     """
 
     notebook: str
     parameters: dict
+    why: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
     def describe(self) -> pd.DataFrame:
@@ -63,12 +65,30 @@ class Run:
         facts = device.versions() | {
             "device": device.machine(),
             "precision": device.precision(),
+            **self._choices(),
             **self._recipes(),
             **self._learning_rates(),
             "store": paths.short_path(paths.home()),
             "local data": paths.short_path(local_data) if local_data else "none",
         }
         return pd.DataFrame({"this run": facts})
+
+    def values(self, *names: str) -> tuple:
+        """Returns the values of parameters, which for a size of 0 and for 'auto' are those chosen.
+
+        Raises:
+            UnknownName: the notebook has no such parameter.
+        """
+        for name in names:
+            if name not in self.parameters:
+                raise UnknownName(f"parameter of {self.notebook}", name, self.parameters)
+        return tuple(self.parameters[name] for name in names)
+
+    def _choices(self) -> dict[str, str]:
+        """Returns {parameter: its value and why} of what was chosen, and what to think of alpha."""
+        rows = {name: f"{self.parameters[name]} ({why})" for name, why in self.why.items()}
+        note = alpha_note(self.parameters)
+        return rows | ({"alpha": note} if note else {})
 
     def _learning_rates(self) -> dict[str, str]:
         """Returns {title: rates with their models} of the methods that finetune.
@@ -133,7 +153,7 @@ class Run:
     def load(self, seed: int | None = None) -> Task:
         """Returns the notebook's task as one seed deals it; None takes the first seed."""
         seed = self.parameters.get("first_seed", 0) if seed is None else seed
-        return load_task(self.parameters["task"], seed=seed, **self._select(_SIZES))
+        return load_task(self.parameters["task"], seed=seed, **self._select(SIZES))
 
     def arms(
         self,
@@ -220,7 +240,7 @@ class Run:
         Args:
             weak_method: of the supervisor, where the call's weak_args do not name it.
         """
-        arguments = {"method": self.parameters["method"], **self._select(_SIZES), "seeds": None}
+        arguments = {"method": self.parameters["method"], **self._select(SIZES), "seeds": None}
         arguments |= changes
         if arguments["seeds"] is None or isinstance(arguments["seeds"], int):
             arguments["seeds"] = self.seeds(arguments["seeds"])
@@ -237,7 +257,15 @@ class Run:
         return arguments
 
 
-def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **parameters) -> Run:
+def setup(
+    notebook: str,
+    *,
+    comparisons: bool = False,
+    answers: bool = False,
+    on_cpu: dict | None = None,
+    on_gpu: dict | None = None,
+    **parameters,
+) -> Run:
     """Checks a notebook's parameters; call it in the cell after them, with each of them by name.
 
     A name that papermill injected but the notebook lacks is refused; papermill only logs it.
@@ -247,6 +275,9 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
         comparisons: the notebook takes only tasks with two texts per example.
         answers: the notebook takes only tasks that are answered by generating; else only tasks with
             two classes.
+        on_cpu, on_gpu: {parameter: value} that this notebook takes on a CPU and on a GPU for a size
+            that is 0 and a method that is 'auto'; others are chosen by `defaults.fill`, from the
+            task, the models and the memory that there is.
         parameters: task, weak, strong, method, seeds, n_train, n_val, n_test, results, plugins
             (files to import first), and the notebook's own.
     Raises:
@@ -254,12 +285,17 @@ def setup(notebook: str, *, comparisons: bool = False, answers: bool = False, **
         TypeError, ValueError: a value of the wrong type or out of range.
         ModelUnavailable: a model's weights cannot be had here.
         FileNotFoundError, PluginError: a plug-in that is no file, or that cannot be imported.
+        MemoryError: no method fits in memory; says what they take and what would fit.
     """
     for name in _injected_names():
         if name not in parameters:
             raise UnknownName(f"parameter of {notebook}", name, parameters)
-    check(notebook, parameters, comparisons=comparisons, answers=answers)
-    run = Run(notebook, parameters)
+    kind = {"comparisons": comparisons, "answers": answers}
+    check(notebook, parameters, **kind)
+    parameters, why = fill(parameters, {"cpu": on_cpu, "cuda": on_gpu}, answers=answers)
+    if why:
+        check(notebook, parameters, **kind, weights=False)
+    run = Run(notebook, parameters, why)
     for task, sizes in tasks_and_sizes(parameters):
         load_task(task, **dict(sizes))  # refuses sizes that it does not have
     if answers:

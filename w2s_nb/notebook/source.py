@@ -100,6 +100,22 @@ def kind_of_tasks(path: Path) -> dict[str, bool]:
     Returns:
         {"comparisons": True} or {"answers": True}, arguments of `parameters.check`; else {}.
     """
+    given = _arguments_of_setup(path)
+    return {name: True for name in ("comparisons", "answers") if given.get(name)}
+
+
+def own_defaults(path: Path) -> dict[str, dict | None]:
+    """Returns what a notebook's call of `setup` says that it takes on a CPU and on a GPU.
+
+    Returns:
+        {"cpu": {parameter: value}, "cuda": ...}, as `defaults.fill` takes them.
+    """
+    given = _arguments_of_setup(path)
+    return {"cpu": given.get("on_cpu"), "cuda": given.get("on_gpu")}
+
+
+def _arguments_of_setup(path: Path) -> dict:
+    """Returns the arguments of a notebook's call of `setup`; None for one that is no literal."""
     for cell in read_notebook(path)["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] != "code" or "setup(" not in source:
@@ -107,8 +123,7 @@ def kind_of_tasks(path: Path) -> dict[str, bool]:
         calls = [node for node in ast.walk(_parse(source)) if isinstance(node, ast.Call)]
         for call in calls:
             if isinstance(call.func, ast.Attribute) and call.func.attr == "setup":
-                given = {k.arg: _literal(k.value) for k in call.keywords}
-                return {name: True for name in ("comparisons", "answers") if given.get(name)}
+                return {str(k.arg): _literal(k.value) for k in call.keywords}
     return {}
 
 

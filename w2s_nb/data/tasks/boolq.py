@@ -6,6 +6,7 @@ from .spec import Example, Hub, Prompt, register_task
 @register_task(
     "boolq",
     max_len=512,
+    gpu_sizes=(2_500, 400, 2_000),
     source=Hub("google/boolq", "35b264d03638db9f4ce671b711558bf7ff0f80d5", test="validation"),
     columns=("question", "passage", "answer"),
     prompt=Prompt(

@@ -12,6 +12,7 @@ DISTRACTORS = ("distractor1", "distractor2", "distractor3")
 @register_task(
     "sciq",
     max_len=256,
+    gpu_sizes=(9_000, 1_000, 1_800),
     source=Hub("allenai/sciq", "2c94ad3e1aafab77146f384e23536f97a4849815"),
     columns=("question", "correct_answer", *DISTRACTORS, "support"),
     may_be_empty=(*DISTRACTORS, "support"),
@@ -35,6 +36,7 @@ ANSWERS = ("answer0", "answer1", "answer2", "answer3")
 @register_task(
     "cosmos_qa",
     max_len=256,
+    gpu_sizes=(10_000, 1_000, 4_000),
     source=Hub("allenai/cosmos_qa", "ed50fe83db62b355759053b1cd5eef344ee371e0", test="validation"),
     columns=("context", "question", *ANSWERS, "label"),
     prompt=Prompt(

@@ -160,6 +160,7 @@ def shp(row):
     "ultrafeedback",
     max_len=1024,
     arity=2,
+    gpu_sizes=(10_000, 1_000, 1_800),
     **REWARD_MODEL,
     source=Hub(
         "HuggingFaceH4/ultrafeedback_binarized",

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ...common.files import sha256_of
 from ...common.registry import TASKS, UnknownName
@@ -108,6 +109,22 @@ class Prompt:
         return self.template.format(*texts)
 
 
+class Sizes(NamedTuple):
+    """Examples of each split: a notebook's, where its parameters name none.
+
+    Attributes:
+        n_train: in each half.
+    """
+
+    n_train: int
+    n_val: int
+    n_test: int
+
+
+# of a task that says none: what two cores train in minutes; and the paper's halves of 10,000
+CPU_SIZES = Sizes(600, 200, 800)
+GPU_SIZES = Sizes(10_000, 1_000, 5_000)
+
 Source = Hub | Callable[[], object]
 
 
@@ -135,6 +152,8 @@ class TaskSpec:
         bare: function from an answer to how options are written, without a mark that gives the
             answer away.
         measure: unit of the difficulty of examples.
+        cpu_sizes, gpu_sizes: examples that a notebook takes on a CPU and on a GPU where its
+            parameters are 0; fewer where the rows that are here have fewer.
         columns: columns that every row must have, each with a value; () leaves it to the formatter.
         may_be_empty: those of the columns that may have no value.
         version: hash of the rows or of the file that was there when the task was registered, where
@@ -158,6 +177,8 @@ class TaskSpec:
     options: Callable[[str], tuple[str, ...]] | None = None
     bare: Callable[[str], str] = str
     measure: str = ""
+    cpu_sizes: Sizes = CPU_SIZES
+    gpu_sizes: Sizes = GPU_SIZES
     columns: tuple[str, ...] = ()
     may_be_empty: tuple[str, ...] = ()
     version: str = ""
@@ -202,7 +223,7 @@ def register_task(
             formatter's docstring begins with, to be answered with yes or no, or for a pair with B
             or A.
         further: fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
-            max_answer, options, bare, measure, columns, may_be_empty.
+            max_answer, options, bare, measure, cpu_sizes, gpu_sizes, columns, may_be_empty.
     Raises:
         ValueError: a field that a task has not, or that cannot be so; from the formatter's
             registration: the name has an `@`, or is a task of the kit.
@@ -231,8 +252,10 @@ def register_task(
     return decorate
 
 
-def _check_fields(name, max_len, arity, prompt: Prompt | None, further: Mapping) -> None:
+def _check_fields(name, max_len, arity, prompt: Prompt | None, further: dict) -> None:
     """Refuses what no task can have, when it is registered rather than when it is used.
+
+    Sizes that are given as a tuple become `Sizes`.
 
     Raises:
         ValueError: names the field, what was given and what is expected.
@@ -252,11 +275,24 @@ def _check_fields(name, max_len, arity, prompt: Prompt | None, further: Mapping)
             f"{task}: hyperparameters = {further['hyperparameters']!r}; expected a dict"
         )
     check_seed(further.get("max_answer", 0), f"{task}: max_answer")
+    for key in ("cpu_sizes", "gpu_sizes"):
+        if key in further:
+            further[key] = _sizes(further[key], f"{task}: {key}")
     strange = set(further.get("may_be_empty", ())) - set(further.get("columns", ()))
     if strange:
         raise ValueError(f"{task}: may_be_empty names {sorted(strange)}, which are no columns")
     if prompt is not None:
         _check_prompt(task, prompt, arity)
+
+
+def _sizes(given, name: str) -> Sizes:
+    """Returns the sizes of a task's splits, checked."""
+    is_whole = isinstance(given, (tuple, list)) and len(given) == 3
+    if not is_whole or not all(type(n) is int and n >= 2 and n % 2 == 0 for n in given):
+        raise ValueError(
+            f"{name} = {given!r}; expected three even numbers from 2: n_train, n_val, n_test"
+        )
+    return Sizes(*given)
 
 
 def _check_prompt(task: str, prompt, arity: int) -> None:
