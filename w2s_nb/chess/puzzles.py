@@ -85,6 +85,15 @@ def puzzle(row: dict) -> Iterator[Example]:
         return
 
 
+def _decides() -> dict:
+    """Returns what decides the examples of `puzzle` beside its rows."""
+    return {
+        "chess": chess.__version__,
+        "game": GAME,
+        "code": code_version(puzzle, _words, _from_fen, rules),
+    }
+
+
 def _words(value) -> tuple[str, ...]:
     """Returns the words of a text or of a list; none of a missing value."""
     if isinstance(value, str):
@@ -116,6 +125,7 @@ register_task(
     folders=("chess_puzzles", "lichess_puzzles"),
     narrow=rated,
     measure="Elo rating",
+    prepared=_decides,  # the games are replayed, a millisecond each
     **CHESS,
 )(puzzle)
 register_task(
@@ -126,6 +136,7 @@ register_task(
     narrow=rated,
     folders=("lichess_puzzles",),
     measure="Elo rating",
+    prepared=_decides,
     **CHESS,
 )(puzzle)
 

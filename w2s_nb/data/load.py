@@ -14,7 +14,7 @@ import numpy as np
 from ..common.paths import data_dir
 from ..common.registry import TASKS
 from ..common.seeds import check_seed
-from .sources import rows_of, with_places
+from .prepared import examples_by_row
 from .splits import Split, Task
 from .splitting import (
     at_least,
@@ -25,7 +25,6 @@ from .splitting import (
     pair_answers,
     shuffle_groups,
 )
-from .tasks.checking import examples_of
 from .tasks.spec import Example, TaskSpec, is_visible, words_of
 
 _Question = tuple[str, str] | None  # a name, in a split or of a row
@@ -71,7 +70,7 @@ def load_task(
     seed = check_seed(seed)
     extra_halves = check_seed(extra_halves, "extra_halves")
     spec = TASKS[name]
-    pools = _make_pools(name, spec)
+    pools = _make_pools(name, spec, data_dir())
     sizes = _choose_sizes(name, pools, n_train, n_val, n_test, extra_halves)
     dealt = _deal_all(pools, sizes, seed)
     if pools.classes == 2:
@@ -164,8 +163,14 @@ class _Pools:
         return said
 
 
-def _make_pools(name: str, spec: TaskSpec) -> _Pools:
-    examples, question, is_test, counts, version = _read_examples(spec, data_dir())
+@functools.lru_cache(maxsize=4)
+def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
+    """Makes the pools of a task, once for all its seeds.
+
+    Args:
+        local: as of `_read_examples`.
+    """
+    examples, question, is_test, counts, version = _read_examples(spec, local)
     if not examples:
         why = " in its range, in which none without a difficulty is" if spec.keep else ""
         read = f"its {counts['rows read']} rows gave none{why}"
@@ -360,16 +365,15 @@ def _read_examples(
         the n examples; the question of each, or None; (n,) bool, which are of an official test
         split, or None where there is none; counts of rows and examples; their version.
     """
-    rows = rows_of(spec)
+    rows = examples_by_row(spec)
     examples: dict[tuple[str, ...], Example] = {}
     questions: list[_Question] = []
     is_test: list[bool] = []
     n_rows = n_examples = n_empty = n_alike = n_other_label = n_without = 0
     # The test split first: a text that stands in both splits counts as test.
     for origin in sorted(rows, key="test".__ne__):
-        for place, row in with_places(rows[origin], origin, spec.name):
+        for all_of_row in rows[origin]:
             n_rows += 1
-            all_of_row = examples_of(spec, row, place)
             n_without += not all_of_row
             kept = [e for e in all_of_row if spec.keep is None or spec.keep(e)]
             with_text = [e for e in kept if all(map(is_visible, e.texts))]

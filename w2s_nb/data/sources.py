@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ..common.files import sha256_of
 from ..common.paths import data_dir
 from ..common.progress import warn
 from .tables import splits_in
@@ -62,6 +63,38 @@ def rows_of(spec: TaskSpec) -> dict[str, Iterable[dict]]:
         }
     except Exception as error:  # errors of the hub and of datasets share no base class
         raise DataUnavailable(_ways_out(spec, source, error)) from error
+
+
+def identity_of(spec: TaskSpec) -> dict | None:
+    """Returns what decides a task's raw rows: contents of local files, or a commit of the hub.
+
+    None where that is not known: rows of a function, and those of a hub that does not answer.
+
+    Raises:
+        DataUnavailable: as `rows_of`.
+    """
+    hub = spec.source
+    if not isinstance(hub, Hub):
+        return None
+    taken = {"splits": [hub.train, hub.test], "limit": hub.limit}
+    local = _local_files(spec)
+    if local:
+        return taken | {"files": {split: _contents(paths) for split, paths in local.items()}}
+    try:
+        revision = hub.revision or _newest(hub.id)
+    except Exception:  # errors of the hub share no base class; `rows_of` says what is wrong
+        revision = None
+    if revision is None:
+        return None
+    return taken | {"hub": hub.id, "parts": list(hub.parts), "revision": revision}
+
+
+def _contents(paths: Iterable[Path]) -> list[str]:
+    """Returns the sha256 of every file, and of every file in a folder."""
+    files = [
+        file for path in paths for file in ([path] if path.is_file() else sorted(path.iterdir()))
+    ]
+    return [sha256_of(file) for file in files]
 
 
 def _call(source: Callable[[], object], task: str) -> object:

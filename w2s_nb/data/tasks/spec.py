@@ -158,6 +158,9 @@ class TaskSpec:
         may_be_empty: those of the columns that may have no value.
         version: hash of the rows or of the file that was there when the task was registered, where
             its source is a table of the user's own; else "".
+        prepared: function that returns what decides the examples beside the rows, such as versions
+            of code, so that they are made once and kept in the cache; None makes them in each
+            process. Their keys must be texts.
     """
 
     name: str
@@ -182,6 +185,7 @@ class TaskSpec:
     columns: tuple[str, ...] = ()
     may_be_empty: tuple[str, ...] = ()
     version: str = ""
+    prepared: Callable[[], dict] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -223,7 +227,8 @@ def register_task(
             formatter's docstring begins with, to be answered with yes or no, or for a pair with B
             or A.
         further: fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
-            max_answer, options, bare, measure, cpu_sizes, gpu_sizes, columns, may_be_empty.
+            max_answer, options, bare, measure, cpu_sizes, gpu_sizes, columns, may_be_empty,
+            prepared.
     Raises:
         ValueError: a field that a task has not, or that cannot be so; from the formatter's
             registration: the name has an `@`, or is a task of the kit.
