@@ -132,7 +132,7 @@ def run(
 
 
 def list_names(kind: str, plugins: str) -> None:
-    """Prints the registered tasks, models or losses, a line each."""
+    """Prints the registered tasks, models or losses, or the published recipes, a line each."""
     from .common.plugins import load
     from .notebook.listing import lines
     from .notebook.parameters import names_in
@@ -274,7 +274,7 @@ def parse(arguments: list[str] | None) -> dict:
 
 
 def _add_list_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("kind", choices=("tasks", "models", "losses"))
+    command.add_argument("kind", choices=("tasks", "models", "losses", "recipes"))
     command.add_argument(
         "--plugins", default="", metavar="FILES", help="Python files to import first, with commas"
     )

@@ -198,11 +198,16 @@ def test_everything_that_can_be_named_is_listed(kind, capsys, tmp_path, registri
         "tasks": ("boolq", "mate_in_one", "listed_task"),
         "models": ("gpt2", "chess-3M", "listed_model"),
         "losses": ("xent", "confidence", "listed_loss"),
+        "recipes": ("openai", "eleuther-w2s"),
     }[kind]
     assert set(expected) <= set(found) and len(found) == len(printed)
-    assert {"tasks": "Is it listed?", "models": "3 layers", "losses": "rate=0.5"}[kind] in found[
-        expected[-1]
-    ]
+    about_last = {
+        "tasks": "Is it listed?",
+        "models": "3 layers",
+        "losses": "rate=0.5",
+        "recipes": "supervisor: lr=0.0005; epochs=3",
+    }
+    assert about_last[kind] in found[expected[-1]]
 
 
 def test_a_question_of_two_lines_is_listed_whole():

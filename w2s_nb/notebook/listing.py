@@ -1,4 +1,4 @@
-"""Lists what there is: tasks, models and losses, one line each, those of plug-ins included."""
+"""Lists what there is: tasks, models, losses, recipes, one line each, with those of plug-ins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import inspect
 from ..common.registry import LOSSES, MODELS, TASKS
 from ..data.tasks.spec import Hub, TaskSpec
 from ..models.names import ModelSpec
+from ..training.recipes import RECIPES, Recipe, describe_recipe
 
-KINDS = ("tasks", "models", "losses")
+KINDS = ("tasks", "models", "losses", "recipes")
 
 
 def lines(kind: str) -> list[str]:
@@ -16,15 +17,17 @@ def lines(kind: str) -> list[str]:
 
     Args:
         kind: tasks (name, what is done with the texts, where they come from, what is asked), models
-            (name, parameters, layers, where from) or losses (name, arguments with their defaults,
-            what it computes).
+            (name, parameters, layers, where from), losses (name, arguments with their defaults,
+            what it computes) or recipes (name, method, what it sets and where it is from).
     """
     if kind == "tasks":
         rows = [_about_task(name, spec) for name, spec in TASKS.items()]
     elif kind == "models":
         rows = [_about_model(name, spec) for name, spec in MODELS.items()]
-    else:
+    elif kind == "losses":
         rows = [_about_loss(name) for name in LOSSES]
+    else:
+        rows = [_about_recipe(name, recipe) for name, recipe in RECIPES.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -47,6 +50,12 @@ def _about_model(name: str, spec: ModelSpec) -> tuple[str, ...]:
     elif spec.asset:
         source = "package index"
     return name, size, f"{spec.n_layers} layers", source
+
+
+def _about_recipe(name: str, recipe: Recipe) -> tuple[str, ...]:
+    sets = describe_recipe(recipe.all_models, [name])
+    of_supervisor = ", ".join(f"{key}={value}" for key, value in recipe.supervisor.items())
+    return name, recipe.method, f"supervisor: {of_supervisor}; {sets}" if of_supervisor else sets
 
 
 def _about_loss(name: str) -> tuple[str, ...]:
