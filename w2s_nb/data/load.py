@@ -105,7 +105,7 @@ def count_examples(name: str) -> tuple[int, int]:
     Raises:
         UnknownName, DataUnavailable, ValueError: as `load_task`.
     """
-    pools = _make_pools(name, TASKS[name])
+    pools = _make_pools(name, TASKS[name], data_dir())
     return pools.n_balanced(pools.train), pools.n_balanced(pools.test)
 
 
