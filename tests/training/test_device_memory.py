@@ -13,7 +13,7 @@ from w2s_nb.common.registry import MODELS, UnknownName
 from w2s_nb.models import classifier, loading
 from w2s_nb.training import device_memory
 from w2s_nb.training.device_memory import choice, simulation
-from w2s_nb.training.device_memory.estimate import _architecture
+from w2s_nb.training.device_memory.estimate import architecture_of
 
 METHODS = ["full", "lora", "top"]
 GPT2 = 124_439_808  # parameters
@@ -93,7 +93,7 @@ def simulate(path, method, layers=4, **options):
         "vocabulary": None,
         "lora_rank": 8,
     } | options
-    architecture = _architecture(models.resolve(path))
+    architecture = architecture_of(models.resolve(path))
     step = simulation.Step(architecture=architecture, method=method, **options)
     return simulation.extrapolate(functools.partial(simulation.simulate, step), layers)
 
@@ -205,7 +205,7 @@ def test_a_frozen_pass_is_counted_as_real_tensors_are(any_tiny):
     live = simulation._LiveBytes(t.untyped_storage() for t in (*lm.parameters(), *lm.buffers()))
     with torch.no_grad(), live:
         lm.base_model(**batch("full"), use_cache=False)
-    architecture = _architecture(models.resolve(any_tiny))
+    architecture = architecture_of(models.resolve(any_tiny))
     simulated = simulation.simulate_frozen(architecture, lm.config.num_hidden_layers, 3, 10, False)
     weights = sum(p.nbytes for p in lm.parameters())
     assert simulated == {"weights": weights, "peak": live.take_peak()}
@@ -253,7 +253,7 @@ def test_autocast_caches_a_copy_of_every_weight_until_the_forward_pass_ends():
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_parameters_of_named_models_are_those_published_without_network(name):
-    architecture = _architecture(models.resolve(name))
+    architecture = architecture_of(models.resolve(name))
     in_millions = round(simulation.count_parameters(architecture) / 1e6, 1)
     assert in_millions == pytest.approx(MODELS[name].n_params / 1e6, rel=0.001, abs=0.5)
     assert simulation.config_of(architecture).num_hidden_layers == MODELS[name].n_layers

@@ -34,6 +34,7 @@ from ..models.loading import (
 from ..models.names import Checkpoint, resolve
 from . import job as training_job
 from .answers import check_questions, fit_answers
+from .device_memory.of_fit import check_memory_of_fit, micro_batch_of_job
 from .hyperparameters import (
     LOOKS,
     PROBES,
@@ -86,8 +87,8 @@ def fit(
             labels); None leaves it to `choose_stop`. Predictions of all three are stored, as far as
             there are validation labels and `curve_test` takes all test examples; training keeps
             their weights in main memory.
-        micro_batch: examples in one pass on a device. It changes memory and speed, not the result
-            beyond rounding.
+        micro_batch: examples in one pass on a device; None takes, on a GPU, the most that fit by
+            `device_memory.estimate`. It changes memory and speed, not the result beyond rounding.
         devices: how many devices train the model together, by Ray and FSDP, for 'full' and 'lora'.
             It changes memory and speed, not the result beyond rounding.
         keep_weights: store the trained tensors too.
@@ -99,6 +100,8 @@ def fit(
         UnknownName, TypeError, ValueError: a name or value that does not exist, before any model is
             loaded.
         ModelUnavailable: the weights cannot be had here.
+        OutOfMemory: this machine cannot hold the training, by `device_memory.estimate`, before any
+            model is loaded; says what would fit.
     Source: Burns et al. 2023, section 3 and appendix A.
     """
     told: dict = {
@@ -177,8 +180,10 @@ def check_fit(
     settings = choose_settings(split, known, weak=weak or labels is not None, **fit_args)
     if split.answers:
         check_questions(model, task_of(split))
+        chosen = replace(settings.hyperparameters, max_len=task_of(split).max_len)
     else:
-        _fit_to_model(checkpoint, split, settings)
+        checkpoint, _, chosen = _fit_to_model(checkpoint, split, settings)
+    check_memory_of_fit(checkpoint, split, settings.method, chosen, settings.devices)
 
 
 @dataclass(frozen=True)
@@ -190,12 +195,14 @@ class Settings:
         hyperparameters: of the method, changed by task and caller.
         loss_args: all keyword arguments of the loss.
         stop: the checkpoint that stands for the fit.
+        devices: that train the model together.
     """
 
     method: str
     hyperparameters: Hyperparameters
     loss_args: dict
     stop: str
+    devices: int = 1
 
 
 def choose_settings(
@@ -241,7 +248,7 @@ def choose_settings(
     losses.check_loss(loss, loss_args)
     _check_logistic(method, loss)
     stop, chosen = _choose_evaluations(stop, chosen, method, split, weak, known)
-    return Settings(method, chosen, loss_args, stop)
+    return Settings(method, chosen, loss_args, stop, devices)
 
 
 def _fit_to_model(
@@ -284,6 +291,7 @@ def _train(
     devices: int,
 ) -> tuple:
     """Trains, and returns record, predictions, curve and weights, as `store.write` takes them."""
+    micro_batch = micro_batch_of_job(job, micro_batch, devices)
     metrics, *tables = training_job.carry_out(job, micro_batch, devices)
     label_accuracy = float(np.mean((job.targets[:, 1] >= 0.5) == job.split.hard_label))
     record = make_record(config, metrics, stop, job.checkpoint, job.split, labels, label_accuracy)

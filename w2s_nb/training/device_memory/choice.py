@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 from ...common import memory
 from ...common.device import device as training_device
 from ...common.device import machine
+from ...common.out_of_memory import OutOfMemory
 from ..hyperparameters import SHARDED
 from .estimate import TRAINED, USABLE, MemoryEstimate, check_gb, estimate
 
@@ -42,6 +45,15 @@ class Room:
         if of_device is None or training_device().type != "cuda":
             return cls("cpu", host, host, "this machine")
         return cls("cuda", of_device, host, machine())
+
+    @classmethod
+    def free(cls) -> Room:
+        """Returns what of that memory is free now; main memory that this process holds counts."""
+        host = memory.free_host_memory() + psutil.Process().memory_info().rss
+        of_device = memory.free_device_memory()
+        if of_device is None or training_device().type != "cuda":
+            return cls("cpu", host, host, "this machine, now,")
+        return cls("cuda", of_device, host, f"{machine()}, now,")
 
     @classmethod
     def of(cls, gb: float, device: str = "cuda", host_gb: float | None = None) -> Room:
@@ -106,7 +118,7 @@ def choose_method(
         methods: tried in this order; None takes 'full', then 'lora' on a GPU, 'top', then 'probe'
             on a CPU. With several devices only 'full' and 'lora' are tried.
     Raises:
-        MemoryError: none of them fits; says what they take and what would fit.
+        OutOfMemory: none of them fits; says what they take and what would fit.
         UnknownName, ValueError, ModelUnavailable: as `estimate`.
     """
     room = Room.here() if gb is None else Room.of(gb, device or "cuda", host_gb)
@@ -126,7 +138,7 @@ def choose_method(
             return Choice(method, micro_batch, needed, reason)
         least = estimate(model, method, device=room.kind, micro_batch=1, **options)
         passed_over.append(f"{method} takes {in_gb(least.total)}")
-    raise MemoryError(refusal(model, tried[-1], room, share=USABLE, **options))
+    raise OutOfMemory(refusal(model, tried[-1], room, share=USABLE, **options))
 
 
 def largest_that_fits(

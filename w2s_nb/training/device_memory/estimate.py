@@ -159,12 +159,12 @@ def estimate(
         {"tokens": tokens, "micro_batch": micro_batch, "vocabulary": vocabulary},
     )
     _check_device(device, devices, method)
-    architecture = _architecture(checkpoint)
+    architecture = architecture_of(checkpoint)
     config = simulation.config_of(architecture)
     tokens = _sequence_length(tokens, config, model)
     _check_vocabulary(vocabulary, method, config, model)
     examples = math.ceil(batch / devices)
-    examples_per_pass = min(examples, micro_batch or _default_micro_batch(examples, tokens, device))
+    examples_per_pass = min(examples, micro_batch or default_micro_batch(examples, tokens, device))
     layers = config.num_hidden_layers
     if method == "top":
         layers = min(top_layers, layers)
@@ -321,7 +321,7 @@ def _sequence_length(tokens: int | None, config, model: str) -> int:
     return tokens
 
 
-def _default_micro_batch(examples: int, tokens: int, device: str) -> int:
+def default_micro_batch(examples: int, tokens: int, device: str) -> int:
     """Returns how many examples training runs in one pass, as `loop.train` chooses it."""
     affordable = TRAIN_TOKENS.get(device, math.inf) / tokens
     return max(1, int(min(examples, affordable)))
@@ -383,13 +383,18 @@ def _frozen(architecture: str, method: str, tokens: int, device: str, top_layers
     layers = simulation.config_of(architecture).num_hidden_layers
     if method == "top":
         layers = max(1, layers - top_layers)
-    examples = max(1, MAX_TOKENS // tokens)
+    examples = frozen_tokens(tokens) // tokens
 
     def count(layers: int) -> dict[str, int]:
         return simulation.simulate_frozen(architecture, layers, examples, tokens, device == "cuda")
 
     counts = simulation.extrapolate(count, layers)
     return counts["weights"] + counts["peak"]
+
+
+def frozen_tokens(tokens: int) -> int:
+    """Returns the tokens of a pass of a frozen model on texts of so many tokens."""
+    return max(1, MAX_TOKENS // tokens) * tokens
 
 
 def _stored_bytes(config, method: str, tokens: int, device: str) -> int:
@@ -399,7 +404,7 @@ def _stored_bytes(config, method: str, tokens: int, device: str) -> int:
     return (config.num_hidden_layers + 1) * config.hidden_size * 2 if method in PROBES else 0
 
 
-def _architecture(checkpoint: Checkpoint) -> str:
+def architecture_of(checkpoint: Checkpoint) -> str:
     """Returns a checkpoint's configuration at its depth, as JSON, as `load_lm` runs it."""
     config = _load_config(checkpoint.root)
     if (checkpoint.layers or 1) > config.num_hidden_layers:
