@@ -12,6 +12,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from torch.distributed.tensor import DTensor
 
 from . import plugins
 from .device import device
+from .out_of_memory import OutOfMemory
 from .paths import cache, data_dir, home
 
 _SHARED_VARIABLES = (
@@ -120,7 +122,8 @@ def on_devices(n: int, function: Callable, *arguments):
     Raises:
         ModuleNotFoundError: Ray is not installed.
         ValueError: the cluster has fewer devices.
-        RuntimeError: a worker raised; the message has the error.
+        OutOfMemory: memory ran out in a worker.
+        RuntimeError: a worker raised another error, which the message has.
     """
     ray = import_ray()
     from ray.train import TrainingFailedError
@@ -136,8 +139,15 @@ def on_devices(n: int, function: Callable, *arguments):
             trainer = _trainer(n, kind, scratch, function, arguments)
             return trainer.fit().return_value
         except TrainingFailedError as error:
-            message = f"training on {n} devices failed: {str(error).strip()}"
-            raise RuntimeError(message) from None
+            raise _error_of_workers(n, str(error).strip()) from None
+
+
+def _error_of_workers(n: int, said: str) -> Exception:
+    """Returns the error of a training that failed: one line where memory ran out in a worker."""
+    memory = re.search(r"OutOfMemory: (.*)", said)
+    if memory:
+        return OutOfMemory(f"on {n} devices: {memory[1]}")
+    return RuntimeError(f"training on {n} devices failed: {said}")
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from ..common.device import computing_versions, device, precision
 from ..common.files import is_as_named, remove, write_tensors
 from ..common.locks import one_at_a_time
+from ..common.out_of_memory import explain_out_of_memory, run_batches
 from ..common.paths import home
 from ..common.progress import progress
 from ..common.store import address, code_version
@@ -53,6 +54,7 @@ TRUNK_GB = 100.0
 # of the tokens of two texts, the share that they must begin alike to be run in one sequence
 LEAST_SHARED = 0.15
 MAX_TOKENS = 4096  # of a forward pass, padding included
+LESS_PER_PASS = "give a smaller max_len, or a smaller model"
 POOLS = ("last", "mean")
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 MAX_FLOAT16 = 65504
@@ -515,7 +517,8 @@ def _complete(folder: Path, source: _Source, tokens: Tokens) -> dict[str, tuple[
     missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}
     if missing:
         source.check(tokens, list(missing.values()))
-        _fill(folder, source, source.load(), tokens, list(missing.values()))
+        with explain_out_of_memory(f"computing activations of {source.name}", LESS_PER_PASS):
+            _fill(folder, source, source.load(), tokens, list(missing.values()))
     for path in damaged:
         if not is_as_named(path):  # else it was written again
             remove(path)
@@ -631,10 +634,13 @@ def _write_shards(
     units_here = [tuple(range(end - len(unit), end)) for unit, end in zip(units, ends, strict=True)]
     inputs = source.make_inputs(tokens_here, units_here)
     states: dict[int, torch.Tensor] = {}
-    for rows in inputs.by_length(MAX_TOKENS):
+
+    def run(rows: np.ndarray) -> list[torch.Tensor]:
         batch = inputs.batch(rows)
         batch = {name: tensor.to(device()) for name, tensor in batch.items() if name != "ends"}
-        batch_states = source.compute(lm, batch, inputs.places(rows))
+        return source.compute(lm, batch, inputs.places(rows))
+
+    for rows, batch_states in run_batches(inputs.by_length(MAX_TOKENS), run):
         positions = [i for row in rows for i in inputs.units[row]]
         states |= zip(positions, batch_states, strict=True)
         bar.update(len(batch_states))

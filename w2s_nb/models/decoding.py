@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from ..common.device import device
+from ..common.out_of_memory import run_batches
 from ..common.progress import progress
 from .anatomy import attention_of, logits
 
@@ -64,14 +65,18 @@ def greedy(
         order = np.argsort(-lengths, kind="stable")
         batches = np.array_split(order, range(batch, len(prompts), batch))
     answers: list[list[int]] = [[] for _ in prompts]
-    for chosen in batches:
+
+    def run(chosen: np.ndarray) -> list[list[int]]:
         ids, mask = _pad_left([prompts[i] for i in chosen])
         texts = lm.generate(
             input_ids=ids.to(device()),
             attention_mask=mask.to(device()),
             generation_config=config,
         )
-        for i, tokens in zip(chosen, texts[:, ids.shape[1] :].tolist(), strict=True):
+        return texts[:, ids.shape[1] :].tolist()
+
+    for chosen, generated in run_batches(batches, run):
+        for i, tokens in zip(chosen, generated, strict=True):
             answers[i] = tokens[: tokens.index(end)] if end in tokens else tokens
     return answers
 
@@ -112,14 +117,27 @@ def log_probs(
         return np.split(np.concatenate(alone), ends[:-1])
     trees = [_Tree(prompt, each) for prompt, each in zip(prompts, options, strict=True)]
     results: list[np.ndarray] = [np.empty(0)] * len(trees)
-    for chosen in _batches(np.array([len(tree.ids) for tree in trees]), "scoring"):
-        hidden = _states(lm, [trees[i] for i in chosen])
-        for k, i in enumerate(chosen):
-            states = hidden[k, torch.from_numpy(trees[i].before).to(device())]
-            log_p = logits(lm, states).float().log_softmax(dim=1)
-            tokens = torch.from_numpy(trees[i].tokens).to(device())
-            log_p = log_p.gather(1, tokens[:, None])[:, 0].cpu().double()
-            results[i] = np.add.reduceat(log_p.numpy(), trees[i].first)
+    batches = _batches(np.array([len(tree.ids) for tree in trees]), "scoring")
+
+    def run(chosen: np.ndarray) -> list[np.ndarray]:
+        return _log_probs_of_trees(lm, [trees[i] for i in chosen])
+
+    for chosen, scored in run_batches(batches, run):
+        for i, of_options in zip(chosen, scored, strict=True):
+            results[i] = of_options
+    return results
+
+
+def _log_probs_of_trees(lm, trees: list[_Tree]) -> list[np.ndarray]:
+    """Returns the log-probabilities (options,) of each tree of a batch, as `log_probs`."""
+    hidden = _states(lm, trees)
+    results = []
+    for k, tree in enumerate(trees):
+        states = hidden[k, torch.from_numpy(tree.before).to(device())]
+        log_p = logits(lm, states).float().log_softmax(dim=1)
+        tokens = torch.from_numpy(tree.tokens).to(device())
+        log_p = log_p.gather(1, tokens[:, None])[:, 0].cpu().double()
+        results.append(np.add.reduceat(log_p.numpy(), tree.first))
     return results
 
 

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 
 from ..common import store
 from ..common.device import computing_versions, device, precision
+from ..common.out_of_memory import explain_out_of_memory, run_batches
 from ..common.progress import progress
 from ..common.registry import TASKS
 from ..common.seeds import check_count, check_flag, check_seed
@@ -314,6 +315,9 @@ def _calibrate(predictions: pd.DataFrame, content_free: np.ndarray) -> pd.DataFr
     return predictions.assign(**dict.fromkeys(STOPS, p1))
 
 
+@explain_out_of_memory(
+    "prompting a model", "give fewer shots, a smaller max_len, or a smaller model"
+)
 @torch.inference_mode()
 def answer_log_probs(
     checkpoint: Checkpoint,
@@ -343,17 +347,21 @@ def answer_log_probs(
     vocabulary = sorted({token for answer in answers for token in answer})
     columns = [[vocabulary.index(token) for token in answer] for answer in answers]
     log_probs = np.empty((len(questions), len(answers)))
+    batches = inputs.by_length(MAX_TOKENS, beside=len(head) if head_cache else 0)
+
+    def run(batch: np.ndarray) -> tuple[torch.Tensor, ...]:
+        hidden = _hidden(lm, inputs.batch(batch), head_cache)
+        # The states from which the answer's tokens are predicted, at the end of each row.
+        lengths = [len(rows[row][0]) for row in batch]
+        predicting = [
+            states[len(ids[row]) - length : len(ids[row])]
+            for row, states, length in zip(batch, hidden, lengths, strict=True)
+        ]
+        return _log_p(lm, torch.cat(predicting), vocabulary).cpu().split(lengths)
+
     with progress(total=len(ids), desc=f"prompts to {checkpoint.name}", unit="prompt") as bar:
-        for batch in inputs.by_length(MAX_TOKENS, beside=len(head) if head_cache else 0):
-            hidden = _hidden(lm, inputs.batch(batch), head_cache)
+        for batch, log_p in run_batches(batches, run):
             batch_rows = [rows[row] for row in batch]
-            # The states from which the answer's tokens are predicted, at the end of each row.
-            lengths = [len(key) for key, _ in batch_rows]
-            predicting = [
-                states[len(ids[row]) - length : len(ids[row])]
-                for row, states, length in zip(batch, hidden, lengths, strict=True)
-            ]
-            log_p = _log_p(lm, torch.cat(predicting), vocabulary).cpu().split(lengths)
             for ((question, *_), row_answers), of_row in zip(batch_rows, log_p, strict=True):
                 for c in row_answers:
                     tokens = of_row[range(len(answers[c])), columns[c]]

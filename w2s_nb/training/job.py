@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from safetensors.torch import load, save
 from .. import losses
 from ..common import distributed, store
 from ..common.device import computing_versions, device, precision, threads
+from ..common.out_of_memory import OutOfMemory, explain_out_of_memory, halve
 from ..common.registry import LOSSES
 from ..data.splits import Split
 from ..inputs import activations
@@ -137,18 +139,33 @@ def carry_out(job: TrainingJob, micro_batch: int | None, devices: int = 1) -> tu
     Returns:
         (metrics, predictions, curve, weights or None), as `store.write` takes them.
     """
-    if devices == 1:
-        with _ALONE:
-            return _train(job, micro_batch)
-    *tables, weights = distributed.on_devices(
-        devices, _train_in_worker, LOSSES[job.loss], job, micro_batch
-    )
-    return *tables, weights and load(weights)
+    if devices > 1:
+        return _carry_out_on_devices(job, micro_batch, devices)
+    fitting = f"fitting {job.checkpoint.name} by method {job.method!r}"
+    with _ALONE, explain_out_of_memory(fitting, loop.LESS_PER_PASS):
+        return _train(job, micro_batch)
+
+
+def _carry_out_on_devices(job: TrainingJob, micro_batch: int | None, devices: int) -> tuple:
+    """Trains on several devices; where a pass does not fit, again with half the micro-batch."""
+    while True:
+        try:
+            *tables, weights = distributed.on_devices(
+                devices, _train_in_worker, LOSSES[job.loss], job, micro_batch
+            )
+            return *tables, weights and load(weights)
+        except OutOfMemory as error:
+            too_many = re.search(r"with a micro-batch of (\d+)", str(error))
+            if too_many is None or too_many[1] == "1":
+                raise
+        micro_batch = halve(int(too_many[1]), "micro-batch")
 
 
 def _train_in_worker(loss: Callable, job: TrainingJob, micro_batch: int | None) -> tuple:
     LOSSES.register(job.loss, loss)  # a notebook may have registered it
-    *tables, weights = _train(job, micro_batch)
+    fitting = f"fitting {job.checkpoint.name} by method {job.method!r} on several devices"
+    with explain_out_of_memory(fitting, loop.LESS_PER_PASS):
+        *tables, weights = _train(job, micro_batch)
     if weights is None or distributed.rank():
         return *tables, None
     return *tables, save(weights)  # Ray carries bytes, not tensors

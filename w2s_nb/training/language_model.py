@@ -16,6 +16,7 @@ import torch
 
 from ..common import store
 from ..common.device import computing_versions, device, precision
+from ..common.out_of_memory import explain_out_of_memory
 from ..common.seeds import check_seed
 from ..data.splits import Split, Task
 from ..inputs import activations
@@ -123,9 +124,11 @@ def finetune_lm(
     config = _config(checkpoint, method, settings, seed, train_tokens, test_tokens)
 
     def make():
-        weights, curve, before, after = _train(
-            checkpoint, method, settings, train_tokens, test_tokens, seed, micro_batch
-        )
+        finetuning = f"finetuning {checkpoint.name} on texts by method {method!r}"
+        with explain_out_of_memory(finetuning, loop.LESS_PER_PASS):
+            weights, curve, before, after = _train(
+                checkpoint, method, settings, train_tokens, test_tokens, seed, micro_batch
+            )
         table = _held_out_table(measured, before, after)
         record = {
             "config": config,
@@ -453,17 +456,16 @@ def train_language_model(
         micro_batch: as in `loop.train`.
     Raises: as `loop.train`.
     """
-    nats_and_tokens = np.zeros(2)
+    scores_of_steps: list[torch.Tensor] = []
 
     def loss(scores, targets, *, progress):
-        nats_and_tokens[:] += scores.detach().sum(dim=0).cpu().numpy()
         nats = scores[:, 0]
         return nats if tokens_per_text is None else nats / tokens_per_text
 
     def evaluate_since_last(step: int, progress: float, train_loss: float) -> None:
-        nats, tokens = nats_and_tokens
+        nats, tokens = torch.cat(scores_of_steps).cpu().double().sum(dim=0).tolist()
         evaluate(step, progress, train_loss, nats / max(tokens, 1))
-        nats_and_tokens[:] = 0
+        scores_of_steps.clear()
 
     no_targets = np.zeros((len(texts), 1))
     loop.train(
@@ -475,6 +477,7 @@ def train_language_model(
         seed=seed,
         evaluate=evaluate_since_last,
         micro_batch=micro_batch,
+        after_step=scores_of_steps.append,
         label=label,
     )
 

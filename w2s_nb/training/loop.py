@@ -10,10 +10,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from ..common import distributed
 from ..common.device import device, precision
+from ..common.out_of_memory import (
+    explain_out_of_memory,
+    halve,
+    is_out_of_memory,
+    run_batches,
+)
 from ..common.progress import progress
 from ..inputs.batches import Inputs
 from ..models.classifier import Classifier
@@ -31,6 +36,12 @@ LM_TOKENS = 4096
 READ_EVERY = {"cpu": 1, "cuda": 32}
 # Batches whose examples are sorted by length together.
 BUCKET = 16
+# What to change where the passes of training do not fit, and where the optimiser's numbers do not.
+LESS_PER_PASS = "lower max_len, use method='lora' or 'probe', or a smaller model"
+LESS_TRAINED = (
+    "AdamW keeps two numbers per trained weight: use method='lora', 'top' or 'probe', several "
+    "devices, or a smaller model"
+)
 
 
 def train(
@@ -45,6 +56,7 @@ def train(
     batchwise: bool = False,
     decay: float | None = None,
     micro_batch: int | None = None,
+    after_step: Callable[[torch.Tensor], None] | None = None,
     label: str = "training",
 ) -> None:
     """Trains, in place, the parameters of a module that require a gradient.
@@ -65,13 +77,16 @@ def train(
         decay: of the running average, over epochs, of the module's own predictions, which the loss
             takes as `previous`; None for a loss that takes none.
         micro_batch: examples in one pass on each device; None takes the batch, or what
-            `TRAIN_TOKENS` allows. When one device runs out of memory, it is halved.
+            `TRAIN_TOKENS` allows. Where one device runs out of memory, it is halved; several stop,
+            and `job.carry_out` starts them again.
+        after_step: called after each step with what the module gave for its batch, (b, 2) on the
+            device.
         label: of the progress bar and of errors.
     Raises:
         ValueError: lr or evals is None.
         FloatingPointError: the loss is not finite. On a GPU that is seen up to `READ_EVERY` steps
             late, and before the next evaluation; the message has the step at which it was.
-        MemoryError: out of memory with one example at a time.
+        OutOfMemory: memory does not suffice for one example at a time, or for the optimiser.
     """
     if hyperparameters.lr is None or hyperparameters.evals is None:
         raise ValueError("lr and evals are None; expected a learning rate and evaluations")
@@ -101,12 +116,13 @@ def train(
         )
         losses.add(mean_loss)
         _set_learning_rates(optimizer, peaks, _learning_rate_factor(step, n_steps, warmup_steps))
-        optimizer.step()
-        optimizer.zero_grad()
+        _update_weights(optimizer)
         if decay is not None:
             # in the first epoch the predictions replace the targets
             kept = decay if step >= steps_per_epoch else 0.0
             _update_average(previous, rows_there[step], logits, kept)
+        if after_step is not None:
+            after_step(logits)
         if step + 1 in evaluated:
             evaluate(step + 1, (step + 1) / n_steps, losses.take_mean())
             net.train()
@@ -205,6 +221,13 @@ def _set_learning_rates(
 ) -> None:
     for group, peak in zip(optimizer.param_groups, peaks, strict=True):
         group["lr"] = peak * factor
+
+
+@explain_out_of_memory("updating the weights", LESS_TRAINED)
+def _update_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Takes the optimiser's step; the first one makes its two numbers per trained weight."""
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _update_average(
@@ -350,33 +373,28 @@ def _backward_in_memory(
     micro_batch: int,
     batchwise: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Runs `backward`, with a smaller micro-batch where memory runs out, and returns that too."""
+    """Runs `backward`, with a smaller micro-batch where memory runs out, and returns that too.
+
+    Raises:
+        OutOfMemory: one example at a time needs too much, or several devices train the model: the
+            others wait in the pass that this one has left.
+    """
     while True:
+        is_smallest = micro_batch == 1 or distributed.n_workers() > 1
+        passes = f"training with a micro-batch of {micro_batch}"
+        explained = explain_out_of_memory(passes, LESS_PER_PASS)
         try:
-            value, logits = backward(
-                net, inputs, rows, targets, loss, micro_batch, batchwise=batchwise
-            )
+            with explained if is_smallest else contextlib.nullcontext():
+                value, logits = backward(
+                    net, inputs, rows, targets, loss, micro_batch, batchwise=batchwise
+                )
             return value, logits, micro_batch
-        except RuntimeError as error:  # torch.OutOfMemoryError is one
-            if distributed.n_workers() > 1:  # the other devices wait in the pass that this one left
+        except Exception as error:
+            if is_smallest or not is_out_of_memory(error):
                 raise
-            micro_batch = _halved(micro_batch, error)
-            net.zero_grad()
-
-
-def _halved(micro_batch: int, error: Exception) -> int:
-    """Halves the micro-batch after running out of memory; raises any other error again."""
-    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-        raise error
-    if micro_batch == 1:
-        raise MemoryError(
-            "out of memory with one example at a time; lower max_len, use method='lora' or "
-            "'probe', or a smaller model"
-        ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    tqdm.write(f"out of memory; micro-batch {micro_batch} -> {micro_batch // 2}")
-    return micro_batch // 2
+        # outside of the except clause: the error holds the tensors of the pass
+        net.zero_grad()
+        micro_batch = halve(micro_batch, "micro-batch")
 
 
 def _with_previous(loss: Callable) -> Callable:
@@ -404,10 +422,14 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     chosen = np.arange(len(inputs)) if chosen is None else chosen
     probs = np.empty((len(chosen), 2), dtype=np.float32)
     max_tokens = MAX_TOKENS.get(device().type, 4096) * distributed.n_workers()
-    for batch in inputs.by_length(max_tokens, chosen):
+
+    def run(batch: np.ndarray) -> np.ndarray:
         positions, _ = distributed.my_share(len(batch))
         logits = forward(net, inputs, chosen[batch[positions.numpy()]])
-        probs[batch] = distributed.gather(logits, len(batch)).softmax(dim=1).cpu().numpy()
+        return distributed.gather(logits, len(batch)).softmax(dim=1).cpu().numpy()
+
+    for batch, probs_of_batch in run_batches(inputs.by_length(max_tokens, chosen), run):
+        probs[batch] = probs_of_batch
     if not np.isfinite(probs).all():
         n_bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{n_bad} of {len(probs)} predictions are not finite; lower lr")
@@ -425,8 +447,12 @@ def lm_losses(net: nn.Module, inputs: Inputs) -> np.ndarray:
     """
     net.eval()
     nats_and_tokens = np.empty((len(inputs), 2))
-    for rows in inputs.by_length(LM_TOKENS):
-        nats_and_tokens[rows] = forward(net, inputs, rows).cpu().numpy()
+
+    def run(rows: np.ndarray) -> np.ndarray:
+        return forward(net, inputs, rows).cpu().numpy()
+
+    for rows, of_rows in run_batches(inputs.by_length(LM_TOKENS), run):
+        nats_and_tokens[rows] = of_rows
     return nats_and_tokens
 
 
