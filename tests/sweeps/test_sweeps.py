@@ -318,6 +318,8 @@ def test_wrong_sweeps_are_refused_before_anything_starts(quick, change, error, s
         ({"alpha": float("nan")}, ValueError, "axis 'alpha' has nan; expected a finite number"),
         ({"alpha": datetime.date(2026, 1, 1)}, ValueError, "axis 'alpha' has datetime.date"),
         ({"n_train": 10**6}, ValueError, "movie_snippets"),
+        ({"recipe": "epochs=0, lr=1e-4"}, ValueError, "recipe 'epochs=0, lr=1e-4': epochs = 0"),
+        ({"first_seed": -1}, ValueError, "first_seed = -1; expected a number from 0"),
     ],
 )
 def test_values_that_a_notebook_refuses_are_refused_here(parameters, error, says):

@@ -493,3 +493,10 @@ def test_an_experiment_is_checked_with_the_defaults_of_a_fit():
     shared = [name for name in checked if name in trained and name != "split"]
     assert {"loss", "method", "stop", "devices"} < set(shared)
     assert all(checked[name].default == trained[name].default for name in shared)
+
+
+def test_a_head_without_a_rate_of_its_own_takes_the_bodys(words, tiny):
+    fit = w2s.fit(tiny, words.student, method="top", top_layers=1, epochs=1, lr=2e-3, head_lr=None)
+    same = w2s.fit(tiny, words.student, method="top", top_layers=1, epochs=1, lr=2e-3, head_lr=2e-3)
+    assert fit.address == same.address
+    assert fit.record["config"]["hyperparameters"]["head_lr"] == 2e-3

@@ -134,6 +134,12 @@ class TwoParts(torch.nn.Module):
         return self.head(self.body(features))
 
 
+def test_weight_decay_and_beta2_reach_the_optimiser():
+    chosen = Hyperparameters(lr=0.1, head_lr=0.2, weight_decay=0.3, beta2=0.95)
+    for group in loop._optimizer(TwoParts(), chosen).param_groups:
+        assert (group["weight_decay"], group["betas"]) == (0.3, (0.9, 0.95))
+
+
 def rates_of_a_run(lr, head_lr, warmup):
     """Returns the rates (40, 2) that the optimiser used for body and head, a row per step."""
     rates = []

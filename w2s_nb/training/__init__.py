@@ -4,6 +4,7 @@
 
 - `fit`: the steps from names to a stored fit, and the choice of the checkpoint that counts;
 - `hyperparameters`: the defaults of each method;
+- `recipes`: changes of them in one text, and published ones by name;
 - `job`: one training of a classifier; early stopping decides there which step counts;
 - `loop`: batches, gradients and learning rates;
 - `logistic`: probes that are solved instead of trained;
