@@ -40,6 +40,11 @@ def test_an_unknown_or_unavailable_model_is_refused_within_seconds(strong, error
     assert time.perf_counter() - started < 20
 
 
+def test_a_table_of_no_seeds_is_left_out():
+    run = w2s.setup("03_conf_loss", **GOOD | {"table_seeds": 0})
+    assert run.parameters["table_seeds"] == 0
+
+
 @pytest.mark.parametrize(
     "change, error, message",
     [
@@ -54,6 +59,7 @@ def test_an_unknown_or_unavailable_model_is_refused_within_seconds(strong, error
         (dict(top_layers=2), ValueError, "finetunes nothing"),
         (dict(losses="xent, confidance"), UnknownName, "Near: confidence"),
         (dict(seeds=0), ValueError, "from 1"),
+        (dict(table_seeds=-1), ValueError, "from 0"),
         (dict(seeds="3"), TypeError, "whole number"),
         (dict(n_train=41), ValueError, "even"),
         (dict(n_test=40.0), TypeError, "float"),

@@ -24,7 +24,7 @@ from ..training.recipes import method_of, read_recipe
 # Whole numbers, each with the least value that it may have.
 _COUNTS = {
     "seeds": 1,
-    "table_seeds": 1,
+    "table_seeds": 0,
     "n_train": 0,
     "n_val": 0,
     "n_test": 0,
