@@ -18,6 +18,7 @@ from .common.seeds import check_count
 DEMO = ("00_tour", "03_conf_loss")
 ERRORS_IN_ONE_LINE = (
     "list",
+    "plan",
     "report",
     "run",
     "site",
@@ -129,6 +130,14 @@ def run(
         return 130
     print(paths.short_path(written))
     return 0
+
+
+def plan(notebook: str, gb: float | None, devices: int | None, given: dict[str, list]) -> None:
+    """Prints what a notebook chooses on a GPU of some size or here, and the memory of its fits."""
+    from .notebook import execution
+    from .notebook.plan import plan as plan_of
+
+    print(plan_of(notebook, execution.collect_parameters(**given), gb=gb, devices=devices))
 
 
 def list_names(kind: str, plugins: str) -> None:
@@ -247,6 +256,13 @@ def parse(arguments: list[str] | None) -> dict:
     _add_list_arguments(commands.add_parser("list", help="print what can be named"))
     command = commands.add_parser("mates", help="print puzzles of mate_in_one as JSON")
     command.add_argument("n", type=int, nargs="?", default=100)
+    command = commands.add_parser(
+        "plan", help="print what a notebook chooses and the memory it takes; trains nothing"
+    )
+    command.add_argument("notebook", help="its name in notebooks/, or its path")
+    command.add_argument("--gb", type=float, help="of a GPU, 10^9 bytes; default: this machine")
+    command.add_argument("--devices", type=int, help="GPUs that train a model together")
+    _add_parameter_arguments(command)
     _add_run_arguments(commands.add_parser("run", help="run one notebook, as papermill does"))
     command = commands.add_parser(
         "site", help="write the executed notebooks as web pages; nothing is executed"
@@ -268,7 +284,7 @@ def parse(arguments: list[str] | None) -> dict:
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options = vars(parsed)
-    if parsed.command == "run":
+    if parsed.command in ("plan", "run"):
         options["given"] = {name: options.pop(name) for name in ("files", "texts", "named", "raw")}
     return options
 
@@ -287,6 +303,16 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
         nargs="?",
         help="path of the executed notebook; default: papermill_runs/notebooks/NAME-HASH.ipynb",
     )
+    _add_parameter_arguments(command)
+    command.add_argument("-k", "--kernel", help="default: the one that the notebook names")
+    command.add_argument("--cwd", metavar="FOLDER", help="where to run; default: here")
+    command.add_argument("--log-output", action="store_true", help="print what the cells print")
+    command.add_argument(
+        "--help-notebook", action="store_true", help="print the notebook's parameters"
+    )
+
+
+def _add_parameter_arguments(command: argparse.ArgumentParser) -> None:
     for flags, name, about in (
         (("-p", "--parameters"), "named", "a parameter's value"),
         (("-r", "--parameters_raw"), "raw", "the same, always as a text"),
@@ -307,12 +333,6 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
         command.add_argument(
             *flags, dest=name, action="append", default=[], metavar="YAML", help=about
         )
-    command.add_argument("-k", "--kernel", help="default: the one that the notebook names")
-    command.add_argument("--cwd", metavar="FOLDER", help="where to run; default: here")
-    command.add_argument("--log-output", action="store_true", help="print what the cells print")
-    command.add_argument(
-        "--help-notebook", action="store_true", help="print the notebook's parameters"
-    )
 
 
 def _add_sweep_arguments(command: argparse.ArgumentParser) -> None:
@@ -352,6 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
         "demo": demo,
         "list": list_names,
         "mates": mates,
+        "plan": plan,
         "report": report,
         "run": run,
         "site": site,

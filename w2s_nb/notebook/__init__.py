@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "exercises",
         "listing",
         "parameters",
+        "plan",
         "renderer",
         "setup",
         "site",

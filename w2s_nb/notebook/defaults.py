@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..common.device import device
 from ..common.memory import host_memory
+from ..common.out_of_memory import OutOfMemory
 from ..common.registry import TASKS
 from ..data.load import count_examples
 from ..models.names import resolve, size_order
@@ -28,7 +29,7 @@ from .parameters import (
 )
 
 if TYPE_CHECKING:
-    from ..training.device_memory import Choice
+    from ..training.device_memory import Choice, MemoryEstimate
 
 # of what a task has, what is taken where it has less than its sizes say: groups stay whole
 _SHARE = 0.9
@@ -61,6 +62,17 @@ class Machine:
     def here(cls) -> Machine:
         """Returns this machine."""
         return cls("cuda" if device().type == "cuda" else "cpu")
+
+    @classmethod
+    def of(cls, gb: float | None) -> Machine:
+        """Returns a GPU of so many 10^9 bytes, or for None this machine; rows are not read."""
+        return replace(cls.here() if gb is None else cls("cuda", gb), has_rows=False)
+
+    def name(self, devices: int) -> str:
+        """Returns what a run on so many of its devices has, for people."""
+        several = f"{devices} {'GPUs' if self.kind == 'cuda' else 'processes'}"
+        kind = several if devices > 1 else _NAMES[self.kind]
+        return kind + (f" of {self.gb:g} GB" if self.gb else "")
 
 
 def fill(
@@ -242,6 +254,28 @@ def choose(model: str, methods: Iterable[str], machine: Machine, options: dict) 
         gb=machine.gb,
         **options | {"tokens": min(options["tokens"], _context(model))},
     )
+
+
+def needed_by(
+    model: str, method: str, machine: Machine, options: dict, micro_batch: int | None
+) -> MemoryEstimate:
+    """Estimates the memory of a training with the largest micro-batch that fits.
+
+    Args:
+        options: as `training_options` returns them.
+        micro_batch: the largest that is tried; None takes what training takes by default.
+    Raises:
+        MemoryError: one example at a time does not fit; says what would.
+    """
+    from ..training.device_memory.choice import Room, largest_that_fits, refusal
+    from ..training.device_memory.estimate import USABLE
+
+    room = Room.here() if machine.gb is None else Room.of(machine.gb, machine.kind)
+    options = options | {"tokens": min(options["tokens"], _context(model))}
+    needed = largest_that_fits(model, method, room, micro_batch=micro_batch, **options)
+    if needed is None:
+        raise OutOfMemory(refusal(model, method, room, share=USABLE, **options))
+    return needed
 
 
 def training_options(filled: dict, method: str, recipe: str = "") -> dict:
