@@ -107,6 +107,13 @@ def test_a_run_says_what_its_recipes_set_and_which_rates_follow(run, tiny):
     assert not [row for row in run().describe().index if "recipe" in row]
 
 
+def test_a_published_recipe_decides_the_method_that_is_left_to_the_kit(words, tiny):
+    left_open = dict(task="words", weak=f"{tiny}@1", strong=tiny, method="auto", seeds=1)
+    run = w2s.setup("a", on_cpu={"method": "top"}, recipe="eleuther-w2s", **left_open, **SIZES)
+    assert run.parameters["method"] == "lora" and run.weak_args["lr"] == 5e-4
+    assert run.describe()["this run"]["method"].startswith("lora (that of the recipe; ")
+
+
 @pytest.mark.parametrize(
     "change, error, says",
     [

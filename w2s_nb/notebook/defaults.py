@@ -189,6 +189,8 @@ def _fill_methods(
         if name in no_probes:
             methods = [method for method in methods if method not in PROBES]
         filled[name], why[name] = _first_that_fits(methods, filled, name, machine)
+        if method_of(recipe_of(name, filled)):
+            why[name] = f"that of the recipe; {why[name]}"
 
 
 def _candidates(name: str, filled: dict, own: dict, kind: str, answers: bool) -> list[str]:
