@@ -1,8 +1,10 @@
 """What records say of the machine and of the packages."""
 
+import contextlib
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+import torch
 
 from w2s_nb.common import device, distributed
 
@@ -37,3 +39,49 @@ def test_a_device_that_is_not_here_is_refused_by_its_name(monkeypatch, name):
 def test_workers_of_a_cluster_may_have_a_device_that_this_process_lacks(monkeypatch):
     monkeypatch.setenv("W2S_DEVICE", "cuda:1")
     assert distributed.environment_for_workers()["W2S_DEVICE"] == "cuda"
+
+
+@pytest.mark.parametrize(
+    "has_bf16, capability, expected",
+    [
+        (True, (8, 0), "bf16"),
+        (False, (7, 5), "fp16"),
+        (False, (7, 0), "fp16"),
+        (False, (6, 1), "fp32"),
+    ],
+    ids=["A100", "T4", "V100", "GTX 1080"],
+)
+def test_a_card_computes_in_the_half_precision_that_it_has(
+    monkeypatch, has_bf16, capability, expected
+):
+    def is_bf16_supported(including_emulation=True):
+        return has_bf16 or including_emulation
+
+    monkeypatch.delenv("W2S_PRECISION", raising=False)
+    monkeypatch.setattr(device, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(device, "machine", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    device._precision_of.cache_clear()
+    try:
+        assert device.precision() == expected
+        described = device.describe_precision()
+    finally:
+        device._precision_of.cache_clear()
+    assert described.startswith(expected)
+    assert ("Tesla T4 has no bf16" in described) == (expected != "bf16")
+    assert ("scaled loss" in described) == (expected == "fp16")
+
+
+def test_the_precision_can_be_set_and_workers_of_a_cluster_take_the_same(monkeypatch):
+    monkeypatch.delenv("W2S_PRECISION", raising=False)
+    assert device.precision() == device.describe_precision() == "fp32"
+    monkeypatch.setenv("W2S_PRECISION", "fp16")
+    assert device.precision() == "fp16" and device.compute_type() == torch.float16
+    assert distributed.environment_for_workers()["W2S_PRECISION"] == "fp16"
+    monkeypatch.setenv("W2S_PRECISION", "half")
+    with pytest.raises(
+        ValueError, match="W2S_PRECISION = 'half'; expected one of bf16, fp16, fp32"
+    ):
+        device.precision()

@@ -3,7 +3,6 @@
 The path is emulated on the CPU: autocast to bf16, and LoRA's frozen weights in bf16.
 """
 
-import functools
 import sys
 
 import numpy as np
@@ -14,9 +13,8 @@ import w2s_nb as w2s
 from tests.conftest import register_words, save_tiny
 from w2s_nb import models
 from w2s_nb.inputs import activations
-from w2s_nb.models import anatomy, classifier, loading
+from w2s_nb.models import anatomy, loading
 from w2s_nb.prompting.prompt import answer_log_probs
-from w2s_nb.training import language_model
 from w2s_nb.training.language_model import finetune_lm
 from w2s_nb.training.rewards import rewards
 
@@ -31,14 +29,6 @@ def emulated_cuda(monkeypatch):
     for name, module in list(sys.modules.items()):
         if name.startswith("w2s_nb") and "precision" in vars(module):
             monkeypatch.setattr(module, "precision", lambda: "bf16")
-    real = classifier.trainable
-
-    @functools.wraps(real)
-    def as_on_cuda(*arguments, device, **more):
-        return real(*arguments, device=torch.device("cuda"), **more)
-
-    for module in (classifier, language_model):
-        monkeypatch.setattr(module, "trainable", as_on_cuda)
     # it would compile a kernel for every shape
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
 

@@ -23,6 +23,7 @@ VERSIONED = (
     "accelerate",
 )
 OPTIONAL = ("scikit-learn", "chess")
+PRECISIONS = ("bf16", "fp16", "fp32")
 # the packages that compute tokens, activations and fits
 COMPUTING = ("torch", "transformers", "tokenizers", "peft")
 
@@ -53,8 +54,53 @@ def _device(name: str | None) -> torch.device:
 
 
 def precision() -> str:
-    """Returns 'bf16' on CUDA (autocast over float32 master weights), 'fp32' elsewhere."""
-    return "bf16" if device().type == "cuda" else "fp32"
+    """Returns the precision of matrix products: 'bf16' or 'fp16' by autocast, or 'fp32'.
+
+    It is `W2S_PRECISION` where that is set. Else CUDA devices take bf16 where they compute in it,
+    else fp16 where they have fast units for that (Volta, Turing), and all other devices fp32.
+    Trained weights are in float32 in any case, and with fp16 the loss is scaled.
+
+    Raises:
+        ValueError: `W2S_PRECISION` names none of them.
+    """
+    chosen = os.environ.get("W2S_PRECISION")
+    if not chosen:
+        return _precision_of(device())
+    if chosen not in PRECISIONS:
+        raise ValueError(f"W2S_PRECISION = {chosen!r}; expected one of {', '.join(PRECISIONS)}")
+    return chosen
+
+
+@functools.cache
+def _precision_of(device: torch.device) -> str:
+    import torch
+
+    if device.type != "cuda":
+        return "fp32"
+    with torch.cuda.device(device):
+        # PyTorch emulates bf16 on older cards, slowly
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+    return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+
+
+def compute_type() -> torch.dtype:
+    """Returns the type of `precision`, in which autocast computes and frozen weights are held."""
+    import torch
+
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    return types[precision()]
+
+
+def describe_precision() -> str:
+    """Returns `precision`, with the reason where it is another than the device's kind suggests."""
+    name = precision()
+    scaled = ", with a scaled loss" if name == "fp16" else ""
+    if os.environ.get("W2S_PRECISION"):
+        return f"{name}{scaled} (W2S_PRECISION)"
+    if device().type == "cuda" and name != "bf16":
+        return f"{name}{scaled} ({machine()} has no bf16)"
+    return name
 
 
 def versions() -> dict[str, str]:

@@ -59,6 +59,8 @@ def environment_for_workers() -> dict[str, str]:
     if os.environ.get("W2S_DEVICE"):
         # Without a number, for a worker has its own cuda:0; this process may have none.
         variables["W2S_DEVICE"] = os.environ["W2S_DEVICE"].partition(":")[0]
+    if os.environ.get("W2S_PRECISION"):
+        variables["W2S_PRECISION"] = os.environ["W2S_PRECISION"]
     return variables
 
 

@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from ..common.device import computing_versions, device, precision
+from ..common.device import compute_type, computing_versions, device, precision
 from ..common.files import is_as_named, remove, write_tensors
 from ..common.locks import one_at_a_time
 from ..common.out_of_memory import explain_out_of_memory, run_batches
@@ -334,7 +334,7 @@ def bytes_of_token(checkpoint: Checkpoint, depth: int) -> int:
     """Returns the bytes that a token's residual stream after `depth` layers takes on disk."""
     if checkpoint.parent and depth <= checkpoint.trunk:
         return bytes_of_token(checkpoint.parent, depth)
-    in_float32 = precision() == "fp32" or checkpoint.fit
+    in_float32 = precision() != "bf16" or checkpoint.fit
     return config_of(checkpoint).hidden_size * (4 if in_float32 else 2)
 
 
@@ -429,7 +429,7 @@ def _layers(checkpoint: Checkpoint) -> int:
 
 
 def _load(checkpoint: Checkpoint) -> PreTrainedModel:
-    return load_lm(checkpoint, torch.bfloat16 if precision() == "bf16" else torch.float32)
+    return load_lm(checkpoint, compute_type())
 
 
 def _run(
@@ -459,7 +459,7 @@ def _run(
     try:
         longest = int(batch["position_ids"].max()) + 1 if "position_ids" in batch else 0
         mask = attention_of(body, batch["attention_mask"], longest)
-        with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bf16"):
+        with torch.autocast(device().type, compute_type(), enabled=precision() != "fp32"):
             body(**batch | {"attention_mask": mask}, use_cache=False)
     finally:
         for hook in hooks:

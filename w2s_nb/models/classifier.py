@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..common import distributed
+from ..common.device import compute_type
 from .anatomy import (
     TransformersModel,
     add_adapters,
@@ -112,8 +113,8 @@ def trainable(
     *,
     top_layers: int,
     lora_rank: int,
-    device: torch.device,
     load: Callable = load_lm,
+    frozen_type: torch.dtype | None = None,
 ) -> tuple[TransformersModel, TransformersModel]:
     """Returns a checkpoint's language model, on the CPU, and its body as a method trains it.
 
@@ -121,13 +122,14 @@ def trainable(
 
     Args:
         method: 'full' (every weight; adapters of earlier fits stay beside them, untrained), 'lora'
-            (peft adapters on all linear layers; the frozen weights in bf16 on CUDA), 'top' (the
-            last `top_layers` blocks and final norm, whose input is `inputs_embeds` from the frozen
+            (peft adapters on all linear layers, beside frozen weights), 'top' (the last
+            `top_layers` blocks and final norm, whose input is `inputs_embeds` from the frozen
             trunk).
         load: (checkpoint, dtype) -> the language model.
+        frozen_type: of the weights beside which 'lora' trains; None takes `device.compute_type`.
+            Weights that are trained are in float32.
     """
-    frozen_in_bf16 = method == "lora" and device.type == "cuda"
-    lm = load(checkpoint, torch.bfloat16 if frozen_in_bf16 else torch.float32)
+    lm = load(checkpoint, (frozen_type or compute_type()) if method == "lora" else torch.float32)
     body = lm.base_model
     if method == "lora":
         add_adapters(body, lora_rank)
@@ -172,7 +174,6 @@ def build(
             method,
             top_layers=top_layers,
             lora_rank=lora_rank,
-            device=device,
             load=hollow_lm if hollow else load_lm,
         )
         model = Classifier(body, head_for(lm, arity, head_init, label_tokens))

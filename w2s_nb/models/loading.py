@@ -487,6 +487,9 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
 
     Dropout is 0, and the model is in evaluation mode. An unembedding that the weights lack is NaN.
 
+    Args:
+        dtype: of the weights. With float16 it is that of the linear layers alone: what adds up from
+            block to block, in models that were trained in bf16, may exceed float16.
     Raises:
         ModelUnavailable: a finetuned model whose parent has other weights now; weights that are
             not those of the config.
@@ -500,7 +503,7 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
             path,
             config=as_run(config_of(checkpoint)),
             key_mapping=compared.key_mapping or None,
-            dtype=dtype,
+            dtype=_type_to_load(dtype),
             use_safetensors=True,
             trust_remote_code=False,
         ).eval()
@@ -510,7 +513,14 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
         torch.nn.init.constant_(lm.get_parameter(name), torch.nan)
     # padding is masked; the same id inside a text is a word and trains
     lm.get_input_embeddings().padding_idx = None
+    if dtype == torch.float16:
+        round_linear_layers(lm, dtype)
     return lm
+
+
+def _type_to_load(dtype: torch.dtype) -> torch.dtype:
+    """Returns the type in which `load_lm` reads the weights, before it rounds some of them."""
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def _require_finite(lm, model: str) -> None:
@@ -576,6 +586,7 @@ def code_parts() -> tuple[Callable | ModuleType, ...]:
     """Returns all that decides which language model `load_lm` gives, for `store.code_version`."""
     return (
         load_lm,
+        _type_to_load,
         _load_finetuned,
         _add_finetuning,
         as_run,
@@ -592,9 +603,11 @@ def hollow_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
         if checkpoint.parent:
             return _add_finetuning(hollow_lm, checkpoint, checkpoint.parent, dtype, {})
         lm = transformers.AutoModelForCausalLM.from_config(
-            as_run(config_of(checkpoint)), dtype=dtype
+            as_run(config_of(checkpoint)), dtype=_type_to_load(dtype)
         ).eval()
     lm.get_input_embeddings().padding_idx = None
+    if dtype == torch.float16:
+        round_linear_layers(lm, dtype)
     return lm
 
 

@@ -64,7 +64,7 @@ class Run:
         local_data = paths.data_dir()
         facts = device.versions() | {
             "device": device.machine(),
-            "precision": device.precision(),
+            "precision": device.describe_precision(),
             **self._choices(),
             **self._recipes(),
             **self._learning_rates(),

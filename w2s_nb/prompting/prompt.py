@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from ..common import store
-from ..common.device import computing_versions, device, precision
+from ..common.device import compute_type, computing_versions, device, precision
 from ..common.out_of_memory import explain_out_of_memory, run_batches
 from ..common.progress import progress
 from ..common.registry import TASKS
@@ -417,7 +417,7 @@ def _load(checkpoint: Checkpoint):
     held = {} if _held is None else _held
     if checkpoint not in held:
         held.clear()
-        lm = load_lm(checkpoint, torch.bfloat16 if precision() == "bf16" else torch.float32)
+        lm = load_lm(checkpoint, compute_type())
         held[checkpoint] = lm.to(device())
     return held[checkpoint]
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import losses
 from ..common import store
+from ..common.device import precision
 from ..common.progress import warn
 from ..common.seeds import check_flag, check_seed
 from ..data.splits import Split
@@ -414,6 +415,11 @@ def _check_devices(devices: int, micro_batch: int | None, method: str, split: Sp
         raise ValueError(
             f"devices = {devices!r} with method {method!r} on {task_of(split).name}; expected a "
             f"whole number from 1, and above 1 methods {' and '.join(SHARDED)} on two classes"
+        )
+    if devices > 1 and precision() == "fp16":
+        raise ValueError(
+            f"devices = {devices} in fp16, whose scaled loss the kit has on one device; expected "
+            f"devices = 1, cards with bf16, or W2S_PRECISION=fp32"
         )
 
 

@@ -411,7 +411,6 @@ def load_trainable(checkpoint: Checkpoint, method: str, settings: Hyperparameter
         method,
         top_layers=settings.top_layers,
         lora_rank=settings.lora_rank,
-        device=device(),
     )
     net = LanguageModel(body, lm)
     net.unembedding.requires_grad_(method == "full")

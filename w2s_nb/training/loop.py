@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from torch import nn
+from torch.amp import GradScaler
 
 from ..common import distributed
-from ..common.device import device, precision
+from ..common.device import compute_type, device, precision
 from ..common.out_of_memory import (
     explain_out_of_memory,
     halve,
     is_out_of_memory,
     run_batches,
 )
-from ..common.progress import progress
+from ..common.progress import progress, warn
 from ..inputs.batches import Inputs
 from ..models.classifier import Classifier
 from ..models.language import LanguageModel
@@ -103,6 +104,7 @@ def train(
     previous = labels.clone()
     rows_there = _copy_of_batches(batches, device_of(net))
     losses = _StepLosses(label, n_steps, hyperparameters)
+    scaler = GradScaler(device_of(net).type, enabled=precision() == "fp16")
     net.train()
     for step, rows in enumerate(progress(batches, desc=label, unit="step")):
         batch_loss: Callable = functools.partial(loss, progress=step / n_steps)
@@ -112,11 +114,11 @@ def train(
             batch_loss = _with_previous(batch_loss)
             batch_targets = torch.cat([batch_targets, previous[rows_there[step]]], dim=1)
         mean_loss, logits, micro_batch = _backward_in_memory(
-            net, inputs, rows, batch_targets, batch_loss, micro_batch, batchwise
+            net, inputs, rows, batch_targets, batch_loss, micro_batch, batchwise, scaler.scale
         )
         losses.add(mean_loss)
         _set_learning_rates(optimizer, peaks, _learning_rate_factor(step, n_steps, warmup_steps))
-        _update_weights(optimizer)
+        _update_weights(optimizer, scaler)
         if decay is not None:
             # in the first epoch the predictions replace the targets
             kept = decay if step >= steps_per_epoch else 0.0
@@ -124,8 +126,35 @@ def train(
         if after_step is not None:
             after_step(logits)
         if step + 1 in evaluated:
+            _require_scale(scaler, label)
             evaluate(step + 1, (step + 1) / n_steps, losses.take_mean())
             net.train()
+    if scaler.is_enabled():
+        _tell_skipped_steps(optimizer, n_steps, label)
+
+
+def _require_scale(scaler: GradScaler, label: str) -> None:
+    """Refuses gradients that no scale of the loss keeps within fp16; steps with them are skipped.
+
+    Raises:
+        FloatingPointError: the scale was halved below 1.
+    """
+    scale = scaler.get_scale()  # 1 where nothing is scaled
+    if scale < 1:
+        raise FloatingPointError(
+            f"{label}: gradients do not fit fp16 even where the loss is multiplied by {scale:g}; "
+            f"lower lr, or compute in float32 by W2S_PRECISION=fp32"
+        )
+
+
+def _tell_skipped_steps(optimizer: torch.optim.Optimizer, n_steps: int, label: str) -> None:
+    """Warns where more than a tenth of the steps were skipped; a few at the start are usual."""
+    skipped = n_steps - max(int(state["step"]) for state in optimizer.state.values())
+    if skipped > n_steps / 10:
+        warn(
+            f"{label}: {skipped} of {n_steps} steps were skipped, since their gradients did not "
+            f"fit fp16. W2S_PRECISION=fp32 computes in float32"
+        )
 
 
 class _StepLosses:
@@ -224,9 +253,13 @@ def _set_learning_rates(
 
 
 @explain_out_of_memory("updating the weights", LESS_TRAINED)
-def _update_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Takes the optimiser's step; the first one makes its two numbers per trained weight."""
-    optimizer.step()
+def _update_weights(optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
+    """Takes the optimiser's step; the first one makes its two numbers per trained weight.
+
+    With fp16 a step is skipped, and the scale halved, where a gradient is not finite.
+    """
+    scaler.step(optimizer)
+    scaler.update()
     optimizer.zero_grad()
 
 
@@ -276,12 +309,12 @@ def schedule(lengths: np.ndarray, batch_size: int, epochs: int, seed: int) -> It
 def autocast():
     """Returns a context of mixed precision where `device.precision` asks for it.
 
-    Arithmetic is then in bf16, over float32 weights. The cache of weights in bf16 works on one
-    device only: it would keep what FSDP gathers for a moment.
+    Arithmetic is then in bf16 or fp16, over float32 weights. The cache of weights in that type
+    works on one device only: it would keep what FSDP gathers for a moment.
     """
-    if precision() != "bf16":
+    if precision() == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(device().type, torch.bfloat16, cache_enabled=distributed.n_workers() == 1)
+    return torch.autocast(device().type, compute_type(), cache_enabled=distributed.n_workers() == 1)
 
 
 def forward(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
@@ -304,6 +337,7 @@ def backward(
     micro_batch: int,
     *,
     batchwise: bool = False,
+    scale: Callable[[torch.Tensor], torch.Tensor] = lambda values: values,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Adds the gradient of a batch's mean loss to the parameters.
 
@@ -314,6 +348,8 @@ def backward(
         loss: (logits (b, 2), targets (b, ...)) -> (b,).
         micro_batch: examples in one pass, on each device.
         batchwise: an example's loss depends on the other examples of its batch.
+        scale: multiplies what goes into the backward pass, and so the gradient: with fp16, small
+            numbers would become 0. The mean loss that is returned is not scaled.
     Returns:
         The mean loss (), nats, and the logits (b, 2) before the step, both without gradient and
         on the module's device: reading them waits for it.
@@ -324,7 +360,7 @@ def backward(
     if distributed.n_workers() == 1 and n <= micro_batch:
         logits = forward(net, inputs, rows)
         value = loss(logits, targets).mean()
-        value.backward()
+        scale(value).backward()
         return value.detach(), logits.detach()
     positions, counts = distributed.my_share(n)
     own_rows = rows[positions.numpy()]
@@ -332,7 +368,7 @@ def backward(
         logits = distributed.gather(forward(net, inputs, own_rows), n)
         value = loss(logits, targets).mean()
         # FSDP averages gradients over the devices; their sum is wanted
-        (value * distributed.n_workers()).backward()
+        scale(value * distributed.n_workers()).backward()
         return value.detach(), logits.detach()
     starts = range(0, len(own_rows), micro_batch)
     passes = [slice(start, start + micro_batch) for start in starts]
@@ -345,7 +381,7 @@ def backward(
         for span in passes:
             logits = forward(net, inputs, own_rows[span])
             value = loss(logits, targets[positions[span]])
-            (value * weight[span]).sum().backward()
+            scale((value * weight[span]).sum()).backward()
             logits_of_passes.append(logits.detach())
             values.append(value.detach())
         mean_loss = distributed.gather(torch.cat(values), n).mean()
@@ -358,7 +394,7 @@ def backward(
     logits.requires_grad_()
     value = loss(logits, targets).mean()
     (gradient,) = torch.autograd.grad(value, logits)
-    gradient = gradient[positions] * counts[:, None] * distributed.n_workers()
+    gradient = scale(gradient[positions] * counts[:, None] * distributed.n_workers())
     for span in passes:
         forward(net, inputs, own_rows[span]).backward(gradient[span])
     return value.detach(), logits.detach()
@@ -372,6 +408,7 @@ def _backward_in_memory(
     loss: Callable,
     micro_batch: int,
     batchwise: bool,
+    scale: Callable[[torch.Tensor], torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Runs `backward`, with a smaller micro-batch where memory runs out, and returns that too.
 
@@ -386,7 +423,14 @@ def _backward_in_memory(
         try:
             with explained if is_smallest else contextlib.nullcontext():
                 value, logits = backward(
-                    net, inputs, rows, targets, loss, micro_batch, batchwise=batchwise
+                    net,
+                    inputs,
+                    rows,
+                    targets,
+                    loss,
+                    micro_batch,
+                    batchwise=batchwise,
+                    scale=scale,
                 )
             return value, logits, micro_batch
         except Exception as error:

@@ -189,7 +189,7 @@ def _make_body(
             top_layers=layers,
             lora_rank=lora_rank,
             load=_make_lm,
-            device=torch.device("cuda" if cuda else "cpu"),
+            frozen_type=torch.bfloat16 if cuda else torch.float32,
         )
 
 
