@@ -176,10 +176,13 @@ def test_an_embedding_cut_to_the_data_takes_only_the_rows_used():
     assert cut.activations == whole.activations and cut.total < whole.total
 
 
-def test_method_top_trains_the_top_blocks_but_loads_the_whole_checkpoint():
+def test_method_top_trains_the_top_blocks_and_loads_no_other():
     block = 12 * 768**2 + 13 * 768
     memory = device_memory.estimate("gpt2", "top", top_layers=4, tokens=128)
-    assert memory.trainable == 4 * block + 2 * 768 + 2 * 768 and memory.host == 4 * GPT2
+    assert memory.trainable == 4 * block + 2 * 768 + 2 * 768
+    assert memory.host == 4 * (GPT2 - 8 * block)
+    untied = device_memory.estimate("Qwen-7B", "top", tokens=16)
+    assert 5.6e9 < untied.host < 5.8e9, "four blocks and the unembedding, float32"
 
 
 def test_method_top_runs_the_frozen_trunk_before_it_trains():
@@ -217,6 +220,7 @@ def test_stored_activations_are_of_every_token_for_top_and_of_every_depth_for_pr
         for method in ("top", "probe", "full")
     )
     assert (top, probe, full) == (10 * 64 * 768 * 4, 10 * 13 * 768 * 2, 0)
+    assert device_memory.estimate("gpt2", "top", tokens=64, texts=10).disk == top // 2, "in bf16"
 
 
 def test_a_language_model_takes_the_logits_of_what_it_predicts_and_its_unembedding():

@@ -6,10 +6,12 @@ import w2s_nb as w2s
 from w2s_nb.common import memory
 from w2s_nb.common.out_of_memory import OutOfMemory
 from w2s_nb.experiments.arms import run_arms
+from w2s_nb.notebook.setup import setup
 from w2s_nb.training import fit as fit_module
 from w2s_nb.training.device_memory import check, choice, estimate, simulation
 from w2s_nb.training.device_memory.choice import Room
 from w2s_nb.training.fit import check_fit
+from w2s_nb.training.language_model import Tuned, finetune_lm
 
 REFUSED = r"with method '\w+' takes at least .* this machine.* has .*What would fit"
 
@@ -128,3 +130,18 @@ def test_pairs_are_judged_by_the_tokens_of_both_texts(words, tiny, monkeypatch):
     texts = word_pairs.student.texts
     longest = max(len(first.split()) + len(second.split()) for first, second in texts)
     assert longest - 8 <= seen["tokens"] < longest + 32
+
+
+def test_prompts_and_language_models_are_refused_before_a_model_is_loaded(
+    words, tiny, monkeypatch, no_model_is_loaded
+):
+    give_memory(monkeypatch, host=10_000)
+    tuned = Tuned(tiny, "student", args={"method": "top"})
+    for ask in (
+        lambda: w2s.prompt(tiny, words.test),
+        lambda: finetune_lm(tiny, words.student, method="top"),
+        lambda: tuned.check(words),
+        lambda: setup("03", task="words", weak=f"{tiny}@1", strong=tiny, method="full", seeds=1),
+    ):
+        with pytest.raises(OutOfMemory, match=REFUSED):
+            ask()

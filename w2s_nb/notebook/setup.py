@@ -25,7 +25,8 @@ from ..experiments.saliency import run_saliency
 from ..models.loading import with_learning_rate
 from ..models.names import resolve
 from ..training.answers import check_questions
-from ..training.hyperparameters import PROBES, default_lr
+from ..training.device_memory.check import SHORT, check_memory
+from ..training.hyperparameters import PROBES, SHARDED, default_lr
 from ..training.recipes import describe_recipe
 from .defaults import alpha_note, fill
 from .parameters import (
@@ -285,7 +286,7 @@ def setup(
         TypeError, ValueError: a value of the wrong type or out of range.
         ModelUnavailable: a model's weights cannot be had here.
         FileNotFoundError, PluginError: a plug-in that is no file, or that cannot be imported.
-        MemoryError: no method fits in memory; says what they take and what would fit.
+        MemoryError: a method does not fit in memory; says what it takes and what would fit.
     """
     for name in _injected_names():
         if name not in parameters:
@@ -300,6 +301,7 @@ def setup(
         load_task(task, **dict(sizes))  # refuses sizes that it does not have
     if answers:
         _need_answering_models(run)
+    _require_memory(parameters, answers)
     results = _results_path(notebook, parameters.get("results", ""))
     require_writable(results.parent, f"{notebook} writes its table (results) to a file")
     files.make_folder(results.parent)
@@ -315,6 +317,22 @@ def _need_answering_models(run: Run) -> None:
     task = run.load()
     for model in (parameters["weak"], *between, parameters["strong"]):
         check_questions(model, task)
+
+
+def _require_memory(parameters: dict, answers: bool) -> None:
+    """Refuses a model that memory cannot hold by the method that the notebook trains it with."""
+    method = parameters["method"]
+    pairs = [(parameters["weak"], parameters.get("weak_method", method))]
+    students = [*names_in(parameters.get("between", "")), parameters["strong"]]
+    pairs += [(model, method) for model in students]
+    further = (parameters.get(key) for key in ("finetuning", "lm_method"))
+    pairs += [(parameters["strong"], other) for other in further if other]
+    for model, each in dict.fromkeys(pairs):
+        devices = parameters.get("devices", 1) if each in SHARDED else 1
+        options = {"tokens": SHORT, "devices": devices, "predicted": int(answers)}
+        if each == "full" and not answers:
+            options["vocabulary"] = 1  # of the embedding the rows that texts use are kept
+        check_memory(model, each, **options)
 
 
 def _quieten() -> None:

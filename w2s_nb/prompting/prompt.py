@@ -29,6 +29,8 @@ from ..models import anatomy, loading
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from ..training import loop
+from ..training.device_memory.check import check_memory
+from ..training.device_memory.choice import Room
 from ..training.result import STOPS, Fit
 from .template import cut, render
 
@@ -75,6 +77,7 @@ def prompt(
             shots; a shot among the examples predicted; chat without a template; a prompt longer
             than the model's context.
         ModelUnavailable: the weights cannot be had here.
+        OutOfMemory: this machine cannot hold the model; says what would fit.
     Source: Burns et al. 2023, section 5.2.1 and table 2.
     """
     seed = check_seed(seed)
@@ -111,6 +114,7 @@ def prompt(
     }
 
     def make():
+        check_memory(checkpoint.name, "prompt", room=Room.free(), tokens=longest)
         log_p = answer_log_probs(checkpoint, head, questions, answers)
         record = {
             "config": config,

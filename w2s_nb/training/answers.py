@@ -23,6 +23,9 @@ from ..models import anatomy, decoding, loading
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from . import language_model, loop
+from .device_memory.check import check_memory
+from .device_memory.choice import Room
+from .device_memory.of_fit import micro_batch_of_texts
 from .hyperparameters import Hyperparameters
 from .language_model import choose_text_hyperparameters, complete_hyperparameters
 from .result import AnswerFit, half_of, labelable_splits, task_of
@@ -79,8 +82,16 @@ def fit_answers(
     }
 
     def make():
+        n_texts = micro_batch_of_texts(
+            checkpoint,
+            method,
+            settings,
+            micro_batch,
+            tokens=int(train_questions.lengths.max()) + ANSWER_TOKENS,
+            predicted=ANSWER_TOKENS,
+        )
         weights, curve = _train(
-            checkpoint, method, settings, train_questions, answers, seed, micro_batch
+            checkpoint, method, settings, train_questions, answers, seed, n_texts
         )
         lm = _load_trained(checkpoint, method, settings, weights)
         predictions = _predict(lm, checkpoint, predicted, questions)
@@ -114,6 +125,8 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
     }
 
     def make():
+        longest = int(questions.lengths.max()) + ANSWER_TOKENS
+        check_memory(checkpoint.name, "prompt", room=Room.free(), tokens=longest)
         predictions = _predict(load_lm(checkpoint), checkpoint, [test], [questions])
         record = _record(config, predictions, questions, [], _summary_untrained(checkpoint, task))
         return record, predictions, pd.DataFrame({"step": []})

@@ -31,6 +31,8 @@ from ..models.language import LanguageModel
 from ..models.loading import digest, require_unembedding, with_depth
 from ..models.names import Checkpoint, resolve
 from . import loop
+from .device_memory.check import SHORT
+from .device_memory.of_fit import check_memory_of_fit, micro_batch_of_texts
 from .hyperparameters import (
     METHODS,
     ON_TEXT,
@@ -124,6 +126,9 @@ def finetune_lm(
     config = _config(checkpoint, method, settings, seed, train_tokens, test_tokens)
 
     def make():
+        longest = int(train_tokens.lengths.max())
+        # refuses what does not fit with one text at a time; `_train` says how many it takes
+        micro_batch_of_texts(checkpoint, method, settings, 1, tokens=longest, predicted=longest)
         finetuning = f"finetuning {checkpoint.name} on texts by method {method!r}"
         with explain_out_of_memory(finetuning, loop.LESS_PER_PASS):
             weights, curve, before, after = _train(
@@ -566,7 +571,11 @@ class Tuned:
 
         Raises: as `finetune_lm`.
         """
-        require_unembedding(with_depth(resolve(self.model)), "finetune_lm")
+        checkpoint = with_depth(resolve(self.model))
+        require_unembedding(checkpoint, "finetune_lm")
+        chosen = replace(choose_lm_settings(**self.args), max_len=SHORT)
+        method = self.args.get("method", "full")
+        check_memory_of_fit(checkpoint, task.test, method, chosen, on_text=True)
         if self.chosen is not None and task.spec.arity != 2:
             raise ValueError(
                 f"chosen= picks one of two texts; {task.name} has one text per example"

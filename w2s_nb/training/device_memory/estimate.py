@@ -67,8 +67,9 @@ class MemoryEstimate:
         frozen: of the frozen model that 'top', probes and prompts run before anything is trained,
             with what a pass makes; it is gone when training starts. 0 of other methods.
         host: the checkpoint in main memory, in the type it is used in; one process holds it while
-            it loads. What is stored in that type is mapped from the file, and the system can take
-            it back. Later the copies of trained weights, where `estimate` is told of them.
+            it loads. Method 'top' reads its own blocks and the unembedding alone. What is stored in
+            that type is mapped from the file, and the system can take it back. Later the copies of
+            trained weights, where `estimate` is told of them.
         disk: activations of `texts` that are stored.
     """
 
@@ -184,15 +185,15 @@ def estimate(
     if predicted:
         _add_unembedding(counts, config, method, device, examples_per_pass * predicted)
     gradients = 4 * counts["trainable"] // devices
-    n_params = simulation.count_parameters(architecture)
     bytes_each = 2 if device == "cuda" and method not in ("full", "top") else 4
+    loaded = _count_loaded(architecture, layers if method == "top" else None)
     return MemoryEstimate(
         model=model,
         method=method,
         device=device,
         devices=devices,
         micro_batch=examples_per_pass,
-        n_params=n_params,
+        n_params=simulation.count_parameters(architecture),
         trainable=counts["trainable"],
         weights=counts["weights"] // devices,
         gradients=gradients,
@@ -200,7 +201,7 @@ def estimate(
         activations=counts["activations"],
         step=counts["peak"],
         frozen=_frozen(architecture, method, tokens, device, top_layers),
-        host=max(n_params * bytes_each, copies * 4 * counts["trainable"]),
+        host=max(loaded * bytes_each, copies * 4 * counts["trainable"]),
         disk=texts * _stored_bytes(config, method, tokens, device),
     )
 
@@ -354,6 +355,16 @@ def _counts_of(step: simulation.Step, layers: int, devices: int, head: int) -> d
     return counts
 
 
+def _count_loaded(architecture: str, top: int | None) -> int:
+    """Counts the parameters that are read of a model; with `top`, of its last blocks alone."""
+    if top is None:
+        return simulation.count_parameters(architecture)
+    config = simulation.config_of(architecture, top)
+    n_params = simulation.count_parameters(json.dumps(config.to_dict()))
+    # an embedding that is not the unembedding as well is not read
+    return n_params - (0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size)
+
+
 def _add_unembedding(
     counts: dict[str, int], config, method: str, device: str, predicted: int
 ) -> None:
@@ -400,7 +411,7 @@ def frozen_tokens(tokens: int) -> int:
 def _stored_bytes(config, method: str, tokens: int, device: str) -> int:
     """Returns the bytes of a text's activations: of every token for 'top', of each depth else."""
     if method == "top":
-        return tokens * config.hidden_size * 4
+        return tokens * config.hidden_size * (2 if device == "cuda" else 4)
     return (config.num_hidden_layers + 1) * config.hidden_size * 2 if method in PROBES else 0
 
 

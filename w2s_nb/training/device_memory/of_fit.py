@@ -22,12 +22,19 @@ _ROWS = 1024
 
 
 def check_memory_of_fit(
-    checkpoint: Checkpoint, split: Split, method: str, chosen: Hyperparameters, devices: int = 1
+    checkpoint: Checkpoint,
+    split: Split,
+    method: str,
+    chosen: Hyperparameters,
+    devices: int = 1,
+    *,
+    on_text: bool = False,
 ) -> None:
     """Refuses a fit that memory cannot hold with one short text at a time; reads no text.
 
     Args:
         chosen: as the model has filled them in.
+        on_text: a language model is trained, whatever the split's task.
     Raises:
         OutOfMemory: says what it takes, what there is and what would fit.
     """
@@ -35,8 +42,8 @@ def check_memory_of_fit(
     options = _options(chosen, devices)
     if method == "full":
         options["vocabulary"] = 1
-    if split.answers:
-        options |= {"predicted": 1, "vocabulary": None}
+    if on_text or split.answers:
+        options |= {"predicted": tokens if on_text else 1, "vocabulary": None}
     check_memory(checkpoint.name, method, tokens=tokens, **options)
 
 
@@ -61,6 +68,27 @@ def micro_batch_of_job(job: TrainingJob, micro_batch: int | None, devices: int) 
     longest = _round_up(int(TokenInputs(tokens).lengths.max()), _TOKENS)
     longest = min(longest, context_of(job.checkpoint) or longest)
     return choose_micro_batch(name, method, micro_batch, tokens=longest, **options)
+
+
+def micro_batch_of_texts(
+    checkpoint: Checkpoint,
+    method: str,
+    chosen: Hyperparameters,
+    micro_batch: int | None,
+    *,
+    tokens: int,
+    predicted: int,
+) -> int | None:
+    """Returns how many texts a pass of a language model takes, by the memory that is free now.
+
+    Args:
+        tokens: of the longest text; predicted: of these, the tokens that are learned.
+        The others are as of `choose_micro_batch`.
+    Raises:
+        OutOfMemory: not even one text at a time fits.
+    """
+    options = _options(chosen, devices=1) | {"tokens": tokens, "predicted": predicted}
+    return choose_micro_batch(checkpoint.name, method, micro_batch, **options)
 
 
 def _options(chosen: Hyperparameters, devices: int) -> dict[str, Any]:
