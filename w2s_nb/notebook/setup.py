@@ -329,7 +329,7 @@ def _require_memory(parameters: dict, answers: bool) -> None:
     pairs += [(parameters["strong"], other) for other in further if other]
     for model, each in dict.fromkeys(pairs):
         devices = parameters.get("devices", 1) if each in SHARDED else 1
-        options = {"tokens": SHORT, "devices": devices, "predicted": int(answers)}
+        options: dict = {"tokens": SHORT, "devices": devices, "predicted": int(answers)}
         if each == "full" and not answers:
             options["vocabulary"] = 1  # of the embedding the rows that texts use are kept
         check_memory(model, each, **options)
