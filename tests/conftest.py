@@ -81,8 +81,9 @@ LONGEST = [
 
 
 def pytest_configure(config):
-    """Keeps two warnings what they are: tiny models are often at chance, and in no table."""
+    """Keeps three warnings what they are: tiny models are often at chance, and in no table."""
     config.addinivalue_line("filterwarnings", "default:PGR is marked")
+    config.addinivalue_line("filterwarnings", "default:.*; to change it: ")
     config.addinivalue_line("filterwarnings", "ignore:.*no learning rate is known")
 
 

@@ -227,6 +227,17 @@ def test_pgr_is_marked_where_there_is_nothing_to_recover_from(weak, student, cei
         accuracy = f"{metrics.accuracy(arms[0], ones)}"
         assert warnings_given[0].startswith(f"PGR is marked: {note}")
         assert f"supervisor {accuracy}" in warnings_given[0] and "\n" not in warnings_given[0]
+        assert "; to change it: more training examples, more epochs" in warnings_given[0]
+
+
+def test_an_arm_at_chance_is_told_of_where_pgr_is_not_defined_too():
+    with collect_warnings() as warnings_given:
+        metrics.pgr(*right_of((0.52, 0.55, 0.53)), np.ones(400))
+        metrics.pgr(*right_of((0.7, 0.65, 0.69)), np.ones(400))
+    at_chance, above = warnings_given
+    assert "PGR is not defined" in at_chance and "PGR is not defined" in above
+    assert "supervisor and ceiling not above chance, 0.5: supervisor 0.520 [" in at_chance
+    assert "to change it: more training examples" in at_chance and "to change" not in above
 
 
 def test_answers_that_are_generated_are_above_chance_where_any_is_right():

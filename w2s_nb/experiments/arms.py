@@ -19,6 +19,7 @@ from ..labels.soft import SoftLabels
 from ..metrics import imitation, preference_bias
 from ..training.fit import check_fit, fit
 from ..training.result import STOPS, AnswerFit, Fit, need_fit
+from . import advice
 from .prepare import (
     Model,
     args_of,
@@ -324,7 +325,8 @@ class Arms:
     def table(self) -> pd.DataFrame:
         """Returns a row per arm: accuracy, students' PGR and agreement, with 95 % intervals.
 
-        Its column stop is the rule that chose the arm's checkpoint (see `fit`).
+        Its column stop is the rule that chose the arm's checkpoint (see `fit`). Warns of arms at
+        chance and of trainings that failed or were too short, with what to change.
         """
         rows = []
         for arm, fits in self.fits.items():
@@ -341,6 +343,7 @@ class Arms:
                 row |= self.pgr(arm).as_dict("pgr")
                 row |= self.agreement(arm).as_dict("agreement")
             rows.append(row)
+        advice.tell(self.fits, CEILING, answered=self.answered)
         return pd.DataFrame(rows).set_index("arm")
 
     def by_seed(self) -> pd.DataFrame:

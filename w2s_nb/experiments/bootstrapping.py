@@ -14,6 +14,7 @@ from ..data.report import footnote
 from ..data.splits import Split, Task
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
+from . import advice
 from .arms import CEILING, WEAK, stop_of, with_intervals
 from .prepare import args_of, ceiling_reads_first, prepare, refuse_own, tell_swapped
 
@@ -105,7 +106,7 @@ class Chain:
 
         Its column stop is the rule that chose the model's checkpoint.
         Students have a PGR, between the first supervisor and the ceiling; the last row is the
-        ceiling.
+        ceiling. Warns as `Arms.table`.
         """
         rows = [self._table_row(step) for step in range(len(self.models))]
         accuracy = metrics.accuracy(
@@ -118,7 +119,15 @@ class Chain:
             "seeds": len(self.tasks),
         }
         rows.append(ceiling | accuracy.as_dict("accuracy"))
+        fits = {**self._fits_by_arm, CEILING: self.ceiling}
+        advice.tell(fits, CEILING, answered=bool(self.test.answers))
         return pd.DataFrame(rows)
+
+    @property
+    def _fits_by_arm(self) -> dict[str, list[Fit]]:
+        """Returns the fits of supervisor and students, by names that tell them apart."""
+        names = [WEAK, *(f"{self.name}, {model}" for model in self.models[1:])]
+        return dict(zip(names, self.steps, strict=True))
 
     def _table_row(self, step: int) -> dict:
         truth = self.test.hard_label

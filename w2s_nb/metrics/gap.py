@@ -12,6 +12,8 @@ from ..common.seeds import check_number
 from .classification import correct, paired
 from .estimate import Estimate, from_draws, means_and_draws, of_means
 
+_REMEDY = "to change it: more training examples, more epochs, another learning rate, a larger model"
+
 
 def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) -> Estimate:
     """Computes performance gap recovered: (student - weak) / (ceiling - weak).
@@ -46,14 +48,15 @@ def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) 
         if accuracy.low <= chance:
             at_chance[arm] = f"{arm} {accuracy}"
     note = f"{' and '.join(at_chance)} not above chance" if at_chance else ""
+    why = f"{note}, {chance:g}: {', '.join(at_chance.values())}; {_REMEDY}" if note else ""
     if gap <= error:
         warn(
             f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error "
-            f"{error:.3f}"
+            f"{error:.3f}{why and '; ' + why}"
         )
         return Estimate(math.nan, math.nan, math.nan, n_examples, n_seeds, note)
     if note:
-        warn(f"PGR is marked: {note}, {chance:g}: {', '.join(at_chance.values())}")
+        warn(f"PGR is marked: {why}")
     value = float(_recovered(*means))
     return replace(from_draws(value, _recovered(*draws), n_examples, n_seeds), note=note)
 
