@@ -145,3 +145,17 @@ def test_prompts_and_language_models_are_refused_before_a_model_is_loaded(
     ):
         with pytest.raises(OutOfMemory, match=REFUSED):
             ask()
+
+
+def test_a_notebook_refuses_its_table_by_probe_before_it_finetunes_for_hours(
+    words, tiny, monkeypatch, no_model_is_loaded
+):
+    parameters = {"task": "words", "weak": f"{tiny}@1", "strong": tiny, "losses": "xent"}
+    parameters |= {"method": "lora", "devices": 4, "seeds": 1, "results": ""}
+    short = {"tokens": 16, "micro_batch": 1}
+    shared = estimate(tiny, "lora", devices=4, **short).total
+    whole = estimate(tiny, "probe", **short).total
+    give_memory(monkeypatch, device=(shared + whole) // 2)
+    with pytest.raises(OutOfMemory, match="'probe' takes at least.*; or table_seeds = 0"):
+        setup("03_conf_loss", table_seeds=2, **parameters)
+    setup("03_conf_loss", table_seeds=0, **parameters)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..common import device, files, paths
 from ..common.locks import require_writable
+from ..common.out_of_memory import OutOfMemory
 from ..common.progress import collect_warnings
 from ..common.registry import UnknownName
 from ..common.store import address
@@ -333,6 +334,21 @@ def _require_memory(parameters: dict, answers: bool) -> None:
         if each == "full" and not answers:
             options["vocabulary"] = 1  # of the embedding the rows that texts use are kept
         check_memory(model, each, **options)
+    _require_memory_for_table(parameters)
+
+
+def _require_memory_for_table(parameters: dict) -> None:
+    """Refuses a table by probe of models that one device cannot hold, which comes hours later."""
+    if not parameters.get("table_seeds"):
+        return
+    models = [parameters["weak"], *names_in(parameters.get("supervisors", ""))]
+    if "losses" in parameters:
+        models.append(parameters["strong"])
+    for model in models:
+        try:
+            check_memory(model, "probe", tokens=SHORT)
+        except OutOfMemory as error:
+            raise OutOfMemory(f"{error}; or table_seeds = 0, without the table by probe") from None
 
 
 def _quieten() -> None:
