@@ -132,7 +132,8 @@ def test_of_several_announced_depths_the_deepest_reads(words, tiny, runs):
 
 
 def test_an_announced_text_beyond_the_context_is_refused(words, tiny, monkeypatch):
-    monkeypatch.setattr(activations, "load_lm", lambda *a: pytest.fail("a model was loaded"))
+    activations.code()
+    monkeypatch.setattr(activations, "_load", lambda *a: pytest.fail("a model was loaded"))
     too_long = w2s.load_task("words", n_train=96, n_val=32, n_test=64).student
     long_texts = tuple((70 * "w5 ",) for _ in too_long.texts)
     too_long = type(too_long)(

@@ -98,14 +98,14 @@ def test_pairs_have_two_vectors_and_half_precision_loses_little(words, tiny):
 
 
 def test_states_beyond_half_precision_are_refused_and_fit_in_float32(tiny, tmp_path, monkeypatch):
-    real = models.load_lm
+    activations.code()  # before what it hashes is replaced
 
-    def large(*args):
-        lm = real(*args)
+    def large(checkpoint):
+        lm = models.load_lm(checkpoint)
         models.final_norm(lm.base_model).weight.data.mul_(1e5)
         return lm
 
-    monkeypatch.setattr(activations, "load_lm", large)
+    monkeypatch.setattr(activations, "_load", large)
     with pytest.raises(FloatingPointError, match="take float32"):
         w2s.features(tiny, TEXTS)
     assert np.abs(w2s.features(tiny, TEXTS, dtype="float32")[4]).max() > 65504
@@ -130,7 +130,8 @@ def test_states_beyond_half_precision_are_refused_and_fit_in_float32(tiny, tmp_p
 def test_wrong_features_are_refused_before_a_model_is_loaded(
     change, error, says, tiny, monkeypatch
 ):
-    monkeypatch.setattr(activations, "load_lm", lambda *a: pytest.fail("a model was loaded"))
+    activations.code()
+    monkeypatch.setattr(activations, "_load", lambda *a: pytest.fail("a model was loaded"))
     with pytest.raises(error, match=says):
         w2s.features(**dict(model=tiny, dataset=TEXTS) | change)
     with pytest.raises(KeyError, match="layer 3; there are 1, 2"):

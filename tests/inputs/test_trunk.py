@@ -15,7 +15,7 @@ from w2s_nb.models.loading import with_depth
 from w2s_nb.models.names import resolve
 from w2s_nb.training.language_model import finetune_lm
 
-TOP = dict(method="top", top_layers=2, epochs=1, lr=1e-3)
+TOP = dict(method="top", top_layers=2, epochs=1, evals=1, lr=1e-3)
 
 
 @pytest.fixture
@@ -122,6 +122,7 @@ def test_a_language_model_learns_the_same_over_a_trunk_that_is_not_stored(
 def test_a_trunk_beyond_the_free_disk_is_refused_before_a_model_is_loaded(words, tiny, monkeypatch):
     usage = SimpleNamespace(free=10_000)
     monkeypatch.setattr(activations.shutil, "disk_usage", lambda path: usage)
+    activations.code()
     monkeypatch.setattr(activations, "_load", lambda *a: pytest.fail("a model was loaded"))
     with pytest.raises(OSError, match="GB on disk; .* GB free. .*W2S_TRUNK_GB=0"):
         w2s.fit(tiny, words.student, **TOP)

@@ -35,8 +35,9 @@ from ..common.store import address, code_version
 from ..data.splits import Split, Task
 from ..models import loading
 from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
-from ..models.loading import config_of, digest, load_lm, with_depth
+from ..models.loading import config_of, digest, with_depth
 from ..models.names import Checkpoint, resolve
+from ..models.shared import load_shared
 from . import batches as inputs_module
 from .batches import Sequences, TokenInputs, TrunkInputs, Units, paired
 from .streams import Streams
@@ -210,7 +211,7 @@ def pooled(
             return _load(checkpoint)
         # the trunk's activations are stored before the model is loaded that starts from them
         _trunk_places(cast(Checkpoint, checkpoint.parent), n_frozen, tokens)
-        lm = _load(checkpoint)
+        lm = _load(checkpoint, top=n_own)
         keep_top(lm.base_model, n_own)
         return lm
 
@@ -428,8 +429,8 @@ def _layers(checkpoint: Checkpoint) -> int:
     return cast(int, checkpoint.layers)
 
 
-def _load(checkpoint: Checkpoint) -> PreTrainedModel:
-    return load_lm(checkpoint, compute_type())
+def _load(checkpoint: Checkpoint, top: int | None = None) -> PreTrainedModel:
+    return load_shared(checkpoint, compute_type(), top=top)
 
 
 def _run(

@@ -18,14 +18,16 @@ from transformers.utils import ModelOutput
 TransformersModel = Any
 
 # attributes of bodies, by architecture: most; GPT-2
-_BLOCKS = ("layers", "h")
+BLOCKS = ("layers", "h")
+# most; GPT-2; GPT-NeoX; Falcon
+EMBEDDINGS = ("embed_tokens", "wte", "embed_in", "word_embeddings")
 # most; GPT-2; GPT-NeoX; Phi
 _NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 
 
 def blocks_name(body: TransformersModel) -> str:
     """Returns the name of the attribute that holds the transformer blocks."""
-    return _attribute(body, _BLOCKS, "transformer blocks")
+    return _attribute(body, BLOCKS, "transformer blocks")
 
 
 def blocks_of(body: TransformersModel) -> nn.ModuleList:
@@ -163,7 +165,8 @@ def unembedding_rows(lm: TransformersModel, tokens: Sequence[int]) -> torch.Tens
     """
     with torch.enable_grad():
         width = lm.config.hidden_size
-        states = torch.zeros(len(tokens), width, device=lm.device, requires_grad=True)
+        device = lm.get_output_embeddings().weight.device
+        states = torch.zeros(len(tokens), width, device=device, requires_grad=True)
         own_logits = logits(lm, states, tokens).diagonal()
         (rows,) = torch.autograd.grad(own_logits.sum(), states)
     return rows
@@ -277,6 +280,8 @@ def put_trained(
         if owner != "body":
             continue
         parameter = parameters[_shift_block(name, blocks_name(body), n_frozen)]
+        if parameter.is_meta:
+            continue
         if parameter is embeddings and "vocabulary" in tensors:
             embeddings[tensors["vocabulary"].long()] = tensor.to(embeddings)
         else:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..common import distributed
-from ..common.device import compute_type
+from ..common.device import compute_type, device
 from .anatomy import (
     TransformersModel,
     add_adapters,
@@ -19,6 +19,7 @@ from .anatomy import (
 )
 from .loading import folder, hollow_lm, load_lm, tokenizer
 from .names import HEADS, Checkpoint
+from .shared import load_shared, own_trained
 
 # parameters of a body above which training recomputes activations
 CHECKPOINTED = 1_000_000_000
@@ -113,7 +114,7 @@ def trainable(
     *,
     top_layers: int,
     lora_rank: int,
-    load: Callable = load_lm,
+    load: Callable | None = None,
     frozen_type: torch.dtype | None = None,
 ) -> tuple[TransformersModel, TransformersModel]:
     """Returns a checkpoint's language model, on the CPU, and its body as a method trains it.
@@ -129,7 +130,13 @@ def trainable(
         frozen_type: of the weights beside which 'lora' trains; None takes `device.compute_type`.
             Weights that are trained are in float32.
     """
-    lm = load(checkpoint, (frozen_type or compute_type()) if method == "lora" else torch.float32)
+    dtype = (frozen_type or compute_type()) if method == "lora" else torch.float32
+    if load is not None:
+        lm = load(checkpoint, dtype)
+    elif method == "full" and device().type == "cpu":
+        lm = load_lm(checkpoint, dtype)  # the copy that it trains would double its memory
+    else:
+        lm = load_shared(checkpoint, dtype, top=top_layers if method == "top" else None)
     body = lm.base_model
     if method == "lora":
         add_adapters(body, lora_rank)
@@ -174,10 +181,21 @@ def build(
             method,
             top_layers=top_layers,
             lora_rank=lora_rank,
-            load=hollow_lm if hollow else load_lm,
+            load=_loader_of_workers(),
         )
         model = Classifier(body, head_for(lm, arity, head_init, label_tokens))
-    return model if distributed.n_workers() > 1 else model.to(device)
+    if distributed.n_workers() > 1:
+        return model
+    model.to(device)
+    own_trained(model)
+    return model
+
+
+def _loader_of_workers() -> Callable | None:
+    """Returns how one of several workers loads a model; None for a process that works alone."""
+    if distributed.n_workers() == 1:
+        return None
+    return hollow_lm if distributed.rank() else load_lm
 
 
 def compact_embedding(model: Classifier, used: torch.Tensor) -> None:

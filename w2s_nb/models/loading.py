@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import safe_open
 
 from ..common import store
 from ..common.assets import ASSETS, fetch, make_once
@@ -482,7 +484,7 @@ def require_context(checkpoint: Checkpoint, tokens: int, advice: str) -> None:
         )
 
 
-def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
+def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, *, top: int | None = None):
     """Returns the causal language model of a checkpoint, cut to its depth, on the CPU.
 
     Dropout is 0, and the model is in evaluation mode. An unembedding that the weights lack is NaN.
@@ -490,23 +492,33 @@ def load_lm(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32):
     Args:
         dtype: of the weights. With float16 it is that of the linear layers alone: what adds up from
             block to block, in models that were trained in bf16, may exceed float16.
+        top: number of the last blocks that are needed. The blocks below them, and an embedding that
+            is not the unembedding as well, are not read and stay on the meta device. None reads
+            all.
     Raises:
         ModelUnavailable: a finetuned model whose parent has other weights now; weights that are
             not those of the config.
     """
     if checkpoint.parent:
-        return _load_finetuned(checkpoint, checkpoint.parent, dtype)
+        return _load_finetuned(checkpoint, checkpoint.parent, dtype, top)
     path = folder(checkpoint, for_weights=True)
     compared = _compare_weights(checkpoint, path)
+    config = as_run(config_of(checkpoint))
+    n_unread = 0 if top is None else max(0, config.num_hidden_layers - top)
+    tensors = _tensors_above(n_unread, path, config, _type_to_load(dtype)) if n_unread else None
+    model_class: Any = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with quiet():
-        lm = transformers.AutoModelForCausalLM.from_pretrained(
-            path,
-            config=as_run(config_of(checkpoint)),
+        lm = model_class.from_pretrained(
+            path if tensors is None else None,
+            config=config,
+            state_dict=tensors,
             key_mapping=compared.key_mapping or None,
             dtype=_type_to_load(dtype),
             use_safetensors=True,
             trust_remote_code=False,
         ).eval()
+    if n_unread:
+        _forget_unread(lm, n_unread)
     _require_finite(lm, checkpoint.base)
     for name in compared.lacks_unembedding:
         # no number may come out of what transformers put there
@@ -523,6 +535,40 @@ def _type_to_load(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float16 else dtype
 
 
+def _tensors_above(n_unread: int, path: Path, config, dtype: torch.dtype) -> dict[str, Any]:
+    """Returns the tensors of a model folder, of which those that nobody needs take no memory.
+
+    Args:
+        n_unread: number of the lowest blocks whose tensors are zeros, as is an embedding that is
+            not the unembedding as well.
+    Returns:
+        {name: slice of a file, which is read when it is taken, or one zero in the tensor's shape}.
+    """
+    block = re.compile(rf"(?:^|\.)(?:{'|'.join(anatomy.BLOCKS)})\.(\d+)\.")
+    embedding = re.compile(rf"(?:^|\.)(?:{'|'.join(anatomy.EMBEDDINGS)})\.weight$")
+    tensors: dict[str, Any] = {}
+    for file in files.files_of_weights(path, str(path)):
+        with safe_open(file, framework="pt") as stored:
+            for name in stored.keys():
+                number = block.search(name)
+                unread = number is not None and int(number[1]) < n_unread
+                if not config.tie_word_embeddings and embedding.search(name):
+                    unread = True
+                tensors[name] = stored.get_slice(name)
+                if unread:
+                    shape = tensors[name].get_shape()
+                    tensors[name] = torch.zeros((), dtype=dtype).expand(shape)
+    return tensors
+
+
+def _forget_unread(lm, n_unread: int) -> None:
+    """Moves what `_tensors_above` did not read to the meta device, where nothing is computed."""
+    for block in anatomy.blocks_of(lm.base_model)[:n_unread]:
+        block.to("meta")
+    if not lm.config.tie_word_embeddings:
+        lm.get_input_embeddings().to("meta")
+
+
 def _require_finite(lm, model: str) -> None:
     """Checks that every weight is a number.
 
@@ -530,12 +576,16 @@ def _require_finite(lm, model: str) -> None:
         ModelUnavailable: names the first tensor with others.
     """
     for name, parameter in lm.named_parameters():
+        if parameter.is_meta:
+            continue
         # without a copy of the tensor; NaN is the smallest and the largest of its tensor
         if not all(torch.isfinite(end) for end in parameter.aminmax()):
             raise ModelUnavailable(f"model {model}: its weights {name} hold NaN or infinity")
 
 
-def _load_finetuned(checkpoint: Checkpoint, parent: Checkpoint, dtype: torch.dtype):
+def _load_finetuned(
+    checkpoint: Checkpoint, parent: Checkpoint, dtype: torch.dtype, top: int | None
+):
     """Returns the language model of a stored fit: that of its parent, with the trained weights."""
     config = _config_of_fit(checkpoint)
     if digest(parent) != config["model"]:
@@ -543,7 +593,11 @@ def _load_finetuned(checkpoint: Checkpoint, parent: Checkpoint, dtype: torch.dty
             f"{checkpoint.name} was finetuned from {parent.name}, whose weights are not the same "
             f"any more; its own cannot be put into them. Fit it again"
         )
-    return _add_finetuning(load_lm, checkpoint, parent, dtype, store.weights(checkpoint.fit))
+    if top is not None:
+        # what is cut off the parent is loaded first
+        top += (parent.layers or 0) - (checkpoint.layers or 0)
+    load = functools.partial(load_lm, top=top)
+    return _add_finetuning(load, checkpoint, parent, dtype, store.weights(checkpoint.fit))
 
 
 def _config_of_fit(checkpoint: Checkpoint) -> dict:
@@ -587,6 +641,7 @@ def code_parts() -> tuple[Callable | ModuleType, ...]:
     return (
         load_lm,
         _type_to_load,
+        _tensors_above,
         _load_finetuned,
         _add_finetuning,
         as_run,

@@ -30,6 +30,7 @@ from ..models.classifier import trainable
 from ..models.language import LanguageModel
 from ..models.loading import digest, require_unembedding, with_depth
 from ..models.names import Checkpoint, resolve
+from ..models.shared import own_trained
 from . import loop
 from .device_memory.check import SHORT
 from .device_memory.of_fit import check_memory_of_fit, micro_batch_of_texts
@@ -419,7 +420,9 @@ def load_trainable(checkpoint: Checkpoint, method: str, settings: Hyperparameter
     )
     net = LanguageModel(body, lm)
     net.unembedding.requires_grad_(method == "full")
-    return net.to(device())
+    net.to(device())
+    own_trained(net)
+    return net
 
 
 def sequences(
