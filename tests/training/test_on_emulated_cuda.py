@@ -1,0 +1,127 @@
+"""On a GPU no step mixes devices, and the host waits for it only where it is listed here.
+
+A wait lets the GPU idle until the host has given it new work.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+import w2s_nb as w2s
+from tests.emulated_cuda import GPU, EmulatedCuda
+from w2s_nb import models
+from w2s_nb.models import decoding
+
+# {place: why the host waits there}
+ONCE = {
+    "classifier.build": "weights are copied to the GPU",
+    "classifier.compact_embedding": "the tokens that are used are copied",
+    "activations._fill": "weights are copied to the GPU",
+    "language_model.load_trainable": "weights are copied to the GPU",
+    "prompt._load": "weights are copied to the GPU",
+    "loop.train": "labels are copied to the GPU",
+    "loop._copy_of_batches": "row numbers of all steps are copied",
+    "loop.copy_weights": "trained weights are copied back",
+    "prompt._cache_head": "the head of all prompts is copied",
+    "anatomy._SomeRows.__init__": "the tokens of the answers are copied",
+}
+EVERY_32_STEPS = {"loop._StepLosses._read": "losses are checked"}
+# per pass without gradient; the next one cannot begin before
+PASSES = {
+    "activations._pooled_states": "states are copied back",
+    "activations._trunk_places": "states are copied back",
+    "activations._write_shards": "tokens are copied",
+    "loop.predict": "predictions are copied back",
+    "loop.lm_losses": "sums are copied back",
+    "prompt._hidden": "questions are copied",
+    "prompt._run": "attention asks if there is padding",
+    "prompt.answer_log_probs": "log-probabilities are copied back",
+    "decoding.greedy": "generated tokens are read, to know when a text ends",
+    "decoding._states": "questions are copied",
+    "decoding._log_probs_of_trees": "log-probabilities are copied back",
+}
+# to be removed
+STEPS = {
+    "classifier.Classifier._pool",
+    "loop.forward",
+    "language.LanguageModel.forward",
+    "language_model.train_language_model",
+    "loop.backward",
+}
+LISTED = {*ONCE, *EVERY_32_STEPS, *PASSES, *STEPS}
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    return EmulatedCuda(monkeypatch)
+
+
+def check(gpu):
+    waits = {place for place, _ in gpu.waits}
+    assert waits <= LISTED
+
+
+def small(task):
+    return w2s.load_task(task, n_train=32, n_val=8, n_test=16)
+
+
+@pytest.mark.parametrize(
+    "method, task",
+    [("full", "words"), ("full", "word_pairs"), ("lora", "words"), ("top", "word_pairs")],
+)
+def test_the_host_waits_for_a_fit_where_it_is_listed(gpu, words, tiny, method, task):
+    with gpu:
+        fit = w2s.fit(tiny, small(task).student, method=method, lr=1e-3, epochs=1, evals=1)
+    check(gpu)
+    assert fit.record["config"]["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("method", ["probe", "logistic"])
+def test_the_host_waits_for_a_probe_where_it_is_listed(gpu, words, tiny, method):
+    with gpu:
+        w2s.fit(tiny, small("words").student, method=method)
+    check(gpu)
+
+
+@pytest.mark.parametrize("loss", ["confidence", "temporal_ensembling"])
+def test_the_host_waits_for_no_loss(gpu, words, tiny, loss):
+    with gpu:
+        w2s.fit(tiny, small("words").student, loss=loss, lr=1e-3, epochs=2, evals=1, micro_batch=16)
+    check(gpu)
+
+
+def test_the_host_waits_for_a_language_model_where_it_is_listed(gpu, words, tiny):
+    with gpu:
+        w2s.finetune_lm(tiny, small("words").student, method="full", lr=1e-3, epochs=1)
+    check(gpu)
+
+
+def test_the_host_waits_for_frozen_models_where_it_is_listed(gpu, words, tiny):
+    with gpu:
+        w2s.features(tiny, small("words").test, pool="mean")
+        w2s.prompt(tiny, small("words").test)
+    check(gpu)
+
+
+def test_the_host_waits_for_answers_where_it_is_listed(gpu, tiny):
+    lm = models.load_lm(models.resolve(tiny))
+    prompts = [np.array([5, 9, 7]), np.array([8])]
+    with gpu:
+        lm.to(GPU)
+        gpu.waits.clear()
+        decoding.greedy(lm, prompts, most=3, end=0)
+        decoding.log_probs(lm, prompts, [[[1], [2, 5]]] * 2)
+    check(gpu)
+
+
+def test_tensors_of_two_devices_are_refused(gpu):
+    with gpu:
+        with pytest.raises(RuntimeError, match="on the CPU and on the GPU"):
+            torch.ones(2, device="cuda") + torch.ones(2)
+        assert (torch.ones(2, device="cuda") + torch.tensor(1.0)).device == GPU
+        assert not gpu.waits
+        (torch.ones(2, device="cuda") > 0).nonzero()
+        torch.ones(2).to("cuda", non_blocking=True)
+        assert [what for _, what in gpu.waits] == ["nonzero", "a copy between devices"]
+        torch.ones(2).pin_memory().to("cuda", non_blocking=True)
+        assert len(gpu.waits) == 2
