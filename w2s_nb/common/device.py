@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,26 @@ VERSIONED = (
     "accelerate",
 )
 OPTIONAL = ("scikit-learn", "chess")
+# 10^12 dense operations a second in bf16 or fp16, by words of the card's name
+PEAKS = {
+    "T4": 65,
+    "V100-PCIE": 112,
+    "V100-SXM2": 125,
+    "A10": 125,
+    "A10G": 70,
+    "A30": 165,
+    "A40": 150,
+    "A100": 312,
+    "L4": 121,
+    "L40": 181,
+    "L40S": 362,
+    "H100": 989,
+    "H100 PCIe": 756,
+    "H100 NVL": 835,
+    "H200": 989,
+    "GH200": 989,
+    "B200": 2250,
+}
 PRECISIONS = ("bf16", "fp16", "fp32")
 # the packages that compute tokens, activations and fits
 COMPUTING = ("torch", "transformers", "tokenizers", "peft")
@@ -135,6 +156,19 @@ def machine() -> str:
     if device().type == "cuda":
         return torch.cuda.get_device_name(device())
     return f"{device().type}, {torch.get_num_threads()} threads ({platform.machine()})"
+
+
+def peak_flops() -> float | None:
+    """Returns the floating-point operations that the device can do a second in half precision.
+
+    They are the vendor's numbers for dense matrix products. None on a CPU, in float32, and for a
+    card that is not in `PEAKS`.
+    """
+    if device().type != "cuda" or precision() == "fp32":
+        return None
+    name = machine()
+    known = [card for card in PEAKS if re.search(rf"\b{card}\b", name)]
+    return PEAKS[max(known, key=len)] * 1e12 if known else None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ stored is in `result`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -49,6 +49,7 @@ from .job import TrainingJob
 from .language_model import choose_text_hyperparameters
 from .loop import evaluation_steps
 from .result import STOPS, Fit, labelable_splits, make_record, task_of
+from .speed import tell as tell_speed
 
 # The least number of labelled validation examples for early stopping, unless the split has fewer.
 MIN_VALIDATION = 20
@@ -293,9 +294,12 @@ def _train(
 ) -> tuple:
     """Trains, and returns record, predictions, curve and weights, as `store.write` takes them."""
     micro_batch = micro_batch_of_job(job, micro_batch, devices)
-    metrics, *tables = training_job.carry_out(job, micro_batch, devices)
+    metrics, speed, *tables = training_job.carry_out(job, micro_batch, devices)
     label_accuracy = float(np.mean((job.targets[:, 1] >= 0.5) == job.split.hard_label))
     record = make_record(config, metrics, stop, job.checkpoint, job.split, labels, label_accuracy)
+    if speed is not None:
+        tell_speed(job.label, speed)
+        record["speed"] = asdict(speed)
     return record, *tables
 
 

@@ -41,6 +41,7 @@ from ..models.names import Checkpoint
 from . import logistic, loop
 from .hyperparameters import PROBES, Hyperparameters
 from .result import STOPS, labelable_splits, task_of
+from .speed import Speed
 
 _ALONE = threading.Lock()  # torch has one random state for all threads: one training at a time
 
@@ -72,6 +73,11 @@ class TrainingJob:
     seed: int
     keep_weights: str | None
     label_training_examples: bool
+
+    @property
+    def label(self) -> str:
+        """Names the training, on its progress bar and in errors."""
+        return f"{self.checkpoint.name} {self.loss} seed {self.seed}"
 
     @functools.cached_property
     def predicted_splits(self) -> list[Split]:
@@ -137,7 +143,8 @@ def carry_out(job: TrainingJob, micro_batch: int | None, devices: int = 1) -> tu
     """Trains on one or several devices.
 
     Returns:
-        (metrics, predictions, curve, weights or None), as `store.write` takes them.
+        (metrics, speed or None, predictions, curve, weights or None); the last three as
+        `store.write` takes them.
     """
     if devices > 1:
         return _carry_out_on_devices(job, micro_batch, devices)
@@ -173,11 +180,11 @@ def _train_in_worker(loss: Callable, job: TrainingJob, micro_batch: int | None) 
 
 def _train(
     job: TrainingJob, micro_batch: int | None
-) -> tuple[dict, pd.DataFrame, pd.DataFrame, dict | None]:
+) -> tuple[dict, Speed | None, pd.DataFrame, pd.DataFrame, dict | None]:
     """Trains, and predicts the task's other splits at the three checkpoints.
 
     Returns:
-        metrics of the test split, predictions, curve, weights or None.
+        metrics of the test split, speed (None of a probe), predictions, curve, weights or None.
     """
     torch.manual_seed(job.seed)
     (training_inputs, *inputs), made_with = _make_inputs(job)
@@ -185,7 +192,7 @@ def _train(
     checkpoints = _BestSteps(net, job, inputs)
     last_weights = None
     with threads(1 if job.method in PROBES else None):
-        _train_net(net, job, training_inputs, checkpoints, micro_batch)
+        speed = _train_net(net, job, training_inputs, checkpoints, micro_batch)
         if job.keep_weights:
             last_weights = loop.copy_weights(net)
         predictions = checkpoints.predictions()
@@ -195,7 +202,7 @@ def _train(
         weights = loop.copy_weights(net, whole=True)
         weights |= {name: torch.from_numpy(array) for name, array in made_with.items()}
     metrics = _measure(predictions, job.predicted_splits[0])
-    return metrics, predictions, pd.DataFrame(checkpoints.curve), weights
+    return metrics, speed, predictions, pd.DataFrame(checkpoints.curve), weights
 
 
 def _make_inputs(job: TrainingJob) -> tuple[list[Inputs], dict[str, np.ndarray]]:
@@ -282,17 +289,21 @@ def _train_net(
     training_inputs: Inputs,
     checkpoints: _BestSteps,
     micro_batch: int | None,
-) -> None:
-    """Trains the module in place, or solves for its head; evaluates at each checkpoint."""
+) -> Speed | None:
+    """Trains the module in place, or solves for its head; evaluates at each checkpoint.
+
+    Returns:
+        how fast it read texts; None of a probe, which reads none.
+    """
     if job.method == "logistic":
         penalties = cast(tuple[float, ...], job.hyperparameters.l2)
         features = cast(FeatureInputs, training_inputs).features
         for step, l2 in enumerate(penalties, start=1):
             mean_loss = logistic.solve(net.head, features, job.targets, l2)
             checkpoints.evaluate(step, step / len(penalties), mean_loss)
-        return
+        return None
     loss = LOSSES[job.loss]
-    loop.train(
+    speed = loop.train(
         net,
         training_inputs,
         job.targets,
@@ -303,8 +314,9 @@ def _train_net(
         batchwise=loss.batchwise,
         decay=job.loss_args.get(loss.running_average),
         micro_batch=micro_batch,
-        label=f"{job.checkpoint.name} {job.loss} seed {job.seed}",
+        label=job.label,
     )
+    return None if job.method in PROBES else speed
 
 
 def _measure(predictions: pd.DataFrame, test: Split) -> dict[str, float]:

@@ -44,6 +44,7 @@ from .hyperparameters import (
     default_lr,
 )
 from .result import task_of
+from .speed import tell as tell_speed
 
 HELD_OUT = 50  # test examples whose perplexity is measured
 
@@ -475,7 +476,7 @@ def train_language_model(
         scores_of_steps.clear()
 
     no_targets = np.zeros((len(texts), 1))
-    loop.train(
+    speed = loop.train(
         net,
         texts,
         no_targets,
@@ -487,6 +488,7 @@ def train_language_model(
         after_step=scores_of_steps.append,
         label=label,
     )
+    tell_speed(label, speed)
 
 
 def perplexity(fits: LanguageFit | Sequence[LanguageFit]) -> dict[str, Estimate]:

@@ -25,6 +25,7 @@ from ..inputs.batches import Inputs
 from ..models.classifier import Classifier
 from ..models.language import LanguageModel
 from .hyperparameters import Hyperparameters
+from .speed import Speed, SpeedMeter
 
 # Tokens in one pass of prediction, padding included. A CPU gains nothing from more.
 MAX_TOKENS = {"cpu": 1024, "cuda": 4096}
@@ -59,7 +60,7 @@ def train(
     micro_batch: int | None = None,
     after_step: Callable[[torch.Tensor], None] | None = None,
     label: str = "training",
-) -> None:
+) -> Speed:
     """Trains, in place, the parameters of a module that require a gradient.
 
     The optimiser is AdamW. The learning rate rises linearly over the first `warmup` of the steps
@@ -83,6 +84,8 @@ def train(
         after_step: called after each step with what the module gave for its batch, (b, 2) on the
             device.
         label: of the progress bar and of errors.
+    Returns:
+        how fast the steps ran.
     Raises:
         ValueError: lr or evals is None.
         FloatingPointError: the loss is not finite. On a GPU that is seen up to `READ_EVERY` steps
@@ -105,6 +108,8 @@ def train(
     rows_there = _copy_of_batches(batches, device_of(net))
     losses = _StepLosses(label, n_steps, hyperparameters)
     scaler = GradScaler(device_of(net).type, enabled=precision() == "fp16")
+    meter = SpeedMeter()
+    evaluate = meter.leave_out(evaluate)
     net.train()
     for step, rows in enumerate(progress(batches, desc=label, unit="step")):
         batch_loss: Callable = functools.partial(loss, progress=step / n_steps)
@@ -131,6 +136,7 @@ def train(
             net.train()
     if scaler.is_enabled():
         _tell_skipped_steps(optimizer, n_steps, label)
+    return meter.speed(net, inputs.lengths[np.concatenate(batches)])
 
 
 def _require_scale(scaler: GradScaler, label: str) -> None:
