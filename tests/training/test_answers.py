@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -486,3 +487,49 @@ def test_easy_to_hard_trains_on_as_many_of_each_and_tests_on_the_hard(tiny, monk
     assert trained[3][0].facts.difficulty.min() >= 8
     with pytest.raises(ValueError, match="difficulty of 99"):
         w2s.chess.easy_to_hard("last_word", tiny, [3], 99, n_train=60)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_training_whose_decoding_failed_is_not_repeated(task, tiny, method, monkeypatch):
+    quick = dict(method=method, epochs=1, lr=1e-2)
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "_states", fails)
+        with pytest.raises(ValueError, match="killed here"):
+            w2s.fit(tiny, task.supervisor, **quick)
+    assert not store.addresses(), "half a fit was stored"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train", fails)
+        continued = w2s.fit(tiny, task.supervisor, **quick)
+    assert not list((store.home() / "trained").iterdir()), "the weights are still there"
+    shutil.rmtree(store.home() / "fits")
+    whole = w2s.fit(tiny, task.supervisor, **quick)
+    pd.testing.assert_frame_equal(continued.predictions, whole.predictions)
+    pd.testing.assert_frame_equal(continued.curve, whole.curve)
+
+
+def test_a_training_that_is_damaged_is_repeated(task, tiny):
+    weights = {"body.weight": torch.arange(6.0)}
+    store.write_trained("0" * 20, weights, pd.DataFrame({"step": [1]}))
+    found, curve = store.read_trained("0" * 20)
+    assert found["body.weight"].tolist() == list(range(6)) and curve.step.tolist() == [1]
+    path = store.home() / "trained" / ("0" * 20) / store.WEIGHTS
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert store.read_trained("0" * 20) is None
+    assert store.read_trained("1" * 20) is None
+
+
+def fails(*arguments, **more):
+    raise ValueError("killed here")
+
+
+def test_decoding_takes_the_tokens_that_fit_in_free_memory(tiny, monkeypatch):
+    lm = lm_of(tiny)
+    config = lm.config
+    per_token = 4 * (
+        2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+        + 3 * config.intermediate_size
+        + 8 * config.hidden_size
+    )
+    for free, expected in ((None, 4096), (10**12, 4096), (100 * per_token / 0.6, 100), (1, 1)):
+        monkeypatch.setattr(decoding, "free_device_memory", lambda free=free: free)
+        assert decoding._affordable_tokens(lm) == pytest.approx(expected, abs=1)

@@ -11,9 +11,10 @@ import torch
 
 import w2s_nb as w2s
 from tests.conftest import register_words, save_tiny
+from tests.training.test_answers import register_last_word
 from w2s_nb import models
 from w2s_nb.inputs import activations
-from w2s_nb.models import anatomy, loading
+from w2s_nb.models import anatomy, decoding, loading
 from w2s_nb.prompting.prompt import answer_log_probs
 from w2s_nb.training.language_model import finetune_lm
 from w2s_nb.training.rewards import rewards
@@ -179,3 +180,29 @@ def test_what_a_small_adapter_adds_is_not_rounded_off(architecture, n_fits, tmp_
     # nearly all of it is below half a step of bf16
     share = (difference * added).sum() / (added**2).sum()
     assert share.item() == pytest.approx(1, abs=0.2)
+
+
+def test_answers_are_decoded_with_logits_in_float32(path):
+    """In bf16 logits two tokens would tie, and which of them is first would decide."""
+    checkpoint = models.with_depth(models.resolve(path))
+    prompts = [np.array([4 + i, 9, 17]) for i in range(6)]
+    options = [[[7], [8, 9]]] * 6
+    exact = decoding.log_probs(loading.load_lm(checkpoint), prompts, options)
+    lm = decoding.prepare(loading.load_lm(checkpoint, torch.bfloat16))
+    rounded = decoding.log_probs(lm, prompts, options)
+    np.testing.assert_allclose(rounded, exact, atol=0.5)
+    states = torch.randn(64, lm.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    with decoding._autocast():
+        logits = anatomy.logits(lm, states.bfloat16())
+    assert logits.dtype == torch.float32 and (logits != logits.bfloat16().float()).any()
+    assert len(decoding.greedy(lm, prompts, most=3, end=1)) == 6
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_finetuned_model_answers_in_bf16_as_it_was_trained(path, method):
+    register_last_word()
+    task = w2s.load_task("last_word", n_train=40, n_val=4, n_test=12)
+    fit = w2s.fit(path, task.supervisor, method=method, lr=1e-2, epochs=2, batch_size=16)
+    test = fit.predictions[fit.predictions.split == "test"]
+    assert test.p_right.between(0, 1).all() and test.p_right.nunique() > 6
+    assert fit.record["config"]["precision"] == "bf16"
