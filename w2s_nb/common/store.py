@@ -25,7 +25,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .device import machine, versions
-from .files import filling, is_whole, replacing, sha256_of, to_strict_json, write_atomic, write_json
+from .files import (
+    filling,
+    is_whole,
+    remove,
+    replacing,
+    sha256_of,
+    to_strict_json,
+    write_atomic,
+    write_json,
+)
 from .locks import one_at_a_time, require_writable
 from .paths import home
 
@@ -127,6 +136,42 @@ def write(
         )
         record = json.loads(json.dumps(record))  # as it will be read: the checksum is of that
         write_json(partial / RECORD, record | {"checksum": _digest(record)})
+
+
+def write_trained(address: str, weights: dict[str, torch.Tensor], curve: pd.DataFrame) -> None:
+    """Keeps the training of a fit that is not done: its weights and curve, until `forget_trained`.
+
+    What comes after a training, such as the decoding of answers, may fail or be killed.
+    """
+    with filling(_trained_folder(address), lambda: False) as partial:
+        write_atomic(partial / CURVE, _parquet(curve))
+        _write_weights(partial / WEIGHTS, weights)
+        checksums = {name: sha256_of(partial / name) for name in (CURVE, WEIGHTS)}
+        write_json(partial / RECORD, checksums)
+
+
+def read_trained(address: str) -> tuple[dict[str, torch.Tensor], pd.DataFrame] | None:
+    """Reads what `write_trained` kept; None if there is nothing, or it is damaged."""
+    import pandas as pd
+    from safetensors.torch import load_file
+
+    place = _trained_folder(address)
+    try:
+        checksums = json.loads((place / RECORD).read_text())
+        if any(sha256_of(place / name) != checksums.get(name) for name in (CURVE, WEIGHTS)):
+            return None
+    except (OSError, ValueError):
+        return None
+    return load_file(place / WEIGHTS), pd.read_parquet(place / CURVE)
+
+
+def forget_trained(address: str) -> None:
+    """Removes what `write_trained` kept of a fit."""
+    remove(_trained_folder(address))
+
+
+def _trained_folder(address: str) -> Path:
+    return home() / "trained" / address
 
 
 def _write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:

@@ -50,7 +50,7 @@ def list_store() -> list[Item]:
     fits = _Fits()
     items = [*_fit_items(fits), *_activation_items(fits), *_token_items(), *_unfinished_items()]
     listed = {item.path for item in items}
-    known = ("fits", "activations", "tokens", "ray")
+    known = ("fits", "activations", "tokens", "ray", "trained")
     rest = (path for path in _children(home()) if path.name not in known)
     items += [Item("the rest", path, _size(path)) for path in rest if path not in listed]
     return items
@@ -235,7 +235,8 @@ def _token_items() -> Iterator[Item]:
 
 def _unfinished_items() -> Iterator[Item]:
     """Lists what processes are writing, and what killed ones left."""
-    unfinished = [*home().rglob(".*.part"), *(home() / "ray").glob("*")]
+    folders = [home() / name for name in ("ray", "trained")]
+    unfinished = [*home().rglob(".*.part"), *(path for each in folders for path in _children(each))]
     for path in unfinished:
         if not any(parent.suffix == ".part" for parent in path.parents):
             yield Item("unfinished files", path, _size(path), KILLED if is_idle(path) else "")

@@ -124,13 +124,19 @@ class _StatesAsBody(nn.Module):
 class _SomeRows(nn.Module):
     """Stands in the place of an unembedding: the rows of some tokens alone, in float32."""
 
-    def __init__(self, unembedding: nn.Linear, tokens: Sequence[int]):
+    def __init__(self, unembedding: nn.Linear, tokens: Sequence[int] | slice):
         super().__init__()
         self.weight = unembedding.weight[tokens].float()
         self.bias = None if unembedding.bias is None else unembedding.bias[tokens].float()
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return nn.functional.linear(states.float(), self.weight, self.bias)
+        with torch.autocast(states.device.type, enabled=False):
+            return nn.functional.linear(states.float(), self.weight, self.bias)
+
+
+def unembed_in_float32(lm: TransformersModel) -> None:
+    """Lets a language model give logits in float32, in place: in bf16 likely tokens would tie."""
+    lm.set_output_embeddings(_SomeRows(lm.get_output_embeddings(), slice(None)))
 
 
 def logits(

@@ -1,7 +1,7 @@
 """Answers of a language model to prompts: the likeliest tokens, and how likely given answers are.
 
-Computed in the precision of the model's weights, which the kit loads in float32: in bf16 the other
-prompts of a batch would decide some answers.
+Computed in the precision of training; the logits always in float32. In half precision the other
+prompts of a batch can decide between answers that are nearly as likely.
 """
 
 from __future__ import annotations
@@ -13,21 +13,55 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
-from ..common.device import device
+from ..common.device import compute_type, device, precision
+from ..common.memory import free_device_memory
 from ..common.out_of_memory import run_batches
 from ..common.progress import progress
-from .anatomy import attention_of, logits
+from .anatomy import attention_of, logits, unembed_in_float32
 
 MAX_TOKENS = {"cpu": 4096, "cuda": 32768}  # in one pass, padding included
+# of the free memory of a device, the share that the tokens of one pass may take
+_SHARE = 0.6
 
 
-def _batches(lengths: np.ndarray, label: str) -> Iterator[np.ndarray]:
-    """Yields indices of texts, longest first, as many together as `MAX_TOKENS` allows."""
+def prepare(lm):
+    """Moves a language model to the training device, and makes its logits float32; returns it."""
+    lm = lm.to(device()).eval()
+    if precision() != "fp32":
+        unembed_in_float32(lm)
+    return lm
+
+
+def _autocast():
+    return torch.autocast(device().type, compute_type(), enabled=precision() != "fp32")
+
+
+def _affordable_tokens(lm) -> int:
+    """Returns how many tokens one pass may have: at most `MAX_TOKENS`, fewer in little memory."""
+    most = MAX_TOKENS.get(device().type, 4096)
+    free = free_device_memory()
+    if free is None:
+        return most
+    config = lm.config
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    heads_of_keys = getattr(config, "num_key_value_heads", None) or heads
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    keys_and_values = 2 * config.num_hidden_layers * heads_of_keys * width
+    # of one block at a time, in the first pass over the prompts
+    activations = 3 * inner + 8 * config.hidden_size
+    bytes_per_number = compute_type().itemsize
+    per_token = bytes_per_number * (keys_and_values + activations)
+    return max(1, min(most, int(_SHARE * free / per_token)))
+
+
+def _batches(lengths: np.ndarray, max_tokens: int, label: str) -> Iterator[np.ndarray]:
+    """Yields indices of texts, longest first, as many together as `max_tokens` allows."""
     order = np.argsort(-lengths, kind="stable")
     with progress(total=len(order), desc=label, unit="prompt") as bar:
         while len(order):
             longest = int(lengths[order[0]])
-            size = max(1, MAX_TOKENS.get(device().type, 4096) // longest)
+            size = max(1, max_tokens // longest)
             yield order[:size]
             bar.update(min(size, len(order)))
             order = order[size:]
@@ -60,7 +94,7 @@ def greedy(
     lengths = np.array([len(ids) for ids in prompts])
     batches: Iterable[np.ndarray]
     if batch is None:
-        batches = _batches(lengths + most, "answering")
+        batches = _batches(lengths + most, _affordable_tokens(lm), "answering")
     else:
         order = np.argsort(-lengths, kind="stable")
         batches = np.array_split(order, range(batch, len(prompts), batch))
@@ -68,11 +102,12 @@ def greedy(
 
     def run(chosen: np.ndarray) -> list[list[int]]:
         ids, mask = _pad_left([prompts[i] for i in chosen])
-        texts = lm.generate(
-            input_ids=ids.to(device()),
-            attention_mask=mask.to(device()),
-            generation_config=config,
-        )
+        with _autocast():
+            texts = lm.generate(
+                input_ids=ids.to(device()),
+                attention_mask=mask.to(device()),
+                generation_config=config,
+            )
         return texts[:, ids.shape[1] :].tolist()
 
     for chosen, generated in run_batches(batches, run):
@@ -117,7 +152,8 @@ def log_probs(
         return np.split(np.concatenate(alone), ends[:-1])
     trees = [_Tree(prompt, each) for prompt, each in zip(prompts, options, strict=True)]
     results: list[np.ndarray] = [np.empty(0)] * len(trees)
-    batches = _batches(np.array([len(tree.ids) for tree in trees]), "scoring")
+    lengths = np.array([len(tree.ids) for tree in trees])
+    batches = _batches(lengths, _affordable_tokens(lm), "scoring")
 
     def run(chosen: np.ndarray) -> list[np.ndarray]:
         return _log_probs_of_trees(lm, [trees[i] for i in chosen])
@@ -130,7 +166,8 @@ def log_probs(
 
 def _log_probs_of_trees(lm, trees: list[_Tree]) -> list[np.ndarray]:
     """Returns the log-probabilities (options,) of each tree of a batch, as `log_probs`."""
-    hidden = _states(lm, trees)
+    with _autocast():
+        hidden = _states(lm, trees)
     results = []
     for k, tree in enumerate(trees):
         states = hidden[k, torch.from_numpy(tree.before).to(device())]

@@ -617,22 +617,42 @@ def _add_finetuning(
     dtype: torch.dtype,
     tensors: dict[str, torch.Tensor],
 ):
-    """Returns the language model of a parent with what a fit trained, as it was in training.
+    """Returns the language model of a parent with what a fit trained, cut to a depth.
+
+    Args:
+        load, dtype, tensors: as of `load_with_trained`.
+    """
+    config = _config_of_fit(checkpoint)
+    lm = load_with_trained(
+        load, parent, dtype, tensors, config["method"], config["hyperparameters"]
+    )
+    keep_blocks(lm.base_model, slice(checkpoint.layers))
+    return lm
+
+
+def load_with_trained(
+    load: Callable,
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    tensors: dict[str, torch.Tensor],
+    method: str,
+    hyperparameters: dict,
+):
+    """Returns a checkpoint's language model with what was trained in it, as it was in training.
 
     Adapters were trained in float32 beside weights in `dtype`, and stay beside them. Other methods
     trained weights in float32, of which autocast rounded those of linear layers in every pass.
 
     Args:
-        load: (parent, dtype) -> its language model.
-        tensors: what the fit trained; {} for a model without weights.
+        load: (checkpoint, dtype) -> its language model.
+        tensors: what was trained; {} for a model without weights.
+        method, hyperparameters: of the training.
     """
-    config = _config_of_fit(checkpoint)
-    is_lora = config["method"] == "lora"
-    lm = load(parent, dtype if is_lora else torch.float32)
-    put_trained(lm, tensors, config["method"], config["hyperparameters"])
+    is_lora = method == "lora"
+    lm = load(checkpoint, dtype if is_lora else torch.float32)
+    put_trained(lm, tensors, method, hyperparameters)
     if not is_lora:
         round_linear_layers(lm, dtype)
-    keep_blocks(lm.base_model, slice(checkpoint.layers))
     return lm
 
 
@@ -644,6 +664,7 @@ def code_parts() -> tuple[Callable | ModuleType, ...]:
         _tensors_above,
         _load_finetuned,
         _add_finetuning,
+        load_with_trained,
         as_run,
         config_of,
         _read_config,

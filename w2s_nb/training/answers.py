@@ -12,14 +12,15 @@ import pandas as pd
 import torch
 
 from ..common import store
-from ..common.device import computing_versions, device, precision
+from ..common.device import compute_type, computing_versions, precision
+from ..common.out_of_memory import explain_out_of_memory
 from ..common.progress import collect_warnings
 from ..data.splits import Split, Task, need_task
 from ..inputs import activations
 from ..inputs.batches import NextTokens
 from ..inputs.tokens import Tokens, tokenize
 from ..labels.answers import Answers
-from ..models import anatomy, decoding, loading
+from ..models import decoding, loading
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from . import language_model, loop
@@ -32,6 +33,7 @@ from .result import AnswerFit, half_of, labelable_splits, task_of
 
 # tokens of a model's context that are kept free for an answer, whatever the tokenizer
 ANSWER_TOKENS = 40
+FEWER_TOKENS = "give a smaller max_len, or a smaller model"
 
 
 def fit_answers(
@@ -81,7 +83,7 @@ def fit_answers(
         "labels": Answers(split.ids, answers, "").fingerprint,
     }
 
-    def make():
+    def train():
         n_texts = micro_batch_of_texts(
             checkpoint,
             method,
@@ -90,9 +92,10 @@ def fit_answers(
             tokens=int(train_questions.lengths.max()) + ANSWER_TOKENS,
             predicted=ANSWER_TOKENS,
         )
-        weights, curve = _train(
-            checkpoint, method, settings, train_questions, answers, seed, n_texts
-        )
+        return _train(checkpoint, method, settings, train_questions, answers, seed, n_texts)
+
+    def make():
+        weights, curve = _find_or_train(config, train)
         lm = _load_trained(checkpoint, method, settings, weights)
         predictions = _predict(lm, checkpoint, predicted, questions)
         summary = _summary(checkpoint, method, split, taught, seed) | {"lr": settings.lr}
@@ -127,7 +130,8 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
     def make():
         longest = int(questions.lengths.max()) + ANSWER_TOKENS
         check_memory(checkpoint.name, "prompt", room=Room.free(), tokens=longest)
-        predictions = _predict(load_lm(checkpoint), checkpoint, [test], [questions])
+        lm = load_lm(checkpoint, compute_type())
+        predictions = _predict(lm, checkpoint, [test], [questions])
         record = _record(config, predictions, questions, [], _summary_untrained(checkpoint, task))
         return record, predictions, pd.DataFrame({"step": []})
 
@@ -136,7 +140,26 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
 
 def _find_or_make(config: dict, make: Callable[[], tuple]) -> AnswerFit:
     address = store.address(config)
-    return AnswerFit(address, *store.get_or_make(address, make), "last")
+    with explain_out_of_memory("answering questions", FEWER_TOKENS):
+        fit = AnswerFit(address, *store.get_or_make(address, make), "last")
+    store.forget_trained(address)
+    return fit
+
+
+def _find_or_train(
+    config: dict, train: Callable[[], tuple[dict[str, torch.Tensor], pd.DataFrame]]
+) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+    """Trains, and keeps the weights and the curve until the answers are there too.
+
+    Where decoding failed or was killed, they are read instead.
+    """
+    address = store.address(config)
+    kept = store.read_trained(address)
+    if kept is None:
+        with explain_out_of_memory("finetuning on answers", loop.LESS_PER_PASS):
+            kept = train()
+        store.write_trained(address, *kept)
+    return kept
 
 
 def check_questions(model: str, task: Task) -> None:
@@ -233,7 +256,7 @@ def code() -> str:
         first_word,
         labelable_splits,
         decoding,
-        load_lm,
+        *loading.code_parts(),
     )
 
 
@@ -342,9 +365,9 @@ def _load_trained(
     checkpoint: Checkpoint, method: str, settings: Hyperparameters, weights: dict[str, torch.Tensor]
 ):
     """Loads a checkpoint's language model, with the weights that `_train` returns."""
-    lm = load_lm(checkpoint)
-    anatomy.put_trained(lm, weights, method, asdict(settings))
-    return lm
+    return loading.load_with_trained(
+        load_lm, checkpoint, compute_type(), weights, method, asdict(settings)
+    )
 
 
 def _texts_with_answers(tok, questions: Tokens, answers: Sequence[str]) -> Tokens:
@@ -362,7 +385,7 @@ def _predict(
     lm, checkpoint: Checkpoint, splits: list[Split], questions: list[Tokens]
 ) -> pd.DataFrame:
     """Returns `AnswerFit.predictions` for splits, the first of which is the test split."""
-    lm = lm.to(device()).eval()
+    lm = decoding.prepare(lm)
     tok = tokenizer(folder(checkpoint))
     predictions = _generate(lm, tok, splits, questions)
     test = splits[0]
