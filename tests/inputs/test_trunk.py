@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from transformers import LlamaModel
 
 import w2s_nb as w2s
 from w2s_nb.inputs import activations
@@ -132,4 +133,15 @@ def test_a_trunk_beyond_the_free_disk_is_refused_before_a_model_is_loaded(words,
 def test_a_bound_that_is_no_number_is_refused(wrong, words, tiny, monkeypatch):
     monkeypatch.setenv("W2S_TRUNK_GB", wrong)
     with pytest.raises(ValueError, match=f"W2S_TRUNK_GB = '{wrong}'; expected a number from 0"):
+        w2s.fit(tiny, words.student, **TOP)
+
+
+def test_a_trunk_that_does_not_fit_the_device_says_what_to_do(words, tiny, monkeypatch):
+    def too_large(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setenv("W2S_TRUNK_GB", "0")
+    # of bodies alone: a fit's own module, and a whole model, are moved as before
+    monkeypatch.setattr(LlamaModel, "to", too_large)
+    with pytest.raises(MemoryError, match="loading the trunk of .*raise W2S_TRUNK_GB"):
         w2s.fit(tiny, words.student, **TOP)

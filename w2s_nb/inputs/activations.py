@@ -52,6 +52,7 @@ SHARD = 512  # texts
 SHARD_BYTES = 128_000_000  # of states, after which a shard is written before it has all its texts
 # 10^9 bytes that the trunk's activations of a fit may take on disk, unless W2S_TRUNK_GB says it
 TRUNK_GB = 100.0
+LESS_TRUNK = "raise W2S_TRUNK_GB, so that its activations are stored, or use method='lora'"
 # of the tokens of two texts, the share that they must begin alike to be run in one sequence
 LEAST_SHARED = 0.15
 MAX_TOKENS = 4096  # of a forward pass, padding included
@@ -375,7 +376,8 @@ def _load_trunk(checkpoint: Checkpoint, depth: int) -> PreTrainedModel:
     """Returns a model's first `depth` blocks, at least one, frozen on the training device."""
     lm = _load(checkpoint.cut(max(depth, 1)))
     lm.requires_grad_(False)
-    lm.base_model.to(device())
+    with explain_out_of_memory(f"loading the trunk of {checkpoint.name}", LESS_TRUNK):
+        lm.base_model.to(device())
     return lm
 
 

@@ -33,6 +33,8 @@ def load_shared(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, *, t
     """
     if checkpoint.parent:
         return loading.load_lm(checkpoint, dtype, top=top)
+    if top is not None and top >= (checkpoint.layers or 0):
+        top = None
     folder(checkpoint, for_weights=True)  # a file that was damaged meanwhile is refused
     key = (digest(checkpoint), checkpoint.layers, dtype, top)
     with _one_at_a_time, torch.inference_mode(False):
