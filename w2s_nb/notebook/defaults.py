@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..common.device import device
-from ..common.memory import host_memory
 from ..common.out_of_memory import OutOfMemory
 from ..common.registry import TASKS
 from ..data.load import count_examples
@@ -38,9 +37,6 @@ _SHARE = 0.9
 _LARGE_STUDENT = 30
 # what a CPU and a GPU try, the first that fits in memory
 _TRIED = {"cpu": ("top", "probe"), "cuda": ("full", "lora")}
-# bytes that training on a CPU takes at most by parameter, and those beside them
-_BYTES_OF_TRAINING = 24
-_REST = 4 * 10**9
 _NAMES = {"cpu": "a CPU", "cuda": "a GPU"}
 
 
@@ -231,7 +227,7 @@ def _first_that_fits(
     options = training_options(filled, methods[0], recipe_of(name, filled))
     slowest: Choice | None = None
     for model in _largest(models_and_methods(filled)[0]):
-        if machine.gb is None and _clearly_fits(model, machine.kind):
+        if machine.gb is None and _clearly_fits(model, methods[0], options):
             continue
         choice = choose(model, methods, machine, options)
         if slowest is None or methods.index(choice.method) > methods.index(slowest.method):
@@ -303,20 +299,19 @@ def _largest(models: list[str]) -> list[str]:
     return [*sorted(known, key=size_order)[-1:], *others]
 
 
-def _clearly_fits(model: str, kind: str) -> bool:
-    """Tells whether this machine's main memory is far more than a training on a CPU takes."""
-    n_params, _ = size_order(model)
-    return kind == "cpu" and 0 < _BYTES_OF_TRAINING * n_params + _REST < host_memory()
+def _clearly_fits(model: str, method: str, options: dict) -> bool:
+    """Tells whether an upper bound of what a training takes fits here; simulates nothing."""
+    from ..training.device_memory.check import clearly_fits
+    from ..training.device_memory.choice import Room
+
+    top_layers = METHODS[method].top_layers
+    return clearly_fits(model, method, Room.here(), top_layers=top_layers, **options)
 
 
 def _context(model: str) -> int:
     """Returns the most tokens that a model reads at once."""
-    from transformers import AutoConfig
+    from ..training.device_memory import simulation
+    from ..training.device_memory.estimate import architecture_of
 
-    from ..models.configurations import shipped
-    from ..models.loading import config_of
-
-    root = resolve(model).root
-    known = shipped(root)
-    config = AutoConfig.for_model(**known) if known else config_of(replace(root, layers=None))
+    config = simulation.config_of(architecture_of(resolve(model)))
     return getattr(config, "max_position_embeddings", None) or 10**9
