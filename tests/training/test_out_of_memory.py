@@ -66,7 +66,7 @@ def fit(model, task, method="full", **changes):
         ("full", loop, "forward", "lower max_len"),
         ("full", loop, "predict", "lower max_len"),
         ("full", loop, "copy_weights", "smaller model"),
-        ("top", activations, "load_lm", "smaller model"),
+        ("top", activations, "load_shared", "smaller model"),
         ("probe", activations, "_run", "smaller model"),
         ("probe", job, "probe", "smaller model"),
         ("logistic", logistic, "_minimise", "smaller model"),
