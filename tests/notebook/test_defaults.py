@@ -191,4 +191,6 @@ def test_set_up_fills_in_tells_and_keeps_what_was_chosen():
     assert told["n_val"] == "200 (movie_snippets on a CPU)" and "n_train" not in told
     assert told["n_test"] == "40 (this notebook on a CPU)"
     assert told["method"] == "top (first choice on a CPU, and it fits in memory)"
+    shown = run.describe()
+    assert "it fits in memory)" in shown._repr_html_() and "it fits in memory)" in repr(shown)
     assert run.load().counts and run.parameters["n_test"] == 40

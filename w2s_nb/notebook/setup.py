@@ -42,6 +42,18 @@ from .parameters import (
 from .renderer import use_renderer
 
 
+class _Facts(pd.DataFrame):
+    """A table of sentences, which are shown whole; pandas cuts them after 50 letters."""
+
+    def __repr__(self) -> str:
+        with pd.option_context("display.max_colwidth", None, "display.width", None):
+            return super().__repr__()
+
+    def _repr_html_(self) -> str | None:
+        with pd.option_context("display.max_colwidth", None):
+            return super()._repr_html_()  # type: ignore[operator]
+
+
 @dataclass
 class Run:
     """One run of a notebook: its parameters, checked.
@@ -73,7 +85,7 @@ class Run:
             "store": paths.short_path(paths.home()),
             "local data": paths.short_path(local_data) if local_data else "none",
         }
-        return pd.DataFrame({"this run": facts})
+        return _Facts({"this run": facts})
 
     def values(self, *names: str) -> tuple:
         """Returns the values of parameters, which for a size of 0 and for 'auto' are those chosen.
