@@ -144,7 +144,8 @@ class Fit:
 
     Attributes:
         address: where the store keeps it.
-        record: config, summary, metrics, versions, machine, seconds.
+        record: config, summary, metrics, versions, machine, seconds; speed of the training's steps
+            (see `speed.Speed`) where it read texts.
         predictions: rows (split, id, truth, group, last, validation, oracle): the true class, the
             group of examples that belong together, and P(y = 1) at the three checkpoints, NaN at
             one that the fit lacks (see `stops`).
