@@ -6,6 +6,7 @@ import w2s_nb as w2s
 from w2s_nb.common import memory
 from w2s_nb.common.out_of_memory import OutOfMemory
 from w2s_nb.experiments.arms import run_arms
+from w2s_nb.notebook import setup as notebook_setup
 from w2s_nb.notebook.setup import setup
 from w2s_nb.training import fit as fit_module
 from w2s_nb.training.device_memory import check, choice, estimate, simulation
@@ -159,3 +160,14 @@ def test_a_notebook_refuses_its_table_by_probe_before_it_finetunes_for_hours(
     with pytest.raises(OutOfMemory, match="'probe' takes at least.*; or table_seeds = 0"):
         setup("03_conf_loss", table_seeds=2, **parameters)
     setup("03_conf_loss", table_seeds=0, **parameters)
+
+
+def test_the_table_of_supervisors_needs_room_for_the_strong_model(words, tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        notebook_setup, "check_memory", lambda model, method, **options: asked.append(model)
+    )
+    notebook_setup._require_memory_for_table(
+        {"weak": f"{tiny}@1", "strong": tiny, "supervisors": f"{tiny}@2", "table_seeds": 2}
+    )
+    assert asked == [f"{tiny}@1", tiny, f"{tiny}@2"]
