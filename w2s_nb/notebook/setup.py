@@ -353,9 +353,8 @@ def _require_memory_for_table(parameters: dict) -> None:
     """Refuses a table by probe of models that one device cannot hold, which comes hours later."""
     if not parameters.get("table_seeds"):
         return
-    models = [parameters["weak"], *names_in(parameters.get("supervisors", ""))]
-    if "losses" in parameters:
-        models.append(parameters["strong"])
+    names = (parameters["weak"], parameters["strong"], *names_in(parameters.get("supervisors", "")))
+    models = dict.fromkeys(names)
     for model in models:
         try:
             check_memory(model, "probe", tokens=SHORT)
