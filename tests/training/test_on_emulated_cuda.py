@@ -20,8 +20,8 @@ ONCE = {
     "language_model.load_trainable": "weights are copied to the GPU",
     "prompt._load": "weights are copied to the GPU",
     "loop.train": "labels are copied to the GPU",
-    "loop._copy_of_batches": "row numbers of all steps are copied",
     "loop.copy_weights": "trained weights are copied back",
+    "loop._read_at_end": "predictions of all batches are copied back",
     "prompt._cache_head": "the head of all prompts is copied",
     "anatomy._SomeRows.__init__": "the tokens of the answers are copied",
 }
@@ -31,8 +31,6 @@ PASSES = {
     "activations._pooled_states": "states are copied back",
     "activations._trunk_places": "states are copied back",
     "activations._write_shards": "tokens are copied",
-    "loop.predict": "predictions are copied back",
-    "loop.lm_losses": "sums are copied back",
     "prompt._hidden": "questions are copied",
     "prompt._run": "attention asks if there is padding",
     "prompt.answer_log_probs": "log-probabilities are copied back",
@@ -43,7 +41,6 @@ PASSES = {
 # to be removed
 STEPS = {
     "classifier.Classifier._pool",
-    "loop.forward",
     "language.LanguageModel.forward",
     "language_model.train_language_model",
     "loop.backward",

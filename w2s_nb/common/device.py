@@ -74,6 +74,14 @@ def _device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
+def copy_to(target: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor on a device, without waiting for what a GPU has still to do."""
+    if target.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(target)
+    # a copy from memory that is not pinned waits
+    return tensor.pin_memory().to(target, non_blocking=True)
+
+
 def precision() -> str:
     """Returns the precision of matrix products: 'bf16' or 'fp16' by autocast, or 'fp32'.
 

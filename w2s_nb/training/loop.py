@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 from torch.amp import GradScaler
 
 from ..common import distributed
-from ..common.device import compute_type, device, precision
+from ..common.device import compute_type, copy_to, device, precision
 from ..common.out_of_memory import (
     explain_out_of_memory,
     halve,
@@ -217,7 +217,7 @@ def device_of(net: nn.Module) -> torch.device:
 
 def _copy_of_batches(batches: list[np.ndarray], target: torch.device) -> tuple[torch.Tensor, ...]:
     """Copies the row numbers of all batches to a device at once, so that no step waits for one."""
-    rows = torch.from_numpy(np.concatenate(batches)).to(target)
+    rows = copy_to(target, torch.from_numpy(np.concatenate(batches)))
     return rows.split([len(batch) for batch in batches])
 
 
@@ -331,7 +331,8 @@ def forward(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
     """
     with autocast():
         target = device_of(net)
-        return net(**{name: tensor.to(target) for name, tensor in inputs.batch(rows).items()})
+        batch = inputs.batch(rows)
+        return net(**{name: copy_to(target, tensor) for name, tensor in batch.items()})
 
 
 def backward(
@@ -470,16 +471,14 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     """
     net.eval()
     chosen = np.arange(len(inputs)) if chosen is None else chosen
-    probs = np.empty((len(chosen), 2), dtype=np.float32)
     max_tokens = MAX_TOKENS.get(device().type, 4096) * distributed.n_workers()
 
-    def run(batch: np.ndarray) -> np.ndarray:
+    def run(batch: np.ndarray) -> torch.Tensor:
         positions, _ = distributed.my_share(len(batch))
         logits = forward(net, inputs, chosen[batch[positions.numpy()]])
-        return distributed.gather(logits, len(batch)).softmax(dim=1).cpu().numpy()
+        return distributed.gather(logits, len(batch)).softmax(dim=1)
 
-    for batch, probs_of_batch in run_batches(inputs.by_length(max_tokens, chosen), run):
-        probs[batch] = probs_of_batch
+    probs = _read_at_end(run_batches(inputs.by_length(max_tokens, chosen), run), len(chosen))
     if not np.isfinite(probs).all():
         n_bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{n_bad} of {len(probs)} predictions are not finite; lower lr")
@@ -496,14 +495,25 @@ def lm_losses(net: nn.Module, inputs: Inputs) -> np.ndarray:
         (n, 2) float64.
     """
     net.eval()
-    nats_and_tokens = np.empty((len(inputs), 2))
 
-    def run(rows: np.ndarray) -> np.ndarray:
-        return forward(net, inputs, rows).cpu().numpy()
+    def run(rows: np.ndarray) -> torch.Tensor:
+        return forward(net, inputs, rows)
 
-    for rows, of_rows in run_batches(inputs.by_length(LM_TOKENS), run):
-        nats_and_tokens[rows] = of_rows
-    return nats_and_tokens
+    batches = run_batches(inputs.by_length(LM_TOKENS), run)
+    return _read_at_end(batches, len(inputs)).astype(np.float64)
+
+
+def _read_at_end(batches: Iterable[tuple[np.ndarray, torch.Tensor]], n: int) -> np.ndarray:
+    """Returns the results (n, 2) float32 of batches, each with its rows.
+
+    They are read together, since a GPU would idle while one of them is read.
+    """
+    results = np.empty((n, 2), dtype=np.float32)
+    rows_and_results = list(batches)
+    if rows_and_results:
+        rows = np.concatenate([rows for rows, _ in rows_and_results])
+        results[rows] = torch.cat([each for _, each in rows_and_results]).cpu().numpy()
+    return results
 
 
 def copy_weights(net: nn.Module, *, whole: bool = False) -> dict[str, torch.Tensor]:
