@@ -212,14 +212,20 @@ class NextTokens(Inputs):
         self.starts = np.ones(len(ids), dtype=int) if starts is None else starts
 
     def batch(self, rows) -> dict[str, torch.Tensor]:
-        """Returns the sequences' tensors, and `targets` (b, t), -1 where nothing is predicted."""
+        """Returns the sequences' tensors, the next tokens, and which of them are to be predicted.
+
+        Returns:
+            What `Sequences.batch` does; `targets` (b, t), -1 where nothing is predicted; and
+            `predicted` (m,), the positions of all others in it, read row by row.
+        """
         targets = []
         for row in rows:
             next_ids = np.append(self.ids[row][1:], -1)
             targets.append(torch.as_tensor(next_ids, dtype=torch.long))
             targets[-1][: self.starts[row] - 1] = -1
         padded = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=-1)
-        return self.sequences.batch(rows) | {"targets": padded}
+        (predicted,) = torch.nonzero(padded.flatten() >= 0, as_tuple=True)
+        return self.sequences.batch(rows) | {"targets": padded, "predicted": predicted}
 
 
 class FeatureInputs(Inputs):

@@ -25,12 +25,14 @@ class LanguageModel(nn.Module):
         self._lm = (lm,)
         self.head = nn.Identity()  # there is no head with a learning rate of its own
 
-    def forward(self, attention_mask=None, *, targets, **inputs) -> torch.Tensor:
+    def forward(self, attention_mask=None, *, targets, predicted, **inputs) -> torch.Tensor:
         """Computes negative log-likelihoods of texts.
 
         Args:
             attention_mask: (b, t), padding on the right.
             targets: (b, t), the token after each; -1 if none is to be predicted, as on padding.
+            predicted: (m,), positions in `targets`, read row by row, of the tokens that are to be
+                predicted. On a GPU the host would wait to find them.
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
             (b, 2) float32: the sum over the predicted tokens, in nats, and their number.
@@ -38,9 +40,9 @@ class LanguageModel(nn.Module):
         hidden = self.body(
             attention_mask=attention_mask, use_cache=False, **inputs
         ).last_hidden_state
-        real = targets >= 0
-        own_logits = logits(self._lm[0], hidden[real]).float()
-        nats = F.cross_entropy(own_logits, targets[real], reduction="none")
-        text = real.nonzero()[:, 0]  # the row in the batch of each predicted token
+        text = predicted // targets.shape[1]  # the row in the batch of each predicted token
+        states = hidden[text, predicted % targets.shape[1]]
+        own_logits = logits(self._lm[0], states).float()
+        nats = F.cross_entropy(own_logits, targets.flatten()[predicted], reduction="none")
         total = torch.zeros(len(targets), device=nats.device).index_add(0, text, nats)
-        return torch.stack([total, real.sum(dim=1)], dim=1)
+        return torch.stack([total, (targets >= 0).sum(dim=1)], dim=1)
