@@ -379,8 +379,8 @@ def backward(
         return value.detach(), logits.detach()
     starts = range(0, len(own_rows), micro_batch)
     passes = [slice(start, start + micro_batch) for start in starts]
-    counts = counts.to(targets.device, non_blocking=True)
-    positions = positions.to(targets.device, non_blocking=True)
+    counts = copy_to(targets.device, counts)
+    positions = copy_to(targets.device, positions)
     if not batchwise:
         weight = counts * distributed.n_workers() / n
         logits_of_passes = []
