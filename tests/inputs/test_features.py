@@ -34,9 +34,7 @@ def passes(monkeypatch):
     monkeypatch.setattr(
         activations,
         "_run",
-        lambda lm, batch, *rest: (
-            seen.append(len(batch["attention_mask"])) or real(lm, batch, *rest)
-        ),
+        lambda lm, batch, *rest: seen.append(len(batch["ends"])) or real(lm, batch, *rest),
     )
     activations.code()  # before what it reads is replaced
     return seen
@@ -147,7 +145,7 @@ conftest.register_words()
 activations.code()
 activations.SHARD, activations.LEAST_SHARED, real = 8, 2, activations._run  # a sequence a text
 def run(lm, batch, *rest):
-    open({log!r}, "a").write(len(batch["attention_mask"]) * "x")
+    open({log!r}, "a").write(len(batch["ends"]) * "x")
     time.sleep({pause})
     return real(lm, batch, *rest)
 activations._run = run

@@ -27,7 +27,7 @@ def model(tiny):
 @pytest.fixture
 def in_bf16(monkeypatch):
     """Computes activations as on CUDA, on the CPU."""
-    monkeypatch.setattr(activations, "precision", lambda: "bf16")
+    monkeypatch.setenv("W2S_PRECISION", "bf16")
 
 
 def shards_in(home):
@@ -60,7 +60,7 @@ def test_streams_are_stored_as_they_are_computed(words, model, home, in_bf16):
     assert states.nbytes == trunk_bytes(model, 2, tokens)
     lm = activations._load(model)
     ids = torch.as_tensor(tokens.ids[0], dtype=torch.long)[None]
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    batch = {"input_ids": ids, "ends": torch.tensor([[ids.shape[1] - 1]])}
     with torch.no_grad():
         (alone,) = activations._run(lm, batch, lambda stream: stream, [2])
     torch.testing.assert_close(streams[0], alone[0], atol=0.05, rtol=0.05)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from transformers import masking_utils
 
 import w2s_nb as w2s
 from tests.conftest import WORDS, save_tiny
@@ -19,7 +20,7 @@ from tests.models.test_models import tokens
 from w2s_nb import models
 from w2s_nb.inputs.activations import pooled, trunk
 from w2s_nb.inputs.batches import NextTokens, TokenInputs, TrunkInputs
-from w2s_nb.models import decoding
+from w2s_nb.models import anatomy, decoding
 from w2s_nb.models.architectures import SUPPORTED
 from w2s_nb.prompting.prompt import answer_log_probs
 from w2s_nb.training import language_model, loop
@@ -214,6 +215,38 @@ def test_every_method_starts_from_the_models_own_states(arch, arity):
         top = arch.net("top", arity, top_layers=n)
         inputs = TrunkInputs(trunk(arch.checkpoint, DEPTH - n, of_texts), of_texts)
         close(top(**inputs.batch(rows)), expected)
+
+
+def test_texts_without_a_mask_have_the_same_states_and_gradients(arch):
+    # as on a GPU; padding is on the right, and attention is causal
+    net = arch.net("full", 1)
+    batch = TokenInputs(tokens(TEXTS)).batch(range(len(TEXTS)))
+    results = []
+    for devices in (("cpu",), ()):
+        net.zero_grad()
+        with anatomy.masks_on(*devices):
+            logits = net(**batch)
+        logits.square().sum().backward()
+        results.append((logits, [p.grad for p in net.parameters() if p.grad is not None]))
+    (masked, masked_gradients), (without, gradients) = results
+    assert torch.equal(masked, without)
+    for gradient, expected in zip(gradients, masked_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_gpu_waits_for_no_mask_of_single_texts(monkeypatch, tmp_path):
+    # transformers would look whether a mask is all true, and whether positions start again
+    def look(*args, **kwargs):
+        raise AssertionError("a mask was made, or positions were read")
+
+    monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", look)
+    monkeypatch.setattr(masking_utils, "sdpa_mask", look)
+    monkeypatch.setitem(masking_utils.ALL_MASK_ATTENTION_FUNCTIONS._global_mapping, "sdpa", look)
+    for name in ("gpt2", "llama", "gpt_neox", "qwen2", "olmo2"):
+        tiny = Tiny(tmp_path / name, name)
+        batch = TokenInputs(tokens(TEXTS)).batch(range(len(TEXTS)))
+        with anatomy.masks_on():
+            tiny.net("full", 1)(**batch).sum().backward()
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import transformers
 from w2s_nb import models
 from w2s_nb.common import device
 from w2s_nb.common.registry import MODELS, UnknownName
-from w2s_nb.models import classifier, loading
+from w2s_nb.models import anatomy, classifier, loading
 from w2s_nb.training import device_memory
 from w2s_nb.training.device_memory import choice, simulation
 from w2s_nb.training.device_memory.estimate import architecture_of
@@ -41,13 +41,13 @@ def build(path, method):
 def batch(method, examples=3, tokens=10):
     """Makes a batch with padding, anew at each call."""
     generator = torch.Generator().manual_seed(0)
-    mask = torch.ones(examples, tokens, dtype=torch.long)
-    mask[0, 6:] = 0
+    ends = torch.full((examples, 1), tokens - 1)
+    ends[0] = 5
     if method == "top":
         states = torch.randn(examples, tokens, 16, generator=generator)
-        return {"inputs_embeds": states, "attention_mask": mask}
+        return {"inputs_embeds": states, "ends": ends}
     ids = torch.randint(0, 60, (examples, tokens), generator=generator)
-    return {"input_ids": ids, "attention_mask": mask}
+    return {"input_ids": ids, "ends": ends}
 
 
 def run_step(net, method):
@@ -207,7 +207,7 @@ def test_a_frozen_pass_is_counted_as_real_tensors_are(any_tiny):
     lm = models.load_lm(models.resolve(any_tiny))
     live = simulation._LiveBytes(t.untyped_storage() for t in (*lm.parameters(), *lm.buffers()))
     with torch.no_grad(), live:
-        lm.base_model(**batch("full"), use_cache=False)
+        anatomy.run_causally(lm.base_model, **batch("full"))
     architecture = architecture_of(models.resolve(any_tiny))
     simulated = simulation.simulate_frozen(architecture, lm.config.num_hidden_layers, 3, 10, False)
     weights = sum(p.nbytes for p in lm.parameters())

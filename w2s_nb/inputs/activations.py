@@ -34,7 +34,7 @@ from ..common.progress import progress
 from ..common.store import address, code_version
 from ..data.splits import Split, Task
 from ..models import loading
-from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top
+from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top, run_causally
 from ..models.loading import config_of, digest, with_depth
 from ..models.names import Checkpoint, resolve
 from ..models.shared import load_shared
@@ -398,8 +398,7 @@ class RecomputedTrunk(TokenInputs):
     def batch(self, rows) -> dict[str, torch.Tensor]:
         """Returns what `TrunkInputs.batch` does, on the training device."""
         tensors = {name: tensor.to(device()) for name, tensor in super().batch(rows).items()}
-        ids_and_mask = {name: tensor for name, tensor in tensors.items() if name != "ends"}
-        (stream,) = _run(self._lm, ids_and_mask, lambda stream: stream, [self._depth])
+        (stream,) = _run(self._lm, tensors, lambda stream: stream, [self._depth])
         del tensors["input_ids"]
         return {"inputs_embeds": stream, **tensors}
 
@@ -460,14 +459,23 @@ def _run(
         else:
             hooks.append(blocks[0].register_forward_pre_hook(before, with_kwargs=True))
     try:
-        longest = int(batch["position_ids"].max()) + 1 if "position_ids" in batch else 0
-        mask = attention_of(body, batch["attention_mask"], longest)
         with torch.autocast(device().type, compute_type(), enabled=precision() != "fp32"):
-            body(**batch | {"attention_mask": mask}, use_cache=False)
+            _run_body(body, **batch)
     finally:
         for hook in hooks:
             hook.remove()
     return kept
+
+
+def _run_body(
+    body, *, ends: torch.Tensor, attention_mask=None, position_ids=None, **inputs: torch.Tensor
+) -> None:
+    """Runs a body on a batch as `Sequences.batch` returns it."""
+    if attention_mask is None:
+        run_causally(body, ends, **inputs)
+        return
+    mask = attention_of(body, attention_mask, int(position_ids.max()) + 1)
+    body(attention_mask=mask, position_ids=position_ids, use_cache=False, **inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -640,7 +648,7 @@ def _write_shards(
 
     def run(rows: np.ndarray) -> list[torch.Tensor]:
         batch = inputs.batch(rows)
-        batch = {name: tensor.to(device()) for name, tensor in batch.items() if name != "ends"}
+        batch = {name: tensor.to(device()) for name, tensor in batch.items()}
         return source.compute(lm, batch, inputs.places(rows))
 
     for rows, batch_states in run_batches(inputs.by_length(MAX_TOKENS), run):

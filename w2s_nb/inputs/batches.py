@@ -79,12 +79,12 @@ class Sequences(Inputs):
         self.lengths = np.array([sum(lengths[i] for i in unit) for unit in units]) - shared
 
     def batch(self, rows) -> dict[str, torch.Tensor]:
-        """Returns the texts and what each token may attend to.
+        """Returns the texts, where they end, and of pairs what each token may attend to.
 
         Returns:
-            The texts under the module's name, and `attention_mask` (b, t), 1 on real tokens. If any
-            example is a pair, `attention_mask` is (b, 1, t, t), True where a token may look, and
-            there are `position_ids` (b, t) and `ends` (b, 2), the last token of each text.
+            The texts under the module's name, and `ends`, the position of the last token of each
+            text: (b, 1), or, if any example is a pair, (b, 2). There are then `attention_mask`
+            (b, 1, t, t), True where a token may look, and `position_ids` (b, t) too.
         """
         rows = np.asarray(rows)
         dtype = torch.long if self.argument == "input_ids" else None
@@ -96,7 +96,7 @@ class Sequences(Inputs):
         length = torch.as_tensor(self.lengths[rows])[:, None]
         position = torch.arange(padded.shape[1])
         if all(len(self.units[row]) == 1 for row in rows):
-            return tensors | {"attention_mask": (position < length).long()}
+            return tensors | {"ends": length - 1}
         # (b, t), tokens of the second text's rest, and padding
         is_second = position >= first
         is_first_alone = (position >= shared) & ~is_second

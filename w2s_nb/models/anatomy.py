@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import ModelOutput
 
 # A model of transformers. To a type checker every attribute of a torch module is "tensor or
 # module", which hides what such a model has.
 TransformersModel = Any
+
+# devices on which single texts are run with a mask
+_MASKED_DEVICES: ContextVar[tuple[str, ...]] = ContextVar("masked_devices", default=("cpu",))
+# architectures whose attention takes no None for a mask
+_ALWAYS_MASKED = ("falcon",)
+# PyTorch's attention under a name for which transformers makes no masks
+_WITHOUT_MASK = "sdpa_without_mask"
+ALL_ATTENTION_FUNCTIONS.register(_WITHOUT_MASK, sdpa_attention_forward)
 
 # attributes of bodies, by architecture: most; GPT-2
 BLOCKS = ("layers", "h")
@@ -72,6 +84,50 @@ def attention_of(body: TransformersModel, mask: torch.Tensor, longest: int) -> t
     dtype = next(body.parameters()).dtype
     zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
     return zeros.masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def run_causally(
+    body: TransformersModel, ends: torch.Tensor, **inputs: torch.Tensor
+) -> torch.Tensor:
+    """Runs a body on single texts that are padded on the right.
+
+    Attention is causal, so no token of a text sees the padding after it. On a GPU there is no mask
+    therefore: attention takes its causal kernel, and transformers neither builds a mask nor looks
+    whether all of it is true, for which the host would have to wait. States are bit for bit the
+    same. On a CPU a mask costs nothing, and gradients keep their last bits.
+
+    Args:
+        ends: (b, 1), position of the last token of each text.
+        inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
+    Returns:
+        The last layer's states (b, t, d); those at the padding mean nothing.
+    """
+    config = body.config
+    n_tokens = next(iter(inputs.values())).shape[1]
+    window = getattr(config, "sliding_window", None)
+    needs_mask = (
+        config._attn_implementation != "sdpa"
+        or config.model_type in _ALWAYS_MASKED
+        or (window and n_tokens > window)
+    )
+    if needs_mask or ends.device.type in _MASKED_DEVICES.get():
+        mask = torch.arange(n_tokens, device=ends.device) <= ends
+        return body(attention_mask=mask.long(), use_cache=False, **inputs).last_hidden_state
+    config._attn_implementation = _WITHOUT_MASK
+    try:
+        return body(use_cache=False, **inputs).last_hidden_state
+    finally:
+        config._attn_implementation = "sdpa"
+
+
+@contextlib.contextmanager
+def masks_on(*devices: str):
+    """Changes, in a block, the types of devices on which `run_causally` takes a mask."""
+    token = _MASKED_DEVICES.set(devices)
+    try:
+        yield
+    finally:
+        _MASKED_DEVICES.reset(token)
 
 
 def keep_blocks(body: TransformersModel, kept: slice) -> None:

@@ -15,6 +15,7 @@ from .anatomy import (
     add_adapters,
     attention_of,
     keep_top,
+    run_causally,
     unembedding_rows,
 )
 from .loading import folder, hollow_lm, load_lm, tokenizer
@@ -46,12 +47,13 @@ class Classifier(nn.Module):
         """Scores examples.
 
         Args:
-            attention_mask: (b, t), 1 on real tokens; padding may be left or right. For pairs
-                (b, 1, t, t), True where a token, the row, attends to another.
+            attention_mask: None for single texts that are padded on the right. (b, t), 1 on real
+                tokens; padding may then be left or right. For pairs (b, 1, t, t), True where a
+                token, the row, attends to another.
             features: (b * k, d), pooled already (method `probe`); then the only argument.
             position_ids: (b, t); None counts real tokens.
-            ends: (b, 2), positions of the last tokens of a pair's texts; None takes the last real
-                token.
+            ends: (b, k), positions of the last tokens of an example's texts; None takes the last
+                real token of a mask (b, t).
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
             (b, 2) float32, unnormalised.
@@ -64,6 +66,8 @@ class Classifier(nn.Module):
 
     def _pool(self, attention_mask, position_ids, ends, inputs: dict) -> torch.Tensor:
         """Returns the last layer's states (b * k, d) at the ends of texts; arguments of forward."""
+        if attention_mask is None:
+            return _at(ends, run_causally(self.body, ends, **inputs))
         if ends is None:
             position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
             ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
@@ -74,8 +78,13 @@ class Classifier(nn.Module):
         hidden = self.body(
             attention_mask=attention_mask, position_ids=position_ids, use_cache=False, **inputs
         ).last_hidden_state
-        rows = torch.arange(len(hidden), device=hidden.device)[:, None]
-        return hidden[rows, ends].flatten(0, 1)
+        return _at(ends, hidden)
+
+
+def _at(ends: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """Returns the states (b * k, d) of the tokens at `ends` (b, k), of all states (b, t, d)."""
+    rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+    return hidden[rows, ends].flatten(0, 1)
 
 
 def probe(width: int, arity: int) -> Classifier:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .anatomy import TransformersModel, logits
+from .anatomy import TransformersModel, logits, run_causally
 
 
 class LanguageModel(nn.Module):
@@ -25,21 +25,20 @@ class LanguageModel(nn.Module):
         self._lm = (lm,)
         self.head = nn.Identity()  # there is no head with a learning rate of its own
 
-    def forward(self, attention_mask=None, *, targets, predicted, **inputs) -> torch.Tensor:
+    def forward(self, *, targets, predicted, ends, **inputs) -> torch.Tensor:
         """Computes negative log-likelihoods of texts.
 
         Args:
-            attention_mask: (b, t), padding on the right.
-            targets: (b, t), the token after each; -1 if none is to be predicted, as on padding.
+            targets: (b, t), the token after each; -1 if none is to be predicted, as on padding,
+                which is on the right.
             predicted: (m,), positions in `targets`, read row by row, of the tokens that are to be
                 predicted. On a GPU the host would wait to find them.
+            ends: (b, 1), position of the last token of each text.
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
             (b, 2) float32: the sum over the predicted tokens, in nats, and their number.
         """
-        hidden = self.body(
-            attention_mask=attention_mask, use_cache=False, **inputs
-        ).last_hidden_state
+        hidden = run_causally(self.body, ends, **inputs)
         text = predicted // targets.shape[1]  # the row in the batch of each predicted token
         states = hidden[text, predicted % targets.shape[1]]
         own_logits = logits(self._lm[0], states).float()

@@ -444,9 +444,10 @@ def _cache_head(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def _hidden(lm, batch: dict[str, torch.Tensor], head_cache: list) -> torch.Tensor:
     """Returns (b, t, d) last hidden states of right-padded questions after a cached head."""
     ids = batch["input_ids"].to(device())
-    mask = batch["attention_mask"].to(device())
     if not head_cache:
-        return _run(lm, ids, attention_mask=mask, use_cache=False).last_hidden_state
+        with loop.autocast():
+            ends = batch["ends"].to(device())
+            return anatomy.run_causally(lm.base_model, ends, input_ids=ids)
     past = head_cache[0][0].shape[2]
     cache = DynamicCache(
         [tuple(each.expand(len(ids), -1, -1, -1) for each in pair) for pair in head_cache]
@@ -454,7 +455,6 @@ def _hidden(lm, batch: dict[str, torch.Tensor], head_cache: list) -> torch.Tenso
     return _run(
         lm,
         ids,
-        attention_mask=torch.cat([mask.new_ones(len(ids), past), mask], dim=1),
         past_key_values=cache,
         position_ids=past + torch.arange(ids.shape[1], device=ids.device)[None],
         use_cache=True,

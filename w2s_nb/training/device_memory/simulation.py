@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ...models import classifier
-from ...models.anatomy import blocks_of
+from ...models.anatomy import blocks_of, masks_on, run_causally
 from ...models.classifier import Classifier, compact_embedding
 
 # the parts of a pass whose peaks `simulate` counts, in order of time
@@ -162,9 +162,10 @@ def simulate_frozen(
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         lm.to_empty(device="cpu")
         live = _LiveBytes(t.untyped_storage() for t in (*lm.parameters(), *lm.buffers()))
-        with live, torch.autocast("cpu", torch.bfloat16, enabled=cuda):
+        with live, _masks(cuda), torch.autocast("cpu", torch.bfloat16, enabled=cuda):
             ids = torch.zeros(examples, tokens, dtype=torch.long)
-            lm.base_model(ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            ends = torch.full((examples, 1), tokens - 1)
+            run_causally(lm.base_model, ends, input_ids=ids)
     return {"weights": weights, "peak": live.take_peak()}
 
 
@@ -210,13 +211,18 @@ def _run(net: Classifier, first_block: nn.Module, step: Step, width: int) -> dic
         with live:
             for _ in range(step.passes):
                 before = live.bytes
-                with _autocast(step):
+                with _autocast(step), _masks(step.cuda):
                     value = net(**_batch(step, width)).sum()
                     counts["forward"] = live.take_peak()
                 counts["activations"] = live.bytes - before
                 value.backward()
                 counts["bottom"] = live.take_peak()
     return counts
+
+
+def _masks(cuda: bool):
+    """Returns a context in which texts have a mask as they have one on a CPU or on CUDA."""
+    return masks_on() if cuda else masks_on("cpu")
 
 
 def _autocast(step: Step):
@@ -232,10 +238,10 @@ def _drop_gradients_at_once(net: nn.Module) -> None:
 def _batch(step: Step, width: int) -> dict[str, torch.Tensor]:
     """Returns the inputs of a pass: token ids; for 'top', states (examples, tokens, width)."""
     shape = (step.examples, step.tokens)
-    mask = torch.ones(shape, dtype=torch.long)
+    ends = torch.full((step.examples, 1), step.tokens - 1)
     if step.method == "top":
-        return {"inputs_embeds": torch.zeros(*shape, width), "attention_mask": mask}
-    return {"input_ids": torch.zeros(shape, dtype=torch.long), "attention_mask": mask}
+        return {"inputs_embeds": torch.zeros(*shape, width), "ends": ends}
+    return {"input_ids": torch.zeros(shape, dtype=torch.long), "ends": ends}
 
 
 def _nbytes(parameters: Iterable[torch.Tensor]) -> int:
