@@ -49,3 +49,34 @@ def test_what_cannot_be_planned_is_refused_in_one_line(arguments, message, capsy
     assert main(["plan", *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said and len(said.splitlines()) == 1
+
+
+def test_a_recipe_of_the_supervisor_is_planned_for_the_supervisor_alone():
+    given = GIVEN | {"method": "full", "weak_recipe": "max_len=16, batch_size=8", "table_seeds": 0}
+    *_, supervisor, student = plan("03_conf_loss", given, gb=80).splitlines()
+    assert supervisor.startswith("supervisor        gpt2  full, 8 at a time: 2.")
+    assert student.startswith("student, ceiling  gpt2  full, 32 at a time: 2.")
+
+
+def test_a_table_by_probe_is_planned_too_unless_it_is_left_out():
+    given = GIVEN | {"method": "lora", "recipe": "max_len=16", "micro_batch": 1}
+    assert "table by probe    gpt2  probe: 0." in plan("03_conf_loss", given, gb=16)
+    with pytest.raises(MemoryError, match="'probe' .* or table_seeds = 0, without the table"):
+        plan("03_conf_loss", given, gb=0.26, devices=4)
+    lines = plan("03_conf_loss", given | {"table_seeds": 0}, gb=0.26, devices=4).splitlines()
+    assert lines[-1].startswith("student, ceiling  gpt2  lora, ")
+
+
+def test_every_method_that_a_notebook_trains_the_strong_model_by_is_planned():
+    given = GIVEN | {"method": "probe", "finetuning": "lora"}
+    lines = plan("08_reward_modelling", given, gb=80).splitlines()
+    finetuned, probed = (line.split() for line in lines[-2:])
+    assert finetuned[:4] == ["student,", "ceiling", "gpt2", "lora,"]
+    assert probed[:4] == ["student,", "ceiling", "gpt2", "probe:"]
+
+
+def test_the_language_model_is_planned_with_the_tokens_that_it_predicts():
+    given = GIVEN | {"method": "lora", "lm_method": "lora", "micro_batch": 32}
+    classifier, reader = plan("09_generative_finetuning", given, gb=80).splitlines()[-2:]
+    gb = [float(line.split("at a time: ")[1].split()[0]) for line in (classifier, reader)]
+    assert reader.startswith("language model") and gb[1] > gb[0] + 2  # for logits
