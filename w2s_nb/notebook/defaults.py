@@ -5,7 +5,8 @@ Importing this file loads neither torch nor transformers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -224,7 +225,7 @@ def _first_that_fits(
     methods: list[str], filled: dict, name: str, machine: Machine
 ) -> tuple[str, str]:
     """Returns the first method with which every model fits in memory, and why it is that."""
-    options = training_options(filled, methods[0], recipe_of(name, filled))
+    options = training_options(filled, methods[0], _fields_of(name, filled, methods[0]))
     slowest: Choice | None = None
     for model in _largest(models_and_methods(filled)[0]):
         if machine.gb is None and _clearly_fits(model, methods[0], options):
@@ -276,20 +277,43 @@ def needed_by(
     return needed
 
 
-def training_options(filled: dict, method: str, recipe: str = "") -> dict:
-    """Returns batch, tokens and devices of a notebook's training, as `estimate` takes them."""
+@contextlib.contextmanager
+def hint_at_table() -> Iterator[None]:
+    """Adds to an error of memory that a notebook can leave out its table by probe."""
+    try:
+        yield
+    except OutOfMemory as error:
+        raise OutOfMemory(f"{error}; or table_seeds = 0, without the table by probe") from None
+
+
+def training_options(filled: dict, method: str, changes: dict) -> dict:
+    """Returns batch, tokens and devices of a notebook's training, as `estimate` takes them.
+
+    Args:
+        changes: hyper-parameters that a recipe sets; arguments of `fit` beside them are not read.
+    """
     specs = [TASKS[task] for task in tasks_of(filled)]
     fields: dict = {}
     if method not in PROBES:
         for spec in specs:
             fields |= spec.hyperparameters
-    fields |= read_recipe(recipe, method) if recipe else {}
+    fields |= changes
     longest = max((fields.get("max_len") or spec.max_len) * spec.arity for spec in specs)
     return {
         "batch": fields.get("batch_size", METHODS[method].batch_size),
         "tokens": longest,
         "devices": filled.get("devices", 1) if method in SHARDED else 1,
     }
+
+
+def _fields_of(name: str, filled: dict, method: str) -> dict:
+    """Returns what recipes set for the largest model whose method a parameter names.
+
+    `weak_recipe` is for the supervisor alone, though it shares its method with the student.
+    """
+    shared = name == "method" and "finetuning" not in filled and "weak_method" not in filled
+    recipe = filled.get("recipe", "") if shared else recipe_of(name, filled)
+    return read_recipe(recipe, method) if recipe else {}
 
 
 def _largest(models: list[str]) -> list[str]:

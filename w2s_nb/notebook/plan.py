@@ -5,9 +5,18 @@ Importing this file loads neither torch nor transformers.
 
 from __future__ import annotations
 
+import functools
+
 from ..training.hyperparameters import PROBES
-from .defaults import Machine, alpha_note, fill, needed_by, training_options
-from .parameters import check, fit_arguments, names_in, recipe_of
+from .defaults import (
+    Machine,
+    alpha_note,
+    fill,
+    hint_at_table,
+    needed_by,
+    training_options,
+)
+from .parameters import check, fit_arguments, names_in
 from .source import check_types, defaults_of, kind_of_tasks, notebook_path, own_defaults
 
 
@@ -59,22 +68,41 @@ def _fits(filled: dict, machine: Machine, answers: bool) -> list[tuple[str, str,
         MemoryError: one of them does not fit.
     """
     weak_args, strong_args = fit_arguments(filled, answers=answers)
-    weak_key = "weak_method" if "weak_method" in filled else "method"
-    strong_key = "finetuning" if "finetuning" in filled else "method"
-    students = [*names_in(filled.get("between", "")), filled["strong"]]
-    trained = [("supervisor", filled["weak"], weak_args, weak_key)]
-    for model in dict.fromkeys(students):
-        role = "student, ceiling" if model == filled["strong"] else "student"
-        trained.append((role, model, strong_args, strong_key))
-    rows = []
-    for role, model, arguments, key in trained:
-        method = arguments["method"]
-        options = training_options(filled, method, recipe_of(key, filled))
-        needed = needed_by(model, method, machine, options, filled.get("micro_batch") or None)
-        passes = "" if method in PROBES else f", {needed.micro_batch} at a time"
-        each = " of each device" if needed.devices > 1 else " of the device"
-        where = each if machine.kind == "cuda" else ""
-        on_host = f", {needed.host / 1e9:.1f} GB of main memory" if machine.kind == "cuda" else ""
-        memory = f"{needed.total / 1e9:.1f} GB{where}{on_host}"
-        rows.append((role, model, f"{method}{passes}: {memory}"))
+    strong = filled["strong"]
+    students = dict.fromkeys([*names_in(filled.get("between", "")), strong])
+    needs = functools.partial(_memory, filled, machine, predicted=int(answers))
+    rows = [("supervisor", filled["weak"], needs(filled["weak"], weak_args))]
+    for model in students:
+        role = "student, ceiling" if model == strong else "student"
+        rows.append((role, model, needs(model, strong_args)))
+    if filled["method"] != strong_args["method"]:
+        rows.append(("student, ceiling", strong, needs(strong, {"method": filled["method"]})))
+    if "lm_method" in filled:
+        reading = needs(strong, {"method": filled["lm_method"]}, predicted=None)
+        rows.append(("language model", strong, reading))
+    if filled.get("table_seeds"):
+        with hint_at_table():
+            rows.append(("table by probe", strong, needs(strong, {"method": "probe"})))
     return rows
+
+
+def _memory(
+    filled: dict, machine: Machine, model: str, arguments: dict, *, predicted: int | None
+) -> str:
+    """Returns method, micro-batch and memory of one training, whose `fit` has these arguments.
+
+    Args:
+        predicted: tokens of a text that a language model learns; None is every one.
+    Raises:
+        MemoryError: it does not fit.
+    """
+    method = arguments["method"]
+    options = training_options(filled, method, arguments)
+    options["predicted"] = options["tokens"] if predicted is None else predicted
+    needed = needed_by(model, method, machine, options, filled.get("micro_batch") or None)
+    passes = "" if method in PROBES else f", {needed.micro_batch} at a time"
+    memory = f"{method}{passes}: {needed.total / 1e9:.1f} GB"
+    if machine.kind == "cpu":
+        return memory
+    each = "each" if needed.devices > 1 else "the"
+    return f"{memory} of {each} device, {needed.host / 1e9:.1f} GB of main memory"

@@ -13,7 +13,6 @@ import pandas as pd
 
 from ..common import device, files, paths
 from ..common.locks import require_writable
-from ..common.out_of_memory import OutOfMemory
 from ..common.progress import collect_warnings
 from ..common.registry import UnknownName
 from ..common.store import address
@@ -29,7 +28,7 @@ from ..training.answers import check_questions
 from ..training.device_memory.check import SHORT, check_memory
 from ..training.hyperparameters import PROBES, SHARDED, default_lr
 from ..training.recipes import describe_recipe
-from .defaults import alpha_note, fill
+from .defaults import alpha_note, fill, hint_at_table
 from .parameters import (
     SIZES,
     check,
@@ -356,10 +355,8 @@ def _require_memory_for_table(parameters: dict) -> None:
     names = (parameters["weak"], parameters["strong"], *names_in(parameters.get("supervisors", "")))
     models = dict.fromkeys(names)
     for model in models:
-        try:
+        with hint_at_table():
             check_memory(model, "probe", tokens=SHORT)
-        except OutOfMemory as error:
-            raise OutOfMemory(f"{error}; or table_seeds = 0, without the table by probe") from None
 
 
 def _quieten() -> None:
