@@ -191,7 +191,8 @@ class _Calls(TorchFunctionMode):
             return func(*args, **kwargs)
         kwargs["device"] = torch.device("cpu")
         data = args[0] if args else None
-        if func in (torch.tensor, torch.as_tensor) and isinstance(data, (list, np.ndarray)):
+        is_data = isinstance(data, (list, np.ndarray)) and len(data)
+        if func in (torch.tensor, torch.as_tensor) and is_data:
             gpu.wait("a copy between devices")
         return gpu.put(func(*args, **kwargs))
 

@@ -17,13 +17,12 @@ ONCE = {
     "classifier.build": "weights are copied to the GPU",
     "classifier.compact_embedding": "the tokens that are used are copied",
     "activations._fill": "weights are copied to the GPU",
+    "activations._load_trunk": "weights are copied to the GPU",
     "language_model.load_trainable": "weights are copied to the GPU",
     "prompt._load": "weights are copied to the GPU",
     "loop.train": "labels are copied to the GPU",
     "loop.copy_weights": "trained weights are copied back",
     "loop._read_at_end": "predictions of all batches are copied back",
-    "prompt._cache_head": "the head of all prompts is copied",
-    "anatomy._SomeRows.__init__": "the tokens of the answers are copied",
 }
 LOOKS = {
     "loop._StepLosses._read": "losses are checked, every 32 steps",
@@ -33,20 +32,11 @@ LOOKS = {
 PASSES = {
     "activations._pooled_states": "states are copied back",
     "activations._trunk_places": "states are copied back",
-    "activations._write_shards": "tokens are copied",
-    "prompt._hidden": "questions are copied",
-    "prompt._run": "attention asks if there is padding",
     "prompt.answer_log_probs": "log-probabilities are copied back",
     "decoding.greedy": "generated tokens are read, to know when a text ends",
-    "decoding._states": "questions are copied",
     "decoding._log_probs_of_trees": "log-probabilities are copied back",
 }
-# to be removed
-STEPS = {
-    "language.LanguageModel.forward",
-    "classifier.Classifier._pool",
-}
-LISTED = {*ONCE, *LOOKS, *PASSES, *STEPS}
+LISTED = {*ONCE, *LOOKS, *PASSES}
 
 
 @pytest.fixture
@@ -79,6 +69,14 @@ def test_the_host_waits_for_a_probe_where_it_is_listed(gpu, words, tiny, method)
     with gpu:
         w2s.fit(tiny, small("words").student, method=method)
     check(gpu)
+
+
+def test_the_host_waits_for_no_trunk_that_is_recomputed(gpu, words, tiny, monkeypatch):
+    monkeypatch.setenv("W2S_TRUNK_GB", "0")
+    with gpu:
+        w2s.fit(tiny, small("word_pairs").student, method="top", lr=1e-3, epochs=1, evals=1)
+    waits = {place for place, _ in gpu.waits}
+    assert waits <= {*ONCE, *LOOKS}
 
 
 @pytest.mark.parametrize("loss", ["confidence", "temporal_ensembling"])

@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from ..common.device import compute_type, computing_versions, device, precision
+from ..common.device import compute_type, computing_versions, copy_to, device, precision
 from ..common.files import is_as_named, remove, write_tensors
 from ..common.locks import one_at_a_time
 from ..common.out_of_memory import explain_out_of_memory, run_batches
@@ -34,7 +34,7 @@ from ..common.progress import progress
 from ..common.store import address, code_version
 from ..data.splits import Split, Task
 from ..models import loading
-from ..models.anatomy import attention_of, blocks_name, final_norm, keep_top, run_causally
+from ..models.anatomy import blocks_name, final_norm, keep_top, run_sequences
 from ..models.loading import config_of, digest, with_depth
 from ..models.names import Checkpoint, resolve
 from ..models.shared import load_shared
@@ -257,14 +257,19 @@ def _pooled_states(
     norm = final_norm(lm.base_model)
     # the norm of some architectures has no weights
     norm_dtype = next(norm.parameters(), next(lm.base_model.parameters())).dtype
-    rows = torch.tensor([row for row, _ in places], device=device())
-    last = torch.tensor([positions[-1] for _, positions in places], device=device())
+    rows = copy_to(device(), torch.tensor([row for row, _ in places]))
+    last = copy_to(device(), torch.tensor([positions[-1] for _, positions in places]))
+    of_texts = torch.from_numpy(np.concatenate([positions for _, positions in places]))
+    lengths = [len(positions) for _, positions in places]
+    tokens = copy_to(device(), of_texts).split(lengths)
 
     def keep(stream: torch.Tensor) -> torch.Tensor:
         if pool == "last":
             return norm(stream[rows, last].to(norm_dtype)).float()
         normed = norm(stream.to(norm_dtype)).float()
-        return torch.stack([normed[row, positions].mean(0) for row, positions in places])
+        return torch.stack(
+            [normed[row][own].mean(0) for (row, _), own in zip(places, tokens, strict=True)]
+        )
 
     states = torch.stack(_run(lm, batch, keep, depths))
     limit = MAX_FLOAT16 if dtype == "float16" else torch.inf
@@ -397,7 +402,7 @@ class RecomputedTrunk(TokenInputs):
     @torch.no_grad()  # inference tensors cannot enter the graph of the blocks above
     def batch(self, rows) -> dict[str, torch.Tensor]:
         """Returns what `TrunkInputs.batch` does, on the training device."""
-        tensors = {name: tensor.to(device()) for name, tensor in super().batch(rows).items()}
+        tensors = {name: copy_to(device(), tensor) for name, tensor in super().batch(rows).items()}
         (stream,) = _run(self._lm, tensors, lambda stream: stream, [self._depth])
         del tensors["input_ids"]
         return {"inputs_embeds": stream, **tensors}
@@ -460,22 +465,11 @@ def _run(
             hooks.append(blocks[0].register_forward_pre_hook(before, with_kwargs=True))
     try:
         with torch.autocast(device().type, compute_type(), enabled=precision() != "fp32"):
-            _run_body(body, **batch)
+            run_sequences(body, **batch)
     finally:
         for hook in hooks:
             hook.remove()
     return kept
-
-
-def _run_body(
-    body, *, ends: torch.Tensor, attention_mask=None, position_ids=None, **inputs: torch.Tensor
-) -> None:
-    """Runs a body on a batch as `Sequences.batch` returns it."""
-    if attention_mask is None:
-        run_causally(body, ends, **inputs)
-        return
-    mask = attention_of(body, attention_mask, int(position_ids.max()) + 1)
-    body(attention_mask=mask, position_ids=position_ids, use_cache=False, **inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -647,8 +641,7 @@ def _write_shards(
     states: dict[int, torch.Tensor] = {}
 
     def run(rows: np.ndarray) -> list[torch.Tensor]:
-        batch = inputs.batch(rows)
-        batch = {name: tensor.to(device()) for name, tensor in batch.items()}
+        batch = {name: copy_to(device(), tensor) for name, tensor in inputs.batch(rows).items()}
         return source.compute(lm, batch, inputs.places(rows))
 
     for rows, batch_states in run_batches(inputs.by_length(MAX_TOKENS), run):

@@ -79,36 +79,23 @@ class Sequences(Inputs):
         self.lengths = np.array([sum(lengths[i] for i in unit) for unit in units]) - shared
 
     def batch(self, rows) -> dict[str, torch.Tensor]:
-        """Returns the texts, where they end, and of pairs what each token may attend to.
+        """Returns the texts, where they end, and of pairs how many tokens their texts share.
 
         Returns:
             The texts under the module's name, and `ends`, the position of the last token of each
-            text: (b, 1), or, if any example is a pair, (b, 2). There are then `attention_mask`
-            (b, 1, t, t), True where a token may look, and `position_ids` (b, t) too.
+            text: (b, 1), or, if any example is a pair, (b, 2). There is then `shared` (b, 1) too.
         """
         rows = np.asarray(rows)
         dtype = torch.long if self.argument == "input_ids" else None
         sequences = [torch.as_tensor(self._sequence(row), dtype=dtype) for row in rows]
         padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
-        tensors = {self.argument: padded}
+        length = torch.as_tensor(self.lengths[rows])[:, None]
+        if all(len(self.units[row]) == 1 for row in rows):
+            return {self.argument: padded, "ends": length - 1}
         first = torch.as_tensor(self.first[rows])[:, None]
         shared = torch.as_tensor(self.shared[rows])[:, None]
-        length = torch.as_tensor(self.lengths[rows])[:, None]
-        position = torch.arange(padded.shape[1])
-        if all(len(self.units[row]) == 1 for row in rows):
-            return tensors | {"ends": length - 1}
-        # (b, t), tokens of the second text's rest, and padding
-        is_second = position >= first
-        is_first_alone = (position >= shared) & ~is_second
-        hidden = is_second[:, :, None] & is_first_alone[:, None, :]
-        may_look = (position <= position[:, None]) & ~hidden
-        # padding has position 0 and may look at some tokens: without any, attention gives NaN
-        position_ids = torch.where(is_second, position - first + shared, position)
-        return tensors | {
-            "attention_mask": may_look[:, None],
-            "position_ids": position_ids * (position < length),
-            "ends": torch.cat([first, length], dim=1) - 1,
-        }
+        ends = torch.cat([first, length], dim=1) - 1
+        return {self.argument: padded, "ends": ends, "shared": shared}
 
     def _sequence(self, row: int) -> torch.Tensor:
         texts = [torch.as_tensor(self.sequences[i]) for i in self.units[row]]

@@ -17,6 +17,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import ModelOutput
 
+from ..common.device import copy_to
+
 # A model of transformers. To a type checker every attribute of a torch module is "tensor or
 # module", which hides what such a model has.
 TransformersModel = Any
@@ -60,12 +62,15 @@ def _attribute(body: TransformersModel, names: tuple[str, ...], part: str) -> st
     raise NotImplementedError(f"{type(body).__name__}: no {part} under any of {', '.join(names)}")
 
 
-def attention_of(body: TransformersModel, mask: torch.Tensor, longest: int) -> torch.Tensor:
+def attention_of(
+    body: TransformersModel, mask: torch.Tensor, positions: torch.Tensor
+) -> torch.Tensor:
     """Returns an attention mask in the form that the body's attention takes.
 
     Args:
         mask: (b, t), or (b, 1, t, t) with True where a token, the row, attends to another.
-        longest: tokens of the longest text.
+        positions: (b, t), of each token in its text. They are read, for which the host waits for a
+            GPU, only where a sequence is longer than the body's sliding window.
     Raises:
         ValueError: a mask (b, 1, t, t) for texts longer than the body's sliding window, which such
             a mask would override.
@@ -73,17 +78,65 @@ def attention_of(body: TransformersModel, mask: torch.Tensor, longest: int) -> t
     if mask.ndim == 2:
         return mask
     window = getattr(body.config, "sliding_window", None)
-    if window and longest > window:
-        raise ValueError(
-            f"texts of {longest} tokens beside each other in one sequence; {type(body).__name__} "
-            f"has a sliding window of {window}. Give a max_len of at most that"
-        )
+    if window and mask.shape[-1] > window:
+        longest = int(positions.max()) + 1
+        if longest > window:
+            raise ValueError(
+                f"texts of {longest} tokens beside each other in one sequence; "
+                f"{type(body).__name__} has a sliding window of {window}. Give a max_len of at "
+                f"most that"
+            )
     if body.config._attn_implementation == "sdpa":
         return mask
     # eager attention adds the mask to its scores
     dtype = next(body.parameters()).dtype
     zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
     return zeros.masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def run_sequences(
+    body: TransformersModel,
+    ends: torch.Tensor,
+    shared: torch.Tensor | None = None,
+    **inputs: torch.Tensor,
+) -> torch.Tensor:
+    """Runs a body on a batch of `Sequences`: single texts, or pairs of texts in one sequence each.
+
+    Args:
+        ends: (b, k), position of the last token of each text.
+        shared: (b, 1) of pairs, number of tokens that both texts begin with; None of single texts.
+        inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
+    Returns:
+        The last layer's states (b, t, d); those at the padding mean nothing.
+    """
+    if shared is None:
+        return run_causally(body, ends, **inputs)
+    mask, positions = _pairs_attention(ends, shared, next(iter(inputs.values())).shape[1])
+    mask = attention_of(body, mask, positions)
+    return body(
+        attention_mask=mask, position_ids=positions, use_cache=False, **inputs
+    ).last_hidden_state
+
+
+def _pairs_attention(
+    ends: torch.Tensor, shared: torch.Tensor, n_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns what the tokens of pairs attend to, (b, 1, t, t) bool, and their positions (b, t).
+
+    They are made on the device of `ends`: the mask is the largest tensor of a batch. Arguments as
+    in `run_sequences`.
+    """
+    first = ends[:, :1] + 1
+    length = ends[:, 1:] + 1
+    position = torch.arange(n_tokens, device=ends.device)
+    # (b, t), tokens of the second text's rest, and padding
+    is_second = position >= first
+    is_first_alone = (position >= shared) & ~is_second
+    hidden = is_second[:, :, None] & is_first_alone[:, None, :]
+    may_look = (position <= position[:, None]) & ~hidden
+    # padding has position 0 and may look at some tokens: without any, attention gives NaN
+    position_ids = torch.where(is_second, position - first + shared, position)
+    return may_look[:, None], position_ids * (position < length)
 
 
 def run_causally(
@@ -182,8 +235,12 @@ class _SomeRows(nn.Module):
 
     def __init__(self, unembedding: nn.Linear, tokens: Sequence[int] | slice):
         super().__init__()
-        self.weight = unembedding.weight[tokens].float()
-        self.bias = None if unembedding.bias is None else unembedding.bias[tokens].float()
+        weight, bias = unembedding.weight, unembedding.bias
+        rows: Any = tokens
+        if not isinstance(tokens, slice):
+            rows = copy_to(weight.device, torch.tensor(tokens))
+        self.weight = weight[rows].float()
+        self.bias = None if bias is None else bias[rows].float()
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         with torch.autocast(states.device.type, enabled=False):

@@ -13,9 +13,8 @@ from ..common.device import compute_type, device
 from .anatomy import (
     TransformersModel,
     add_adapters,
-    attention_of,
     keep_top,
-    run_causally,
+    run_sequences,
     unembedding_rows,
 )
 from .loading import folder, hollow_lm, load_lm, tokenizer
@@ -42,41 +41,36 @@ class Classifier(nn.Module):
         self.head = head
 
     def forward(
-        self, attention_mask=None, *, features=None, position_ids=None, ends=None, **inputs
+        self, attention_mask=None, *, features=None, ends=None, shared=None, **inputs
     ) -> torch.Tensor:
         """Scores examples.
 
         Args:
-            attention_mask: None for single texts that are padded on the right. (b, t), 1 on real
-                tokens; padding may then be left or right. For pairs (b, 1, t, t), True where a
-                token, the row, attends to another.
+            attention_mask: of single texts, (b, t), 1 on real tokens; padding may then be left or
+                right. None for texts with `ends`, which are padded on the right.
             features: (b * k, d), pooled already (method `probe`); then the only argument.
-            position_ids: (b, t); None counts real tokens.
             ends: (b, k), positions of the last tokens of an example's texts; None takes the last
-                real token of a mask (b, t).
+                real token of the mask.
+            shared: (b, 1) of pairs, number of tokens that both texts begin with and that their
+                sequence has once; None of single texts.
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
             (b, 2) float32, unnormalised.
         """
         if features is None:
-            features = self._pool(attention_mask, position_ids, ends, inputs)
+            features = self._pool(attention_mask, ends, shared, inputs)
         # bf16 would give neighbouring examples the same score
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.float()).view(-1, 2)
 
-    def _pool(self, attention_mask, position_ids, ends, inputs: dict) -> torch.Tensor:
+    def _pool(self, attention_mask, ends, shared, inputs: dict) -> torch.Tensor:
         """Returns the last layer's states (b * k, d) at the ends of texts; arguments of forward."""
         if attention_mask is None:
-            return _at(ends, run_causally(self.body, ends, **inputs))
-        if ends is None:
-            position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
-            ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
-        if attention_mask.ndim == 4:
-            # only for pairs: reading a maximum waits for the GPU
-            longest = int(position_ids.max()) + 1
-            attention_mask = attention_of(self.body, attention_mask, longest)
+            return _at(ends, run_sequences(self.body, ends, shared, **inputs))
+        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+        ends = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
         hidden = self.body(
-            attention_mask=attention_mask, position_ids=position_ids, use_cache=False, **inputs
+            attention_mask=attention_mask, position_ids=positions, use_cache=False, **inputs
         ).last_hidden_state
         return _at(ends, hidden)
 

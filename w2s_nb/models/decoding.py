@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
-from ..common.device import compute_type, device, precision
+from ..common.device import compute_type, copy_to, device, precision
 from ..common.memory import free_device_memory
 from ..common.out_of_memory import run_batches
 from ..common.progress import progress
@@ -104,8 +104,8 @@ def greedy(
         ids, mask = _pad_left([prompts[i] for i in chosen])
         with _autocast():
             texts = lm.generate(
-                input_ids=ids.to(device()),
-                attention_mask=mask.to(device()),
+                input_ids=copy_to(device(), ids),
+                attention_mask=copy_to(device(), mask),
                 generation_config=config,
             )
         return texts[:, ids.shape[1] :].tolist()
@@ -168,14 +168,18 @@ def _log_probs_of_trees(lm, trees: list[_Tree]) -> list[np.ndarray]:
     """Returns the log-probabilities (options,) of each tree of a batch, as `log_probs`."""
     with _autocast():
         hidden = _states(lm, trees)
-    results = []
-    for k, tree in enumerate(trees):
-        states = hidden[k, torch.from_numpy(tree.before).to(device())]
-        log_p = logits(lm, states).float().log_softmax(dim=1)
-        tokens = torch.from_numpy(tree.tokens).to(device())
-        log_p = log_p.gather(1, tokens[:, None])[:, 0].cpu().double()
-        results.append(np.add.reduceat(log_p.numpy(), tree.first))
-    return results
+    # one copy per batch to the device, and one from it: the host waits for the latter
+    n_scored = [len(tree.tokens) for tree in trees]
+    before = np.concatenate([tree.before for tree in trees])
+    tokens = np.concatenate([tree.tokens for tree in trees])
+    befores = copy_to(device(), torch.from_numpy(before)).split(n_scored)
+    tokens_there = copy_to(device(), torch.from_numpy(tokens)).split(n_scored)
+    scored = []
+    for states, places, tokens_of_tree in zip(hidden, befores, tokens_there, strict=True):
+        log_p = logits(lm, states[places]).float().log_softmax(dim=1)
+        scored.append(log_p.gather(1, tokens_of_tree[:, None])[:, 0])
+    nats = torch.cat(scored).cpu().double().split(n_scored)
+    return [np.add.reduceat(of.numpy(), tree.first) for of, tree in zip(nats, trees, strict=True)]
 
 
 def _states(lm, trees: list[_Tree]) -> torch.Tensor:
@@ -190,9 +194,9 @@ def _states(lm, trees: list[_Tree]) -> torch.Tensor:
         for k, (tree, n) in enumerate(zip(trees, lengths, strict=True)):
             mask[k, 0, :n, :n] = torch.from_numpy(tree.mask())
     return lm.base_model(
-        input_ids=ids.to(device()),
-        attention_mask=attention_of(lm.base_model, mask.to(device()), int(positions.max()) + 1),
-        position_ids=positions.to(device()),
+        input_ids=copy_to(device(), ids),
+        attention_mask=attention_of(lm.base_model, copy_to(device(), mask), positions),
+        position_ids=copy_to(device(), positions),
         use_cache=False,
     ).last_hidden_state
 

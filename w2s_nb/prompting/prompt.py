@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from ..common import store
-from ..common.device import compute_type, computing_versions, device, precision
+from ..common.device import compute_type, computing_versions, copy_to, device, precision
 from ..common.out_of_memory import explain_out_of_memory, run_batches
 from ..common.progress import progress
 from ..common.registry import TASKS
@@ -434,7 +434,7 @@ def _run(lm, ids: torch.Tensor, **arguments):
 
 def _cache_head(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Returns keys and values (1, heads, tokens, d) of the head at each layer."""
-    ids = torch.tensor([head], device=device())
+    ids = copy_to(device(), torch.tensor([head]))
     # a cache of the model's own choice forgets what is beyond a sliding window
     cache = DynamicCache()
     _run(lm, ids, past_key_values=cache, use_cache=True)
@@ -443,10 +443,10 @@ def _cache_head(lm, head: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def _hidden(lm, batch: dict[str, torch.Tensor], head_cache: list) -> torch.Tensor:
     """Returns (b, t, d) last hidden states of right-padded questions after a cached head."""
-    ids = batch["input_ids"].to(device())
+    ids = copy_to(device(), batch["input_ids"])
     if not head_cache:
         with loop.autocast():
-            ends = batch["ends"].to(device())
+            ends = copy_to(device(), batch["ends"])
             return anatomy.run_causally(lm.base_model, ends, input_ids=ids)
     past = head_cache[0][0].shape[2]
     cache = DynamicCache(
