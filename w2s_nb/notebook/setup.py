@@ -27,7 +27,7 @@ from ..models.names import resolve
 from ..training.answers import check_questions
 from ..training.device_memory.check import SHORT, check_memory
 from ..training.hyperparameters import PROBES, SHARDED, default_lr
-from ..training.recipes import describe_recipe
+from ..training.recipes import NOT_IN_RECIPES, describe_recipe
 from .defaults import alpha_note, fill, hint_at_table
 from .parameters import (
     SIZES,
@@ -134,7 +134,7 @@ class Run:
         recipes = [self.parameters.get(name, "") for name in ("recipe", "weak_recipe")]
         told = {"supervisor": recipes, "student and ceiling": recipes[:1]}
         for (role, texts), arguments in zip(told.items(), self._roles, strict=True):
-            fields = {k: v for k, v in arguments.items() if k not in ("method", "devices")}
+            fields = {k: v for k, v in arguments.items() if k not in NOT_IN_RECIPES}
             if fields:
                 rows[f"recipe, {role}"] = describe_recipe(fields, texts)
         return rows

@@ -87,7 +87,7 @@ _READ = {
     "logistic": _EVERY | {"features", "l2"},
 }
 # arguments of a fit that are a notebook's own parameters
-_OWN = ("method", "micro_batch", "devices", "seed", "seeds", "loss", "alpha")
+NOT_IN_RECIPES = ("method", "micro_batch", "devices", "seed", "seeds", "loss", "alpha")
 
 
 def method_of(recipe: str) -> str | None:
@@ -135,7 +135,7 @@ def read_recipe(
         chosen |= published.all_models | (published.supervisor if supervisor else {})
     chosen |= _fields(recipe.partition(",")[2] if published else recipe, name)
     readable = set(ON_TEXT) & _READ[method] if on_text else _READ[method]
-    unread = [key for key in chosen if key not in readable and key not in _OWN]
+    unread = [key for key in chosen if key not in readable and key not in NOT_IN_RECIPES]
     known = {key for keys in _READ.values() for key in keys}
     if unread and unread[0] in known:
         kind = "answers" if on_text else f"method {method!r}"
@@ -143,7 +143,7 @@ def read_recipe(
             f"{name} {recipe!r} sets {unread[0]}, which plays no part for {kind}; expected some of "
             f"{', '.join(sorted(readable))}"
         )
-    own = [key for key in chosen if key in _OWN]
+    own = [key for key in chosen if key in NOT_IN_RECIPES]
     if own:
         raise ValueError(f"{name} {recipe!r} sets {own[0]}, which is a parameter of its own")
     stop = chosen.get("stop", "last")
