@@ -6,11 +6,13 @@ import w2s_nb as w2s
 from w2s_nb.common import memory
 from w2s_nb.common.out_of_memory import OutOfMemory
 from w2s_nb.experiments.arms import run_arms
+from w2s_nb.models.names import resolve
 from w2s_nb.notebook import setup as notebook_setup
 from w2s_nb.notebook.setup import setup
 from w2s_nb.training import fit as fit_module
 from w2s_nb.training.device_memory import check, choice, estimate, simulation
 from w2s_nb.training.device_memory.choice import Room
+from w2s_nb.training.device_memory.estimate import architecture_of
 from w2s_nb.training.fit import check_fit
 from w2s_nb.training.language_model import Tuned, finetune_lm
 
@@ -171,3 +173,10 @@ def test_the_table_of_supervisors_needs_room_for_the_strong_model(words, tiny, m
         {"weak": f"{tiny}@1", "strong": tiny, "supervisors": f"{tiny}@2", "table_seeds": 2}
     )
     assert asked == [f"{tiny}@1", tiny, f"{tiny}@2"]
+
+
+@pytest.mark.parametrize("model", ["Qwen2.5-0.5B@2", "gemma-3-270m@3", "Qwen3-0.6B@2"])
+def test_models_whose_layers_have_types_are_asked_for_at_any_depth(model):
+    room = Room.of(80)
+    assert check.clearly_fits(model, "probe", room, tokens=64)
+    assert simulation.config_of(architecture_of(resolve(model))).num_hidden_layers <= 3
