@@ -243,7 +243,9 @@ class _SomeRows(nn.Module):
         self.bias = None if bias is None else bias[rows].float()
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(states.device.type, enabled=False):
+        # a worker without weights of its own runs this on the meta device, which has no autocast
+        kind = "cpu" if states.is_meta else states.device.type
+        with torch.autocast(kind, enabled=False):
             return nn.functional.linear(states.float(), self.weight, self.bias)
 
 

@@ -424,7 +424,12 @@ def _require_embedded(loaded, path: Path) -> None:
 def config_of(checkpoint: Checkpoint):
     """Returns transformers' configuration of a checkpoint, with the depth that its name says."""
     config = _read_config(_config_folder(checkpoint.root), checkpoint.base)
-    config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
+    return cut_config(config, checkpoint.layers)
+
+
+def cut_config(config: transformers.PreTrainedConfig, layers: int | None):
+    """Cuts a configuration, in place, to its first layers, and returns it; None keeps all."""
+    config.num_hidden_layers = layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     return config
@@ -667,6 +672,7 @@ def code_parts() -> tuple[Callable | ModuleType, ...]:
         load_with_trained,
         as_run,
         config_of,
+        cut_config,
         _read_config,
         weights,
         anatomy,

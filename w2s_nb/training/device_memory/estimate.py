@@ -423,7 +423,7 @@ def architecture_of(checkpoint: Checkpoint) -> str:
             f"{checkpoint.name!r} asks for {checkpoint.layers} layers; {checkpoint.base} has "
             f"{config.num_hidden_layers}"
         )
-    config.num_hidden_layers = checkpoint.layers or config.num_hidden_layers
+    loading.cut_config(config, checkpoint.layers)
     return json.dumps(loading.as_run(config).to_dict())
 
 

@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 from ...models import classifier
 from ...models.anatomy import blocks_of, masks_on, run_causally
 from ...models.classifier import Classifier, compact_embedding
+from ...models.loading import cut_config
 
 # the parts of a pass whose peaks `simulate` counts, in order of time
 PHASES = ("forward", "top", "bottom")
@@ -65,10 +66,7 @@ def config_of(architecture: str, layers: int | None = None):
     """
     fields = json.loads(architecture)
     config = transformers.CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
-    config.num_hidden_layers = layers or config.num_hidden_layers
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: config.num_hidden_layers]
-    return config
+    return cut_config(config, layers)
 
 
 @functools.cache
