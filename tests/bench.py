@@ -114,7 +114,7 @@ def _seconds_of_forward_passes(lm, tokens: Tokens) -> float:
     with torch.inference_mode():
         for start in range(0, len(order), activations.SHARD):
             inputs = TokenInputs(tokens.take(order[start : start + activations.SHARD]))
-            for rows in inputs.by_length(activations.MAX_TOKENS):
+            for rows in inputs.by_length(activations.MAX_TOKENS["cpu"]):
                 batch = inputs.batch(rows)
                 started = time.perf_counter()
                 lm.base_model(**batch, use_cache=False)

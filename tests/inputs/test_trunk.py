@@ -38,7 +38,7 @@ def test_shards_of_few_bytes_hold_the_same_numbers_as_one_shard(
     words, model, home, monkeypatch, tmp_path
 ):
     tokens = tokenize(words.test, model, 16)
-    monkeypatch.setattr(activations, "MAX_TOKENS", 64)
+    monkeypatch.setitem(activations.MAX_TOKENS, "cpu", 64)
     whole = trunk(model, 2, tokens), pooled(model, tokens).layer(3)
     n_whole = len(shards_in(home))
     monkeypatch.setenv("W2S_HOME", str(tmp_path / "other"))

@@ -520,16 +520,3 @@ def test_a_training_that_is_damaged_is_repeated(task, tiny):
 
 def fails(*arguments, **more):
     raise ValueError("killed here")
-
-
-def test_decoding_takes_the_tokens_that_fit_in_free_memory(tiny, monkeypatch):
-    lm = lm_of(tiny)
-    config = lm.config
-    per_token = 4 * (
-        2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-        + 3 * config.intermediate_size
-        + 8 * config.hidden_size
-    )
-    for free, expected in ((None, 4096), (10**12, 4096), (100 * per_token / 0.6, 100), (1, 1)):
-        monkeypatch.setattr(decoding, "free_device_memory", lambda free=free: free)
-        assert decoding._affordable_tokens(lm) == pytest.approx(expected, abs=1)

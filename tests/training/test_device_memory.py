@@ -203,6 +203,15 @@ def test_methods_that_train_no_block_take_the_frozen_model_and_one_pass(method, 
     assert short.trainable == 2 * 768 and short.host == bytes_each * GPT2
 
 
+def test_a_frozen_pass_on_a_gpu_needs_room_for_one_text_alone():
+    def frozen(**options):
+        return device_memory.estimate("SmolLM2-135M", "probe", tokens=256, **options).frozen
+
+    one, four, all_of_them = (frozen(micro_batch=n) for n in (1, 4, 16))
+    assert one < four < all_of_them == frozen() == frozen(micro_batch=32)
+    assert frozen(device="cpu", micro_batch=1) == frozen(device="cpu")
+
+
 def test_a_frozen_pass_is_counted_as_real_tensors_are(any_tiny):
     lm = models.load_lm(models.resolve(any_tiny))
     live = simulation._LiveBytes(t.untyped_storage() for t in (*lm.parameters(), *lm.buffers()))

@@ -1,15 +1,20 @@
 """Memory is asked before it is used: what a fit, an experiment or a prompt refuses and chooses."""
 
+import sys
+
 import pytest
+import torch
 
 import w2s_nb as w2s
 from w2s_nb.common import memory
 from w2s_nb.common.out_of_memory import OutOfMemory
 from w2s_nb.experiments.arms import run_arms
+from w2s_nb.inputs.tokens import tokenize
 from w2s_nb.models.names import resolve
 from w2s_nb.notebook import setup as notebook_setup
 from w2s_nb.notebook.setup import setup
 from w2s_nb.training import fit as fit_module
+from w2s_nb.training import language_model
 from w2s_nb.training.device_memory import check, choice, estimate, simulation
 from w2s_nb.training.device_memory.choice import Room
 from w2s_nb.training.device_memory.estimate import architecture_of
@@ -118,6 +123,42 @@ def test_a_gpu_takes_the_largest_micro_batch_that_fits_its_free_memory(words, ti
     assert passes_of(monkeypatch, tiny, words.student) is None, "the whole batch"
 
 
+def texts_in_a_pass(monkeypatch, *args, **options):
+    """Returns the micro-batch with which finetuning on texts begins to train."""
+    seen = []
+
+    def train(checkpoint, method, settings, train_tokens, test_tokens, seed, micro_batch):
+        seen.append(micro_batch)
+        raise KeyError
+
+    monkeypatch.setattr(language_model, "_train", train)
+    with pytest.raises(KeyError):
+        finetune_lm(*args, **options)
+    return seen[0]
+
+
+def test_a_language_model_takes_the_most_texts_that_fit_on_a_gpu(words, tiny, monkeypatch):
+    longest = int(tokenize(words.student, resolve(tiny), 16).lengths.max())
+    length = {"tokens": longest, "predicted": longest}
+    needed = estimate(tiny, "full", batch=4, micro_batch=2, **length).total
+    options = {"batch_size": 4, "max_len": 16}
+    monkeypatch.setattr(language_model, "code", lambda: "")
+    monkeypatch.setattr(language_model, "device", lambda: torch.device("cuda"))
+    give_memory(monkeypatch, device=int(needed / 0.9) + 1)
+    assert texts_in_a_pass(monkeypatch, tiny, words.student, **options) == 2
+    assert texts_in_a_pass(monkeypatch, tiny, words.student, **options, micro_batch=1) == 1
+    give_memory(monkeypatch, device=10**9)
+    assert texts_in_a_pass(monkeypatch, tiny, words.student, **options) is None, "all of a batch"
+
+
+def test_a_language_model_takes_4096_tokens_in_a_pass_on_a_cpu(words, tiny, monkeypatch):
+    monkeypatch.setattr(language_model, "code", lambda: "")
+    assert texts_in_a_pass(monkeypatch, tiny, words.student, batch_size=8) == 8
+    longest = int(tokenize(words.student, resolve(tiny), 64).lengths.max())
+    options = {"batch_size": 2000, "max_len": 64}
+    assert texts_in_a_pass(monkeypatch, tiny, words.student, **options) == 4096 // longest
+
+
 def test_a_cpu_takes_the_passes_that_it_always_took(words, tiny, monkeypatch):
     give_memory(monkeypatch, host=estimate(tiny, "full", device="cpu", tokens=32).total)
     assert passes_of(monkeypatch, tiny, words.student) is None
@@ -157,8 +198,13 @@ def test_a_notebook_refuses_its_table_by_probe_before_it_finetunes_for_hours(
     parameters |= {"method": "lora", "devices": 4, "seeds": 1, "results": ""}
     short = {"tokens": 16, "micro_batch": 1}
     shared = estimate(tiny, "lora", devices=4, **short).total
-    whole = estimate(tiny, "probe", **short).total
-    give_memory(monkeypatch, device=(shared + whole) // 2)
+
+    # of a large model the whole weights take more than a device's share of a training
+    def frozen(architecture, method, *unused):
+        return 3 * shared if method == "probe" else 0
+
+    monkeypatch.setattr(sys.modules[estimate.__module__], "_frozen", frozen)
+    give_memory(monkeypatch, device=2 * shared)
     with pytest.raises(OutOfMemory, match="'probe' takes at least.*; or table_seeds = 0"):
         setup("03_conf_loss", table_seeds=2, **parameters)
     setup("03_conf_loss", table_seeds=0, **parameters)

@@ -37,6 +37,7 @@ from ..models import loading
 from ..models.anatomy import blocks_name, final_norm, keep_top, run_sequences
 from ..models.loading import config_of, digest, with_depth
 from ..models.names import Checkpoint, resolve
+from ..models.passes import affordable_tokens
 from ..models.shared import load_shared
 from . import batches as inputs_module
 from .batches import Sequences, TokenInputs, TrunkInputs, Units, paired
@@ -55,7 +56,8 @@ TRUNK_GB = 100.0
 LESS_TRUNK = "raise W2S_TRUNK_GB, so that its activations are stored, or use method='lora'"
 # of the tokens of two texts, the share that they must begin alike to be run in one sequence
 LEAST_SHARED = 0.15
-MAX_TOKENS = 4096  # of a forward pass, padding included
+# of a forward pass at most, padding included
+MAX_TOKENS = {"cpu": 4096, "cuda": 32768}
 LESS_PER_PASS = "give a smaller max_len, or a smaller model"
 POOLS = ("last", "mean")
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -644,7 +646,9 @@ def _write_shards(
         batch = {name: copy_to(device(), tensor) for name, tensor in inputs.batch(rows).items()}
         return source.compute(lm, batch, inputs.places(rows))
 
-    for rows, batch_states in run_batches(inputs.by_length(MAX_TOKENS), run):
+    longest = int(inputs.lengths.max(initial=0))
+    max_tokens = affordable_tokens(lm.config, MAX_TOKENS, longest=longest)
+    for rows, batch_states in run_batches(inputs.by_length(max_tokens), run):
         positions = [i for row in rows for i in inputs.units[row]]
         states |= zip(positions, batch_states, strict=True)
         bar.update(len(batch_states))

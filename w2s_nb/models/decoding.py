@@ -14,14 +14,12 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from ..common.device import compute_type, copy_to, device, precision
-from ..common.memory import free_device_memory
 from ..common.out_of_memory import run_batches
 from ..common.progress import progress
 from .anatomy import attention_of, logits, unembed_in_float32
+from .passes import affordable_tokens
 
 MAX_TOKENS = {"cpu": 4096, "cuda": 32768}  # in one pass, padding included
-# of the free memory of a device, the share that the tokens of one pass may take
-_SHARE = 0.6
 
 
 def prepare(lm):
@@ -34,25 +32,6 @@ def prepare(lm):
 
 def _autocast():
     return torch.autocast(device().type, compute_type(), enabled=precision() != "fp32")
-
-
-def _affordable_tokens(lm) -> int:
-    """Returns how many tokens one pass may have: at most `MAX_TOKENS`, fewer in little memory."""
-    most = MAX_TOKENS.get(device().type, 4096)
-    free = free_device_memory()
-    if free is None:
-        return most
-    config = lm.config
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    heads_of_keys = getattr(config, "num_key_value_heads", None) or heads
-    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    keys_and_values = 2 * config.num_hidden_layers * heads_of_keys * width
-    # of one block at a time, in the first pass over the prompts
-    activations = 3 * inner + 8 * config.hidden_size
-    bytes_per_number = compute_type().itemsize
-    per_token = bytes_per_number * (keys_and_values + activations)
-    return max(1, min(most, int(_SHARE * free / per_token)))
 
 
 def _batches(lengths: np.ndarray, max_tokens: int, label: str) -> Iterator[np.ndarray]:
@@ -94,7 +73,13 @@ def greedy(
     lengths = np.array([len(ids) for ids in prompts])
     batches: Iterable[np.ndarray]
     if batch is None:
-        batches = _batches(lengths + most, _affordable_tokens(lm), "answering")
+        longest = int(lengths.max(initial=0)) + most
+        # a prompt's logits are those of its last token
+        logits_of_token = 1 / (int(min(lengths, default=0)) + most)
+        max_tokens = affordable_tokens(
+            lm.config, MAX_TOKENS, longest=longest, keeps_keys=True, logits=logits_of_token
+        )
+        batches = _batches(lengths + most, max_tokens, "answering")
     else:
         order = np.argsort(-lengths, kind="stable")
         batches = np.array_split(order, range(batch, len(prompts), batch))
@@ -153,7 +138,8 @@ def log_probs(
     trees = [_Tree(prompt, each) for prompt, each in zip(prompts, options, strict=True)]
     results: list[np.ndarray] = [np.empty(0)] * len(trees)
     lengths = np.array([len(tree.ids) for tree in trees])
-    batches = _batches(lengths, _affordable_tokens(lm), "scoring")
+    max_tokens = affordable_tokens(lm.config, MAX_TOKENS, longest=int(lengths.max(initial=0)))
+    batches = _batches(lengths, max_tokens, "scoring")
 
     def run(chosen: np.ndarray) -> list[np.ndarray]:
         return _log_probs_of_trees(lm, [trees[i] for i in chosen])

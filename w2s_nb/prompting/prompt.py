@@ -28,6 +28,7 @@ from ..metrics.classification import correct
 from ..models import anatomy, loading
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
+from ..models.passes import affordable_tokens
 from ..training import loop
 from ..training.device_memory.check import check_memory
 from ..training.device_memory.choice import Room
@@ -35,7 +36,8 @@ from ..training.result import STOPS, Fit
 from .template import cut, render
 
 CONTENT_FREE = ("N/A", "[MASK]", "...")
-MAX_TOKENS = 4096  # of a forward pass, the reused ones and padding included
+# of a forward pass at most, the reused ones and padding included
+MAX_TOKENS = {"cpu": 4096, "cuda": 32768}
 
 
 def prompt(
@@ -351,7 +353,16 @@ def answer_log_probs(
     vocabulary = sorted({token for answer in answers for token in answer})
     columns = [[vocabulary.index(token) for token in answer] for answer in answers]
     log_probs = np.empty((len(questions), len(answers)))
-    batches = inputs.by_length(MAX_TOKENS, beside=len(head) if head_cache else 0)
+    n_cached = len(head) if head_cache else 0
+    lengths = n_cached + inputs.lengths
+    max_tokens = affordable_tokens(
+        lm.config,
+        MAX_TOKENS,
+        longest=int(lengths.max(initial=0)),
+        keeps_keys=n_cached > 0,
+        logits=max(map(len, answers)) / max(1, int(min(lengths, default=0))),
+    )
+    batches = inputs.by_length(max_tokens, beside=n_cached)
 
     def run(batch: np.ndarray) -> tuple[torch.Tensor, ...]:
         hidden = _hidden(lm, inputs.batch(batch), head_cache)

@@ -99,8 +99,8 @@ def finetune_lm(
         method: 'full' (every weight, a tied or untied unembedding too), 'lora' or 'top' (see
             `models.trainable`).
         held_out: test examples whose perplexity is measured before and after, and stored.
-        micro_batch: texts in one pass; None takes what `loop.LM_TOKENS` allows. It changes memory
-            and speed, not the result.
+        micro_batch: texts in one pass; None takes on a GPU what fits in its memory, on a CPU what
+            `loop.LM_TOKENS` allows. It changes memory and speed, not the result.
         hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]`, among
             `hyperparameters.ON_TEXT`. One epoch is the default: the paper states none.
     Raises:
@@ -129,12 +129,11 @@ def finetune_lm(
 
     def make():
         longest = int(train_tokens.lengths.max())
-        # refuses what does not fit with one text at a time; `_train` says how many it takes
-        micro_batch_of_texts(checkpoint, method, settings, 1, tokens=longest, predicted=longest)
+        n_texts = _texts_in_a_pass(checkpoint, method, settings, micro_batch, longest)
         finetuning = f"finetuning {checkpoint.name} on texts by method {method!r}"
         with explain_out_of_memory(finetuning, loop.LESS_PER_PASS):
             weights, curve, before, after = _train(
-                checkpoint, method, settings, train_tokens, test_tokens, seed, micro_batch
+                checkpoint, method, settings, train_tokens, test_tokens, seed, n_texts
             )
         table = _held_out_table(measured, before, after)
         record = {
@@ -347,7 +346,7 @@ def _summary(
 @functools.cache
 def code() -> str:
     """Returns the version of the code that decides what `finetune_lm` learns and measures."""
-    return training_code() + store.code_version(_train)
+    return training_code() + store.code_version(_train, _texts_in_a_pass)
 
 
 @functools.cache
@@ -363,6 +362,30 @@ def training_code() -> str:
         classifier.trainable,
         anatomy,
     )
+
+
+def _texts_in_a_pass(
+    checkpoint: Checkpoint,
+    method: str,
+    settings: Hyperparameters,
+    micro_batch: int | None,
+    longest: int,
+) -> int | None:
+    """Returns how many texts a pass of training takes, of up to `longest` tokens each.
+
+    Args:
+        micro_batch: what the caller asks for, which is kept.
+    Returns:
+        None for the whole batch.
+    Raises:
+        OutOfMemory: not even one text at a time fits.
+    """
+    tokens = {"tokens": longest, "predicted": longest}
+    if device().type == "cuda":
+        return micro_batch_of_texts(checkpoint, method, settings, micro_batch, **tokens)
+    micro_batch_of_texts(checkpoint, method, settings, 1, **tokens)  # refuses what does not fit
+    affordable = loop.LM_TOKENS["cpu"] // longest
+    return micro_batch or max(1, min(settings.batch_size, affordable))
 
 
 def _train(
@@ -393,7 +416,6 @@ def _train(
     def record(step: int, progress: float, train_loss: float, nats_per_token: float) -> None:
         curve.append({"step": step, "progress": progress, "train_loss": nats_per_token})
 
-    affordable = loop.LM_TOKENS // int(train_texts.lengths.max())
     train_language_model(
         net,
         train_texts,
@@ -402,7 +424,7 @@ def _train(
         evaluate=record,
         label=f"{checkpoint.name} on text, seed {seed}",
         tokens_per_text=float(np.mean(train_tokens.lengths - 1)),
-        micro_batch=micro_batch or max(1, min(settings.batch_size, affordable)),
+        micro_batch=micro_batch,
     )
     after = loop.lm_losses(net, test_texts)
     return loop.copy_weights(net), pd.DataFrame(curve), before, after

@@ -22,18 +22,22 @@ from ..common.out_of_memory import (
 )
 from ..common.progress import progress, warn
 from ..inputs.batches import Inputs
+from ..models.anatomy import TransformersModel
 from ..models.classifier import Classifier
 from ..models.language import LanguageModel
+from ..models.passes import affordable_tokens
 from .hyperparameters import Hyperparameters
 from .speed import Speed, SpeedMeter
 
-# Tokens in one pass of prediction, padding included. A CPU gains nothing from more.
-MAX_TOKENS = {"cpu": 1024, "cuda": 4096}
+# Tokens in one pass of prediction at most, padding included. A CPU gains nothing from more.
+MAX_TOKENS = {"cpu": 1024, "cuda": 32768}
 # Tokens in one pass of training. A GPU that lacks memory raises an error, so it needs no limit; a
 # CPU just becomes slow.
 TRAIN_TOKENS = {"cpu": 8192}
-# Tokens in one pass of a language model, which has a logit per token and word of the vocabulary.
-LM_TOKENS = 4096
+# The same of a language model, which has a logit per token and word of the vocabulary.
+LM_TOKENS = {"cpu": 4096, "cuda": 32768}
+# Tokens of each of several devices, whose free memory may differ: they run the same passes.
+SHARED_TOKENS = 4096
 # Steps after which losses are read, at the latest. Reading waits for the device: a GPU would idle.
 READ_EVERY = {"cpu": 1, "cuda": 32}
 # Batches whose examples are sorted by length together.
@@ -471,7 +475,7 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
     """
     net.eval()
     chosen = np.arange(len(inputs)) if chosen is None else chosen
-    max_tokens = MAX_TOKENS.get(device().type, 4096) * distributed.n_workers()
+    max_tokens = _tokens_of_prediction(net, inputs)
 
     def run(batch: np.ndarray) -> torch.Tensor:
         positions, _ = distributed.my_share(len(batch))
@@ -486,7 +490,7 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
 
 
 @torch.inference_mode()
-def lm_losses(net: nn.Module, inputs: Inputs) -> np.ndarray:
+def lm_losses(net: TransformersModel, inputs: Inputs) -> np.ndarray:
     """Computes the nats and the number of tokens of each text.
 
     Args:
@@ -499,8 +503,33 @@ def lm_losses(net: nn.Module, inputs: Inputs) -> np.ndarray:
     def run(rows: np.ndarray) -> torch.Tensor:
         return forward(net, inputs, rows)
 
-    batches = run_batches(inputs.by_length(LM_TOKENS), run)
+    longest = int(inputs.lengths.max(initial=0))
+    max_tokens = affordable_tokens(
+        net.body.config, LM_TOKENS, longest=longest, logits=1, reserved=_bytes_of_copies(net)
+    )
+    batches = run_batches(inputs.by_length(max_tokens), run)
     return _read_at_end(batches, len(inputs)).astype(np.float64)
+
+
+def _tokens_of_prediction(net: TransformersModel, inputs: Inputs) -> int:
+    """Returns how many tokens a pass of `predict` may have, on all devices together."""
+    most = MAX_TOKENS.get(device().type, SHARED_TOKENS)
+    if distributed.n_workers() > 1:
+        return min(most, SHARED_TOKENS) * distributed.n_workers()
+    if net.body is None:  # a probe
+        return min(most, SHARED_TOKENS)
+    longest = int(inputs.lengths.max(initial=0))
+    return affordable_tokens(
+        net.body.config, MAX_TOKENS, longest=longest, reserved=_bytes_of_copies(net)
+    )
+
+
+def _bytes_of_copies(net: nn.Module) -> int:
+    """Returns the bytes of the copies of trained weights that autocast keeps during a pass."""
+    if precision() == "fp32":
+        return 0
+    trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    return compute_type().itemsize * trained
 
 
 def _read_at_end(batches: Iterable[tuple[np.ndarray, torch.Tensor]], n: int) -> np.ndarray:

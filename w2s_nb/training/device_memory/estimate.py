@@ -200,7 +200,7 @@ def estimate(
         optimiser=2 * gradients,
         activations=counts["activations"],
         step=counts["peak"],
-        frozen=_frozen(architecture, method, tokens, device, top_layers),
+        frozen=_frozen(architecture, method, tokens, device, top_layers, micro_batch),
         host=max(loaded * bytes_each, copies * 4 * counts["trainable"]),
         disk=texts * _stored_bytes(config, method, tokens, device),
     )
@@ -387,7 +387,14 @@ def _add_unembedding(
         counts["peak"] += 4 * n
 
 
-def _frozen(architecture: str, method: str, tokens: int, device: str, top_layers: int) -> int:
+def _frozen(
+    architecture: str,
+    method: str,
+    tokens: int,
+    device: str,
+    top_layers: int,
+    micro_batch: int | None,
+) -> int:
     """Returns the bytes that a method's frozen pass takes on a device; 0 where it has none."""
     if method in SHARDED:
         return 0
@@ -395,6 +402,9 @@ def _frozen(architecture: str, method: str, tokens: int, device: str, top_layers
     if method == "top":
         layers = max(1, layers - top_layers)
     examples = frozen_tokens(tokens) // tokens
+    if device == "cuda" and micro_batch:
+        # a pass on a GPU has more tokens where memory is free, and fewer where it is short
+        examples = min(examples, micro_batch)
 
     def count(layers: int) -> dict[str, int]:
         return simulation.simulate_frozen(architecture, layers, examples, tokens, device == "cuda")
@@ -405,7 +415,7 @@ def _frozen(architecture: str, method: str, tokens: int, device: str, top_layers
 
 def frozen_tokens(tokens: int) -> int:
     """Returns the tokens of a pass of a frozen model on texts of so many tokens."""
-    return max(1, MAX_TOKENS // tokens) * tokens
+    return max(1, MAX_TOKENS["cpu"] // tokens) * tokens
 
 
 def _stored_bytes(config, method: str, tokens: int, device: str) -> int:
