@@ -50,31 +50,31 @@ def load_task(
         name: a registered task, narrowed by `@` and an option where it has some, such as
             `anthropic_hh@helpful-base`.
         seed: deals groups of examples to the halves.
-        n_train: examples in each half, even; None takes all there are.
-        n_val: validation examples, even; None takes a fifth of a half, at most 500.
-        n_test: test examples, even; None takes all there are.
+        n_train: examples in each half, a multiple of the number of classes, as the others are; None
+            takes all there are.
+        n_val: validation examples; None takes a fifth of a half, at most 500.
+        n_test: test examples; None takes all there are.
         extra_halves: how many more splits of n_train examples are dealt; the two halves are the
             same with and without them.
     Raises:
         UnknownName: no such task; lists what exists.
-        ValueError: a size that is odd, not positive, or more than the task has; a seed that is no
-            whole number from 0.
+        ValueError: a size that is no multiple of the number of classes (no even number where
+            answers are generated), not positive, or more than the task has; a seed that is no whole
+            number from 0.
         DataUnavailable: the task's rows cannot be had here.
     Source: Burns et al. 2023, appendix A.1.
     """
-    for label, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 2 or n % 2):
-            raise ValueError(
-                f"{label} = {n!r}; expected an even whole number from 2, half of it of each class"
-            )
     seed = check_seed(seed)
     extra_halves = check_seed(extra_halves, "extra_halves")
     spec = TASKS[name]
+    for label, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
+        _check_multiple(label, n, spec.step)
     pools = _make_pools(name, spec, data_dir())
     sizes = _choose_sizes(name, pools, n_train, n_val, n_test, extra_halves)
     dealt = _deal_all(pools, sizes, seed)
-    if pools.classes == 2:
-        dealt = {part: balance(rows, pools.label, pools.unit) for part, rows in dealt.items()}
+    dealt = {
+        part: balance(rows, pools.label, pools.unit, pools.classes) for part, rows in dealt.items()
+    }
     _check_dealt(name, pools, dealt, sizes)
     splits = {part: _make_split(part, spec, pools, rows) for part, rows in dealt.items()}
     n_dealt = sum(map(len, dealt.values()))
@@ -97,6 +97,26 @@ def load_task(
     )
 
 
+def _check_multiple(label: str, n: int | None, step: int) -> None:
+    """Refuses a size that is no multiple of `step`; None is none.
+
+    Raises:
+        ValueError: names the nearest sizes that are.
+    """
+    if n is None:
+        return
+    is_whole = isinstance(n, int) and not isinstance(n, bool)
+    if is_whole and n >= step and n % step == 0:
+        return
+    if step == 2:
+        expected = "an even whole number from 2, half of it of each class"
+    else:
+        below = max(step, n // step * step) if is_whole else step
+        nearest = f", such as {below} or {below + step}"
+        expected = f"a multiple of {step}, as many of each of {step} classes{nearest}"
+    raise ValueError(f"{label} = {n!r}; expected {expected}")
+
+
 def count_examples(name: str) -> tuple[int, int]:
     """Returns how many examples a task has for all training and validation, and how many for test.
 
@@ -117,7 +137,7 @@ class _Pools:
         label, group, unit: (n,) of the examples. A unit is a right and a wrong answer to one
             question, or an example that stands alone.
         train, test: rows of the examples in hash order, (n_train_pool,) and (n_test_pool,).
-        classes: 2, or 1 for a task that is answered, whose examples are all of one class.
+        classes: how many; 1 for a task that is answered, whose examples are all of one class.
         counts: what preparation read and dropped.
         version: see `Task.data_version`.
     """
@@ -148,7 +168,7 @@ class _Pools:
         n = len(self.examples)
         per_class = np.bincount(self.label, minlength=self.classes)
         said = ""
-        if 4 * per_class.min() < n:
+        if 2 * self.classes * per_class.min() < n:
             rarest = int(per_class.argmin())
             said += f". Of its {n} examples {per_class[rarest]} are of class {rarest}"
         _, sizes = np.unique(self.group, return_counts=True)
@@ -179,7 +199,8 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
         )
     label = np.array([e.label for e in examples], dtype=np.int64)
     pairs = np.arange(len(examples))
-    if spec.arity == 1 and not spec.max_answer:
+    # answers to a question are right or wrong
+    if spec.arity == 1 and spec.n_classes == 2:
         pairs = pair_answers(question, label, [example_id(name, e) for e in examples])
     used = np.flatnonzero(pairs >= 0)
     if not len(used):
@@ -261,17 +282,20 @@ def _choose_sizes(
     """Fills in the sizes that were not asked for, and refuses more examples than the task has."""
     most = pools.n_balanced(pools.train)
     most_test = pools.n_balanced(pools.test)
-    test = n_test or max(2, most_test)
-    validation = n_val or max(2, min(500, 2 * ((n_train or most // 2) // 10)))
-    half = n_train or max(2, 2 * ((most - validation) // 4))
+    step = max(2, pools.classes)  # as `TaskSpec.step`
+    test = n_test or max(step, most_test)
+    most_validation = 500 // step * step
+    fifth_of_half = step * ((n_train or most // 2) // (5 * step))
+    validation = n_val or max(step, min(most_validation, fifth_of_half))
+    half = n_train or max(step, step * ((most - validation) // (2 * step)))
     wanted = (2 + extra_halves) * half + validation
     if wanted > most or test > most_test:
-        kind = "balanced examples" if pools.classes == 2 else "examples"
+        kind = "balanced examples" if pools.classes > 1 else "examples"
         asked = f"{2 + extra_halves} * n_train {half} + n_val {validation}, n_test {test}"
         any_asked = n_train or n_val or n_test or extra_halves
         raise ValueError(
             f"task {name!r} has {most} {kind} for training and validation and {most_test} for "
-            f"test; {f'asked for {asked}' if any_asked else 'each of its splits needs 2'}"
+            f"test; {f'asked for {asked}' if any_asked else f'each of its splits needs {step}'}"
             f"{pools.describe()}"
         )
     extra = tuple(f"extra half {i}" for i in range(extra_halves))
@@ -312,11 +336,14 @@ def _deal(pools: _Pools, rows: np.ndarray, sizes: dict[str, int]) -> dict[str, n
 
 def _check_dealt(name: str, pools: _Pools, dealt: dict[str, np.ndarray], sizes: _Sizes):
     """Refuses splits that whole groups did not fill, or left empty where no size was asked."""
+    least = max(2, pools.classes)
     for part, n in sizes.of_split.items():
         n_dealt = len(dealt[part])
-        if n_dealt == n or (part not in sizes.asked and n_dealt >= 2):
+        if n_dealt == n or (part not in sizes.asked and n_dealt >= least):
             continue
-        wanted = f"{n} were asked for; ask for fewer" if part in sizes.asked else "2 are needed"
+        wanted = f"{least} are needed"
+        if part in sizes.asked:
+            wanted = f"{n} were asked for; ask for fewer"
         raise ValueError(
             f"task {name!r}: whole groups leave {n_dealt} examples for {part} where {wanted}"
             f"{pools.describe()}"
@@ -329,7 +356,8 @@ def _make_split(name: str, spec: TaskSpec, pools: _Pools, rows: np.ndarray) -> S
     texts = tuple(e.texts for e in examples)
     group = pools.group[rows]
     if not spec.max_answer:
-        return Split(name, ids, texts, np.array([e.label for e in examples], dtype=np.int64), group)
+        hard_label = np.array([e.label for e in examples], dtype=np.int64)
+        return Split(name, ids, texts, hard_label, group, classes=spec.classes)
 
     import pandas as pd
 
@@ -341,7 +369,7 @@ def _make_split(name: str, spec: TaskSpec, pools: _Pools, rows: np.ndarray) -> S
     )
     hard_label = np.ones(len(ids), dtype=np.int64)
     answers = tuple(e.answer for e in examples)
-    return Split(name, ids, texts, hard_label, group, answers, facts)
+    return Split(name, ids, texts, hard_label, group, answers, facts, ("wrong", "right"))
 
 
 def example_id(task: str, example: Example) -> str:

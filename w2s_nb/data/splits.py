@@ -69,10 +69,11 @@ class Split:
         ids: (n,) 16 hex digits each, a hash of task and texts: the same example has the same id
             everywhere.
         texts: n tuples of one text (classification) or two (comparison).
-        hard_label: (n,) int64, 0 or 1; all 1 where there are answers (the answer is right).
+        hard_label: (n,) int64, in 0..K-1; all 1 where there are answers (the answer is right).
         group: (n,) int64; examples of one group share a question or passage.
         answers: n true answers, of a task that is answered by generating; else none.
         facts: one row per example with an answer: difficulty, themes.
+        classes: names of the K classes; "wrong" and "right" where there are answers.
         task: the `Task` that this split belongs to; `fit` evaluates on its other splits.
     """
 
@@ -83,6 +84,7 @@ class Split:
     group: np.ndarray
     answers: tuple[str, ...] = ()
     facts: pd.DataFrame | None = field(default=None, repr=False)
+    classes: tuple[str, ...] = ("0", "1")
     task: Task | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -98,11 +100,16 @@ class Split:
         """Refuses a split whose task is answered by generating.
 
         Raises:
-            ValueError: says what needs two classes.
+            ValueError: says what needs classes.
         """
         if self.answers:
             name = self.task.name if self.task else self.name
-            raise ValueError(f"{what} needs two classes; {name} is answered by generating")
+            raise ValueError(f"{what} needs classes; {name} is answered by generating")
+
+    @property
+    def n_classes(self) -> int:
+        """Returns K, the number of classes; 2 where there are answers, wrong and right."""
+        return len(self.classes)
 
     @property
     def arity(self) -> int:
@@ -111,10 +118,10 @@ class Split:
 
     @property
     def chance(self) -> float:
-        """Returns the accuracy of guessing: 1/2 of two classes, which are balanced; 0 where answers
+        """Returns the accuracy of guessing: 1/K of K classes, which are balanced; 0 where answers
         are generated, as no guess is an answer.
         """
-        return 0.0 if self.answers else 0.5
+        return 0.0 if self.answers else 1 / self.n_classes
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -63,12 +63,15 @@ def pair_answers(
     return unit
 
 
-def balance(rows: np.ndarray, label: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Returns `rows` without the last ones of the larger class that stand in no pair."""
-    surplus = int((2 * label[rows] - 1).sum())
+def balance(rows: np.ndarray, label: np.ndarray, unit: np.ndarray, classes: int = 2) -> np.ndarray:
+    """Returns `rows` without the last ones of larger classes that stand in no pair."""
+    counts = np.bincount(label[rows], minlength=classes)
     alone = np.bincount(unit[rows], minlength=1)[unit[rows]] == 1
-    of_larger_class = np.flatnonzero(alone & (label[rows] == int(surplus > 0)))
-    return np.delete(rows, of_larger_class[len(of_larger_class) - abs(surplus) :])
+    surplus: list[int] = []
+    for of_class, n_more in enumerate(counts - counts.min()):
+        members = np.flatnonzero(alone & (label[rows] == of_class))
+        surplus += members[len(members) - n_more :].tolist()
+    return np.delete(rows, np.array(surplus, dtype=np.int64))
 
 
 def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:

@@ -89,7 +89,7 @@ def render(
 
 
 def _render_chat(
-    instruction: str, turns: list[tuple[str, str]], words: tuple[str, str], tok
+    instruction: str, turns: list[tuple[str, str]], words: tuple[str, ...], tok
 ) -> Rendered:
     """Writes a conversation: solved questions and answers take turns, the last question is open."""
     contents = [text for turn in turns for text in turn] + [""]

@@ -3,13 +3,15 @@
 A model is always shown both responses, never one alone.
 """
 
+from typing import Any
+
 from .spec import Hub, Prompt, choice_of, comparison, need_text, register_task, unix_breaks
 
 _ROLES = {"user": "Human"}
 _TURNS = ("Human:", "Assistant:", "System:")  # what the turns of a dialogue begin with
 
 # Burns et al. 2023, appendix A.3: one epoch, batches of 220, no early stopping
-REWARD_MODEL = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "last"}
+REWARD_MODEL: dict[str, Any] = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "last"}
 
 
 @register_task(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,17 @@ from ...common.registry import TASKS, UnknownName
 from ...common.seeds import check_count, check_seed
 
 # fields of `TaskSpec` that `register_task` has arguments for, or that it makes itself
-_GIVEN_APART = ("name", "source", "examples", "arity", "max_len", "about", "prompt", "keep")
+_GIVEN_APART = (
+    "name",
+    "source",
+    "examples",
+    "arity",
+    "max_len",
+    "about",
+    "prompt",
+    "classes",
+    "keep",
+)
 
 
 class UnreadableRow(ValueError):
@@ -30,8 +40,8 @@ class Example:
 
     Attributes:
         texts: one text to classify or to answer, or two to compare.
-        label: 0 or 1; for two texts, 1 says that the second is the better; 0 where there is an
-            answer.
+        label: the number of the class, from 0; for two texts, 1 says that the second is the better;
+            0 where there is an answer.
         keys: names of what the example shares with others (the question, the passage). Examples
             that share a key, directly or through others, never stand in different halves. A name
             that is empty, None or nan ties nothing. Where one name can mean two things, such as a
@@ -96,12 +106,12 @@ class Prompt:
     Attributes:
         template: of one question, {0} standing for its text ({0} and {1} for the two of a pair);
             the answer follows.
-        words: the answers for the classes 0 and 1.
+        words: the answers for the K classes, in their order.
         instruction: said once, before all questions; "" for none.
     """
 
     template: str
-    words: tuple[str, str]
+    words: tuple[str, ...]
     instruction: str = ""
 
     def ask(self, texts: tuple[str, ...]) -> str:
@@ -140,6 +150,7 @@ class TaskSpec:
         max_len: tokens kept of a text by default, counted from its end.
         about: first line of the formatter's docstring.
         prompt: the words in which a language model is asked about an example.
+        classes: names of the K classes; () where answers are generated.
         hyperparameters: of finetuning, that this task sets; probes keep their own.
         stop: the checkpoint that finetuning on this task takes; "" leaves it to the labels.
         option: function from the text after `@` to the source that it narrows the task to, or None.
@@ -170,6 +181,7 @@ class TaskSpec:
     max_len: int
     about: str
     prompt: Prompt
+    classes: tuple[str, ...] = ()
     hyperparameters: dict = field(default_factory=dict, hash=False)
     stop: str = ""
     option: Callable[[str], Callable] | None = None
@@ -189,8 +201,13 @@ class TaskSpec:
 
     @property
     def n_classes(self) -> int:
-        """Returns the number of classes: 2; 1 where answers are generated, as all are right."""
-        return 1 if self.max_answer else 2
+        """Returns the number of classes; 1 where answers are generated, as all are right."""
+        return 1 if self.max_answer else len(self.classes)
+
+    @property
+    def step(self) -> int:
+        """Returns what the sizes of splits are multiples of: K; 2 where answers are generated."""
+        return max(2, self.n_classes)
 
     def with_option(self, option: str) -> TaskSpec:
         """Narrows the task to one of its hub dataset's parts, or as its own `option` says.
@@ -213,7 +230,14 @@ class TaskSpec:
 
 
 def register_task(
-    name: str, source, *, max_len: int, arity: int = 1, prompt: Prompt | None = None, **further
+    name: str,
+    source,
+    *,
+    max_len: int,
+    arity: int = 1,
+    prompt: Prompt | None = None,
+    classes: Sequence[str] | None = None,
+    **further,
 ):
     """Registers a formatter `row -> iterable of Example` as a task; see any file of this folder.
 
@@ -224,8 +248,10 @@ def register_task(
         max_len: tokens kept of a text, counted from its end.
         arity: texts per example; 1 classifies, 2 compares.
         prompt: the words in which a language model is asked; None asks the question that the
-            formatter's docstring begins with, to be answered with yes or no, or for a pair with B
-            or A.
+            formatter's docstring begins with, to be answered with the name of a class, or for a
+            pair with B or A.
+        classes: names of the classes, at least two; two of a pair; None takes the words of the
+            prompt, which are "no" and "yes" without one.
         further: fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
             max_answer, options, bare, measure, cpu_sizes, gpu_sizes, columns, may_be_empty,
             prepared.
@@ -233,7 +259,10 @@ def register_task(
         ValueError: a field that a task has not, or that cannot be so; from the formatter's
             registration: the name has an `@`, or is a task of the kit.
     """
+    classes = _check_classes(f"task {name!r}", classes, arity, bool(further.get("max_answer")))
     _check_fields(name, max_len, arity, prompt, further)
+    if prompt is not None:
+        _check_words(f"task {name!r}", prompt, classes)
     table = list(source) if isinstance(source, Iterator) else source
     if isinstance(source, (str, Path)) and Path(source).is_file():
         further["version"] = sha256_of(Path(source))
@@ -241,6 +270,7 @@ def register_task(
     def decorate(examples):
         check_name(name, examples)
         about = (examples.__doc__ or "").strip().split("\n")[0]
+        words = prompt or _prompt_of_question(about, arity, classes)
         spec = TaskSpec(
             name,
             table if isinstance(table, Hub) or callable(table) else lambda: table,
@@ -248,7 +278,8 @@ def register_task(
             arity,
             max_len,
             about,
-            prompt or _prompt_of_question(about, arity),
+            words,
+            () if further.get("max_answer") else classes or words.words,
             **{"folders": (name,)} | further,
         )
         TASKS.register(name, spec)
@@ -314,10 +345,44 @@ def _check_prompt(task: str, prompt, arity: int) -> None:
             f"{task}: the prompt's template is {prompt.template!r:.80}; expected {asked} where "
             f"the text goes, {{{{ and }}}} for braces"
         )
-    if len(prompt.words) != 2 or len(set(prompt.words)) != 2:
+
+
+def _check_words(task: str, prompt: Prompt, classes: tuple[str, ...] | None) -> None:
+    """Refuses a prompt whose words are not one for each class."""
+    n_classes = len(classes) if classes else 2
+    words = prompt.words
+    if len(words) != n_classes or len(set(words)) != n_classes:
         raise ValueError(
-            f"{task}: the prompt's words are {prompt.words!r}; expected two, one per class"
+            f"{task}: the prompt's words are {words!r}; expected {n_classes} that differ, one per "
+            f"class"
         )
+
+
+def _check_classes(task: str, classes, arity: int, answered: bool) -> tuple[str, ...] | None:
+    """Returns the names of classes that a task is registered with, or None.
+
+    Raises:
+        ValueError: they are not at least two different texts, or not two of a pair; or answers are
+            generated.
+    """
+    if classes is None:
+        return None
+    listed = isinstance(classes, (list, tuple)) and all(isinstance(c, str) for c in classes)
+    if not listed or not all(map(str.strip, classes)) or len(set(classes)) < max(2, len(classes)):
+        raise ValueError(
+            f"{task}: classes = {classes!r}; expected at least two different names, such as "
+            f"('negative', 'neutral', 'positive')"
+        )
+    if answered:
+        raise ValueError(
+            f"{task}: classes = {classes!r} of a task that is answered by generating; expected none"
+        )
+    if arity == 2 and len(classes) != 2:
+        raise ValueError(
+            f"{task}: {len(classes)} classes of comparisons; expected two, the first text better "
+            f"and the second better"
+        )
+    return tuple(classes)
 
 
 def check_name(name: str, examples: Callable) -> None:
@@ -352,12 +417,15 @@ def _is_of_the_kit(examples: Callable) -> bool:
     return module.startswith(f"{package}.") and module != f"{package}.data.from_file"
 
 
-def _prompt_of_question(about: str, arity: int) -> Prompt:
+def _prompt_of_question(about: str, arity: int, classes: tuple[str, ...] | None) -> Prompt:
     """Returns a prompt that asks the question which a docstring begins with."""
     question = about[: about.index("?") + 1] if "?" in about else about
     if arity == 2:
         instruction = f"{question} Answer A for the first, B for the second."
         return Prompt("A: {0}\n\nB: {1}\n\nAnswer:", ("A", "B"), instruction)
+    if classes:
+        answers = f"{', '.join(classes[:-1])} or {classes[-1]}"
+        return Prompt("{0}\nAnswer:", classes, f"{question} Answer {answers}.")
     return Prompt("{0}\nAnswer:", ("no", "yes"), f"{question} Answer yes or no.")
 
 
