@@ -23,7 +23,7 @@ class Rendered:
 
     pieces: tuple[tuple[str, bool], ...]
     tail: str
-    answers: tuple[str, str]
+    answers: tuple[str, ...]
 
     @property
     def head(self) -> str:
