@@ -1,20 +1,25 @@
-"""Reads classes out of probabilities."""
+"""Decides which class probabilities predict: numpy only, for labels, metrics and predictions."""
+
+from __future__ import annotations
 
 import numpy as np
 
 
 def likeliest(probs) -> np.ndarray:
-    """Returns the class of the largest probability; of equal ones the last.
+    """Returns the class of the largest probability, of equal ones the last, int64.
 
-    So of two classes a tie predicts class 1.
+    Of two classes a tie so predicts class 1: a probability of 1/2 counts as "yes".
 
     Args:
-        probs: (..., K).
+        probs: (..., K), such as (n, K), or (seeds, n, K).
     Returns:
-        (...) int64, in 0..K-1.
+        (...), from 0 to K - 1.
 
-    >>> likeliest([[0.5, 0.5], [0.6, 0.4]]), likeliest([0.2, 0.4, 0.4])
-    (array([1, 0]), 2)
+    >>> likeliest([[0.5, 0.5], [0.6, 0.4]]).tolist()
+    [1, 0]
+    >>> likeliest([[0.4, 0.4, 0.2]]).tolist()
+    [1]
     """
     probs = np.asarray(probs)
-    return probs.shape[-1] - 1 - np.argmax(probs[..., ::-1], axis=-1)
+    # argmax takes the first of equal ones
+    return (probs.shape[-1] - 1 - probs[..., ::-1].argmax(axis=-1)).astype(np.int64)
