@@ -230,6 +230,34 @@ def words():
     return w2s.load_task("words", n_train=96, n_val=32, n_test=64)
 
 
+THREE = ("red", "green", "blue")
+
+
+def three_rows(n=600, seed=0):
+    """Yields rows whose label says which of three words stands last; the others are noise."""
+    rng = random.Random(seed)
+    for _ in range(n):
+        label = rng.randrange(3)
+        noise = [f"w{rng.randrange(3, 60)}" for _ in range(rng.randrange(1, 12))]
+        yield {"text": " ".join([*noise, f"w{label}"]), "label": label}
+
+
+def register_three():
+    """Registers a task of three classes that a tiny random model can learn."""
+
+    @w2s.register_task("three", lambda: {"all": list(three_rows())}, max_len=16, classes=THREE)
+    def three(row):
+        """Which of three words stands last?"""
+        yield Example((row["text"],), row["label"])
+
+
+@pytest.fixture
+def three(registries):
+    """Loads the task `three`, of three classes, with small splits."""
+    register_three()
+    return w2s.load_task("three", n_train=96, n_val=33, n_test=63)
+
+
 @pytest.fixture
 def registries():
     """Forgets the tasks, models and losses that a test registers."""
