@@ -161,7 +161,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def save_tiny(path, architecture="llama", seed=0, config=None):
+def save_tiny(path, architecture="llama", seed=0, config=None, words=WORDS):
     """Saves a random model of four layers, with one token per word, as a local folder."""
     torch.manual_seed(seed)
     lm = transformers.AutoModelForCausalLM.from_config(config or ARCHITECTURES[architecture]())
@@ -170,13 +170,13 @@ def save_tiny(path, architecture="llama", seed=0, config=None):
             if parameter.ndim > 1 and "norm" not in name:
                 parameter.mul_(8)
     lm.save_pretrained(path)
-    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<bos>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if lm.config.model_type == "qwen2":
         # transformers reads every tokenizer of this architecture as byte-pair encoding; of ours it
         # keeps the added tokens alone
-        words = [AddedToken(word, single_word=True, normalized=False) for word in WORDS]
+        words = [AddedToken(word, single_word=True, normalized=False) for word in words]
         tokenizer.add_tokens(words)
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>", unk_token="<bos>"

@@ -9,7 +9,7 @@ import torch
 import transformers
 
 import w2s_nb as w2s
-from tests.conftest import WORDS
+from tests.conftest import WORDS, save_tiny
 from w2s_nb import models
 from w2s_nb.common.registry import MODELS, UnknownName
 from w2s_nb.inputs.batches import TokenInputs, TrunkInputs
@@ -92,6 +92,31 @@ def test_head_starts_as_the_unembedding_rows_of_0_and_1(any_tiny):
     batch = padded([[5, 9, 7]], "right", 0)
     logits = lm(**batch).logits[0, -1, [1, 2]]  # ids of "0" and "1" in the test vocabulary
     torch.testing.assert_close(classifier(any_tiny)(**batch)[0], logits, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def tiny_with_digits(tmp_path):
+    """Saves a tiny Llama with a token for each of the digits 0 to 9."""
+    digits = [str(number) for number in range(2, 10)]
+    return save_tiny(tmp_path / "digits", words=[*WORDS[:-8], *digits])
+
+
+@torch.no_grad()
+def test_a_head_of_four_classes_starts_as_the_unembedding_rows_of_0_to_3(tiny_with_digits):
+    lm = models.load_lm(models.resolve(tiny_with_digits))
+    batch = padded([[5, 9, 7], [8]], "right", 0)
+    last = lm(**batch).logits[[0, 1], [2, 0]]
+    logits = classifier(tiny_with_digits, n_classes=4)(**batch)
+    torch.testing.assert_close(logits, last[:, [1, 2, 56, 57]], atol=1e-5, rtol=1e-4)
+
+
+def test_digits_are_label_tokens_where_each_is_a_token(tiny, tiny_with_digits):
+    def tokens(path, n_classes):
+        return loading.label_tokens(loading.folder(models.resolve(path)), n_classes)
+
+    assert tokens(tiny, 2) == tokens(tiny_with_digits, 2) == [1, 2]
+    assert tokens(tiny, 3) == [] == tokens(tiny_with_digits, 11)
+    assert tokens(tiny_with_digits, 10) == [1, 2, *range(56, 64)]
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb.training.result import AnswerFit, Fit
+from w2s_nb.training.result import AnswerFit, Fit, class_columns, columns_at, probs_at
 
 QUICK = dict(method="probe", epochs=30)
 
@@ -52,6 +52,29 @@ def test_predictions_are_looked_up_and_no_model_runs(words, tiny, monkeypatch):
         fit.predict(words.supervisor)
     with pytest.raises(ValueError, match="of the test split only"):
         fit.predict(words.validation, stop="oracle")
+
+
+def test_two_classes_are_stored_in_one_column_per_checkpoint(words, tiny):
+    fit = w2s.fit(tiny, words.supervisor, **QUICK)
+    columns = ["split", "id", "truth", "group", "last", "validation", "oracle"]
+    assert list(fit.predictions) == columns
+    p1 = fit.predictions.set_index("id").last.loc[words.test.ids].to_numpy(np.float64)
+    expected = np.stack([1 - p1, p1], axis=1)
+    np.testing.assert_array_equal(fit.predict(words.test, stop="last"), expected)
+
+
+def test_probabilities_of_several_classes_come_back_from_their_columns():
+    probs = np.random.default_rng(0).dirichlet(np.ones(4), size=50).astype(np.float32)
+    table = pd.DataFrame(columns_at("last", probs) | columns_at("oracle", probs[::-1]))
+    assert list(table)[:3] == class_columns("last", 4) == ["last", "last_2", "last_3"]
+    np.testing.assert_allclose(probs_at(table, "last"), probs, atol=1e-7)
+    np.testing.assert_array_equal(probs_at(table, "oracle"), probs_at(table, "last")[::-1])
+
+
+def test_the_first_class_is_never_less_than_impossible():
+    above_one = pd.DataFrame({"last": [0.7, np.nan], "last_2": [0.3 + 1e-9, np.nan]})
+    np.testing.assert_array_equal(probs_at(above_one, "last")[0], [0, 0.7, 0.3 + 1e-9])
+    assert np.isnan(probs_at(above_one, "last")[1]).all()
 
 
 def test_weak_labels_are_held_out_and_cover_validation(words, tiny):

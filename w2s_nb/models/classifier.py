@@ -17,7 +17,7 @@ from .anatomy import (
     run_sequences,
     unembedding_rows,
 )
-from .loading import folder, hollow_lm, load_lm, tokenizer
+from .loading import folder, hollow_lm, label_tokens, load_lm
 from .names import HEADS, Checkpoint
 from .shared import load_shared, own_trained
 
@@ -28,17 +28,22 @@ CHECKPOINTED = 1_000_000_000
 class Classifier(nn.Module):
     """Body, last-token pooling and a linear head.
 
-    An example has k texts: one for classification, two for a comparison. The head has 2 // k
-    outputs per text, so both kinds end in logits (b, 2), and the softmax of a pair's two scores is
-    sigmoid(r(second) - r(first)), the reward model of appendix A.3.
+    An example has k texts: one for classification into K classes, two for a comparison, whose
+    classes are its texts. The head has K // k outputs per text, so both kinds end in logits (b, K),
+    and the softmax of a pair's two scores is sigmoid(r(second) - r(first)), the reward model of
+    appendix A.3.
+
+    Attributes:
+        n_classes: K.
     """
 
     body: TransformersModel
 
-    def __init__(self, body: TransformersModel | None, head: nn.Linear):
+    def __init__(self, body: TransformersModel | None, head: nn.Linear, n_classes: int = 2):
         super().__init__()
         self.body = body
         self.head = head
+        self.n_classes = n_classes
 
     def forward(
         self, attention_mask=None, *, features=None, ends=None, shared=None, **inputs
@@ -55,13 +60,13 @@ class Classifier(nn.Module):
                 sequence has once; None of single texts.
             inputs: `input_ids` (b, t), or `inputs_embeds` (b, t, d).
         Returns:
-            (b, 2) float32, unnormalised.
+            (b, K) float32, unnormalised.
         """
         if features is None:
             features = self._pool(attention_mask, ends, shared, inputs)
         # bf16 would give neighbouring examples the same score
         with torch.autocast(features.device.type, enabled=False):
-            return self.head(features.float()).view(-1, 2)
+            return self.head(features.float()).view(-1, self.n_classes)
 
     def _pool(self, attention_mask, ends, shared, inputs: dict) -> torch.Tensor:
         """Returns the last layer's states (b * k, d) at the ends of texts; arguments of forward."""
@@ -81,31 +86,35 @@ def _at(ends: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     return hidden[rows, ends].flatten(0, 1)
 
 
-def probe(width: int, arity: int) -> Classifier:
+def probe(width: int, arity: int, n_classes: int = 2) -> Classifier:
     """Returns a classifier of a linear head alone, at zero, for pooled features (b * k, width)."""
-    head = nn.Linear(width, 2 // arity, bias=True)
+    head = nn.Linear(width, n_classes // arity, bias=True)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     head.bias.requires_grad_(arity == 1)  # it cancels between the two texts of a pair
-    return Classifier(None, head)
+    return Classifier(None, head, n_classes)
 
 
-def head_for(lm: TransformersModel, arity: int, init: str, label_tokens: list[int]) -> nn.Linear:
-    """Returns a linear head of 2 // arity outputs for a language model's last layer.
+def head_for(
+    lm: TransformersModel, arity: int, init: str, rows: list[int], n_classes: int = 2
+) -> nn.Linear:
+    """Returns a linear head of K // arity outputs for a language model's last layer.
 
     Args:
-        label_tokens: ids of the tokens "0" and "1".
-        init: 'unembedding' copies the unembedding rows of the tokens "0" and "1" (section A.1; for
-            pairs of "1" alone, a row that the paper calls arbitrary); 'zero' starts at zero, as
+        rows: ids of the tokens "0" to "K-1", see `label_tokens`.
+        init: 'unembedding' copies the unembedding rows of these tokens (section A.1; for pairs of
+            "1" alone, a row that the paper calls arbitrary); 'zero' starts at zero, as
             openai/weak-to-strong does. A model that scales its logits scales these rows too.
     Raises:
-        ValueError: any other `init`.
+        ValueError: any other `init`; 'unembedding' without these tokens.
     """
-    head = nn.Linear(lm.config.hidden_size, 2 // arity, bias=False)
+    n_outputs = n_classes // arity
+    head = nn.Linear(lm.config.hidden_size, n_outputs, bias=False)
     nn.init.zeros_(head.weight)
+    if init == "unembedding" and not rows:
+        raise ValueError(f"head_init {init!r} needs a token per class; expected head_init='zero'")
     if init == "unembedding":
-        rows = label_tokens[-(2 // arity) :]
-        head.weight.data.copy_(unembedding_rows(lm, rows))
+        head.weight.data.copy_(unembedding_rows(lm, rows[-n_outputs:]))
     elif init != "zero":
         raise ValueError(f"head_init {init!r}; expected one of {', '.join(HEADS)}")
     return head
@@ -166,6 +175,7 @@ def build(
     method: str,
     arity: int,
     *,
+    n_classes: int = 2,
     head_init: str,
     top_layers: int = 4,
     lora_rank: int = 8,
@@ -177,7 +187,7 @@ def build(
     `distributed.shard` expects.
     """
     hollow = distributed.rank() > 0
-    label_tokens = tokenizer(folder(checkpoint)).convert_tokens_to_ids(["0", "1"])
+    rows = label_tokens(folder(checkpoint), n_classes)
     with torch.device("meta") if hollow else contextlib.nullcontext():
         lm, body = trainable(
             checkpoint,
@@ -186,7 +196,8 @@ def build(
             lora_rank=lora_rank,
             load=_loader_of_workers(),
         )
-        model = Classifier(body, head_for(lm, arity, head_init, label_tokens))
+        head = head_for(lm, arity, head_init, rows, n_classes)
+        model = Classifier(body, head, n_classes)
     if distributed.n_workers() > 1:
         return model
     model.to(device)

@@ -119,6 +119,34 @@ def require_unembedding(checkpoint: Checkpoint, purpose: str) -> None:
         )
 
 
+def label_tokens(path: Path, n_classes: int) -> list[int]:
+    """Returns the ids of the tokens "0" to "K-1" in a model folder's tokenizer.
+
+    Returns:
+        K ids; none of more than ten classes, or where the tokenizer lacks one of these tokens.
+    """
+    coder = tokenizer(path)
+    ids = coder.convert_tokens_to_ids([str(number) for number in range(n_classes)])
+    lacks_one = bool({None, coder.unk_token_id} & set(ids))
+    return [] if lacks_one or n_classes > 10 else ids
+
+
+def why_without_label_tokens(checkpoint: Checkpoint, n_classes: int) -> str:
+    """Says why a head cannot begin with the unembedding rows of "0" to "K-1"; "" where it can.
+
+    Raises:
+        ModelUnavailable: as `ensure`.
+    """
+    if n_classes > 10:
+        return f"the digits 0 to 9 are no {n_classes} classes"
+    path = _config_folder(checkpoint.root)
+    if checkpoint.root.hub_id and not files.is_downloaded(path, checkpoint.base):
+        return ""  # not downloaded yet; `head_for` looks again
+    if label_tokens(path, n_classes):
+        return ""
+    return f"the tokenizer of {checkpoint.base} has not each of the digits 0 to {n_classes - 1}"
+
+
 def folder(checkpoint: Checkpoint, *, for_weights: bool = False) -> Path:
     """Returns the local folder of a checkpoint at full depth; downloads a hub model if need be.
 

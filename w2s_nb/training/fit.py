@@ -20,6 +20,7 @@ from ..common import store
 from ..common.device import precision
 from ..common.progress import warn
 from ..common.seeds import check_flag, check_seed
+from ..data.classes import likeliest
 from ..data.splits import Split
 from ..inputs.tokens import tokenize
 from ..labels.answers import Answers
@@ -30,6 +31,7 @@ from ..models.loading import (
     lacks_unembedding,
     require_context,
     require_unembedding,
+    why_without_label_tokens,
     with_depth,
 )
 from ..models.names import Checkpoint, resolve
@@ -130,7 +132,7 @@ def fit(
         answers = cast(Answers | None, labels)
         return fit_answers(model, split, answers, **told, **hyperparameters)
     training_labels, validation_labels = _collect_labels(split, cast(SoftLabels | None, labels))
-    targets = training_labels.for_split(split)
+    targets = _targets(split, training_labels)
     # all arguments are valid; from here on the model's files are needed
     checkpoint, layers, chosen = _fit_to_model(checkpoint, split, settings)
     job = TrainingJob(
@@ -177,8 +179,10 @@ def check_fit(
     """
     checkpoint = resolve(model)
     known = _known_in_validation(split, labels)
-    if labels is not None:
+    if isinstance(labels, Answers):
         labels.for_split(split)
+    elif labels is not None:
+        _targets(split, labels)
     settings = choose_settings(split, known, weak=weak or labels is not None, **fit_args)
     if split.answers:
         check_questions(model, task_of(split))
@@ -295,7 +299,7 @@ def _train(
     """Trains, and returns record, predictions, curve and weights, as `store.write` takes them."""
     micro_batch = micro_batch_of_job(job, micro_batch, devices)
     metrics, speed, *tables = training_job.carry_out(job, micro_batch, devices)
-    label_accuracy = float(np.mean((job.targets[:, 1] >= 0.5) == job.split.hard_label))
+    label_accuracy = float(np.mean(likeliest(job.targets) == job.split.hard_label))
     record = make_record(config, metrics, stop, job.checkpoint, job.split, labels, label_accuracy)
     if speed is not None:
         tell_speed(job.label, speed)
@@ -389,9 +393,11 @@ def fill_defaults(
     task = task_of(split)
     defaults: dict = {"max_len": task.max_len}
     if chosen.head_init is None:
-        defaults["head_init"] = _default_head_init(checkpoint, method)
+        defaults["head_init"] = _default_head_init(checkpoint, method, split)
     elif chosen.head_init == "unembedding" and method not in PROBES:
         require_unembedding(checkpoint, "head_init 'unembedding'")
+        if why := why_without_label_tokens(checkpoint, split.n_classes):
+            raise ValueError(f"head_init 'unembedding': {why}; expected head_init='zero'")
     missing = {name: value for name, value in defaults.items() if getattr(chosen, name) is None}
     chosen = replace(chosen, **missing)  # type: ignore[arg-type]
     if chosen.lr is None:
@@ -401,12 +407,17 @@ def fill_defaults(
     return chosen
 
 
-def _default_head_init(checkpoint: Checkpoint, method: str) -> str:
+def _default_head_init(checkpoint: Checkpoint, method: str, split: Split) -> str:
     """Returns how the head begins: at zero where the model has no unembedding that fits."""
     if checkpoint.layers != checkpoint.full_layers:
         return "zero"
-    if method not in PROBES and lacks_unembedding(checkpoint):
-        warn(f"the weights of {checkpoint.base} have no unembedding; the head starts at zero")
+    if method in PROBES:
+        return "unembedding"  # nothing reads it
+    why = why_without_label_tokens(checkpoint, split.n_classes)
+    if lacks_unembedding(checkpoint):
+        why = f"the weights of {checkpoint.base} have no unembedding"
+    if why:
+        warn(f"{why}; the head starts at zero")
         return "zero"
     return "unembedding"
 
@@ -418,7 +429,7 @@ def _check_devices(devices: int, micro_batch: int | None, method: str, split: Sp
     if not is_count or (devices > 1 and not can_share):
         raise ValueError(
             f"devices = {devices!r} with method {method!r} on {task_of(split).name}; expected a "
-            f"whole number from 1, and above 1 methods {' and '.join(SHARDED)} on two classes"
+            f"whole number from 1, and above 1 methods {' and '.join(SHARDED)} on classes"
         )
     if devices > 1 and precision() == "fp16":
         raise ValueError(
@@ -476,6 +487,21 @@ def _collect_labels(split: Split, labels: SoftLabels | None) -> tuple[SoftLabels
     return labels, labels
 
 
+def _targets(split: Split, labels: SoftLabels) -> np.ndarray:
+    """Returns the labels (n, K) of a split, in its order.
+
+    Raises:
+        ValueError: an example has no label, or the labels are of another number of classes.
+    """
+    targets = labels.for_split(split)
+    if targets.shape[1] != split.n_classes:
+        raise ValueError(
+            f"labels of {labels.source} are of {targets.shape[1]} classes; expected "
+            f"{split.n_classes}, as {task_of(split).name} has: {', '.join(split.classes)}"
+        )
+    return targets
+
+
 def _are_enough(known: np.ndarray) -> bool:
     """Returns whether enough validation examples have a label for early stopping."""
     return bool(known.sum() >= min(MIN_VALIDATION, len(known)))
@@ -484,7 +510,7 @@ def _are_enough(known: np.ndarray) -> bool:
 def _validation_targets(
     split: Split, validation_labels: SoftLabels, known: np.ndarray
 ) -> np.ndarray | None:
-    """Returns the labels (k, 2) to stop on, of the `known` examples; None where too few are."""
+    """Returns the labels (k, K) to stop on, of the `known` examples; None where too few are."""
     if not _are_enough(known):
         return None
     return validation_labels.for_ids(task_of(split).validation.ids[known])

@@ -26,6 +26,7 @@ from ..common import distributed, store
 from ..common.device import computing_versions, device, precision, threads
 from ..common.out_of_memory import OutOfMemory, explain_out_of_memory, halve
 from ..common.registry import LOSSES
+from ..data.classes import likeliest
 from ..data.splits import Split
 from ..inputs import activations
 from ..inputs import batches as batches_module
@@ -40,7 +41,7 @@ from ..models.classifier import Classifier, build, compact_embedding, probe
 from ..models.names import Checkpoint
 from . import logistic, loop
 from .hyperparameters import PROBES, Hyperparameters
-from .result import STOPS, labelable_splits, task_of
+from .result import STOPS, class_columns, columns_at, labelable_splits, probs_at, task_of
 from .speed import Speed
 
 _ALONE = threading.Lock()  # torch has one random state for all threads: one training at a time
@@ -53,8 +54,8 @@ class TrainingJob:
     Attributes:
         layers: blocks of the checkpoint that are kept.
         split: the n examples trained on.
-        targets: (n, 2) their labels.
-        validation: (k, 2) labels of the validation examples at the rows `known` (k,); None where
+        targets: (n, K) their labels.
+        validation: (k, K) labels of the validation examples at the rows `known` (k,); None where
             there are too few.
         keep_weights: the checkpoint whose weights are stored, or None.
         label_training_examples: predict the examples trained on too.
@@ -126,6 +127,8 @@ def code() -> str:
         classifier,
         logistic,
         correct,
+        likeliest,
+        columns_at,
         standard_error,
         labelable_splits,
         _make_inputs,
@@ -265,12 +268,14 @@ def _build_net(
     """
     hyperparameters = job.hyperparameters
     if isinstance(training_inputs, FeatureInputs):
-        net = probe(training_inputs.features.shape[1], job.split.arity)
+        width = training_inputs.features.shape[1]
+        net = probe(width, job.split.arity, job.split.n_classes)
     else:
         net = build(
             job.checkpoint,
             job.method,
             job.split.arity,
+            n_classes=job.split.n_classes,
             head_init=cast(str, hyperparameters.head_init),  # filled in
             device=device(),
             top_layers=hyperparameters.top_layers,
@@ -325,15 +330,12 @@ def _measure(predictions: pd.DataFrame, test: Split) -> dict[str, float]:
     A stop without predictions has no accuracy.
     """
     metrics = {}
-    probs_at = {}
+    probs = {stop: probs_at(predictions[: len(test)], stop) for stop in STOPS}
     for stop in STOPS:
-        p1 = predictions[stop].to_numpy()[: len(test)]
-        if np.isnan(p1).all():
-            continue
-        probs_at[stop] = np.stack([1 - p1, p1], axis=1)
-        metrics[f"accuracy_{stop}"] = float(correct(probs_at[stop], test.hard_label).mean())
+        if not np.isnan(probs[stop]).all():
+            metrics[f"accuracy_{stop}"] = float(correct(probs[stop], test.hard_label).mean())
     for metric in (auroc, calibration_error):
-        estimate = metric(probs_at["last"], test.hard_label, resamples=0)
+        estimate = metric(probs["last"], test.hard_label, resamples=0)
         metrics[metric.__name__] = estimate.value
     return metrics
 
@@ -355,8 +357,8 @@ class _BestSteps:
         self.best_score = dict.fromkeys(self._rules(), -1.0)
         self.best_step: dict[str, int] = {}
         self.weights: dict[str, dict[str, torch.Tensor] | None] = {}
-        # {step: (n,) P(y = 1) of the examples of all splits}
-        self.p1_at_step: dict[int, np.ndarray] = {}
+        # {step: (n, K) predictions of the examples of all splits}
+        self.probs_at_step: dict[int, np.ndarray] = {}
         n_test = len(job.predicted_splits[0])
         drawn = np.random.default_rng(0).permutation(n_test)
         # the test examples that the curve and the oracle look at
@@ -385,10 +387,10 @@ class _BestSteps:
             probs = [loop.predict(self.net, inputs) for inputs in self.inputs]
             on_test = probs[0][self.curve_rows]
             on_validation = probs[1]
-            self.p1_at_step[step] = np.concatenate(probs)[:, 1]
+            self.probs_at_step[step] = np.concatenate(probs)
         on_labels = math.nan
         if self.job.validation is not None:
-            labels = self.job.validation[:, 1] >= 0.5
+            labels = likeliest(self.job.validation)
             on_labels = correct(on_validation[self.job.known], labels).mean()
         right = correct(on_test, test.hard_label[self.curve_rows])[0]
         self.curve.append(
@@ -450,15 +452,16 @@ class _BestSteps:
         table = pd.concat(frames, ignore_index=True)
         for stop in STOPS:
             if stop not in self.best_step:
-                table[stop] = np.nan
+                table[class_columns(stop, self.job.split.n_classes)] = np.nan
                 continue
             step = self.best_step[stop]
-            if step not in self.p1_at_step:
+            if step not in self.probs_at_step:
                 loop.load_weights(self.net, self.weights[stop])
                 wanted = self.inputs[:1] if stop == "oracle" else self.inputs
                 probs = [loop.predict(self.net, inputs) for inputs in wanted]
-                self.p1_at_step[step] = np.concatenate(probs)[:, 1]
-            table[stop] = pd.Series(self.p1_at_step[step])
+                self.probs_at_step[step] = np.concatenate(probs)
+            for name, column in columns_at(stop, self.probs_at_step[step]).items():
+                table[name] = pd.Series(column)
         n_test = len(self.job.predicted_splits[0])
-        table.loc[n_test:, "oracle"] = np.nan
+        table.loc[n_test:, class_columns("oracle", self.job.split.n_classes)] = np.nan
         return table

@@ -71,9 +71,9 @@ def train(
     and then falls linearly to 0.
 
     Args:
-        targets: (n, 2), rows sum to 1.
-        loss: (logits (b, 2), targets (b, 2), progress=...) -> (b,) nats; with `decay` it also takes
-            `previous` (b, 2).
+        targets: (n, K), rows sum to 1.
+        loss: (logits (b, K), targets (b, K), progress=...) -> (b,) nats; with `decay` it also takes
+            `previous` (b, K).
         hyperparameters: epochs, batch_size, lr, head_lr, weight_decay, beta2, warmup and evals
             count here; lr, head_lr and evals must be set.
         seed: of the order of batches.
@@ -85,7 +85,7 @@ def train(
         micro_batch: examples in one pass on each device; None takes the batch, or what
             `TRAIN_TOKENS` allows. Where one device runs out of memory, it is halved; several stop,
             and `job.carry_out` starts them again.
-        after_step: called after each step with what the module gave for its batch, (b, 2) on the
+        after_step: called after each step with what the module gave for its batch, (b, K) on the
             device.
         label: of the progress bar and of errors.
     Returns:
@@ -331,7 +331,7 @@ def forward(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
     """Runs a module on the examples at `rows`.
 
     Returns:
-        Its output, such as logits (len(rows), 2), on the module's device.
+        Its output, such as logits (len(rows), K), on the module's device.
     """
     with autocast():
         target = device_of(net)
@@ -356,13 +356,13 @@ def backward(
 
     Args:
         targets: (b, ...) float32, in the order of `rows`.
-        loss: (logits (b, 2), targets (b, ...)) -> (b,).
+        loss: (logits (b, K), targets (b, ...)) -> (b,).
         micro_batch: examples in one pass, on each device.
         batchwise: an example's loss depends on the other examples of its batch.
         scale: multiplies what goes into the backward pass, and so the gradient: with fp16, small
             numbers would become 0. The mean loss that is returned is not scaled.
     Returns:
-        The mean loss (), nats, and the logits (b, 2) before the step, both without gradient and
+        The mean loss (), nats, and the logits (b, K) before the step, both without gradient and
         on the module's device: reading them waits for it.
     """
     n = len(rows)
@@ -453,23 +453,23 @@ def _backward_in_memory(
 
 
 def _with_previous(loss: Callable) -> Callable:
-    """Returns the loss as a function of logits (b, 2), and targets beside previous (b, 4)."""
+    """Returns the loss as a function of logits (b, K), and targets beside previous (b, 2 K)."""
 
     def of_both(logits, targets_and_previous):
-        targets = targets_and_previous[:, :2]
-        return loss(logits, targets, previous=targets_and_previous[:, 2:])
+        targets, previous = targets_and_previous.chunk(2, dim=1)
+        return loss(logits, targets, previous=previous)
 
     return of_both
 
 
 @torch.no_grad()
-def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) -> np.ndarray:
+def predict(net: Classifier, inputs: Inputs, chosen: np.ndarray | None = None) -> np.ndarray:
     """Predicts the class probabilities of examples.
 
     Args:
         chosen: (n,) rows; None takes all.
     Returns:
-        (n, 2) float32, in the order of `chosen`.
+        (n, K) float32, in the order of `chosen`.
     Raises:
         FloatingPointError: a prediction is not finite.
     """
@@ -482,7 +482,8 @@ def predict(net: nn.Module, inputs: Inputs, chosen: np.ndarray | None = None) ->
         logits = forward(net, inputs, chosen[batch[positions.numpy()]])
         return distributed.gather(logits, len(batch)).softmax(dim=1)
 
-    probs = _read_at_end(run_batches(inputs.by_length(max_tokens, chosen), run), len(chosen))
+    batches = run_batches(inputs.by_length(max_tokens, chosen), run)
+    probs = _read_at_end(batches, len(chosen), net.n_classes)
     if not np.isfinite(probs).all():
         n_bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{n_bad} of {len(probs)} predictions are not finite; lower lr")
@@ -508,7 +509,7 @@ def lm_losses(net: TransformersModel, inputs: Inputs) -> np.ndarray:
         net.body.config, LM_TOKENS, longest=longest, logits=1, reserved=_bytes_of_copies(net)
     )
     batches = run_batches(inputs.by_length(max_tokens), run)
-    return _read_at_end(batches, len(inputs)).astype(np.float64)
+    return _read_at_end(batches, len(inputs), 2).astype(np.float64)
 
 
 def _tokens_of_prediction(net: TransformersModel, inputs: Inputs) -> int:
@@ -532,12 +533,14 @@ def _bytes_of_copies(net: nn.Module) -> int:
     return compute_type().itemsize * trained
 
 
-def _read_at_end(batches: Iterable[tuple[np.ndarray, torch.Tensor]], n: int) -> np.ndarray:
-    """Returns the results (n, 2) float32 of batches, each with its rows.
+def _read_at_end(
+    batches: Iterable[tuple[np.ndarray, torch.Tensor]], n: int, width: int
+) -> np.ndarray:
+    """Returns the results (n, width) float32 of batches, each with its rows.
 
     They are read together, since a GPU would idle while one of them is read.
     """
-    results = np.empty((n, 2), dtype=np.float32)
+    results = np.empty((n, width), dtype=np.float32)
     rows_and_results = list(batches)
     if rows_and_results:
         rows = np.concatenate([rows for rows, _ in rows_and_results])

@@ -32,6 +32,39 @@ from ..models.names import Checkpoint
 from .hyperparameters import STOPS, stored_lr
 
 
+def class_columns(stop: str, n_classes: int) -> list[str]:
+    """Names the columns of `Fit.predictions` that hold the classes' probabilities at a checkpoint.
+
+    There is one per class but class 0, whose probability is what the others leave.
+
+    >>> class_columns("last", 2), class_columns("last", 4)
+    (['last'], ['last', 'last_2', 'last_3'])
+    """
+    return [stop, *(f"{stop}_{number}" for number in range(2, n_classes))]
+
+
+def columns_at(stop: str, probs: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns probabilities (n, K) as the columns of `Fit.predictions` at a checkpoint."""
+    return dict(zip(class_columns(stop, probs.shape[1]), probs.T[1:], strict=True))
+
+
+def probs_at(predictions: pd.DataFrame, stop: str) -> np.ndarray:
+    """Returns the probabilities that columns of `Fit.predictions` hold at a checkpoint.
+
+    Args:
+        predictions: n rows with the columns of `class_columns`.
+    Returns:
+        (n, K) float64, rows sum to 1; NaN in rows without prediction.
+    """
+    n_classes = 2
+    while f"{stop}_{n_classes}" in predictions:
+        n_classes += 1
+    stored = predictions[class_columns(stop, n_classes)].to_numpy(dtype=np.float64)
+    # rounded probabilities of several classes may sum to a little more than 1
+    rest = np.maximum(1 - stored.sum(axis=1), 0)
+    return np.column_stack([rest, stored])
+
+
 def task_of(split: Split) -> Task:
     """Returns the task of a split.
 
@@ -148,7 +181,8 @@ class Fit:
             (see `speed.Speed`) where it read texts.
         predictions: rows (split, id, truth, group, last, validation, oracle): the true class, the
             group of examples that belong together, and P(y = 1) at the three checkpoints, NaN at
-            one that the fit lacks (see `stops`).
+            one that the fit lacks (see `stops`). Of K > 2 classes there are last_2 to last_{K-1}
+            too, and so on (see `class_columns`); `probs_at` reads them.
         curve: a row per evaluation in training: step, progress, train_loss; the accuracy on the
             validation split, against the fit's labels (validation_accuracy_on_labels) and ground
             truth (validation_accuracy); test_accuracy, on test_n examples, with its standard error
@@ -189,8 +223,7 @@ class Fit:
         test = self.predictions[self.predictions["split"] == "test"]
         if "truth" not in test:
             return None
-        p1 = test[self.stop].to_numpy(dtype=np.float64)
-        probs = np.stack([1 - p1, p1], axis=1)
+        probs = probs_at(test, self.stop)
         return accuracy(probs, test["truth"].to_numpy(), group=test["group"].to_numpy())
 
     @property
@@ -224,7 +257,7 @@ class Fit:
         Args:
             stop: a checkpoint other than the fit's.
         Returns:
-            (n, 2), rows sum to 1.
+            (n, K) float64, rows sum to 1.
         Raises:
             ValueError: the split is not among those predicted, such as the one trained on;
                 'oracle' is asked for a split other than test; or a checkpoint that is not in
@@ -234,17 +267,16 @@ class Fit:
         stop = stop or self.stop
         if stop not in self.stops:
             raise ValueError(self._why_without(stop))
-        column = self._by_id[stop]
-        missing = ~split.among(column.index)
+        missing = ~split.among(self._by_id.index)
         if missing.any():
             raise ValueError(
                 f"{self!r} holds predictions of {self._predicted_splits()} of its own task and "
                 f"seed; {missing.sum()} of {len(split)} examples of {split.name!r} are not there"
             )
-        p1 = column.loc[split.ids].to_numpy(dtype=np.float64)
-        if np.isnan(p1).any():
+        probs = probs_at(self._by_id.loc[split.ids], stop)
+        if np.isnan(probs).any():
             raise ValueError(f"checkpoint {stop!r} has predictions of the test split only")
-        return np.stack([1 - p1, p1], axis=1)
+        return probs
 
     def _why_without(self, stop: str) -> str:
         """Says why the fit has no predictions at a checkpoint."""
