@@ -90,7 +90,7 @@ class Chain:
         return self.tasks[0].test
 
     def probs(self, step: int) -> np.ndarray:
-        """Returns (seeds, n_test, 2) test predictions of a model; step 0 is the supervisor."""
+        """Returns (seeds, n_test, K) test predictions of a model; step 0 is the supervisor."""
         return self._predict(self.steps[step])
 
     def _predict(self, fits: list[Fit]) -> np.ndarray:

@@ -15,9 +15,11 @@ from .. import metrics
 from ..common import store
 from ..common.progress import collect_warnings, progress
 from ..common.registry import LOSSES
+from ..data.classes import likeliest
 from ..losses.contract import loss_args
 from ..models.names import size_order
 from ..training.hyperparameters import METHODS, PROBES
+from ..training.result import probs_at
 from .arms import NOT_DEFINED, student_name
 
 # Hyper-parameters that the column `setting` names where they differ from the method's defaults.
@@ -103,7 +105,7 @@ class _StoredFit:
         evaluated_on: hashes of its test split and of the split after it.
         data: version of all examples of its task; "" in fits of earlier versions of the kit.
         code: the version of the code that made it.
-        answered: the task is answered by generating.
+        chance: the accuracy of guessing on test.
     """
 
     address: str
@@ -131,7 +133,7 @@ class _StoredFit:
     n_test: int
     data: str
     code: tuple[str, ...]
-    answered: bool
+    chance: float
 
     @property
     def lr(self) -> float:
@@ -321,7 +323,8 @@ def _read_fit(record: dict) -> _StoredFit:
         n_test=summary["n_test"],
         data=record.get("data", ""),
         code=tuple(np.atleast_1d(config["code"]).tolist()),
-        answered=config.get("objective") == "answers",
+        # fits of earlier versions do not tell; they are of two balanced classes, or of answers
+        chance=record.get("chance", 0.0 if config.get("objective") == "answers" else 0.5),
     )
 
 
@@ -446,14 +449,13 @@ def _build_row(trios: list[_Trio], stored: _StoredTests) -> dict | None:
     first = tests_read[0][0]
     truth = first.truth.to_numpy()
     group = first.group.to_numpy()
-    chance = 0.0 if trios_read[-1].student.answered else 0.5
+    chance = trios_read[-1].student.chance
     # A setting has a ceiling if every seed has one.
     has_ceiling = all(trio.ceiling for trio in trios_read)
     row = trios_read[-1].names | trios_read[-1].rates | {"seeds": len(trios_read)}
     probs = []
     for arm, column in enumerate(_ARMS[: 3 if has_ceiling else 2]):
-        p1 = np.stack([tests[arm].p1.loc[first.index] for tests in tests_read])
-        probs.append(np.stack([1 - p1, p1], axis=2))
+        probs.append(np.stack([_probs_of(tests[arm], first.index) for tests in tests_read]))
         row |= metrics.accuracy(probs[arm], truth, group=group).as_dict(column)
     pgr = NOT_DEFINED
     if has_ceiling:
@@ -473,11 +475,17 @@ def _build_row(trios: list[_Trio], stored: _StoredTests) -> dict | None:
     }
 
 
+def _probs_of(test: pd.DataFrame, ids: pd.Index) -> np.ndarray:
+    """Returns probabilities (n, K) of examples, from what `_read_test` returns."""
+    return test.loc[ids, [column for column in test if isinstance(column, int)]].to_numpy()
+
+
 def _read_test(fit: _StoredFit) -> pd.DataFrame | None:
     """Returns a fit's test predictions by id, or None if they cannot be read.
 
     Returns:
-        Columns truth, group, p1 (P(y = 1) at the fit's checkpoint), says (class or answer).
+        Columns truth, group, says (class or answer), and one per class, named by its number: the
+        probabilities at the fit's checkpoint.
     """
     stored = store.read(fit.address)
     if stored is None:
@@ -488,8 +496,10 @@ def _read_test(fit: _StoredFit) -> pd.DataFrame | None:
         return None
     if "answer" in test:
         right = test.right.astype(float)
-        return pd.DataFrame({"truth": 1, "group": test.group, "p1": right, "says": test.answer})
+        known = {"truth": 1, "group": test.group, "says": test.answer, 0: 1 - right, 1: right}
+        return pd.DataFrame(known)
     if fit.stop not in test:
         return None
-    p1 = test[fit.stop].astype(float)
-    return pd.DataFrame({"truth": test.truth, "group": test.group, "p1": p1, "says": p1 >= 0.5})
+    probs = probs_at(test, fit.stop)
+    known = {"truth": test.truth, "group": test.group, "says": likeliest(probs)}
+    return pd.DataFrame(known | dict(enumerate(probs.T)))

@@ -118,8 +118,9 @@ def make_record(
         labels: their labels; label_accuracy: the share of those that are true.
     Returns:
         config, metrics, stop, trained_on (ids), half (fingerprint of the whole split that the
-        examples are of), data (version of all examples of the task), labels_stop (the supervisor's
-        checkpoint) and summary, whose fields are columns of `results`.
+        examples are of), data (version of all examples of the task), chance (the accuracy of
+        guessing on test), labels_stop (the supervisor's checkpoint) and summary, whose fields are
+        columns of `results`.
 
     This function is no part of a fit's address: fits that were stored before a field was added lack
     it.
@@ -149,6 +150,7 @@ def make_record(
         "trained_on": split.ids.tolist(),
         "half": half_of(split).fingerprint,
         "data": task.data_version,
+        "chance": task.test.chance,
         "labels_stop": labels.stop,
         "summary": summary,
     }

@@ -1,4 +1,4 @@
-"""Scores of single texts by a trained fit: rewards of responses, or log-odds of class 1."""
+"""Scores of single texts by a trained fit: rewards of responses, or log-odds of classes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
 
     A fit on comparisons gives rewards: P(the second text is better) is
     sigmoid(r(second) - r(first)), and a constant added to all rewards changes nothing. A fit on
-    single texts gives the log-odds of class 1.
+    single texts gives the log-odds of each class but the first against the first: of two classes,
+    those of class 1.
 
     Args:
         fit: made with `keep_weights=True`.
         dataset: a split, or texts, each with its prompt.
     Returns:
-        (n, k) float64, of each example's k texts; (n, 1) for a list of texts.
+        (n, k) float64, of each example's k texts; (n, 1) for a list of texts. Of K > 2 classes
+        (n, k (K - 1)), the log-odds of classes 1 to K - 1 side by side, text by text.
     Raises:
         TypeError: neither a fit nor texts.
         FileNotFoundError: the fit kept no weights.
@@ -50,7 +52,7 @@ def rewards(fit: Fit, dataset: Split | Sequence[str]) -> np.ndarray:
     scores = states @ weights["head.weight"].T.astype(np.float64)
     if "head.bias" in weights:
         scores = scores + weights["head.bias"]
-    # a head for single texts has two outputs, whose difference is the log-odds
-    if scores.shape[1] == 2:
+    # a head for single texts has one output per class, whose differences are the log-odds
+    if scores.shape[1] > 1:
         scores = scores[:, 1:] - scores[:, :1]
-    return scores.reshape(len(texts), texts.arity)
+    return scores.reshape(len(texts), -1)
