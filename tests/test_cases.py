@@ -84,7 +84,7 @@ TEXTS = {
     "re@views.csv": ("a name has no @.*name='my_reviews'", {"name": "reviews"}),
     "sciq.csv": ("'sciq' is one of the kit's own.*name='my_reviews'", {"name": "reviews"}),
     "semicolon.csv": (None, {}),
-    "three_classes.csv": (r"row 3: label is '2'; expected 0 or 1.*Values: '0', '1', '2'", None),
+    "three_classes.csv": (None, {}),
     "twenty.csv": (None, {}),
     "unbalanced.csv": (None, {}),
     "zero_bytes.csv": ("zero_bytes.csv has no rows", None),

@@ -225,7 +225,10 @@ def test_a_pair_of_one_text_twice_is_left_out_and_counted(load):
             {"arity": 2, "prompt": w2s.Prompt("{0}?", ("A", "B"))},
             "'{0}?'; expected {0} and {1} where the text goes",
         ),
-        ({"prompt": w2s.Prompt("{0}", ("yes", "yes"))}, "words are ('yes', 'yes'); expected 2 that"),
+        (
+            {"prompt": w2s.Prompt("{0}", ("yes", "yes"))},
+            "words are ('yes', 'yes'); expected 2 that",
+        ),
     ],
 )
 def test_what_no_task_can_have_is_refused_when_it_is_registered(fields, says):

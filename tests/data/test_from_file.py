@@ -53,6 +53,34 @@ def test_a_file_is_a_task_under_its_name(tmp_path):
     assert TASKS[name].about == "Is the sentiment good?"
 
 
+def test_labels_by_name_are_the_classes_in_the_order_that_is_given():
+    names = ("bad", "fair", "good")
+    table = FRAME.assign(label=[names[i % 3].upper() for i in range(80)])
+    w2s.task_from_file(table, name="mine", classes=names)
+    task = w2s.load_task("mine")
+    spec = TASKS["mine"]
+    assert task.test.classes == spec.classes == spec.prompt.words == names
+    assert spec.about == "Which label is it?"
+    assert spec.prompt.instruction == "Answer with bad, fair or good."
+    for split in task.splits:
+        assert np.bincount(split.hard_label).tolist() == [len(split) // 3] * 3
+        labels = [int(text.split()[1]) % 3 for (text,) in split.texts]
+        assert labels == split.hard_label.tolist()
+
+
+def test_whole_numbers_from_0_are_as_many_classes_as_there_are():
+    w2s.task_from_file(FRAME.assign(label=[f"{i % 4}.0" for i in range(80)]), name="mine")
+    assert w2s.load_task("mine").test.classes == ("0", "1", "2", "3")
+    assert TASKS["mine"].prompt.instruction == "Which label is it? Answer 0, 1, 2 or 3."
+
+
+def test_numbers_0_and_1_are_answered_with_no_and_yes():
+    w2s.task_from_file(FRAME, name="mine")
+    spec = TASKS["mine"]
+    assert spec.classes == spec.prompt.words == ("no", "yes")
+    assert spec.prompt.instruction == "Is the label 1? Answer yes or no."
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -163,13 +191,54 @@ def test_texts_of_one_group_stand_in_one_split(column):
         (FRAME, {"name": "m", "text": "txt"}, ValueError, "m has no column 'txt', but 'text', 'l"),
         (FRAME, {"name": "m", "group": "who"}, ValueError, "m has no column 'who'"),
         (FRAME, {"name": "m", "label": 1}, TypeError, "label = 1; expected the name of a column"),
-        (FRAME, {"name": "m", "classes": "01"}, ValueError, "classes = '01'; expected two"),
+        (
+            FRAME,
+            {"name": "m", "classes": "01"},
+            ValueError,
+            "classes = '01'; expected at least two",
+        ),
         (FRAME.iloc[:0], {"name": "m"}, ValueError, "m has no rows"),
         (
             FRAME.assign(label=1),
             {"name": "m"},
             ValueError,
             "m: label is 1 in all 80 rows; expected",
+        ),
+        (
+            FRAME.assign(label=0),
+            {"name": "m"},
+            ValueError,
+            "m: label is 0 in all 80 rows; expected two classes",
+        ),
+        (
+            FRAME,
+            {"name": "m", "classes": (0, 1, 2)},
+            ValueError,
+            "m: label is 2 in none of 80 rows; expected 3 classes",
+        ),
+        (
+            {"train": FRAME.assign(label=FRAME.index % 3), "test": FRAME},
+            {"name": "m"},
+            ValueError,
+            "m, split 'test': label is 2 in none of 80 rows; expected 3 classes",
+        ),
+        (
+            FRAME.assign(label=[("bad", "good", "fair")[i % 3] for i in range(80)]),
+            {"name": "m"},
+            ValueError,
+            r"row 1: label is 'bad'; .*which class, from .*: classes=\('bad', 'fair', 'good'\)",
+        ),
+        (
+            FRAME.assign(label=[1 + i % 10 for i in range(80)]),
+            {"name": "m"},
+            ValueError,
+            r"row 2: label is 2; .*classes=\(1, 2, 3, 4, 5, 6, 7, 8, 9, 10\)",
+        ),
+        (
+            FRAME.assign(label=[(0, 1, 3)[i % 3] for i in range(80)]),
+            {"name": "m"},
+            ValueError,
+            r"row 3: label is 3; expected 0 or 1; wrong in 26 .*classes=\(0, 1, 3\)",
         ),
         (
             FRAME.assign(text=FRAME.index),

@@ -268,6 +268,25 @@ def test_a_label_that_is_no_class_is_named_with_its_row(values, classes, says):
         numbers(values, classes)
 
 
+def test_labels_of_more_classes_are_numbers_from_0_or_names():
+    assert class_numbers(["2", 0.0, "1"], None, str, n_classes=3) == [2, 0, 1]
+    assert class_numbers(["Fair", "bad"], ("bad", "good", "fair"), str) == [2, 0]
+    with pytest.raises(ValueError, match="1: label is '3'; expected 0, 1 or 2; wrong in 1 of 2"):
+        class_numbers(["0", "3"], None, str, n_classes=3)
+    with pytest.raises(ValueError, match="0: label is True; expected 0, 1 or 2"):
+        class_numbers([True], None, str, n_classes=3)
+    with pytest.raises(ValueError, match="expected 'bad', 'good' or 'fair'"):
+        class_numbers(["odd"], ("bad", "good", "fair"), str)
+
+
+def test_classes_are_as_many_values_as_are_asked_for():
+    assert check_classes(["a", "b", "c"], 3) == check_classes(["a", "b", "c"], None)
+    with pytest.raises(ValueError, match=r"\('a', 'b'\); expected 3 different values"):
+        check_classes(("a", "b"), 3)
+    with pytest.raises(ValueError, match="expected at least two different values"):
+        check_classes(("a",), None)
+
+
 def test_accents_of_either_form_are_the_same_label_and_column():
     composed, decomposed = "n\u00e9gatif", "ne\u0301gatif"
     classes = (composed, "positif")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.store import address
@@ -15,12 +16,13 @@ from .tables import (
     check_rows,
     class_numbers,
     column_like,
+    count_numbered,
     find_column,
     key_of,
     splits_in,
 )
 from .tasks.checking import is_missing
-from .tasks.spec import Example, Hub, Prompt, TaskSpec, check_name, register_task
+from .tasks.spec import Example, Hub, Prompt, TaskSpec, check_name, either, register_task
 
 
 def task_from_file(
@@ -47,47 +49,56 @@ def task_from_file(
             splits "train" and "test" of these. Without a split "test" a quarter of the groups is
             for test.
         text, label: names of the columns; capitals may differ.
-        classes: the two values that mean class 0 and class 1, such as ("bad", "good"); None takes 0
-            and 1, or False and True.
+        classes: the values that mean class 0, class 1 and so on, such as ("bad", "good"); None
+            takes the whole numbers from 0 that stand in the column, or False and True.
         group: name of the column that says which texts belong together, and so never stand in two
             splits; capitals, white space around and how a number is written make no difference in
             it; None takes the column `group` where there is one. A row without a group is one
             of its own.
         name: of the task; None takes the file's, or the dataset's on the hub.
         max_len: tokens kept of a text, counted from its end.
-        prompt: the words in which a language model is asked; None names the two classes.
+        prompt: the words in which a language model is asked; None names the classes.
         encoding: of the letters of a text file; None takes UTF-8, or UTF-16 with its mark.
     Returns:
         The task's name, for `load_task`, `run_arms` and every notebook.
     Raises:
         FileNotFoundError, DataUnavailable: no such file, or the hub's dataset cannot be had.
-        ValueError: the file cannot be read; no such column; a label that is missing or neither
-            class, with its row; labels of one class only; a name that is one of the kit's own.
+        ValueError: the file cannot be read; no such column; a label that is missing or no class,
+            with its row; a class without a row; a name that is one of the kit's own.
     """
     for what, column in {"text": text, "label": label, "group": group or ""}.items():
         if not isinstance(column, str):
             raise TypeError(f"{what} = {column!r}; expected the name of a column")
     name = name or _name_of(source)
-    classes = check_classes(classes)
+    named = check_classes(classes, n_classes=None)
 
     def examples(row):
         yield Example((row["text"],), row["label"], (row["group"],))
 
-    _, positive = classes or (0, 1)
-    examples.__doc__ = f"Is the {label} {positive}?"
     try:
         check_name(name, examples)
     except ValueError as error:
         raise ValueError(f"{error}, as in name='my_reviews'") from None
-    where = _shown(source, name)
-    cleaned = {}
-    for split, rows in _splits_of(source, name, encoding).items():
-        placed = [(f"{where}, {place}", row) for place, row in with_places(rows, split, name)]
-        table = where if split == "all" else f"{where}, split {split!r}"
-        cleaned[split] = _clean(placed, table, (text, label, group), classes)
-    prompt = prompt or (_prompt_of(label, classes) if classes else None)
+    tables = _tables_of(source, name, encoding, (text, label, group))
+    labels = [row[table.label] for table in tables.values() for _, row in table.placed]
+    n_classes = len(named) if named else count_numbered(labels)
+    cleaned = {
+        split: _clean(table, named, None if named else n_classes) for split, table in tables.items()
+    }
+    if n_classes and n_classes > 2:
+        names = tuple(map(str, named or range(n_classes)))
+        examples.__doc__ = f"Which {label} is it?"
+    else:
+        names = None  # the words of the prompt
+        _, positive = named or (0, 1)
+        examples.__doc__ = f"Is the {label} {positive}?"
     register = register_task(
-        name, lambda: cleaned, max_len=max_len, prompt=prompt, version=address(cleaned)
+        name,
+        lambda: cleaned,
+        max_len=max_len,
+        prompt=prompt or (_prompt_of(label, named) if named else None),
+        classes=names,
+        version=address(cleaned),
     )
     register(examples)
     return name
@@ -126,35 +137,73 @@ def _splits_of(source, name: str, encoding: str | None) -> dict[str, Iterable[di
     return rows_of(spec)
 
 
-def _clean(
-    placed: list[tuple[str, dict]],
-    where: str,
-    columns: tuple[str, str, str | None],
-    classes: tuple | None,
-) -> list[dict]:
-    """Returns rows {text, label 0 or 1, group or ""}.
+@dataclass(frozen=True)
+class _Table:
+    """The rows of one split, and which columns are read.
+
+    Attributes:
+        where: the source and, if it has several, the split.
+        placed: (place, row), such as ("mine.csv, row 3 of train", {...}).
+        text, label, group: names of columns as the rows have them; the last may be None.
+    """
+
+    where: str
+    placed: list[tuple[str, dict]]
+    text: str
+    label: str
+    group: str | None
+
+
+def _tables_of(
+    source, name: str, encoding: str | None, columns: tuple[str, str, str | None]
+) -> dict[str, _Table]:
+    """Reads {split: table}.
 
     Args:
-        placed: (place, row), such as ("mine.csv, row 3 of train", {...}).
-        where: the source and, if it has several, the split.
-        columns: of text, label and group; the last may be None.
+        columns: of text, label and group, as the caller names them; the last may be None.
     """
-    places = [place for place, _ in placed]
-    rows = [row for _, row in placed]
-    check_rows(rows, where)
-    text, label = (find_column(rows, column, where) for column in columns[:2])
-    group = column_like(rows, "group", where)
-    if columns[2] is not None:
-        group = find_column(rows, columns[2], where)
-    labels = class_numbers([row[label] for row in rows], classes, places.__getitem__, label)
-    if len(set(labels)) == 1:
+    shown = _shown(source, name)
+    tables = {}
+    for split, split_rows in _splits_of(source, name, encoding).items():
+        placed = [(f"{shown}, {place}", row) for place, row in with_places(split_rows, split, name)]
+        where = shown if split == "all" else f"{shown}, split {split!r}"
+        rows = [row for _, row in placed]
+        check_rows(rows, where)
+        text, label = (find_column(rows, column, where) for column in columns[:2])
+        group = column_like(rows, "group", where)
+        if columns[2] is not None:
+            group = find_column(rows, columns[2], where)
+        tables[split] = _Table(where, placed, text, label, group)
+    return tables
+
+
+def _clean(table: _Table, classes: tuple | None, n_classes: int | None) -> list[dict]:
+    """Returns rows {text, label from 0 to K - 1, group or ""}.
+
+    Args:
+        n_classes: K where classes are numbers from 0; None where they are named or not known.
+    """
+    places = [place for place, _ in table.placed]
+    rows = [row for _, row in table.placed]
+    values = [row[table.label] for row in rows]
+    labels = class_numbers(values, classes, places.__getitem__, table.label, n_classes)
+    names = classes or range(n_classes or 2)
+    missing = [name for number, name in enumerate(names) if number not in set(labels)]
+    if len(names) - len(missing) == 1:
+        number = {2: "two"}.get(len(names), len(names))
         raise ValueError(
-            f"{where}: {label} is {rows[0][label]!r:.60} in all {len(rows)} rows; expected two "
-            f"classes"
+            f"{table.where}: {table.label} is {values[0]!r:.60} in all {len(rows)} rows; expected "
+            f"{number} classes"
         )
+    if missing:
+        raise ValueError(
+            f"{table.where}: {table.label} is {either(map(repr, missing))} in none of {len(rows)} "
+            f"rows; expected {len(names)} classes"
+        )
+    group = table.group
     return [
         {
-            "text": _text_of(row[text], f"{place}: {text}"),
+            "text": _text_of(row[table.text], f"{place}: {table.text}"),
             "label": of_class,
             "group": "" if group is None or is_missing(row[group]) else key_of(row[group]),
         }
@@ -177,6 +226,6 @@ def _text_of(value, where: str) -> str:
 
 def _prompt_of(label: str, classes: tuple) -> Prompt:
     """Returns a prompt that asks for the name of the class."""
-    first, second = map(str, classes)
+    names = tuple(map(str, classes))
     asked = label.capitalize().replace("{", "{{").replace("}", "}}")
-    return Prompt(f"{{0}}\n{asked}:", (first, second), f"Answer with {first} or {second}.")
+    return Prompt(f"{{0}}\n{asked}:", names, f"Answer with {either(names)}.")

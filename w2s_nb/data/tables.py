@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .tasks.spec import unix_breaks, words_of
+from .tasks.spec import either, unix_breaks, words_of
 
 Row = dict[str, object]
 
@@ -38,7 +38,7 @@ _SAVED = ("state.json", "dataset_dict.json")  # in folders that `save_to_disk` w
 _SEPARATORS = ",;\t|"
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>", "nat")
 _ENCODINGS = ("cp1256", "cp1252", "cp1251", "gb18030", "shift_jis")  # what a hint tries
-_PLAIN_CLASSES = {"0": 0, "1": 1, "false": 0, "true": 1}
+_MOST_IN_HINT = 10  # values that a hint takes for the names of classes
 _LONGEST_FIELD = 2**31 - 1  # csv refuses texts of more than 131,072 characters otherwise
 
 
@@ -191,49 +191,69 @@ def class_numbers(
     classes: Sequence | None,
     place: Callable[[int], str],
     column: str = "label",
+    n_classes: int | None = 2,
 ) -> list[int]:
-    """Returns the class of each of n values, 0 or 1.
+    """Returns the class of each of n values, from 0 to K - 1.
 
     Capitals, white space around, and how a number is written make no difference: 1, 1.0 and "1"
     are one.
 
     Args:
-        classes: as of `check_classes`; None takes 0 and 1, False and True.
+        classes: as of `check_classes`; None takes the numbers from 0, and of two classes False and
+            True.
         place: function from a position to the name of its row, for the error.
+        n_classes: K, where no classes are named; None is two, and more may be named.
     Raises:
         ValueError: a value that is none of them; names the first such row.
     """
-    number_of = _PLAIN_CLASSES
-    if classes is not None:
-        number_of = {key_of(value): number for number, value in enumerate(classes)}
+    named = range(n_classes or 2) if classes is None else classes
+    number_of = {key_of(value): number for number, value in enumerate(named)}
+    if classes is None and len(named) == 2:
+        number_of |= {"false": 0, "true": 1}
     keys = [key_of(value) for value in values]
     bad = [row for row, key in enumerate(keys) if key not in number_of]
     if bad:
         value = values[bad[0]]
-        expected = "0 or 1" if classes is None else " or ".join(map(repr, classes))
         given = "missing" if keys[bad[0]] in _MISSING else f"{value!r:.60}"
+        hint = _hint(values, keys, number_of, n_classes)
         raise ValueError(
-            f"{place(bad[0])}: {column} is {given}; expected {expected}; wrong in "
-            f"{len(bad)} of {len(keys)} rows{_hint(values, keys, number_of)}"
+            f"{place(bad[0])}: {column} is {given}; expected {either(map(repr, named))}; wrong in "
+            f"{len(bad)} of {len(keys)} rows{hint}"
         )
     return [number_of[key] for key in keys]
 
 
-def check_classes(classes: Sequence | None) -> tuple | None:
-    """Returns the values that mean class 0 and class 1, or None.
+def count_numbered(values: Iterable) -> int | None:
+    """Returns K, at least 2, where every whole number from 0 to K - 1 stands in the values, and
+    nothing else but missing ones; else None.
 
+    >>> count_numbered(["0", "2", 1.0]), count_numbered([0, 2]), count_numbered([0, 0])
+    (3, None, None)
+    """
+    keys = set(map(key_of, values)) - set(_MISSING)
+    return len(keys) if len(keys) > 1 and keys == set(map(str, range(len(keys)))) else None
+
+
+def check_classes(classes: Sequence | None, n_classes: int | None = 2) -> tuple | None:
+    """Returns the values that mean class 0, class 1 and so on, or None.
+
+    Args:
+        n_classes: as many are expected; None takes any number from two.
     Raises:
-        ValueError: they are not two different values.
+        ValueError: they are not as many different values.
     """
     if classes is None:
         return None
     listed = isinstance(classes, (list, tuple))
-    if not listed or len(classes) != 2 or len(set(map(key_of, classes))) != 2:
-        raise ValueError(
-            f"classes = {classes!r}; expected two different values, that of class 0 and that of "
-            f"class 1, such as ('bad', 'good')"
-        )
-    return tuple(classes)
+    if listed and len(set(map(key_of, classes))) == len(classes) >= 2:
+        if n_classes in (None, len(classes)):
+            return tuple(classes)
+    number = {None: "at least two", 2: "two"}.get(n_classes, n_classes)
+    which = "that of class 0 and that of class 1" if n_classes == 2 else "in the order of classes"
+    such = ("bad", "good") if n_classes == 2 else ("bad", "fair", "good")
+    raise ValueError(
+        f"classes = {classes!r}; expected {number} different values, {which}, such as {such}"
+    )
 
 
 def key_of(value) -> str:
@@ -255,21 +275,40 @@ def key_of(value) -> str:
     return f"{number:.15g}" if math.isfinite(number) else text
 
 
-def _hint(values: Sequence, keys: list[str], number_of: dict[str, int]) -> str:
-    """Says what to do about values that are no classes; "" where they are but missing."""
+def _hint(
+    values: Sequence, keys: list[str], number_of: dict[str, int], n_classes: int | None
+) -> str:
+    """Says what to do about values that are no classes; "" where they are but missing.
+
+    Args:
+        n_classes: how many classes there must be; None lets them be as many as the values.
+    """
     value_of = {key: value for value, key in zip(values, keys, strict=True) if key not in _MISSING}
     if set(value_of) <= set(number_of):
         return ""
-    if "-1" in value_of and len(value_of) != 2:
+    n_values = len(value_of)
+    if "-1" in value_of and n_values != 2:
         return (
             ". -1 is what datasets write where test labels are hidden: leave these rows out, or "
             "name a split that has labels"
         )
-    if len(value_of) == 2:
-        first, second = (value_of[key] for key in sorted(value_of))
-        return f". Say which value is class 0 and which is class 1: classes=({first!r}, {second!r})"
-    shown = [f"{value_of[key]!r:.30}" for key in sorted(value_of)]
-    return f". Values: {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}"
+    named = tuple(value_of[key] for key in sorted(value_of, key=_order))
+    if n_values == 2 and n_classes in (None, 2):
+        return f". Say which value is class 0 and which is class 1: classes={named!r}"
+    # a text of its own in each row names no class
+    repeated = 2 * n_values <= len(values) and 2 < n_values <= _MOST_IN_HINT
+    if repeated and n_classes in (None, n_values):
+        return f". Say which value is which class, from class 0: classes={named!r}"
+    shown = [f"{value!r:.30}" for value in named]
+    return f". Values: {', '.join(shown[:5])}{', ...' if n_values > 5 else ''}"
+
+
+def _order(key: str) -> tuple[float, str]:
+    """Puts numbers before texts, by their value."""
+    try:
+        return float(key), key
+    except ValueError:
+        return math.inf, key
 
 
 def _in_a_line(value) -> str:

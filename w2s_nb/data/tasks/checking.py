@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .spec import Example, TaskSpec, UnreadableRow, unix_breaks
+from .spec import Example, TaskSpec, UnreadableRow, either, unix_breaks
 
 _MISSING = ("", "None", "nan", "NaN", "NaT", "<NA>")  # what Python and pandas write for no value
 
@@ -148,7 +148,7 @@ def _check_label(label, n_classes: int, where: str) -> int:
     number = isinstance(label, numbers.Real | np.bool_)
     if number and label in range(n_classes):
         return int(label)
-    expected = " or ".join(map(str, range(n_classes)))
+    expected = either(map(str, range(n_classes)))
     if is_missing(label):
         given = f"the label is missing ({label!r})"
     elif number and label == -1:

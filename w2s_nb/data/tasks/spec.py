@@ -26,6 +26,8 @@ _GIVEN_APART = (
     "keep",
 )
 
+_MANY = 12  # names that are not said one by one
+
 
 class UnreadableRow(ValueError):
     """A row that a formatter refuses; says what was given and what is expected.
@@ -424,8 +426,7 @@ def _prompt_of_question(about: str, arity: int, classes: tuple[str, ...] | None)
         instruction = f"{question} Answer A for the first, B for the second."
         return Prompt("A: {0}\n\nB: {1}\n\nAnswer:", ("A", "B"), instruction)
     if classes:
-        answers = f"{', '.join(classes[:-1])} or {classes[-1]}"
-        return Prompt("{0}\nAnswer:", classes, f"{question} Answer {answers}.")
+        return Prompt("{0}\nAnswer:", classes, f"{question} Answer {either(classes)}.")
     return Prompt("{0}\nAnswer:", ("no", "yes"), f"{question} Answer yes or no.")
 
 
@@ -489,6 +490,18 @@ def choice_of(value, options: int, column: str) -> int:
             f"column {column!r} is {value!r}; expected a number from 0 to {options - 1}"
         )
     return int(value)
+
+
+def either(names: Iterable[str]) -> str:
+    """Returns names as a choice in words, of many the first and the last.
+
+    >>> either("ab"), either("abc"), either(map(str, range(100)))
+    ('a or b', 'a, b or c', '0, 1, 2, ... or 99')
+    """
+    *first, last = names
+    if len(first) >= _MANY:
+        first = [*first[:3], "..."]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def unix_breaks(text: str) -> str:
