@@ -1,28 +1,35 @@
 """One contract for every registered loss, and the paper's formulas."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import w2s_nb as w2s
 from w2s_nb.common.registry import LOSSES
-from w2s_nb.losses.contract import loss_args, ramp
+from w2s_nb.losses import paper
+from w2s_nb.losses.contract import check_loss, loss_args, ramp
 
 CONFIDENCE, XENT = LOSSES["confidence"], LOSSES["xent"]
 
 
-def batch(b=8, seed=0):
+def batch(b=8, seed=0, n_classes=2):
     generator = torch.Generator().manual_seed(seed)
+    if n_classes > 2:
+        p = torch.randn(b, n_classes, generator=generator).softmax(1)
+        return torch.randn(b, n_classes, generator=generator) * 2, p
     p = torch.rand(b, 1, generator=generator)
     return torch.randn(b, 2, generator=generator) * 2, torch.cat([1 - p, p], dim=1)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("progress", [0.0, 0.1, 1.0])
-def test_every_loss_meets_the_contract(name, progress):
-    loss, (logits, targets) = LOSSES[name], batch()
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_every_loss_meets_the_contract(name, progress, n_classes):
+    loss, (logits, targets) = LOSSES[name], batch(n_classes=n_classes)
     logits.requires_grad_()
     values = loss(logits, targets, progress=progress)
     assert values.shape == (8,) and values.dtype == torch.float32 and (values >= -1e-6).all()
@@ -37,10 +44,11 @@ def test_every_loss_meets_the_contract(name, progress):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_classes_are_treated_alike(name):
-    logits, targets = batch()
+@pytest.mark.parametrize("order", [(1, 0), (1, 2, 0), (2, 1, 0)])
+def test_classes_are_treated_alike(name, order):
+    logits, targets = batch(16, n_classes=len(order))
     torch.testing.assert_close(
-        LOSSES[name](logits.flip(1), targets.flip(1), progress=1.0),
+        LOSSES[name](logits[:, order], targets[:, order], progress=1.0),
         LOSSES[name](logits, targets, progress=1.0),
     )
 
@@ -66,9 +74,11 @@ def test_extreme_inputs_stay_finite(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("shapes", [((4, 2), (3, 2)), ((4, 3), (4, 3)), ((4,), (4,))])
+@pytest.mark.parametrize(
+    "shapes", [((4, 2), (3, 2)), ((4, 3), (4, 2)), ((4, 1), (4, 1)), ((4,), (4,)), ((4, 2, 2),) * 2]
+)
 def test_wrong_shapes_are_named(name, shapes):
-    with pytest.raises(ValueError, match="expected \\(b, 2\\)"):
+    with pytest.raises(ValueError, match="expected \\(b, K\\)"):
         LOSSES[name](torch.zeros(shapes[0]), torch.zeros(shapes[1]), progress=0.0)
 
 
@@ -83,6 +93,120 @@ def test_a_loss_is_batchwise_exactly_if_registered_so(name):
         ]
     )
     assert torch.allclose(whole, in_quarters) != LOSSES[name].batchwise
+
+
+def before_more_classes(name, logits, targets, a, **args):
+    """The losses of two classes as they were written before there were more."""
+    if name == "confidence":
+        score = (logits[:, 1] - logits[:, 0]).detach()
+        above = score > score.median()
+        guess = torch.stack([~above, above], dim=1)
+        return F.cross_entropy(logits, (1 - a) * targets + a * guess, reduction="none")
+    if name == "label_smoothing":
+        return F.cross_entropy(logits, 0.9 * targets + 0.1 / 2, reduction="none")
+    naive = F.cross_entropy(logits, targets, reduction="none")
+    return (1 - a) * naive + a * F.softmax(logits, dim=1).prod(dim=1)
+
+
+@pytest.mark.parametrize("name", ["confidence", "l2_confidence", "label_smoothing"])
+@pytest.mark.parametrize("b", [2, 7, 32])
+def test_two_classes_keep_their_losses_and_gradients_to_the_last_digit(name, b):
+    for seed in range(10):
+        logits, targets = batch(b, seed)
+        logits[-1] = logits[0]  # two examples may be alike
+        results = []
+        for loss in (
+            lambda *given: LOSSES[name](*given, progress=0.1),
+            lambda *given: before_more_classes(name, *given, a=0.25),
+        ):
+            scores = logits.clone().requires_grad_()
+            values = loss(scores, targets)
+            values.mean().backward()
+            results.append(torch.cat([values.detach()[:, None], scores.grad], dim=1))
+        assert torch.equal(*results)
+
+
+def guess_of(logits, targets, **args):
+    """Returns the guesses (b,) of the confidence loss, from its gradient."""
+    logits = logits.clone().requires_grad_()
+    CONFIDENCE(logits, targets, progress=1.0, alpha=1.0, **args).sum().backward()
+    one_hot = (logits.softmax(1) - logits.grad).detach()
+    torch.testing.assert_close(one_hot.max(1).values, torch.ones(len(logits)))
+    return one_hot.argmax(1)
+
+
+@pytest.mark.parametrize("shift", [-5.0, 0.0, 5.0])
+def test_each_class_has_its_share_of_the_weak_labels_among_the_guesses(shift):
+    logits, targets = batch(32, n_classes=3)
+    logits = logits + torch.tensor([0.0, shift, 0.0])
+    hard = F.one_hot(torch.tensor([0] * 16 + [1] * 3 + [2] * 13), 3).float()
+    assert guess_of(logits, hard).bincount(minlength=3).tolist() == [16, 3, 13]
+    soft = guess_of(logits, targets).bincount(minlength=3)
+    assert (soft - targets.sum(0)).abs().max() < 1
+    equal = guess_of(logits, hard, shares="equal")
+    assert equal.bincount(minlength=3).tolist() == [11, 11, 10], "lower classes take what is left"
+
+
+def test_a_class_that_no_weak_label_names_is_not_guessed():
+    logits, _ = batch(9, n_classes=3)
+    for n_classes in (2, 3):
+        hard = F.one_hot(torch.ones(9, dtype=torch.long), n_classes).float()
+        guesses = guess_of(logits[:, :n_classes], hard, shares="weak")
+        assert guesses.tolist() == [1] * 9
+
+
+def test_guesses_have_the_largest_sum_of_log_probabilities_for_their_shares():
+    for seed in range(5):
+        logits, targets = batch(7, seed, n_classes=3)
+        guess = guess_of(logits, targets)
+        log_f = logits.log_softmax(1)
+        rows = torch.arange(7)
+        best = max(
+            log_f[rows, torch.tensor(each)].sum()
+            for each in set(itertools.permutations(guess.tolist()))
+        )
+        torch.testing.assert_close(log_f[rows, guess].sum(), best)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[1:])
+def test_permuting_the_classes_permutes_the_guesses(order):
+    logits, targets = batch(32, n_classes=3)
+    order = torch.tensor(order)
+    permuted = guess_of(logits[:, order], targets[:, order])
+    assert torch.equal(order[permuted], guess_of(logits, targets))
+
+
+@pytest.mark.parametrize("b", [2, 7, 32])
+@pytest.mark.parametrize("shares", ["equal", "weak"])
+def test_the_assignment_of_two_classes_is_the_threshold(b, shares):
+    for seed in range(10):
+        logits, targets = batch(b, seed)
+        above = paper._guess(logits, targets, shares)
+        assert torch.equal(paper._assign(logits, targets, shares), above)
+
+
+@pytest.mark.parametrize("b", [2, 7, 32])
+def test_shares_of_two_classes_are_one_loss_where_weak_labels_are_balanced(b):
+    logits, targets = batch(b)
+    half = targets[: b // 2]
+    balanced = torch.cat([half, half.flip(1), torch.full((b % 2, 2), 0.5)])
+    one, *others = (
+        CONFIDENCE(logits, balanced, progress=1.0, shares=shares)
+        for shares in (None, "equal", "weak")
+    )
+    assert torch.equal(one, others[0]) and torch.equal(one, others[1])
+
+
+def test_the_confidence_loss_of_three_classes_is_its_formula():
+    logits, targets = batch(12, n_classes=3)
+    guess = F.one_hot(guess_of(logits, targets), 3)
+    a = 0.5 * 0.1 / 0.2
+    mixed = (1 - a) * targets + a * guess
+    expected = -(mixed * logits.log_softmax(1)).sum(1)
+    torch.testing.assert_close(CONFIDENCE(logits, targets, progress=0.1), expected)
+    logits.requires_grad_()
+    CONFIDENCE(logits, targets, progress=0.1).sum().backward()
+    torch.testing.assert_close(logits.grad, logits.detach().softmax(1) - mixed)
 
 
 @pytest.mark.parametrize("b", [2, 7, 32])
@@ -114,19 +238,21 @@ def test_no_gradient_flows_through_the_guess():
     logits.requires_grad_()
     CONFIDENCE(logits, targets, progress=1.0, alpha=0.5).sum().backward()
     score = logits.detach().diff(dim=1).squeeze()
-    guess = torch.nn.functional.one_hot((score > score.quantile(0.5)).long(), 2)
+    guess = F.one_hot((score > score.quantile(0.5)).long(), 2)
     torch.testing.assert_close(logits.grad, logits.detach().softmax(1) - 0.5 * (targets + guess))
 
 
-def test_alpha_0_is_naive_finetuning():
-    logits, targets = batch()
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_alpha_0_is_naive_finetuning(n_classes):
+    logits, targets = batch(n_classes=n_classes)
     torch.testing.assert_close(
         CONFIDENCE(logits, targets, progress=1.0, alpha=0.0), XENT(logits, targets, progress=1.0)
     )
 
 
-def test_product_multiplies_probabilities():
-    logits, targets = batch()
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_product_multiplies_probabilities(n_classes):
+    logits, targets = batch(n_classes=n_classes)
     logits.requires_grad_()
     LOSSES["product"](logits, targets, progress=1.0).sum().backward()
     f = logits.detach().softmax(1)
@@ -134,11 +260,15 @@ def test_product_multiplies_probabilities():
     torch.testing.assert_close(logits.grad, f - expected, atol=1e-6, rtol=1e-4)
 
 
-def test_entropy_at_weight_1_is_the_entropy():
-    logits, targets = torch.zeros(3, 2), torch.tensor([[1.0, 0.0]] * 3)
-    torch.testing.assert_close(
-        LOSSES["entropy"](logits, targets, progress=1.0, alpha=1.0), torch.full((3,), 2.0).log()
-    )
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_entropy_at_weight_1_is_the_entropy(n_classes):
+    logits, targets = batch(n_classes=n_classes)
+    f = logits.softmax(1)
+    value = LOSSES["entropy"](logits, targets, progress=1.0, alpha=1.0)
+    torch.testing.assert_close(value, -(f * f.log()).sum(1))
+    mixed = LOSSES["entropy"](logits, targets, progress=0.1, alpha=0.4)
+    naive = -(targets * f.log()).sum(1)
+    torch.testing.assert_close(mixed, 0.8 * naive + 0.2 * value)
 
 
 def test_ramp_is_linear_then_flat_and_never_jumps():
@@ -153,7 +283,11 @@ def test_ramp_is_linear_then_flat_and_never_jumps():
         (lambda: CONFIDENCE(*batch(1), progress=0.0), "batch of 1"),
         (lambda: CONFIDENCE(*batch(), progress=0.0, alpha=1.5), r"\[0, 1\]"),
         (lambda: CONFIDENCE(*batch(), progress=0.0, warmup=0), "above 0"),
-        (lambda: loss_args("confidence", {"alhpa": 1}), "takes alpha, warmup; given alhpa"),
+        (
+            lambda: CONFIDENCE(*batch(), progress=0.0, shares="even"),
+            "'even'; expected 'equal', 'we",
+        ),
+        (lambda: loss_args("confidence", {"alhpa": 1}), "takes alpha, warmup, shares; given alhpa"),
         (lambda: loss_args("logconf"), "confidence"),
     ],
 )
@@ -226,15 +360,26 @@ def test_l2_confidence_at_weight_1_pushes_away_from_one_half():
     assert ((step.softmax(1)[:, 1] - 0.5).abs() >= (f - 0.5).abs()).all()
 
 
-def test_generalized_cross_entropy_lies_between_cross_entropy_and_absolute_error():
-    logits, targets = batch()
+def test_l2_confidence_of_three_classes_pushes_away_from_one_third():
+    logits, targets = batch(n_classes=3)
+    f = logits.softmax(1)
+    value = LOSSES["l2_confidence"](logits, targets, progress=1.0, alpha=1.0)
+    distance = ((f - 1 / 3) ** 2).sum(1)
+    torch.testing.assert_close(value, (2 / 3 - distance) / 2)
+    step = logits - 0.1 * gradient("l2_confidence", logits, targets, alpha=1.0)
+    assert (((step.softmax(1) - 1 / 3) ** 2).sum(1) >= distance).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_generalized_cross_entropy_lies_between_cross_entropy_and_absolute_error(n_classes):
+    logits, targets = batch(n_classes=n_classes)
     torch.testing.assert_close(
         LOSSES["generalized_xent"](logits, targets, progress=0.0, q=1e-4),
         XENT(logits, targets, progress=0.0),
         atol=1e-3,
         rtol=1e-3,
     )
-    hard = torch.nn.functional.one_hot(targets.argmax(1), 2).float()
+    hard = F.one_hot(targets.argmax(1), n_classes).float()
     torch.testing.assert_close(
         LOSSES["generalized_xent"](logits, hard, progress=0.0, q=1.0),
         (logits.softmax(1) - hard).abs().sum(1) / 2,
@@ -249,23 +394,24 @@ def test_a_confidently_wrong_label_weighs_less_in_generalized_cross_entropy():
     )
 
 
-def test_label_smoothing_moves_the_best_prediction():
-    targets = torch.tensor([[0.0, 1.0]])
-    best = torch.tensor([[0.05, 0.95]]).log()
+@pytest.mark.parametrize("best", [[0.05, 0.95], [0.1 / 3, 0.9 + 0.1 / 3, 0.1 / 3]])
+def test_label_smoothing_moves_the_best_prediction(best):
+    targets = F.one_hot(torch.tensor([1]), len(best)).float()
+    best = torch.tensor([best]).log()
     assert gradient("label_smoothing", best, targets, smoothing=0.1).abs().max() < 1e-6
     assert gradient("xent", best, targets).abs().max() > 0.04
 
 
-def test_reverse_cross_entropy_is_the_formula_and_seeks_the_likelier_class():
-    logits, targets = batch()
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_reverse_cross_entropy_is_the_formula_and_seeks_the_likelier_class(n_classes):
+    logits, targets = batch(n_classes=n_classes)
     f = logits.softmax(1)
     torch.testing.assert_close(
         LOSSES["reverse_xent"](logits, targets, progress=0.0),
         -(f * targets.clamp(min=1e-4).log()).sum(1),
     )
-    step = logits - gradient("reverse_xent", logits, targets)
-    toward = (step - logits).diff(dim=1)[:, 0] > 0
-    assert (toward == (targets[:, 1] > 0.5)).all()
+    toward = -gradient("reverse_xent", logits, targets).gather(1, targets.argmax(1)[:, None])
+    assert (toward > 0).all()
     at_label = targets.log()
     assert gradient("xent", at_label, targets).abs().max() < 1e-6
     assert gradient("reverse_xent", at_label, targets).abs().max() > 1e-3, (
@@ -273,8 +419,9 @@ def test_reverse_cross_entropy_is_the_formula_and_seeks_the_likelier_class():
     )
 
 
-def test_temporal_ensembling_mixes_label_and_running_average():
-    logits, targets = batch()
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_temporal_ensembling_mixes_label_and_running_average(n_classes):
+    logits, targets = batch(n_classes=n_classes)
     previous = targets.flip(1)
     value = LOSSES["temporal_ensembling"](
         logits, targets, progress=1.0, previous=previous, alpha=0.3
@@ -376,6 +523,59 @@ def test_a_loss_that_breaks_the_contract_is_refused_before_a_model_is_loaded(
         assert message.startswith("loss 'own'") and says in message and "\n" not in message
         assert "expected" in message
     assert w2s.results().empty
+
+
+OF_TWO_CLASSES = {
+    "of class 2": lambda logits, targets: F.cross_entropy(
+        logits[:, :2], targets[:, 1].long(), reduction="none"
+    ),
+    "returned (4, 2) for 4 examples": lambda logits, targets: F.binary_cross_entropy_with_logits(
+        logits.diff(dim=1), targets[:, 1:], reduction="none"
+    ),
+    "must match": lambda logits, targets: (logits * torch.tensor([1.0, -1.0])).sum(1),
+}
+
+
+@pytest.mark.parametrize("says", OF_TWO_CLASSES)
+def test_a_loss_that_knows_two_classes_only_is_refused_by_its_name_for_three(
+    says, registries, three, tiny, monkeypatch
+):
+    @w2s.register_loss
+    def own(logits, targets, *, progress):
+        """Knows two classes."""
+        return OF_TWO_CLASSES[says](logits, targets).reshape(len(logits), -1).squeeze(1)
+
+    check_loss("own", {})
+    monkeypatch.setattr("w2s_nb.models.loading.load_lm", None)
+    sizes = dict(n_train=96, n_val=33, n_test=63)
+    for call in (
+        lambda: w2s.fit(tiny, three.student, loss="own"),
+        lambda: w2s.run_arms("three", tiny, tiny, losses=["xent", "own"], **sizes),
+    ):
+        with pytest.raises(ValueError, match="^loss 'own' on 3 classes") as refused:
+            call()
+        assert says in str(refused.value) and "\n" not in str(refused.value)
+    assert w2s.results().empty
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("n_classes", [3, 10])
+def test_the_losses_of_the_kit_take_more_classes(name, n_classes):
+    check_loss(name, loss_args(name), n_classes)
+
+
+def test_a_loss_that_seeks_a_margin_is_taken_though_it_reads_two_scores_of_an_example(own_loss):
+    def margin(logits, targets, *, progress):
+        """Asks of the label's score to be above the best of the others."""
+        label = targets.argmax(1, keepdim=True)
+        best = logits.scatter(1, label, -torch.inf).max(dim=1).values
+        return F.softplus(best - logits.gather(1, label)[:, 0])
+
+    w2s.register_loss(margin)
+    try:
+        check_loss("margin", {}, 10)
+    finally:
+        LOSSES._entries.pop("margin")
 
 
 @pytest.mark.parametrize("contract", [{}, {"batchwise": True}, {"running_average": "decay"}])

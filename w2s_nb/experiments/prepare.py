@@ -66,6 +66,7 @@ def prepare(
         )
         for seed in list_seeds(seeds)
     ]
+    _check_losses(losses, loss_args, tasks[0].test.n_classes)
     if tasks[0].test.answers:
         for model in models:
             check_questions(model, tasks[0])
@@ -84,12 +85,19 @@ def check_names(
     Raises:
         UnknownName, ValueError, ModelUnavailable: as `prepare`.
     """
-    loss_args = loss_args or {}
-    for loss in (*losses, *loss_args):
-        check_loss(loss, all_loss_args(loss, loss_args.get(loss)))
+    _check_losses(losses, loss_args)
     checkpoints = [resolve(model) for model in models]
     for checkpoint in checkpoints:
         ensure(checkpoint)
+
+
+def _check_losses(
+    losses: Iterable[str], loss_args: dict[str, dict] | None, n_classes: int = 2
+) -> None:
+    """Refuses losses that do not exist, or that break the contract on so many classes."""
+    loss_args = loss_args or {}
+    for loss in (*losses, *loss_args):
+        check_loss(loss, all_loss_args(loss, loss_args.get(loss)), n_classes)
 
 
 def name_of(model: Model) -> str:

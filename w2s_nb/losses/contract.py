@@ -1,18 +1,19 @@
 """The contract of a loss: a pure function, registered under its name.
 
-A loss takes logits (b, 2), targets (b, 2) and `progress` of training in [0, 1], and returns (b,)
-nats, one value per example, not averaged. Its further keyword arguments, all with defaults, are its
-configuration. If a value depends on the other examples of the batch, the loss is registered with
-`batchwise=True`; `b` is then the optimiser's whole batch. A loss registered with
-`running_average="decay"` also gets `previous` (b, 2): the running average of the student's own
+A loss takes logits (b, K) and targets (b, K) of K classes and `progress` of training in [0, 1], and
+returns (b,) nats, one value per example, not averaged. Its further keyword arguments, all with
+defaults, are its configuration. If a value depends on the other examples of the batch, the loss is
+registered with `batchwise=True`; `b` is then the optimiser's whole batch. A loss registered with
+`running_average="decay"` also gets `previous` (b, K): the running average of the student's own
 predictions for these examples over earlier epochs, with the loss's argument `decay` as its rate; in
 the first epoch, the targets.
 
-`check_loss` runs a loss on four made rows before anything is trained, and `values_of` checks its
-values at every step. tests/losses/test_losses.py asks of every loss of the kit: it begins with
-`check(logits, targets)`; its values are not negative and of float32; adding a constant to both
-logits changes nothing; the two classes are treated alike; its defaults work. The address of a fit
-hashes the loss's own code and the helpers of this file, not further functions that the loss calls.
+`check_loss` runs a loss on made rows of the task's K classes before anything is trained, and
+`values_of` checks its values at every step. tests/losses/test_losses.py asks of every loss of the
+kit, for two classes and more: it begins with `check(logits, targets)`; its values are not negative
+and of float32; adding a constant to all logits changes nothing; the classes are treated alike; its
+defaults work. The address of a fit hashes the loss's own code and the helpers of this file, not
+further functions that the loss calls.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..common.registry import LOSSES
 from ..common.store import address, code_version
 
 _FIXED = ("logits", "targets", "progress", "previous")
-# four rows on which a loss is tried
+# four rows of two classes on which a loss is tried
 _LOGITS = ((1.2, -0.3), (0.1, 0.4), (-0.8, 0.9), (0.5, 0.2))
 _TARGETS = ((0.9, 0.1), (0.4, 0.6), (0.3, 0.7), (0.2, 0.8))
 
@@ -142,46 +143,78 @@ def values_of(name: str, logits: torch.Tensor, targets: torch.Tensor, /, **args)
     return values
 
 
-def check_loss(name: str, args: Mapping) -> None:
-    """Runs a registered loss on four made rows, and refuses one that breaks the contract.
+def check_loss(name: str, args: Mapping, n_classes: int = 2) -> None:
+    """Runs a registered loss on made rows of K classes, and refuses one that breaks the contract.
 
     It is run at the start and at the end of training; torch's random state stays as it was.
 
     Args:
         args: all its keyword arguments, as `loss_args` returns them.
+        n_classes: K, from 2.
     Raises:
         ValueError: an argument out of range; values of another shape or type, or not finite; no
-            gradient, or one that is not finite; or values that depend on the other examples of the
-            batch, without `batchwise=True`.
+            gradient, or one that is not finite; values that depend on the other examples of the
+            batch, without `batchwise=True`; or, of more than two classes, scores of a class that
+            play no part.
     """
     loss = LOSSES[name]
     named = ", ".join(f"{key} = {value!r}" for key, value in args.items())
     described = f"loss {name!r} with {named}" if named else f"loss {name!r}"
     _check_numbers(described, loss, args)
-    targets = torch.tensor(_TARGETS)
+    described += f" on {n_classes} classes" if n_classes > 2 else ""
+    has_no_part = torch.ones(n_classes, dtype=torch.bool)
     for progress in (0.0, 1.0):
-        logits = torch.tensor(_LOGITS, requires_grad=True)
-        given = dict(args, progress=progress)
-        # an earlier prediction for each row, unlike its label
-        previous = {"previous": targets.flip(0)} if loss.running_average else {}
         try:
-            with torch.random.fork_rng(devices=[]), torch.enable_grad():
-                values = values_of(name, logits, targets, **given, **previous)
-                first_two = {key: average[:2] for key, average in previous.items()}
-                values_of_two = values_of(name, logits[:2], targets[:2], **given, **first_two)
+            fault, gradient = _try(name, dict(args, progress=progress), n_classes)
         except Exception as error:
-            message = str(error)
+            message = " ".join(str(error).split())
             if message.startswith(f"loss {name!r} "):
                 raise ValueError(message.replace(f"loss {name!r}", described, 1)) from error
             raise ValueError(f"{described}: {message}") from error
-        fault = _fault_of(values, logits)
-        if not fault and not loss.batchwise and not torch.allclose(values[:2], values_of_two):
-            fault = (
-                "gives an example another value where the rest of its batch is missing; expected "
-                "the same, or register_loss(batchwise=True)"
-            )
         if fault:
             raise ValueError(f"{described} {fault}, at progress {progress:g} of training")
+        has_no_part &= (gradient == 0).all(dim=0)
+    # a loss of two classes may read one score alone
+    if n_classes > 2 and has_no_part.any():
+        unread = int(has_no_part.nonzero()[0])
+        raise ValueError(
+            f"{described} makes no use of the scores of class {unread}; expected a loss that "
+            f"learns from all (b, {n_classes})"
+        )
+
+
+def _try(name: str, given: dict, n_classes: int) -> tuple[str, torch.Tensor]:
+    """Runs a loss on made rows; returns what is wrong, "" if nothing, and its gradient (b, K)."""
+    loss = LOSSES[name]
+    logits, targets = _made_rows(n_classes)
+    logits.requires_grad_()
+    # an earlier prediction for each row, unlike its label
+    previous = {"previous": targets.flip(0)} if loss.running_average else {}
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        values = values_of(name, logits, targets, **given, **previous)
+        first_two = {key: average[:2] for key, average in previous.items()}
+        values_of_two = values_of(name, logits[:2], targets[:2], **given, **first_two)
+    gradient = None
+    if values.requires_grad:
+        (gradient,) = torch.autograd.grad(values.mean(), logits, allow_unused=True)
+    fault = _fault_of(values, gradient)
+    if not fault and not loss.batchwise and not torch.allclose(values[:2], values_of_two):
+        fault = (
+            "gives an example another value where the rest of its batch is missing; expected "
+            "the same, or register_loss(batchwise=True)"
+        )
+    return fault, torch.zeros_like(logits) if gradient is None else gradient
+
+
+def _made_rows(n_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns logits and targets, (b, K) float32: four rows of two classes, K rows of more."""
+    if n_classes == 2:
+        return torch.tensor(_LOGITS), torch.tensor(_TARGETS)
+    # every class is the likeliest in one row and the label in another, and so with all ranks
+    scores = torch.linspace(1.2, -0.8, n_classes)
+    n = max(len(_LOGITS), n_classes)
+    logits = torch.stack([scores.roll(row) for row in range(n)])
+    return logits, (2 * logits).softmax(dim=1).roll(1, dims=1)
 
 
 def _check_numbers(described: str, loss: Callable, args: Mapping) -> None:
@@ -204,13 +237,10 @@ def _is_number(value) -> bool:
     return is_number and math.isfinite(value)
 
 
-def _fault_of(values: torch.Tensor, logits: torch.Tensor) -> str:
-    """Describes why nothing can be learned from the values (b,) of scores (b, 2); "" if it can."""
+def _fault_of(values: torch.Tensor, gradient: torch.Tensor | None) -> str:
+    """Describes why nothing can be learned from values (b,) of this gradient; "" if it can."""
     if not values.isfinite().all():
         return f"returned {values.tolist()}, which is not finite; expected finite values"
-    gradient = None
-    if values.requires_grad:
-        (gradient,) = torch.autograd.grad(values.mean(), logits, allow_unused=True)
     if gradient is None:
         return "has no gradient; expected values computed from the logits, not detached"
     if not gradient.isfinite().all():
@@ -239,16 +269,16 @@ def check(logits: torch.Tensor, targets: torch.Tensor) -> None:
 
     Raises:
         TypeError: they are no tensors.
-        ValueError: they are not both of shape (b, 2), or on a CPU a row of labels is no
+        ValueError: they are not both of shape (b, K), K from 2, or on a CPU a row of labels is no
             probabilities that sum to 1.
     """
     for name, given in (("logits", logits), ("targets", targets)):
         if not isinstance(given, torch.Tensor):
-            raise TypeError(f"{name} are a {type(given).__name__}; expected a tensor (b, 2)")
-    if logits.shape != targets.shape or logits.shape[1:] != (2,):
+            raise TypeError(f"{name} are a {type(given).__name__}; expected a tensor (b, K)")
+    if logits.shape != targets.shape or logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}; "
-            f"expected (b, 2) for both"
+            f"expected (b, K) for both"
         )
     if targets.device.type != "cpu":
         return
@@ -275,7 +305,7 @@ def check_finite(name: str, value: float) -> None:
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Computes the cross-entropy (b,), in nats, of scores (b, 2) and soft labels (b, 2)."""
+    """Computes the cross-entropy (b,), in nats, of scores (b, K) and soft labels (b, K)."""
     return F.cross_entropy(logits, targets.to(logits), reduction="none")
 
 

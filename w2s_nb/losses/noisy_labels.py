@@ -11,17 +11,17 @@ def generalized_xent(logits, targets, *, progress, q=0.7):
     """Generalised cross-entropy: between cross-entropy (q -> 0) and absolute error (q = 1).
 
     The nearer to absolute error, the less a confidently wrong label weighs.
-    L = sum_k t_k (1 - f_k^q) / q, summed over both classes for soft labels t.
+    L = sum_k t_k (1 - f_k^q) / q, summed over the classes for soft labels t.
 
     Args:
-        logits: (b, 2) float32, student scores, unnormalised.
-        targets: (b, 2) float32, weak soft labels, rows sum to 1.
+        logits: (b, K) float32, student scores, unnormalised.
+        targets: (b, K) float32, weak soft labels, rows sum to 1.
         progress: not used.
         q: in (0, 1]; the authors' choice is 0.7.
     Returns:
         (b,) float32, per example, not averaged.
     Raises:
-        ValueError: shapes differ or are not (b, 2), or q out of range.
+        ValueError: shapes differ or are not (b, K), or q out of range.
     Source: Zhang and Sabuncu 2018, equation 6; tried in Burns et al. 2023, appendix B.
     """
     check(logits, targets)
@@ -34,22 +34,22 @@ def generalized_xent(logits, targets, *, progress, q=0.7):
 
 @register_loss
 def label_smoothing(logits, targets, *, progress, smoothing=0.1):
-    """Cross-entropy towards labels moved towards 1/2: (1 - s) f_w + s / 2.
+    """Cross-entropy towards labels moved towards 1 / K: (1 - s) f_w + s / K.
 
     Args:
-        logits: (b, 2) float32, student scores, unnormalised.
-        targets: (b, 2) float32, weak soft labels, rows sum to 1.
+        logits: (b, K) float32, student scores, unnormalised.
+        targets: (b, K) float32, weak soft labels, rows sum to 1.
         progress: not used.
         smoothing: s, in [0, 1]; 0 gives `xent`.
     Returns:
         (b,) float32, nats per example, not averaged.
     Raises:
-        ValueError: shapes differ or are not (b, 2), or smoothing out of range.
+        ValueError: shapes differ or are not (b, K), or smoothing out of range.
     Source: Szegedy et al. 2016, section 7.
     """
     check(logits, targets)
     check_share("smoothing", smoothing)
-    return cross_entropy(logits, (1 - smoothing) * targets + smoothing / 2)
+    return cross_entropy(logits, (1 - smoothing) * targets + smoothing / targets.shape[1])
 
 
 @register_loss
@@ -60,14 +60,14 @@ def reverse_xent(logits, targets, *, progress, floor=1e-4):
     L = -sum_k f_k log max(t_k, floor).
 
     Args:
-        logits: (b, 2) float32, student scores, unnormalised.
-        targets: (b, 2) float32, weak soft labels, rows sum to 1.
+        logits: (b, K) float32, student scores, unnormalised.
+        targets: (b, K) float32, weak soft labels, rows sum to 1.
         progress: not used.
         floor: least probability of a label, in (0, 1); a hard label's 0 counts as this.
     Returns:
         (b,) float32, nats per example, not averaged.
     Raises:
-        ValueError: shapes differ or are not (b, 2), or floor out of range.
+        ValueError: shapes differ or are not (b, K), or floor out of range.
     Source: Yao et al. 2025 (arXiv 2502.11107); the floor as in Wang et al. 2019, symmetric
         cross-entropy.
     """
@@ -89,10 +89,10 @@ def temporal_ensembling(
     predictions for the example, and a rising from 0 to `alpha`.
 
     Args:
-        logits: (b, 2) float32, student scores, unnormalised.
-        targets: (b, 2) float32, weak soft labels, rows sum to 1.
+        logits: (b, K) float32, student scores, unnormalised.
+        targets: (b, K) float32, weak soft labels, rows sum to 1.
         progress: fraction of training done, in [0, 1].
-        previous: (b, 2) float32, g; None, as in the first epoch, takes the weak labels.
+        previous: (b, K) float32, g; None, as in the first epoch, takes the weak labels.
         alpha: final weight of g, in [0, 1]; 0 gives `xent`.
         decay: in [0, 1); after each epoch g = decay * g + (1 - decay) * the new prediction; 0 keeps
             the last epoch alone.
@@ -100,7 +100,7 @@ def temporal_ensembling(
     Returns:
         (b,) float32, nats per example, not averaged.
     Raises:
-        ValueError: shapes differ or are not (b, 2), alpha, decay or warmup out of range.
+        ValueError: shapes differ or are not (b, K), alpha, decay or warmup out of range.
     Source: Laine and Aila 2017, here mixed into the labels as in self-distillation.
     """
     check(logits, targets)
@@ -112,7 +112,7 @@ def temporal_ensembling(
     average = targets if previous is None else previous
     if average.shape != targets.shape:
         raise ValueError(
-            f"previous {tuple(average.shape)} and targets {tuple(targets.shape)}; expected (b, 2) "
+            f"previous {tuple(average.shape)} and targets {tuple(targets.shape)}; expected (b, K) "
             f"for both"
         )
     return cross_entropy(logits, (1 - a) * targets.to(logits) + a * average.to(logits))

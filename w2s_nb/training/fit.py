@@ -251,7 +251,7 @@ def choose_settings(
         stop = stop or task.stop
     chosen = choose_hyperparameters(method, hyperparameters)
     loss_args = losses.loss_args(loss, loss_args)
-    losses.check_loss(loss, loss_args)
+    losses.check_loss(loss, loss_args, split.n_classes)
     _check_logistic(method, loss)
     stop, chosen = _choose_evaluations(stop, chosen, method, split, weak, known)
     return Settings(method, chosen, loss_args, stop, devices)
