@@ -1,5 +1,7 @@
 """Tests of prompts: their wording, and scores that no cache, batch or padding changes."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from w2s_nb.prompting.prompt import CONTENT_FREE, answer_log_probs, render
 HEAD, QUESTIONS = [3, 7, 8, 9, 10], [[5, 9, 0], [12], [20, 21, 22, 23, 24, 25, 26], [30, 31]]
 WORDING = Prompt("Text: {0}\nGood:", ("no", "yes"), "Judge.")
 PLAIN = Prompt("{0} w40", ("w41", "w42"), "w50 w51")
+OF_THREE = Prompt("{0} w40", ("w41", "w42 w45", "w43"), "w50 w51")
 EMBEDDED = "SmolLM2-135M"
 
 
@@ -161,7 +164,7 @@ def heads(monkeypatch):
 
     def fake(checkpoint, head, questions, answers, reuse=True):
         seen.append((head, questions, answers))
-        return np.array([[-1.0, -1.0 - 0.1 * len(q)] for q in questions])
+        return np.array([[-1.0 - 0.1 * c * len(q) for c in range(len(answers))] for q in questions])
 
     prompt.code()  # before what it reads is replaced
     monkeypatch.setattr(prompt, "answer_log_probs", fake)
@@ -222,6 +225,56 @@ def test_calibration_puts_the_threshold_at_the_content_free_answer(words, tiny):
     share = (1 / (1 + np.exp(free[:, 0] - free[:, 1]))).mean()
     raw = w2s.prompt(tiny, words.test, wording=PLAIN).predict(words.test)[:, 1]
     np.testing.assert_allclose(calibrated.predict(words.test)[:, 1] >= 0.5, raw >= share)
+
+
+def test_shares_of_two_answers_are_the_logistic_function_to_the_last_digit():
+    log_p = -np.random.default_rng(0).exponential(5, (1000, 2))
+    p1 = 1 / (1 + np.exp(log_p[:, 0] - log_p[:, 1]))
+    np.testing.assert_array_equal(prompt._shares(log_p), np.stack([1 - p1, p1], axis=1))
+
+
+def test_shares_of_long_answers_do_not_underflow():
+    shares = prompt._shares(np.array([[-2000.0, -2000 + np.log(3), -2001]]))
+    np.testing.assert_allclose(shares[0] * (4 + np.exp(-1)), [1, 3, np.exp(-1)])
+
+
+def test_shots_of_two_classes_are_balanced_where_that_is_asked(words, tiny, monkeypatch):
+    heads(monkeypatch)
+    short = dict(wording=PLAIN, max_len=3)
+    order = np.random.default_rng(0).permutation(len(words.student))
+    plain = w2s.prompt(tiny, words.test, shots=5, **short)
+    assert plain.record["trained_on"] == words.student.ids[order[:5]].tolist()
+    for k in (2, 5, 6):
+        fit = w2s.prompt(tiny, words.test, shots=k, **short, balanced=True)
+        shown = words.student.among(fit.record["trained_on"])
+        assert abs(2 * words.student.hard_label[shown].sum() - k) <= k % 2
+
+
+def test_all_shots_can_be_shown_where_a_class_has_run_out():
+    assert prompt._in_turn(np.array([0, 0, 2, 0, 1, 1])).tolist() == [0, 2, 4, 1, 5, 3]
+    assert prompt._in_turn(np.array([1, 1])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("shots", [0, 4])
+def test_a_prompt_of_several_classes_word_for_word(shots):
+    wording = Prompt("Text: {0}\nMood:", ("bad", "so-so", "good"), "Judge.")
+    solved = [((f"film {i}",), i % 3) for i in range(shots)]
+    whole = render(wording, solved)
+    assert whole.answers == (" bad", " so-so", " good")
+    if shots:
+        assert whole.head.endswith("film 2\nMood: good\n\nText: film 3\nMood: bad\n\n")
+    tok = models.tokenizer(models.folder(models.resolve(EMBEDDED)))
+    assert render(wording, solved, tok).answers == wording.words
+
+
+@pytest.mark.parametrize("words", [("w41", "w42"), ("w41", "w42", "w41"), ()])
+def test_a_wording_without_one_answer_per_class_is_refused(words, three, tiny, monkeypatch):
+    monkeypatch.setattr(prompt, "load_lm", lambda *a: pytest.fail("a model was loaded"))
+    message = re.escape(
+        f"words are {words!r}; expected 3 that differ, one per class of three: red, green, blue"
+    )
+    with pytest.raises(ValueError, match=message):
+        w2s.prompt(tiny, three.test, wording=Prompt("{0} w40", words))
 
 
 def test_a_prompted_model_can_supervise(words, tiny):
@@ -285,7 +338,7 @@ def test_every_task_has_a_prompt_of_its_own():
     for name, spec in TASKS.items():
         asked = spec.prompt.ask(tuple(f"text{i}" for i in range(spec.arity)))
         assert all(f"text{i}" in asked for i in range(spec.arity)), name
-        assert len(set(spec.prompt.words)) == 2 and asked == asked.strip(), name
+        assert len(set(spec.prompt.words)) == spec.step and asked == asked.strip(), name
         if not name.startswith("word"):  # of the tests
             assert spec.prompt.instruction and spec.prompt.instruction != spec.about
 

@@ -74,7 +74,7 @@ CODES = (activations.code, prompt.code, tokens.code)
         (loading, "config_of", (True, True, False)),
         (loading, "_read_config", (True, True, False)),
         (loading, "load_tokenizer", (False, False, True)),
-        (prompt, "_share", (False, True, False)),
+        (prompt, "_shares", (False, True, False)),
     ],
 )
 def test_all_code_between_a_name_and_a_result_counts(room, name, moves, monkeypatch):

@@ -17,7 +17,7 @@ FEW_GT = "few-shot, ground truth"
 FEW_WEAK = "few-shot, weak labels"
 KINDS = (ZERO_SHOT, FEW_GT, FEW_WEAK)
 # arguments of `prompt` that all prompts of an experiment may be given
-_ARGUMENTS = ("source", "calibrate", "chat", "wording", "max_len")
+_ARGUMENTS = ("source", "balanced", "calibrate", "chat", "wording", "max_len")
 
 
 def with_prompts(arms: Arms, shots: int, *, only: tuple[str, ...] = KINDS, **prompt_args) -> Arms:

@@ -183,7 +183,7 @@ def probes_by_depth(
 
 
 def _probe(arms: Arms, models: list[str], solver: str) -> np.ndarray:
-    """Returns (seeds, n_test, 2) predictions of probes with ground truth, one model per seed."""
+    """Returns (seeds, n_test, K) predictions of probes with ground truth, one model per seed."""
     probs = []
     for model, task in zip(models, arms.tasks, strict=True):
         probe = fit(model, task.student, method=solver, seed=task.seed)

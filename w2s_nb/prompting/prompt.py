@@ -18,6 +18,7 @@ from ..common.out_of_memory import explain_out_of_memory, run_batches
 from ..common.progress import progress
 from ..common.registry import TASKS
 from ..common.seeds import check_count, check_flag, check_seed
+from ..data.classes import likeliest
 from ..data.splits import Split, Task, list_splits, need_split
 from ..data.tasks.spec import Prompt
 from ..inputs import batches as inputs_module
@@ -32,7 +33,7 @@ from ..models.passes import affordable_tokens
 from ..training import loop
 from ..training.device_memory.check import check_memory
 from ..training.device_memory.choice import Room
-from ..training.result import STOPS, Fit
+from ..training.result import STOPS, Fit, columns_at
 from .template import cut, render
 
 CONTENT_FREE = ("N/A", "[MASK]", "...")
@@ -47,6 +48,7 @@ def prompt(
     shots: int = 0,
     labels: SoftLabels | None = None,
     source: Split | None = None,
+    balanced: bool | None = None,
     seed: int = 0,
     calibrate: bool = False,
     chat: bool | None = None,
@@ -55,18 +57,22 @@ def prompt(
 ) -> Fit:
     """Predicts a split by asking a language model, or finds the answers in the store.
 
-    The class whose words are likelier after the prompt is predicted; P(y = 1) is its share of the
-    two. The result is a fit like any other, so `accuracy`, `label` and the tables of arms work on
-    it.
+    The class whose word is likeliest after the prompt is predicted; the probability of a class is
+    its share of those of all K words. The result is a fit like any other, so `accuracy`, `label`
+    and the tables of arms work on it.
 
     Args:
         model: a name that `models.resolve` takes. A model cut in depth answers through an
             unembedding that does not fit its last layer: probe or finetune those.
         split: a split, or several, of one task.
-        shots: how many solved examples stand before the question, the first of a random order of
-            `source`.
+        shots: how many solved examples stand before the question, drawn at random from `source`;
+            more shots are the fewer ones and further examples.
         labels: of the shots, hardened; None takes ground truth.
         source: where shots are drawn; None takes the task's student half.
+        balanced: draw the shots from the true classes in turn, so that the numbers of two classes
+            differ by one at most, whichever labels the shots have; False draws from all examples.
+            None balances more than two classes, of which five shots drawn from all examples often
+            lack one.
         seed: of the draw.
         calibrate: divide by the probabilities that the same prompt gives the classes for
             content-free inputs (Zhao et al. 2021, with W diagonal and b = 0). Costs nothing beside
@@ -76,8 +82,8 @@ def prompt(
         max_len: tokens kept of each text, from its end; None takes the task's.
     Raises:
         UnknownName, ValueError: before any model is loaded: no such model; fewer examples than
-            shots; a shot among the examples predicted; chat without a template; a prompt longer
-            than the model's context.
+            shots; a shot among the examples predicted; other than one word per class; chat without
+            a template; a prompt longer than the model's context.
         ModelUnavailable: the weights cannot be had here.
         OutOfMemory: this machine cannot hold the model; says what would fit.
     Source: Burns et al. 2023, section 5.2.1 and table 2.
@@ -85,11 +91,13 @@ def prompt(
     seed = check_seed(seed)
     splits = list_splits(split, "split")
     task = _find_task(splits)
-    _check_types(labels, source, calibrate, chat, wording)
+    _check_types(labels, source, balanced, calibrate, chat, wording)
+    wording = wording or TASKS[task.name.partition(",")[0]].prompt
+    _check_words(wording, task)
     checkpoint = with_depth(resolve(model))
     require_unembedding(checkpoint, "a prompt")
-    drawn = _draw_shots(task.student if source is None else source, shots, labels, seed, splits)
-    wording = wording or TASKS[task.name.partition(",")[0]].prompt
+    source = task.student if source is None else source
+    drawn = _draw_shots(source, shots, labels, balanced, seed, splits)
     max_len = task.max_len if max_len is None else max_len
     check_count(max_len, "max_len")
     chat = _decide_chat(chat, checkpoint)
@@ -157,12 +165,14 @@ class _Shots:
         return [self.split.ids.tolist(), self.labels.source, self.labels.address]
 
 
-def _check_types(labels, source, calibrate, chat, wording) -> None:
+def _check_types(labels, source, balanced, calibrate, chat, wording) -> None:
     """Refuses arguments of `prompt` of another type than they must have."""
     if labels is not None:
         need_labels(labels, "labels")
     if source is not None:
         need_split(source, "source")
+    if balanced is not None:
+        check_flag(balanced, "balanced")
     check_flag(calibrate, "calibrate")
     if chat is not None:
         check_flag(chat, "chat")
@@ -170,11 +180,25 @@ def _check_types(labels, source, calibrate, chat, wording) -> None:
         raise TypeError(f"wording = {wording!r}; expected a w2s.Prompt(template, words)")
 
 
+def _check_words(wording: Prompt, task: Task) -> None:
+    """Refuses a wording that has not one answer for each class.
+
+    Raises:
+        ValueError: says how many classes there are, and their names.
+    """
+    classes = task.test.classes
+    if len(set(wording.words)) != len(classes) or len(wording.words) != len(classes):
+        raise ValueError(
+            f"the wording's words are {wording.words!r}; expected {len(classes)} that differ, one "
+            f"per class of {task.name}: {', '.join(classes)}"
+        )
+
+
 def _find_task(splits: list[Split]) -> Task:
     """Returns the task of the splits.
 
     Raises:
-        ValueError: no split, or one without a task, or of a task without two classes.
+        ValueError: no split, or one without a task, or of a task without classes.
     """
     task = splits[0].task if splits else None
     if task is None or any(s.task is None for s in splits):
@@ -198,7 +222,12 @@ def check_shots(n: int, source: Split) -> None:
 
 
 def _draw_shots(
-    source: Split, n: int, labels: SoftLabels | None, seed: int, asked: list[Split]
+    source: Split,
+    n: int,
+    labels: SoftLabels | None,
+    balanced: bool | None,
+    seed: int,
+    asked: list[Split],
 ) -> _Shots:
     """Draws n solved examples that are not among those asked about.
 
@@ -208,6 +237,10 @@ def _draw_shots(
     check_shots(n, source)
     # The first of one order, so that more shots are the fewer ones and further examples.
     order = np.random.default_rng(seed).permutation(len(source))
+    if balanced is None:
+        balanced = source.n_classes > 2
+    if balanced:
+        order = order[_in_turn(source.hard_label[order])]
     split = source.take(order[:n])
     for s in asked:
         if s.among(split.ids).any():
@@ -216,10 +249,21 @@ def _draw_shots(
                 f"({s.name!r}); give source=, such as task.validation"
             )
     labels = SoftLabels.truth(split) if labels is None else labels
-    classes = np.zeros(0, dtype=int)
-    if n:
-        classes = (labels.for_split(split)[:, 1] >= 0.5).astype(int)
+    classes = likeliest(labels.for_split(split)) if n else np.zeros(0, dtype=np.int64)
     return _Shots(source.name, split, labels, classes)
+
+
+def _in_turn(classes: np.ndarray) -> np.ndarray:
+    """Returns an order (n,) of examples of some classes (n,) that takes one of each class in turn.
+
+    Those of one class stay in their order. Among the first k, the numbers of two classes differ by
+    one at most, unless a class has run out.
+    """
+    earlier_of_class = np.zeros(len(classes), dtype=np.int64)
+    for of_class in np.unique(classes):
+        members = np.flatnonzero(classes == of_class)
+        earlier_of_class[members] = np.arange(len(members))
+    return np.argsort(earlier_of_class, kind="stable")
 
 
 def _decide_chat(chat: bool | None, checkpoint: Checkpoint) -> bool:
@@ -238,7 +282,7 @@ def _encode(
     max_len: int,
     chat: bool,
 ) -> tuple[list[int], list[list[int]], list[list[int]]]:
-    """Returns token ids of the head, of each question, and of the two answers.
+    """Returns token ids of the head, of each question, and of the K answers.
 
     Questions are those of the splits in their order, then those of the content-free inputs.
     """
@@ -257,12 +301,12 @@ def _add_answers(
     """Returns a record with what was answered, the predictions, and an empty training curve.
 
     Args:
-        log_p: (n + 3, 2) log-probabilities of the two answers, the content-free inputs last.
+        log_p: (n + 3, K) log-probabilities of the answers, the content-free inputs last.
     """
     asked = log_p[: -len(CONTENT_FREE)]
     content_free = log_p[-len(CONTENT_FREE) :]
     record |= {
-        "metrics": _measure(splits, _share(asked)),
+        "metrics": _measure(splits, _shares(asked)),
         "content_free": content_free.tolist(),
     }
     no_steps = pd.DataFrame({"step": pd.Series(dtype=int)})
@@ -270,21 +314,31 @@ def _add_answers(
 
 
 def _tabulate(splits: list[Split], log_p: np.ndarray) -> pd.DataFrame:
-    """Returns the predictions of a fit from log-probabilities (n, 2) of the two answers."""
+    """Returns the predictions of a fit from log-probabilities (n, K) of the answers."""
     names = [pd.DataFrame({"split": s.name, "id": s.ids}) for s in splits]
-    p1 = _share(log_p)
-    return pd.concat(names, ignore_index=True).assign(
-        log_p0=log_p[:, 0], log_p1=log_p[:, 1], **dict.fromkeys(STOPS, p1)
-    )
+    columns = dict(zip(_log_p_columns(log_p.shape[1]), log_p.T, strict=True))
+    predictions = pd.concat(names, ignore_index=True).assign(**columns)
+    return _predict(predictions, _shares(log_p))
 
 
-def _measure(splits: list[Split], p1: np.ndarray) -> dict[str, float]:
+def _log_p_columns(n_classes: int) -> list[str]:
+    return [f"log_p{number}" for number in range(n_classes)]
+
+
+def _predict(predictions: pd.DataFrame, probs: np.ndarray) -> pd.DataFrame:
+    """Returns predictions with probabilities (n, K) as those of every checkpoint."""
+    for stop in STOPS:
+        predictions = predictions.assign(**columns_at(stop, probs))
+    return predictions
+
+
+def _measure(splits: list[Split], probs: np.ndarray) -> dict[str, float]:
     """Returns the accuracy on the task's test split at every checkpoint; {} if it is not asked."""
     metrics = {}
     ends = np.cumsum([len(s) for s in splits])
-    for split, p1_of_split in zip(splits, np.split(p1, ends[:-1]), strict=True):
+    for split, probs_of_split in zip(splits, np.split(probs, ends[:-1]), strict=True):
         if split.task is not None and split.fingerprint == split.task.test.fingerprint:
-            accuracy = float(correct(_both(p1_of_split), split.hard_label).mean())
+            accuracy = float(correct(probs_of_split, split.hard_label).mean())
             metrics = {f"accuracy_{stop}": accuracy for stop in STOPS}
     return metrics
 
@@ -315,10 +369,10 @@ def _summarize(task: Task, checkpoint: Checkpoint, shots: _Shots, seed: int) -> 
 
 
 def _calibrate(predictions: pd.DataFrame, content_free: np.ndarray) -> pd.DataFrame:
-    """Divides by the mean probabilities of the classes for content-free inputs (k, 2)."""
-    free = np.log(np.mean(_both(_share(content_free)), axis=0))
-    p1 = _share(predictions[["log_p0", "log_p1"]].to_numpy() - free)
-    return predictions.assign(**dict.fromkeys(STOPS, p1))
+    """Divides by the mean probabilities of the classes for content-free inputs (k, K)."""
+    free = np.log(np.mean(_shares(content_free), axis=0))
+    log_p = predictions[_log_p_columns(len(free))].to_numpy()
+    return _predict(predictions, _shares(log_p - free))
 
 
 @explain_out_of_memory(
@@ -472,13 +526,15 @@ def _hidden(lm, batch: dict[str, torch.Tensor], head_cache: list) -> torch.Tenso
     ).last_hidden_state
 
 
-def _share(log_p: np.ndarray) -> np.ndarray:
-    """Returns (n,) P(y = 1) from log-probabilities (n, 2) of the two answers."""
-    return 1 / (1 + np.exp(log_p[:, 0] - log_p[:, 1]))
+def _shares(log_p: np.ndarray) -> np.ndarray:
+    """Returns (n, K) shares of the answers' probabilities, from their log-probabilities (n, K).
 
-
-def _both(p1: np.ndarray) -> np.ndarray:
-    return np.stack([1 - p1, p1], axis=1)
+    That of class 0 is what the others leave, as in `Fit.predictions`.
+    """
+    # differences of log-probabilities do not underflow, as the probabilities of long answers do
+    others = 1 / np.exp(log_p[:, None] - log_p[:, 1:, None]).sum(axis=2)
+    rest = np.maximum(1 - others.sum(axis=1), 0)
+    return np.column_stack([rest, others])
 
 
 @functools.cache
@@ -493,7 +549,7 @@ def code() -> str:
         _run,
         loop.autocast,
         _load,
-        _share,
+        _shares,
         *loading.code_parts(),
         inputs_module,
     )

@@ -18,7 +18,7 @@ class Rendered:
             meant. Those of a chat template are; where a text of the task spells one out, such as
             an end of turn, it is text.
         tail: what the chat template puts after the question.
-        answers: the words that may follow, for the classes 0 and 1.
+        answers: the words that may follow, one per class.
     """
 
     pieces: tuple[tuple[str, bool], ...]
@@ -33,7 +33,7 @@ class Rendered:
     def encode(
         self, tok, questions: Sequence[str]
     ) -> tuple[list[int], list[list[int]], list[list[int]]]:
-        """Returns token ids of the head, of each question with the tail, and of the two answers.
+        """Returns token ids of the head, of each question with the tail, and of the answers.
 
         White space at the end of the head goes to the questions: tokenizers join it with what
         follows.
@@ -84,8 +84,8 @@ def render(
     if tok is not None:
         return _render_chat(instruction, turns, wording.words, tok)
     head = instruction + "".join(f"{question} {answer}\n\n" for question, answer in turns)
-    no, yes = wording.words
-    return Rendered(((head, False),) if head else (), "", (f" {no}", f" {yes}"))
+    answers = tuple(f" {word}" for word in wording.words)
+    return Rendered(((head, False),) if head else (), "", answers)
 
 
 def _render_chat(
