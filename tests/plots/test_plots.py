@@ -1,5 +1,6 @@
 """Figures show the numbers of the tables that they are given."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -107,6 +108,120 @@ def test_a_pgr_outside_of_the_usual_range_is_still_shown():
         }
     )
     assert plots.pgr(table, table, "t", x="labels").layout.yaxis.range[0] < -3
+
+
+def dotted_lines(figure):
+    """Heights of the figure's dotted lines."""
+    return [shape.y0 for shape in figure.layout.shapes if shape.line.dash == "dot"]
+
+
+def test_the_line_of_chance_is_that_of_the_tables_task(arms):
+    table, by_seed = arms.table(), arms.by_seed()
+    assert dotted_lines(plots.accuracy(table, by_seed, "t")) == [0.5]
+    assert dotted_lines(plots.accuracy(table.round(3)[1:], by_seed, "t")) == [0.5]
+    assert dotted_lines(plots.accuracy(table, by_seed, "t", chance=0.25)) == [0.25]
+    table.attrs["chance"] = 1 / 3
+    figure = plots.accuracy(table, by_seed, "t")
+    assert dotted_lines(figure) == [1 / 3] and figure.layout.yaxis.range[0] < 1 / 3
+    of_no_task = pd.DataFrame(table.to_dict())
+    assert not dotted_lines(plots.accuracy(of_no_task, by_seed, "t"))
+
+
+@pytest.mark.parametrize(
+    "chance, lines", [((0.5, 0.5), [0.5]), ((0.5, 1 / 3), [0.5, 1 / 3]), ((None, None), [])]
+)
+def test_tasks_of_unequal_chance_have_a_line_each(chance, lines):
+    names = ["two", "three"]
+    table = pd.DataFrame({"task": names, "arm": "weak supervisor", "accuracy": 0.7})
+    table = table.assign(accuracy_low=0.6, accuracy_high=0.8)
+    known = {name: value for name, value in zip(names, chance) if value is not None}
+    figure = plots.by_task(table, table, "t", chance=known)
+    assert dotted_lines(figure) == lines
+    assert figure.layout.yaxis.range[0] < min([0.6, *lines])
+    table.attrs["chance"] = known
+    assert plots.by_task(table, table, "t").to_json() == figure.to_json()
+
+
+def test_calibration_of_three_classes_is_that_of_the_predicted_class():
+    probs = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]])
+    truth = np.array([0, 2, 2, 1])
+    points = plots.reliability(probs, truth, "t", bins=10).data[1]
+    assert points.x == pytest.approx((0.4, 0.5, 0.8))  # of equal ones the last class is predicted
+    assert points.y == pytest.approx((1.0, 0.5, 1.0))
+    order = [2, 0, 1]
+    renamed = plots.reliability(probs[:3, order], np.argsort(order)[truth[:3]], "t")
+    same = plots.reliability(probs[:3], truth[:3], "t")
+    assert renamed.to_json() == same.to_json()
+
+
+def test_a_bar_that_is_shorter_than_usual_is_seen():
+    confidence = np.linspace(0.4, 0.9, 10)
+    right = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1], dtype=bool)
+    figure = plots.quality_by_confidence(confidence, right, "t")
+    assert figure.layout.yaxis.range == (0.0, 1.02)
+    half = plots.quality_by_confidence(confidence, np.roll(right, 1) | right, "t", parts=1)
+    assert half.layout.yaxis.range == (0.4, 1.02)
+
+
+CLASSES = ("red", "green<", "blue")
+
+
+def rows_of_three():
+    """Rows as `w2s.differences` has them, of three classes."""
+    rows = pd.DataFrame(
+        {
+            "id": ["a", "b"],
+            "text": ["one", "two"],
+            "truth": [2, 1],
+            "supervisor": [0.2, 0.6],
+            "student": [0.7, 0.1],
+            "supervisor_says": [0, 1],
+            "student_says": [2, 0],
+            "right": ["student", "supervisor"],
+        }
+    )
+    rows.attrs["classes"] = CLASSES
+    return rows
+
+
+def test_differences_of_three_classes_are_those_of_the_true_class():
+    rows = rows_of_three()
+    figure = plots.differences(rows, "t", chosen="a")
+    student_alone = next(t for t in figure.data if t.name == "student alone right: 1")
+    assert (student_alone.x, student_alone.y) == ((0.2,), (0.7,))
+    assert student_alone.text == ("truth blue<br>supervisor red<br>student blue",)
+    assert figure.layout.xaxis.title.text == "supervisor's P(true class)"
+    assert dotted_lines(figure) == [1 / 3] * 1 + [0]  # across, and the one upwards
+
+
+def test_a_card_names_all_classes_with_the_probabilities_of_both_models():
+    row = rows_of_three().iloc[0]
+    probs = {"supervisor": np.array([0.5, 0.3, 0.2]), "student": np.array([0.06, 0.24, 0.7])}
+    card = plots.card(row, probs=probs)
+    assert "Truth: <b>blue</b>" in card and "green&lt;" in card and "green<" not in card
+    for number in ("0.50", "0.30", "0.20", "0.06", "0.24", "0.70"):
+        assert f"<span>{number}</span>" in card
+    alone = plots.card(row)
+    assert "P(true class)" in alone and "<span>0.70</span>" in alone and "0.24" not in alone
+
+
+def test_a_card_of_many_classes_shows_the_truth_and_the_likeliest():
+    row = rows_of_three().iloc[0].copy()
+    row.attrs["classes"] = tuple(f"kind {k}" for k in range(40))
+    probs = {model: np.full(40, 0.02) for model in ("supervisor", "student")}
+    probs["supervisor"][[7, 8, 9, 10]] = 0.07
+    probs["student"][[9, 10, 11, 12]] = 0.07
+    card = plots.card(row, probs=probs)
+    shown = [k for k in range(40) if f">kind {k}</span>" in card]
+    assert shown == [2, 7, 8, 9, 10, 11, 12] and "33 further classes" in card
+
+
+def test_a_card_of_two_classes_has_their_names():
+    row = rows_of_three().iloc[1].copy()
+    row.attrs["classes"] = ("bad", "good")
+    assert "Truth: <b>class 1, good</b>" in plots.card(row)
+    row.attrs["classes"] = ("0", "1")
+    assert "Truth: <b>class 1</b>" in plots.card(row)
 
 
 NOTED = pd.DataFrame(

@@ -12,6 +12,7 @@ import pandas as pd
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
 from ..common.registry import UnknownName
+from ..data.classes import likeliest
 from ..data.report import footnote
 from ..data.splits import Split, Task
 from ..labels.answers import Answers
@@ -165,7 +166,7 @@ class Arms:
         return replace(self, fits=fits)
 
     def probs(self, arm: str, *, stop: str | None = None) -> np.ndarray:
-        """Returns (seeds, n_test, 2) test predictions, at the fits' or another checkpoint."""
+        """Returns (seeds, n_test, K) test predictions, at the fits' or another checkpoint."""
         pairs = zip(self.fits_of(arm), self.tasks, strict=True)
         return np.stack([f.predict(t.test, stop=stop) for f, t in pairs])
 
@@ -173,11 +174,11 @@ class Arms:
         """Returns (seeds, n_test) a column of the predictions of an arm of `AnswerFit`.
 
         Raises:
-            ValueError: the task has two classes, and its predictions no such columns.
+            ValueError: the task has classes, and its predictions no such columns.
         """
         if not self.answered:
             raise ValueError(
-                f"column {column!r} is of generated answers; {self.tasks[0].name} has two classes"
+                f"column {column!r} is of generated answers; {self.tasks[0].name} has classes"
             )
         pairs = zip(self.fits_of(arm), self.tasks, strict=True)
         return np.stack([cast(AnswerFit, f).column(t.test, column) for f, t in pairs])
@@ -325,8 +326,9 @@ class Arms:
     def table(self) -> pd.DataFrame:
         """Returns a row per arm: accuracy, students' PGR and agreement, with 95 % intervals.
 
-        Its column stop is the rule that chose the arm's checkpoint (see `fit`). Warns of arms at
-        chance and of trainings that failed or were too short, with what to change.
+        Its column stop is the rule that chose the arm's checkpoint (see `fit`); `attrs["chance"]`
+        is the accuracy of guessing, which figures draw. Warns of arms at chance and of trainings
+        that failed or were too short, with what to change.
         """
         rows = []
         for arm, fits in self.fits.items():
@@ -344,7 +346,9 @@ class Arms:
                 row |= self.agreement(arm).as_dict("agreement")
             rows.append(row)
         advice.tell(self.fits, CEILING, answered=self.answered)
-        return pd.DataFrame(rows).set_index("arm")
+        table = pd.DataFrame(rows).set_index("arm")
+        table.attrs["chance"] = self.test.chance
+        return table
 
     def by_seed(self) -> pd.DataFrame:
         """Returns a row per arm and seed: test accuracy, and PGR within the seed, with intervals.
@@ -364,7 +368,26 @@ class Arms:
                     with collect_warnings():  # the seeds together say what they have to
                         pgr = alone.pgr(arm)
                 rows.append(row | pgr.as_dict("pgr"))
-        return pd.DataFrame(rows)
+        by_seed = pd.DataFrame(rows)
+        by_seed.attrs["chance"] = self.test.chance
+        return by_seed
+
+    def confusion(self, arm: str) -> pd.DataFrame:
+        """Counts how often an arm predicts each class for test examples of each, over all seeds.
+
+        Returns:
+            (K, K): a row per true class, a column per predicted class, by name; shares of the true
+            class, so that rows sum to 1 (NaN for a class that the test examples lack).
+        """
+        self.test.need_classes("confusion of classes")
+        predicted = likeliest(self.probs(arm))
+        names = list(self.test.classes)
+        counts = np.zeros((len(names), len(names)))
+        truth = np.broadcast_to(self.hard_label, predicted.shape)
+        np.add.at(counts, (truth, predicted), 1)
+        with np.errstate(invalid="ignore"):  # of a class without examples
+            shares = counts / counts.sum(axis=1, keepdims=True)
+        return pd.DataFrame(shares, pd.Index(names, name="truth"), pd.Index(names, name=arm))
 
 
 def run_arms(
@@ -583,7 +606,8 @@ def tables(
         column: takes the names in both tables. None tells experiments apart by their models, in
             the columns weak and strong.
     Returns:
-        A row per experiment and arm; and a row per experiment, arm and seed.
+        A row per experiment and arm; and a row per experiment, arm and seed. Given a column,
+        `attrs["chance"]` of both has {name: accuracy of guessing}.
     Raises:
         TypeError: a column without names.
         ValueError: no experiment.
@@ -601,7 +625,11 @@ def tables(
         key = {"weak": arms.weak, "strong": arms.strong} if column is None else {column: name}
         table.append(arms.table().reset_index().assign(**key))
         by_seed.append(arms.by_seed().assign(**key))
-    return pd.concat(table, ignore_index=True), pd.concat(by_seed, ignore_index=True)
+    joined = [pd.concat(rows, ignore_index=True) for rows in (table, by_seed)]
+    if column is not None:
+        for rows in joined:
+            rows.attrs["chance"] = {name: arms.test.chance for name, arms in named.items()}
+    return joined[0], joined[1]
 
 
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .. import metrics
 from ..common.seeds import check_count
+from ..data.classes import likeliest
 from ..training.fit import check_fit, fit
 from ..training.hyperparameters import METHODS
 from ..training.result import AnswerFit, Fit
@@ -115,10 +116,12 @@ def differences(arms: Arms, student: str | None = None) -> pd.DataFrame:
     Args:
         student: an arm; None takes the first student.
     Returns:
-        Columns id; text, or first and second of a comparison; truth, 0 or 1; supervisor and
-        student, P(y = 1) of both; `right`: 'both', 'neither', 'student' or 'supervisor'. If the
-        task is answered by generating, truth, supervisor and student are answers, and p_right is
-        the probability that the student gives the true one.
+        Columns id; text, or first and second of a comparison; truth, from 0 to K - 1; supervisor
+        and student, P(y = 1) of both or, of more than two classes, the probability of the true
+        class; supervisor_says and student_says, the predicted classes; `right`: 'both', 'neither',
+        'student' or 'supervisor'. `attrs["classes"]` names the classes. If the task is answered by
+        generating, truth, supervisor and student are answers, and p_right is the probability that
+        the student gives the true one.
     Raises:
         ValueError: no such student arm; lists what exists.
     """
@@ -126,8 +129,8 @@ def differences(arms: Arms, student: str | None = None) -> pd.DataFrame:
     if student not in arms.students:
         raise ValueError(f"student {student!r}; expected one of {', '.join(arms.students)}")
     test = arms.test
-    weak_fit = arms.fits[WEAK][0]
-    student_fit = arms.fits[student][0]
+    fits = {"supervisor": arms.fits[WEAK][0], "student": arms.fits[student][0]}
+    probs = {model: one_fit.predict(test) for model, one_fit in fits.items()}
     columns: dict = {"id": test.ids}
     if test.arity == 1:
         columns["text"] = [text for (text,) in test.texts]
@@ -135,18 +138,21 @@ def differences(arms: Arms, student: str | None = None) -> pd.DataFrame:
         columns["first"], columns["second"] = zip(*test.texts, strict=True)
     if arms.answered:
         columns["truth"] = test.answers
-        columns["supervisor"] = cast(AnswerFit, weak_fit).column(test, "answer")
-        columns["student"] = cast(AnswerFit, student_fit).column(test, "answer")
-        columns["p_right"] = cast(AnswerFit, student_fit).column(test, "p_right")
+        for model, one_fit in fits.items():
+            columns[model] = cast(AnswerFit, one_fit).column(test, "answer")
+        columns["p_right"] = cast(AnswerFit, fits["student"]).column(test, "p_right")
     else:
         columns["truth"] = test.hard_label
-        columns["supervisor"] = weak_fit.predict(test)[:, 1]
-        columns["student"] = student_fit.predict(test)[:, 1]
-    weak_right = metrics.correct(weak_fit.predict(test), test.hard_label)[0]
-    student_right = metrics.correct(student_fit.predict(test), test.hard_label)[0]
+        # the one probability that tells both of two classes; of more, that of the truth
+        shown = np.ones_like(test.hard_label) if test.n_classes == 2 else test.hard_label
+        columns |= {model: p[np.arange(len(test)), shown] for model, p in probs.items()}
+        columns |= {f"{model}_says": likeliest(p) for model, p in probs.items()}
+    weak_right, student_right = (metrics.correct(p, test.hard_label)[0] for p in probs.values())
     columns["right"] = np.select(
         [student_right & weak_right, student_right, weak_right],
         ["both", "student", "supervisor"],
         "neither",
     )
-    return pd.DataFrame(columns)
+    rows = pd.DataFrame(columns)
+    rows.attrs["classes"] = test.classes
+    return rows

@@ -5,7 +5,7 @@ An arm has one colour everywhere; dots are seeds, bars are intervals.
 
 from .base import COLOURS, colour
 from .baselines import by_depth, by_shots, by_task
-from .examples import card, differences
+from .examples import card, confusion, differences
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
 from .preferences import length_bias, perplexity
@@ -23,6 +23,7 @@ __all__ = [
     "by_task",
     "card",
     "colour",
+    "confusion",
     "differences",
     "flow",
     "gain",

@@ -97,6 +97,22 @@ def add_dotted_line(
     )
 
 
+def chance_of(table: pd.DataFrame) -> float | None:
+    """Returns the accuracy of guessing that a table of arms has in `attrs["chance"]`.
+
+    It is None where there is none, or where the table's experiments have different ones.
+    """
+    chance = table.attrs.get("chance")
+    values = set(chance.values()) if isinstance(chance, dict) else {chance}
+    return values.pop() if len(values) == 1 else None
+
+
+def add_chance(figure: go.Figure, chance: float | None, position: str | None = "top left") -> None:
+    """Adds the dotted line of guessing; none where the accuracy of guessing is not known."""
+    if chance is not None:
+        add_dotted_line(figure, chance, "chance", position)
+
+
 def add_references(figure: go.Figure, accuracies: dict[str, float], position: str) -> None:
     """Adds the accuracy of each arm, {arm: accuracy}, as a dashed horizontal line in its colour."""
     for arm, value in accuracies.items():

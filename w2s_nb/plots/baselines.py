@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import plotly.graph_objects as go
 
-from .base import CEILING, add_dotted_line, add_references, colour, figure_of, interval_of
+from .base import CEILING, add_chance, add_references, chance_of, colour, figure_of, interval_of
 
 
 def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
@@ -45,7 +47,7 @@ def by_shots(
     With a dot per draw of the shots; intervals are of 95 %.
 
     Args:
-        rows, dots: the two tables of `w2s.by_shots`.
+        rows, dots: the two tables of `w2s.by_shots`; `dots.attrs["chance"]` is the line of chance.
         references: {arm: accuracy} of other arms, drawn as lines.
     """
     figure = figure_of(title, "shots", "test accuracy", showlegend=False)
@@ -65,12 +67,18 @@ def by_shots(
         error_y=interval_of(rows.accuracy_low, rows.accuracy, rows.accuracy_high),
     )
     add_references(figure, references, "top left")
-    add_dotted_line(figure, 0.5, "chance", "top right")
+    add_chance(figure, chance_of(dots), "top right")
     figure.update_xaxes(type="category")
     return figure
 
 
-def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure:
+def by_task(
+    table: pd.DataFrame,
+    by_seed: pd.DataFrame,
+    title: str,
+    *,
+    chance: Mapping[str, float] | None = None,
+) -> go.Figure:
     """Draws the test accuracy of every arm on several tasks: bars in groups.
 
     With 95 % intervals and a dot per seed.
@@ -79,7 +87,10 @@ def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure
         table: rows with task, arm, accuracy, accuracy_low, accuracy_high; supervisor and ceiling
             are drawn too.
         by_seed: rows with task, arm, accuracy.
+        chance: {task: accuracy of guessing}; None takes `table.attrs["chance"]`, which
+            `w2s.tables` sets, and draws no line for tasks that it lacks.
     """
+    chance = _chance_by_task(table) if chance is None else chance
     figure = figure_of(
         title,
         "",
@@ -95,11 +106,40 @@ def by_task(table: pd.DataFrame, by_seed: pd.DataFrame, title: str) -> go.Figure
     for arm in [*other_arms, CEILING]:
         _add_bars(figure, arm, table[table.arm == arm])
         _add_dots(figure, arm, by_seed[by_seed.arm == arm])
-    add_dotted_line(figure, 0.5, "chance")
+    tasks = list(dict.fromkeys(table.task))
+    _add_chances(figure, tasks, chance)
     figure.update_layout(width=940, height=480)
     # bars are cut below chance
-    figure.update_yaxes(range=[min(0.45, table.accuracy_low.min() - 0.02), 1.0])
+    ends = [chance[task] - 0.05 for task in tasks if task in chance]
+    figure.update_yaxes(range=[min([table.accuracy_low.min() - 0.02, *ends]), 1.0])
     return figure
+
+
+def _chance_by_task(table: pd.DataFrame) -> dict[str, float]:
+    """Returns {task: accuracy of guessing} that the table has; one number stands for all tasks."""
+    chance = table.attrs.get("chance", {})
+    return chance if isinstance(chance, dict) else dict.fromkeys(table.task, chance)
+
+
+def _add_chances(figure: go.Figure, tasks: list[str], chance: Mapping[str, float]) -> None:
+    """Adds the line of chance: one through all tasks or, where they differ, one per task."""
+    shared = {chance.get(task) for task in tasks}
+    if len(shared) == 1:
+        add_chance(figure, shared.pop())
+        return
+    # a shape is placed on an axis of names by the number of the name
+    figure.update_xaxes(categoryorder="array", categoryarray=list(tasks))
+    for place, task in enumerate(tasks):
+        if task in chance:
+            figure.add_shape(
+                type="line",
+                x0=place - 0.45,
+                x1=place + 0.45,
+                y0=chance[task],
+                y1=chance[task],
+                line=dict(dash="dot", width=1.5),
+                label=dict(text="chance", textposition="start", yanchor="bottom"),
+            )
 
 
 def _add_bars(figure: go.Figure, arm: str, rows: pd.DataFrame) -> None:

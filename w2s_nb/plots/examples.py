@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -21,6 +23,8 @@ _SYMBOLS = {"both": "circle", "student": "diamond", "supervisor": "square", "nei
 _INK = "var(--jp-content-font-color1, #222)"
 _LINE = "var(--jp-border-color1, #bbb)"
 _FAINT = "var(--jp-layout-color2, #eee)"
+_MOST_CLASSES = 8  # of which a card shows every probability; of more, the largest
+_MOST_CLASSES_WITH_NUMBERS = 20  # in the cells of `confusion`
 
 
 def _colours(student: str) -> dict[str, str]:
@@ -36,18 +40,22 @@ def differences(
     rows: pd.DataFrame, title: str, *, student: str = "student, naive", chosen: str | None = None
 ) -> go.Figure:
     """Draws the student's probability of class 1 against the supervisor's, a point per test
-    example.
+    example; of more than two classes, of the true class.
 
-    For a task that is answered by generating, draws how many answers are right by whom.
+    The dotted lines are at 1/K of K classes. For a task that is answered by generating, draws how
+    many answers are right by whom.
 
     Args:
-        rows: of `one_setting.differences`.
+        rows: of `one_setting.differences`; `rows.attrs["classes"]` names the classes, two where
+            there is none.
         student: the arm, whose colour marks the examples that it alone gets right.
         chosen: id of an example to be ringed.
     """
     if "p_right" in rows:
         return _right_answers(rows, title, student)
-    figure = figure_of(title, "supervisor's P(y = 1)", "student's P(y = 1)")
+    classes = rows.attrs.get("classes", ("0", "1"))
+    quantity = "P(y = 1)" if len(classes) == 2 else "P(true class)"
+    figure = figure_of(title, f"supervisor's {quantity}", f"student's {quantity}")
     for who_is_right, name in RIGHT.items():
         points = rows[rows.right == who_is_right]
         figure.add_scatter(
@@ -55,7 +63,7 @@ def differences(
             y=points.student,
             mode="markers",
             name=f"{name}: {len(points)}",
-            text=[f"truth {y}" for y in points.truth],
+            text=_on_hover(points, classes),
             marker=dict(
                 color=_colours(student)[who_is_right], symbol=_SYMBOLS[who_is_right], size=6
             ),
@@ -70,10 +78,21 @@ def differences(
         marker=dict(size=17, color="#D55E00", symbol="circle-open", line_width=3),
     )
     for add_line in (figure.add_hline, figure.add_vline):
-        add_line(0.5, line_dash="dot", line_width=1.5)
+        add_line(1 / len(classes), line_dash="dot", line_width=1.5)
     figure.update_xaxes(range=[-0.03, 1.03])
     figure.update_yaxes(range=[-0.03, 1.03])
     return figure
+
+
+def _on_hover(points: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+    """Returns the truth of each point and, of more than two classes, what each model predicts."""
+    if len(classes) == 2:
+        return [f"truth {y}" for y in points.truth]
+    columns = zip(points.truth, points.supervisor_says, points.student_says, strict=True)
+    return [
+        f"truth {classes[truth]}<br>supervisor {classes[weak]}<br>student {classes[strong]}"
+        for truth, weak, strong in columns
+    ]
 
 
 def _right_answers(rows: pd.DataFrame, title: str, student: str) -> go.Figure:
@@ -86,34 +105,85 @@ def _right_answers(rows: pd.DataFrame, title: str, student: str) -> go.Figure:
     return figure
 
 
-def card(row: pd.Series, *, student: str = "student, naive") -> str:
-    """Returns an example as HTML: its texts, the truth, and each P(y = 1).
+def card(
+    row: pd.Series,
+    *,
+    student: str = "student, naive",
+    probs: Mapping[str, np.ndarray] | None = None,
+) -> str:
+    """Returns an example as HTML: its texts, the truth, and both models' probabilities.
 
     Args:
-        row: of `one_setting.differences`, of a task of two classes.
+        row: of `one_setting.differences`, of a task with classes, whose names are
+            `row.attrs["classes"]`.
         student: the arm, for its colour.
+        probs: {"supervisor" and "student": (K,)}, of more than two classes.
     """
-    if "text" in row:
+    classes = row.attrs.get("classes", ("0", "1"))
+    bars = [
+        _bar("supervisor", row.supervisor, colour(WEAK)),
+        _bar("student", row.student, colour(student)),
+    ]
+    if len(classes) > 2:
         boxes = [_box("", row.text)]
-        classes = ("class 0", "class 1")
+        names = [html.escape(name) for name in classes]
+        quantity = "P(true class)"
+        if probs:
+            quantity = "Probabilities"
+            bars = _bars_of_classes(int(row.truth), names, probs, student)
+    elif "text" in row:
+        boxes = [_box("", row.text)]
+        names = _two_names(classes)
         quantity = "P(y = 1)"
+        bars.append(_bar("truth", float(row.truth), colour(CEILING)))
     else:
         first, second = ("better", "worse") if row.truth == 0 else ("worse", "better")
         boxes = [
             _box(f"first, {first}", row["first"]),
             _box(f"second, {second}", row.second),
         ]
-        classes = ("the first is better", "the second is better")
+        names = ["the first is better", "the second is better"]
         quantity = "P(the second is better)"
-    bars = [
-        _bar("supervisor", row.supervisor, colour(WEAK)),
-        _bar("student", row.student, colour(student)),
-        _bar("truth", float(row.truth), colour(CEILING)),
+        bars.append(_bar("truth", float(row.truth), colour(CEILING)))
+    return _card(boxes, row, names[int(row.truth)], quantity, bars)
+
+
+def _two_names(classes: tuple[str, ...]) -> list[str]:
+    """Returns what a card calls each of two classes: its number and its name, if it has one."""
+    named = [
+        "" if name == str(number) else f", {html.escape(name)}"
+        for number, name in enumerate(classes)
     ]
+    return [f"class {number}{name}" for number, name in enumerate(named)]
+
+
+def _bars_of_classes(
+    truth: int, names: list[str], probs: Mapping[str, np.ndarray], student: str
+) -> list[str]:
+    """Returns the probabilities of the classes as HTML, of one model after the other.
+
+    Of many classes the truth is shown, and those that either model finds likeliest.
+    """
+    shown = set(range(len(names)))
+    if len(names) > _MOST_CLASSES:
+        shown = {truth}
+        for of_model in probs.values():
+            shown |= set(np.argsort(-of_model)[: _MOST_CLASSES // 2].tolist())
+    shades = {"supervisor": colour(WEAK), "student": colour(student)}
+    bars = []
+    for model, of_model in probs.items():
+        bars.append(f"<div><b>{model}</b></div>")
+        for number in sorted(shown):
+            bars.append(_bar(names[number], float(of_model[number]), shades[model]))
+    hidden = len(names) - len(shown)
+    return [*bars, f"<div>{hidden} further classes are not shown</div>"] if hidden else bars
+
+
+def _card(boxes: list[str], row: pd.Series, truth: str, quantity: str, bars: list[str]) -> str:
     return (
         f"<div style='color: {_INK}; line-height: 1.45; max-width: 900px'>"
         f"<div style='display: flex; gap: 12px; flex-wrap: wrap'>{''.join(boxes)}</div>"
-        f"<p style='margin: 8px 0 2px'>Truth: <b>{classes[int(row.truth)]}</b>. "
+        f"<p style='margin: 8px 0 2px'>Truth: <b>{truth}</b>. "
         f"Right: <b>{RIGHT[row.right]}</b>. {quantity}:</p>{''.join(bars)}</div>"
     )
 
@@ -139,3 +209,27 @@ def _bar(name: str, probability: float, shade: str) -> str:
         f"background: {shade}'></span></span>"
         f"<span>{probability:.2f}</span></div>"
     )
+
+
+def confusion(table: pd.DataFrame, title: str) -> go.Figure:
+    """Draws which class is predicted for examples of each class, as shares of the true class.
+
+    Args:
+        table: of `Arms.confusion`: a row per true class, a column per predicted class.
+    """
+    figure = figure_of(title, "predicted class", "true class")
+    few = len(table) <= _MOST_CLASSES_WITH_NUMBERS
+    figure.add_heatmap(
+        x=table.columns,
+        y=table.index,
+        z=table,
+        zmin=0,
+        zmax=1,
+        colorscale="Blues",
+        texttemplate="%{z:.2f}" if few else None,
+        hovertemplate="%{y} predicted as %{x}: %{z:.3f}<extra></extra>",
+    )
+    figure.update_xaxes(type="category")
+    # the first class above, as in the table
+    figure.update_yaxes(type="category", autorange="reversed")
+    return figure

@@ -11,37 +11,51 @@ from .base import WEAK, add_dotted_line, colour, figure_of
 def reliability(
     probs: np.ndarray | dict[str, np.ndarray], hard_label: np.ndarray, title: str, *, bins: int = 10
 ) -> go.Figure:
-    """Draws the share of class 1 against its predicted probability, in bins.
+    """Draws how often a class is the true one against its predicted probability, in bins.
 
-    On the diagonal, predictions are calibrated.
+    Of two classes it is class 1, whose probability tells the other's too; of more it is the class
+    that is predicted. On the diagonal, predictions are calibrated.
 
     Args:
-        probs: (n, 2), of the supervisor; or {arm: (n, 2)}.
-        hard_label: (n,).
+        probs: (n, K), of the supervisor; or {arm: (n, K)}.
+        hard_label: (n,) from 0 to K - 1.
     """
     arms = probs if isinstance(probs, dict) else {WEAK: probs}
-    figure = figure_of(title, "predicted P(y = 1)", "share of class 1", showlegend=len(arms) > 1)
+    axes = ("predicted P(y = 1)", "share of class 1")
+    if any(probs_of_arm.shape[1] > 2 for probs_of_arm in arms.values()):
+        axes = ("probability of the predicted class", "share that is right")
+    figure = figure_of(title, *axes, showlegend=len(arms) > 1)
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line=dict(color="#999999", dash="dot"), showlegend=False
     )
     for arm, probs_of_arm in arms.items():
-        _add_bins(figure, arm, probs_of_arm[:, 1], hard_label, bins)
+        _add_bins(figure, arm, *_forecast(probs_of_arm, hard_label), bins)
     return figure
 
 
+def _forecast(probs: np.ndarray, hard_label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (n,) the predicted probability of a class, and (n,) whether it is the true one."""
+    n_classes = probs.shape[1]
+    if n_classes == 2:
+        return probs[:, 1], hard_label
+    # of equal probabilities the last class is predicted, as everywhere
+    predicted = n_classes - 1 - probs[:, ::-1].argmax(axis=1)
+    return probs.max(axis=1), predicted == hard_label
+
+
 def _add_bins(
-    figure: go.Figure, arm: str, p1: np.ndarray, hard_label: np.ndarray, bins: int
+    figure: go.Figure, arm: str, probability: np.ndarray, happened: np.ndarray, bins: int
 ) -> None:
     """Adds one arm's points, one per bin that has examples; a larger point stands for more of
     them.
     """
-    bin_of = np.minimum((p1 * bins).astype(int), bins - 1)
+    bin_of = np.minimum((probability * bins).astype(int), bins - 1)
     used = np.flatnonzero(np.bincount(bin_of, minlength=bins))
     n = np.array([(bin_of == b).sum() for b in used])
-    share = np.array([hard_label[bin_of == b].mean() for b in used])
+    share = np.array([happened[bin_of == b].mean() for b in used])
     error = 1.96 * np.sqrt(share * (1 - share) / n)
     figure.add_scatter(
-        x=[p1[bin_of == b].mean() for b in used],
+        x=[probability[bin_of == b].mean() for b in used],
         y=share,
         mode="markers+lines",
         name=arm,
@@ -59,7 +73,7 @@ def quality_by_confidence(
     intervals.
 
     Args:
-        confidence: (n,) probability of the likelier class.
+        confidence: (n,) probability of the likeliest class.
         right: (n,) bool, whether the label is right.
         parts: how many.
     """
@@ -84,5 +98,6 @@ def quality_by_confidence(
         error_y=dict(type="data", array=error, color="#222222"),
     )
     add_dotted_line(figure, right.mean(), "all labels", None)
-    figure.update_yaxes(range=[0.4, 1.02])
+    # bars are cut below 0.4, unless one is that short
+    figure.update_yaxes(range=[max(0.0, min(0.4, share.min() - 0.05)), 1.02])
     return figure

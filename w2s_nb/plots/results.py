@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 from .base import (
     CEILING,
     WEAK,
-    add_dotted_line,
+    add_chance,
     add_notes,
     add_pgr_ends,
+    chance_of,
     colour,
     figure_of,
     interval_of,
@@ -28,7 +29,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def accuracy(
-    table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, chance: float = 0.5
+    table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, chance: float | None = None
 ) -> go.Figure:
     """Draws the test accuracy of each arm: bar, 95 % interval, a dot per seed, and the line of
     chance.
@@ -36,8 +37,10 @@ def accuracy(
     Args:
         table: `Arms.table()`.
         by_seed: `Arms.by_seed()`.
-        chance: accuracy of guessing.
+        chance: accuracy of guessing; None takes `table.attrs["chance"]`, which `Arms.table` sets,
+            and draws no line for a table that has none.
     """
+    chance = chance_of(table) if chance is None else chance
     figure = figure_of(title, "", "test accuracy", showlegend=False)
     for arm, row in table.iterrows():
         figure.add_bar(
@@ -56,13 +59,14 @@ def accuracy(
             text=[f"seed {seed}" for seed in dots.seed],
         )
     # bars are cut below chance
-    low = max(0.0, min(chance, by_seed.accuracy.min()) - 0.05)
+    lowest = by_seed.accuracy.min() if chance is None else min(chance, by_seed.accuracy.min())
+    low = max(0.0, lowest - 0.05)
     high = min(1.0, max(table.accuracy_high.max(), by_seed.accuracy.max()) + 0.03)
     for arm, row in table.iterrows():
         figure.add_annotation(
             x=arm, y=low, yanchor="bottom", text=f"<b>{row.accuracy:.3f}</b>", showarrow=False
         )
-    add_dotted_line(figure, chance, "chance")
+    add_chance(figure, chance)
     figure.update_yaxes(range=[low, high])
     return figure
 

@@ -8,7 +8,7 @@ import ipywidgets
 import pandas as pd
 
 from ... import plots
-from ...experiments.arms import Arms
+from ...experiments.arms import WEAK, Arms
 from ...experiments.one_setting import differences
 from .base import labelled, page_buttons, show_figure
 
@@ -25,6 +25,7 @@ class Disagreements(ipywidgets.VBox):
 
     Attributes:
         rows: every test example, as `w2s.differences` has them.
+        probs: {"supervisor" and "student": (n, K)} of them; of answers, whether each is right.
         right, confidence, order: the controls: who is right, the student's confidence, and which
             example comes first.
         previous, page, next: buttons to page by, and the line between them.
@@ -35,6 +36,10 @@ class Disagreements(ipywidgets.VBox):
     def __init__(self, arms: Arms, student: str):
         self.student = student
         self.rows = differences(arms, student)
+        self.probs = {
+            "supervisor": arms.probs(WEAK)[0],
+            "student": arms.probs(student or arms.students[0])[0],
+        }
         self.selected = self.rows
         self.position = 0
         self.title = f"{arms.tasks[0].name}: {arms.strong} taught by {arms.weak}"
@@ -65,13 +70,13 @@ class Disagreements(ipywidgets.VBox):
         options = [(f"either of them ({n_either})", "either")]
         for model in ("student", "supervisor"):
             options.append((f"the {model} ({self._count(model)})", model))
-        if self._answered:
+        if self._answered or self.probs["student"].shape[1] > 2:
             options.append((f"nobody, and they differ ({self._count('neither')})", "neither"))
         return options
 
     def _make_slider(self) -> ipywidgets.FloatRangeSlider:
-        # The class that a model predicts has a probability of at least 0.5.
-        low = 0.0 if self._answered else 0.5
+        # The class that a model predicts has a probability of at least 1/K.
+        low = 0.0 if self._answered else 1 / self.probs["student"].shape[1]
         slider = labelled(
             ipywidgets.FloatRangeSlider,
             "confidence",
@@ -92,7 +97,7 @@ class Disagreements(ipywidgets.VBox):
         """Returns for each row whether student and supervisor differ."""
         if self._answered:
             return self.rows.supervisor != self.rows.student
-        return self.rows.right.isin(("student", "supervisor"))
+        return self.rows.supervisor_says != self.rows.student_says
 
     def _count(self, right: str) -> int:
         return int((self._differ() & (self.rows.right == right)).sum())
@@ -101,8 +106,7 @@ class Disagreements(ipywidgets.VBox):
         """Returns for each row the probability of the predicted class, or of the true answer."""
         if self._answered:
             return self.rows.p_right
-        p1 = self.rows[model]
-        return p1.where(p1 >= 0.5, 1 - p1)
+        return pd.Series(self.probs[model].max(axis=1), self.rows.index)
 
     def _select(self) -> None:
         """Applies the controls, and shows the first row that they let through."""
@@ -140,7 +144,9 @@ class Disagreements(ipywidgets.VBox):
             if self._answered:
                 self.example.value = _answers_card(row)
             else:
-                self.example.value = plots.card(row, student=self.student)
+                place = self.rows.index.get_loc(row.name)
+                probs = {model: p[place] for model, p in self.probs.items()}
+                self.example.value = plots.card(row, student=self.student, probs=probs)
             chosen = row.id
         figure = plots.differences(self.rows, self.title, student=self.student, chosen=chosen)
         show_figure(self.figure, figure)
@@ -181,8 +187,8 @@ def disagreements(arms: Arms, student: str | None = None) -> Disagreements:
 
     They can be narrowed to those that one of the two is right about, and by how sure the student
     is: in the class that it predicts, or, of a task that is answered, how much it gives the true
-    answer. Of such a task, those on which both are wrong in different ways can be seen too. A
-    figure shows where the example lies among all.
+    answer. Of such a task, and of more than two classes, those on which both are wrong in different
+    ways can be seen too. A figure shows where the example lies among all.
 
     Args:
         arms: of `run_arms` or `one_setting`.

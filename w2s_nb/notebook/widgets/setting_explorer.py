@@ -29,6 +29,8 @@ _CONTROLS = ("task", "weak", "strong", "loss", "alpha", "n_labels", "seed")
 class Explorer(ipywidgets.VBox):
     """Controls, and accuracy, PGR, agreement and calibration of their setting; see `explorer`.
 
+    Of more than two classes there is also how the student confuses them.
+
     Attributes:
         task, weak, strong, loss, alpha, n_labels, seed: the controls.
         fixed: arguments of `one_setting` that no control changes, n_train among them.
@@ -51,7 +53,10 @@ class Explorer(ipywidgets.VBox):
             [*controls, self.numbers], layout=ipywidgets.Layout(min_width="350px")
         )
         top = ipywidgets.HBox([left, self.accuracy], layout=ipywidgets.Layout(flex_flow="row wrap"))
-        super().__init__([top, self.status, self.calibration, self.language, self.code])
+        below = ipywidgets.HBox(
+            [self.calibration, self.confusion], layout=ipywidgets.Layout(flex_flow="row wrap")
+        )
+        super().__init__([top, self.status, below, self.language, self.code])
         self._changed()
 
     def _make_dropdowns(self, setting: dict, tasks: Sequence[str], models: Sequence[str]) -> None:
@@ -90,6 +95,7 @@ class Explorer(ipywidgets.VBox):
     def _make_outputs(self) -> None:
         self.accuracy = ipywidgets.Output()
         self.calibration = ipywidgets.Output()
+        self.confusion = ipywidgets.Output()
         self.numbers = ipywidgets.HTML()
         self.status = Status()
         self.language = labelled(
@@ -162,6 +168,10 @@ class Explorer(ipywidgets.VBox):
         show_figure(self.accuracy, accuracy_figure(arms))
         self.numbers.value = html_of_metrics(arms)
         show_figure(self.calibration, calibration_figure(arms))
+        if arms.test.n_classes > 2:
+            show_figure(self.confusion, confusion_figure(arms))
+        else:  # the other numbers say it all
+            self.confusion.outputs = ()
 
 
 def accuracy_figure(arms: Arms) -> go.Figure:
@@ -173,7 +183,8 @@ def accuracy_figure(arms: Arms) -> go.Figure:
         f"{n_labels} labels, seed {seeds}"
     )
     rows = {arm: arms.accuracy(arm).as_dict("accuracy") for arm in arms.fits}
-    figure = plots.accuracy(pd.DataFrame(rows).T, arms.by_seed(), title)
+    table = pd.DataFrame(rows).T
+    figure = plots.accuracy(table, arms.by_seed(), title, chance=arms.test.chance)
     return figure.update_layout(width=560)
 
 
@@ -184,6 +195,12 @@ def calibration_figure(arms: Arms) -> go.Figure:
     probs = {arm: arms.probs(arm)[0] for arm in (WEAK, arms.students[0])}
     title = f"calibration on {len(arms.hard_label)} test examples, seed {arms.tasks[0].seed}"
     return plots.reliability(probs, arms.hard_label, title)
+
+
+def confusion_figure(arms: Arms) -> go.Figure:
+    """Draws how the student of `one_setting` confuses classes."""
+    student = arms.students[0]
+    return plots.confusion(arms.confusion(student), f"{student}: predicted classes")
 
 
 def html_of_metrics(arms: Arms) -> str:
