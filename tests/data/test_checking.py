@@ -229,6 +229,21 @@ def test_a_pair_of_one_text_twice_is_left_out_and_counted(load):
             {"prompt": w2s.Prompt("{0}", ("yes", "yes"))},
             "words are ('yes', 'yes'); expected 2 that",
         ),
+        (
+            {"prompt": w2s.Prompt("{0}", ("no", "yes")), "classes": ("a", "b", "c")},
+            "words are ('no', 'yes'); expected 3 that differ, one per class",
+        ),
+        ({"classes": ("a",)}, "classes = ('a',); expected at least two different names"),
+        ({"classes": ("a", "a", "b")}, "expected at least two different names"),
+        ({"classes": "abc"}, "classes = 'abc'; expected at least two different names"),
+        ({"classes": ("a", "b", "c"), "arity": 2}, "3 classes of comparisons; expected two"),
+        ({"classes": ("a", "b"), "max_answer": 3}, "answered by generating; expected none"),
+        (
+            {"classes": ("a", "b", "c"), "cpu_sizes": (90, 30, 100)},
+            "cpu_sizes = (90, 30, 100); expected three multiples of 3, the number of classes",
+        ),
+        ({"balance": "none"}, "balance = 'none'; expected 'equal' or 'as is'"),
+        ({"balance": "as is", "arity": 2}, "balance = 'as is'; expected 'equal' of comparisons"),
     ],
 )
 def test_what_no_task_can_have_is_refused_when_it_is_registered(fields, says):

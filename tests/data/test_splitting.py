@@ -7,8 +7,16 @@ import pytest
 
 import w2s_nb as w2s
 from w2s_nb.common.registry import TASKS
-from w2s_nb.data.load import example_id
-from w2s_nb.data.splitting import at_least, deal, group_ids, hash_order, shuffle_groups
+from w2s_nb.data.load import count_examples, example_id
+from w2s_nb.data.splitting import (
+    apportion,
+    at_least,
+    deal,
+    group_ids,
+    hash_order,
+    most_of,
+    shuffle_groups,
+)
 from w2s_nb.data.tasks.spec import Example
 
 
@@ -32,7 +40,7 @@ def test_deal_keeps_groups_whole_and_classes_equal(seed):
     label = rng.integers(2, size=300)
     rows = shuffle_groups(np.arange(300), group, rng)
     unit = np.arange(300) // 2
-    parts = deal(rows, label, group, unit, {"a": 20, "b": 30, "c": 30})
+    parts = deal(rows, label, group, unit, {"a": [20, 20], "b": [30, 30], "c": [30, 30]})
     for part, n in (("a", 20), ("b", 30), ("c", 30)):
         assert np.bincount(label[parts[part]], minlength=2).tolist() == [n, n]
     groups = [set(group[rows]) for rows in parts.values()]
@@ -42,7 +50,7 @@ def test_deal_keeps_groups_whole_and_classes_equal(seed):
 def test_a_question_keeps_its_right_and_its_wrong_answer():
     group = np.repeat(np.arange(10), 6)  # ten passages of three questions of two answers
     label, unit = np.tile([1, 0], 30), np.arange(60) // 2
-    parts = deal(np.arange(60), label, group, unit, {"a": 10, "b": 13})
+    parts = deal(np.arange(60), label, group, unit, {"a": [10, 10], "b": [13, 13]})
     for part, n in (("a", 10), ("b", 13)):
         assert (
             len(parts[part]) == 2 * n
@@ -56,7 +64,7 @@ def test_dealing_stops_once_every_part_is_full(monkeypatch):
     calls = []
     bincount = np.bincount
     monkeypatch.setattr(np, "bincount", lambda *a, **k: calls.append(1) or bincount(*a, **k))
-    parts = deal(np.arange(10_000), label, group, unit, {"a": 3, "b": 2})
+    parts = deal(np.arange(10_000), label, group, unit, {"a": [3, 3], "b": [2, 2]})
     assert parts["a"].tolist() == [0, 1, 2, 3, 4, 5] and parts["b"].tolist() == [6, 7, 8, 9]
     assert len(calls) < 20, "it offers further groups to full parts"
 
@@ -70,7 +78,7 @@ def test_shuffle_keeps_groups_contiguous_and_every_row():
 
 def test_at_least_does_not_cut_a_group():
     label, group = np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 1, 2])
-    head, tail = at_least(np.arange(6), label, group, 2)
+    head, tail = at_least(np.arange(6), label, group, [2, 2])
     assert head.tolist() == [0, 1, 2, 3, 4] and tail.tolist() == [5]
 
 
@@ -440,3 +448,151 @@ def test_rows_of_which_no_example_is_made_are_counted(unregister):
         return [Example((f"text {row['i']}",), row["i"] % 2)] if row["i"] < 40 else []
 
     assert w2s.load_task("answers").counts["rows that gave no example"] == 20
+
+
+def register_classes(rows, classes=("negative", "neutral", "positive"), **fields):
+    """Registers (text, label, key) rows as the task `rated`."""
+
+    @w2s.register_task("rated", lambda: {"all": rows}, max_len=16, classes=classes, **fields)
+    def rated(row):
+        """How is it rated?"""
+        text, label, key = row
+        yield Example((text,), label, (key,))
+
+
+SKEWED = [(f"text {i}", min(2, i % 10 // 3), i // 2) for i in range(600)]  # 30, 30 and 40 %
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_splits_of_three_classes_have_as_many_of_each_and_whole_groups(seed, unregister):
+    register_classes(SKEWED)
+    task = w2s.load_task("rated", seed=seed, n_train=99, n_val=30, n_test=60, extra_halves=1)
+    for split, n in zip(task.all_splits, (99, 99, 30, 60, 99), strict=True):
+        assert np.bincount(split.hard_label).tolist() == [n // 3] * 3
+        assert split.classes == ("negative", "neutral", "positive") and split.n_classes == 3
+        assert split.chance == pytest.approx(1 / 3) == split.take(range(5)).chance
+    groups = [set(split.group) for split in task.all_splits]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+
+
+def test_the_order_of_the_classes_does_not_change_which_examples_are_used(unregister):
+    register_classes(SKEWED)
+    before = w2s.load_task("rated", n_train=99)
+    turned = [(text, (label + 1) % 3, key) for text, label, key in SKEWED]
+    register_classes(turned, classes=("positive", "negative", "neutral"))
+    after = w2s.load_task("rated", n_train=99)
+    for one, other in zip(before.splits, after.splits, strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert ((one.hard_label + 1) % 3 == other.hard_label).all()
+
+
+@pytest.mark.parametrize(
+    "sizes, says",
+    [
+        (dict(n_train=100), "n_train = 100; expected a multiple of 3.*such as 99 or 102$"),
+        (dict(n_val=2), "n_val = 2; expected a multiple of 3, .* such as 3 or 6$"),
+        (dict(n_test=3.0), "n_test = 3.0; expected a multiple of 3"),
+        (dict(n_train=3000), "has 405 balanced examples.*asked for 2 . n_train 3000"),
+    ],
+)
+def test_sizes_of_three_classes_are_multiples_of_three(sizes, says, unregister):
+    register_classes(SKEWED)
+    with pytest.raises(ValueError, match=says):
+        w2s.load_task("rated", **sizes)
+
+
+def test_a_rare_class_is_named(unregister):
+    register_classes([(f"text {i}", int(i > 2) + i % 2 * (i > 2), None) for i in range(60)])
+    with pytest.raises(ValueError, match=r"each of its splits needs 3. .* 3 are of class 0 \(neg"):
+        w2s.load_task("rated")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_classes_as_is_keep_their_shares_in_every_split(seed, unregister):
+    register_classes(SKEWED, balance="as is")
+    task = w2s.load_task("rated", seed=seed, n_train=101, n_val=50, n_test=70)
+    for split, n in zip(task.splits, (101, 101, 50, 70), strict=True):
+        shares = np.bincount(split.hard_label) / n
+        assert len(split) == n and abs(shares - [0.3, 0.3, 0.4]).max() < 0.03
+        assert split.chance == shares.max()
+    assert task.counts["classes with the shares of the data"] == 3
+    assert "classes with the shares of the data: 3" in repr(task.report())
+
+
+def test_all_examples_can_be_used_where_classes_keep_their_shares(unregister):
+    alone = [(text, label, None) for text, label, _ in SKEWED]
+    register_classes(alone, balance="as is")
+    task = w2s.load_task("rated")
+    n_train, n_test = count_examples("rated")
+    assert n_train == 450 and n_test == len(task.test) > 110
+    assert len(task.supervisor) == len(task.student)
+    assert sum(map(len, task.splits)) - n_test > 440
+    two = [(text, int(label > 0), None) for text, label, _ in alone]
+    register_classes(two, classes=("low", "high"), balance="as is")
+    assert [split.chance for split in w2s.load_task("rated").splits] == pytest.approx(
+        [0.7] * 4, abs=0.02
+    )
+
+
+def test_a_class_without_an_example_has_no_share(unregister):
+    register_classes([(f"text {i}", i % 2, None) for i in range(60)], balance="as is")
+    with pytest.raises(ValueError, match=r"has 0 examples.* 0 are of class 2 \(positive\)"):
+        w2s.load_task("rated")
+
+
+def test_a_report_names_the_shares_of_more_than_two_classes(unregister):
+    register_classes(SKEWED)
+    task = w2s.load_task("rated", n_train=99, n_val=30, n_test=60)
+    columns = ["share of negative", "share of neutral", "share of positive"]
+    assert (task.report()[columns].round(6) == round(1 / 3, 6)).all(axis=None)
+    assert repr(task.test) == "Split(test, 60 examples, 33% negative, 33% neutral, 33% positive)"
+    many = [(f"text {i}", i % 20, None) for i in range(600)]
+    register_classes(many, classes=[f"class {i}" for i in range(20)])
+    task = w2s.load_task("rated")
+    assert task.report()["largest share"].tolist() == pytest.approx([0.05] * 4)
+    assert "of 20 classes" in repr(task.test)
+
+
+def test_parts_by_largest_remainder_add_up_and_follow_the_classes():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        weights = rng.integers(0, 9, size=rng.integers(2, 6)) + (np.arange(1) == 0)
+        n = int(rng.integers(0, 50))
+        parts, exact = apportion(n, weights), n * weights / weights.sum()
+        assert (
+            parts.sum() == n
+            and (np.floor(exact) <= parts).all()
+            and (parts <= np.ceil(exact)).all()
+        )
+    assert apportion(5, np.array([1, 1])).tolist() == [3, 2]  # a tie is the lower class's
+    assert (
+        apportion(10, np.array([1, 2, 4])).tolist()
+        == apportion(10, np.array([4, 2, 1]))[::-1].tolist()
+    )
+    assert most_of(np.array([7, 3]), np.array([1, 1]), 2) == 6
+
+
+# of the code before classes were more than two
+@pytest.mark.parametrize(
+    "name, sizes, fingerprints",
+    [
+        (
+            "movie_snippets",
+            {},
+            "5223fb2c16293e4e b3424f9d98ff535e 14b0f9c0afc1c670 ccdd39c176290438",
+        ),
+        (
+            "tweet_snippets",
+            dict(seed=1, n_train=500, n_val=200, n_test=500),
+            "fa9306a0ebbbf2ef d8982337c42cb6a2 081d20a09a9e1759 47616e837cff5be0",
+        ),
+        (
+            "snippet_preferences",
+            dict(seed=2, n_train=100, extra_halves=1),
+            "8b8d1344b83cf8c4 9c846b1ad09d83e7 d99c7cdced145984 aa7111d5f0b4d183 7b082afdbef3c509",
+        ),
+    ],
+)
+def test_splits_of_two_classes_stay_as_they_were(name, sizes, fingerprints):
+    task = w2s.load_task(name, **sizes)
+    assert " ".join(split.fingerprint for split in task.all_splits) == fingerprints

@@ -22,7 +22,7 @@ from .tables import (
     splits_in,
 )
 from .tasks.checking import is_missing
-from .tasks.spec import Example, Hub, Prompt, TaskSpec, check_name, either, register_task
+from .tasks.spec import EQUAL, Example, Hub, Prompt, TaskSpec, check_name, either, register_task
 
 
 def task_from_file(
@@ -36,6 +36,7 @@ def task_from_file(
     max_len: int = 128,
     prompt: Prompt | None = None,
     encoding: str | None = None,
+    balance: str = EQUAL,
 ) -> str:
     """Registers the rows of a table as a task of texts to classify.
 
@@ -59,6 +60,8 @@ def task_from_file(
         max_len: tokens kept of a text, counted from its end.
         prompt: the words in which a language model is asked; None names the classes.
         encoding: of the letters of a text file; None takes UTF-8, or UTF-16 with its mark.
+        balance: "equal" takes as many texts of each class; "as is" keeps the shares that the
+            classes have in the table.
     Returns:
         The task's name, for `load_task`, `run_arms` and every notebook.
     Raises:
@@ -98,6 +101,7 @@ def task_from_file(
         max_len=max_len,
         prompt=prompt or (_prompt_of(label, named) if named else None),
         classes=names,
+        balance=balance,
         version=address(cleaned),
     )
     register(examples)

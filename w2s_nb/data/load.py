@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,17 @@ from ..common.seeds import check_seed
 from .prepared import examples_by_row
 from .splits import Split, Task
 from .splitting import (
+    apportion,
     at_least,
     balance,
     deal,
     group_ids,
     hash_order,
+    most_of,
     pair_answers,
     shuffle_groups,
 )
-from .tasks.spec import Example, TaskSpec, is_visible, words_of
+from .tasks.spec import AS_IS, EQUAL, Example, TaskSpec, is_visible, words_of
 
 _Question = tuple[str, str] | None  # a name, in a split or of a row
 TEST_SHARE = 0.25  # of the groups, where a source has no test split of its own
@@ -50,8 +52,8 @@ def load_task(
         name: a registered task, narrowed by `@` and an option where it has some, such as
             `anthropic_hh@helpful-base`.
         seed: deals groups of examples to the halves.
-        n_train: examples in each half, a multiple of the number of classes, as the others are; None
-            takes all there are.
+        n_train: examples in each half, a multiple of the number of classes, as the others are, but
+            where the task keeps the shares of its classes; None takes all there are.
         n_val: validation examples; None takes a fifth of a half, at most 500.
         n_test: test examples; None takes all there are.
         extra_halves: how many more splits of n_train examples are dealt; the two halves are the
@@ -72,9 +74,7 @@ def load_task(
     pools = _make_pools(name, spec, data_dir())
     sizes = _choose_sizes(name, pools, n_train, n_val, n_test, extra_halves)
     dealt = _deal_all(pools, sizes, seed)
-    dealt = {
-        part: balance(rows, pools.label, pools.unit, pools.classes) for part, rows in dealt.items()
-    }
+    dealt = {part: pools.balance(rows) for part, rows in dealt.items()}
     _check_dealt(name, pools, dealt, sizes)
     splits = {part: _make_split(part, spec, pools, rows) for part, rows in dealt.items()}
     n_dealt = sum(map(len, dealt.values()))
@@ -106,9 +106,11 @@ def _check_multiple(label: str, n: int | None, step: int) -> None:
     if n is None:
         return
     is_whole = isinstance(n, int) and not isinstance(n, bool)
-    if is_whole and n >= step and n % step == 0:
+    if is_whole and n >= max(2, step) and n % step == 0:
         return
-    if step == 2:
+    if step == 1:
+        expected = "a whole number from 2"
+    elif step == 2:
         expected = "an even whole number from 2, half of it of each class"
     else:
         below = max(step, n // step * step) if is_whole else step
@@ -120,7 +122,8 @@ def _check_multiple(label: str, n: int | None, step: int) -> None:
 def count_examples(name: str) -> tuple[int, int]:
     """Returns how many examples a task has for all training and validation, and how many for test.
 
-    They are as many of each class. Groups that stay whole may leave a few that cannot be dealt.
+    They are as many of each class, or have the shares that the task keeps. Groups that stay whole
+    may leave a few that cannot be dealt.
 
     Raises:
         UnknownName, DataUnavailable, ValueError: as `load_task`.
@@ -137,7 +140,9 @@ class _Pools:
         label, group, unit: (n,) of the examples. A unit is a right and a wrong answer to one
             question, or an example that stands alone.
         train, test: rows of the examples in hash order, (n_train_pool,) and (n_test_pool,).
-        classes: how many; 1 for a task that is answered, whose examples are all of one class.
+        weights: (K,) proportions of the classes in every split, in whole numbers; K is 1 for a task
+            that is answered, whose examples are all of one class.
+        spec: the task.
         counts: what preparation read and dropped.
         version: see `Task.data_version`.
     """
@@ -148,29 +153,50 @@ class _Pools:
     unit: np.ndarray
     train: np.ndarray
     test: np.ndarray
-    classes: int
+    weights: np.ndarray
+    spec: TaskSpec
     counts: dict[str, int]
     version: str
+
+    @property
+    def least(self) -> int:
+        """Returns the examples that a split has at least."""
+        return max(2, self.spec.step)
 
     @property
     def n_usable(self) -> int:
         return len(self.train) + len(self.test)
 
     def n_balanced(self, rows: np.ndarray) -> int:
-        """Returns how many of these examples can be used with as many of each class."""
-        per_class = np.bincount(self.label[rows], minlength=self.classes)
-        return self.classes * int(per_class.min())
+        """Returns how many of these examples can be used in the proportions of the classes."""
+        step = 1 if self.spec.balance == AS_IS else len(self.weights)
+        counts = np.bincount(self.label[rows], minlength=len(self.weights))
+        return most_of(counts, self.weights, step)
+
+    def balance(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the rows of a split without those that its classes have too many."""
+        return balance(rows, self.label, self.unit, self.per_class(self.n_balanced(rows)))
+
+    def per_class(self, n: int) -> np.ndarray:
+        """Returns (K,) the examples of each class among n; none where a class has no share."""
+        return apportion(n, self.weights) if self.weights.all() else 0 * self.weights
+
+    def lacks(self, sizes: Iterable[int]) -> bool:
+        """Tells whether training splits of these sizes ask for more of a class than there is."""
+        wanted = np.sum([self.per_class(n) for n in sizes], axis=0)
+        return bool((wanted > np.bincount(self.label[self.train], minlength=len(wanted))).any())
 
     def describe(self) -> str:
         """Says what keeps examples from being used: a rare class, a large group; "" if nothing
         does.
         """
         n = len(self.examples)
-        per_class = np.bincount(self.label, minlength=self.classes)
+        per_class = np.bincount(self.label, minlength=len(self.weights))
         said = ""
-        if 2 * self.classes * per_class.min() < n:
+        if 2 * len(per_class) * per_class.min() < n:
             rarest = int(per_class.argmin())
-            said += f". Of its {n} examples {per_class[rarest]} are of class {rarest}"
+            named = f"{rarest} ({self.spec.classes[rarest]})"
+            said += f". Of its {n} examples {per_class[rarest]} are of class {named}"
         _, sizes = np.unique(self.group, return_counts=True)
         if sizes.max() > max(2, TEST_SHARE * n):
             members = np.flatnonzero(self.group == sizes.argmax())
@@ -200,7 +226,7 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
     label = np.array([e.label for e in examples], dtype=np.int64)
     pairs = np.arange(len(examples))
     # answers to a question are right or wrong
-    if spec.arity == 1 and spec.n_classes == 2:
+    if spec.arity == 1 and spec.n_classes == 2 and spec.balance == EQUAL:
         pairs = pair_answers(question, label, [example_id(name, e) for e in examples])
     used = np.flatnonzero(pairs >= 0)
     if not len(used):
@@ -214,8 +240,8 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
     group = group_ids([_ties_of(*each) for each in zip(examples, question, strict=True)])
     order = hash_order(group, [example_id(name, e) for e in examples])
     if is_test is None:  # a source without a test split: the first groups in the order
-        with_both, _ = at_least(order, label, group, 1, spec.n_classes)
-        first = order[: max(int(TEST_SHARE * len(order)), len(with_both))]
+        of_each, _ = at_least(order, label, group, np.ones(spec.n_classes))
+        first = order[: max(int(TEST_SHARE * len(order)), len(of_each))]
         is_test = np.isin(group, group[first])
     else:
         is_test = is_test[used]
@@ -227,8 +253,12 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
         "left out to balance questions": len(pairs) - len(used),
         "without a key, as others have": has_key.count(False) if any(has_key) else 0,
     }
+    weights = np.ones(spec.n_classes, dtype=np.int64)
+    if spec.balance == AS_IS:
+        weights = np.bincount(label[train], minlength=spec.n_classes)
+        more["classes with the shares of the data"] = spec.n_classes
     counts = counts | {what: n for what, n in more.items() if n}
-    return _Pools(examples, label, group, unit, train, test, spec.n_classes, counts, version)
+    return _Pools(examples, label, group, unit, train, test, weights, spec, counts, version)
 
 
 def _keys_of(example: Example) -> tuple[Hashable, ...]:
@@ -282,20 +312,23 @@ def _choose_sizes(
     """Fills in the sizes that were not asked for, and refuses more examples than the task has."""
     most = pools.n_balanced(pools.train)
     most_test = pools.n_balanced(pools.test)
-    step = max(2, pools.classes)  # as `TaskSpec.step`
-    test = n_test or max(step, most_test)
+    step, least = pools.spec.step, pools.least
+    test = n_test or max(least, most_test)
     most_validation = 500 // step * step
     fifth_of_half = step * ((n_train or most // 2) // (5 * step))
-    validation = n_val or max(step, min(most_validation, fifth_of_half))
-    half = n_train or max(step, step * ((most - validation) // (2 * step)))
+    validation = n_val or max(least, min(most_validation, fifth_of_half))
+    half = n_train or max(least, step * ((most - validation) // (2 * step)))
+    if not n_train and pools.lacks([half, half, validation]):
+        half = max(least, half - len(pools.weights))
     wanted = (2 + extra_halves) * half + validation
     if wanted > most or test > most_test:
-        kind = "balanced examples" if pools.classes > 1 else "examples"
+        is_balanced = pools.spec.n_classes > 1 and pools.spec.balance == EQUAL
+        kind = "balanced examples" if is_balanced else "examples"
         asked = f"{2 + extra_halves} * n_train {half} + n_val {validation}, n_test {test}"
         any_asked = n_train or n_val or n_test or extra_halves
         raise ValueError(
             f"task {name!r} has {most} {kind} for training and validation and {most_test} for "
-            f"test; {f'asked for {asked}' if any_asked else f'each of its splits needs {step}'}"
+            f"test; {f'asked for {asked}' if any_asked else f'each of its splits needs {least}'}"
             f"{pools.describe()}"
         )
     extra = tuple(f"extra half {i}" for i in range(extra_halves))
@@ -323,25 +356,24 @@ def _deal_shuffled(
     """Deals the first groups that are enough for all sizes in random order, then the rest in
     order.
     """
-    enough = sum(sizes.values()) // pools.classes
-    first, rest = at_least(rows, pools.label, pools.group, enough, pools.classes)
+    enough = np.sum([pools.per_class(n) for n in sizes.values()], axis=0)
+    first, rest = at_least(rows, pools.label, pools.group, enough)
     shuffled = shuffle_groups(first, pools.group, rng)
     return _deal(pools, np.concatenate([shuffled, rest]), sizes)
 
 
 def _deal(pools: _Pools, rows: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    per_class = {part: n // pools.classes for part, n in sizes.items()}
-    return deal(rows, pools.label, pools.group, pools.unit, per_class, pools.classes)
+    per_class = {part: pools.per_class(n) for part, n in sizes.items()}
+    return deal(rows, pools.label, pools.group, pools.unit, per_class)
 
 
 def _check_dealt(name: str, pools: _Pools, dealt: dict[str, np.ndarray], sizes: _Sizes):
     """Refuses splits that whole groups did not fill, or left empty where no size was asked."""
-    least = max(2, pools.classes)
     for part, n in sizes.of_split.items():
         n_dealt = len(dealt[part])
-        if n_dealt == n or (part not in sizes.asked and n_dealt >= least):
+        if n_dealt == n or (part not in sizes.asked and n_dealt >= pools.least):
             continue
-        wanted = f"{least} are needed"
+        wanted = f"{pools.least} are needed"
         if part in sizes.asked:
             wanted = f"{n} were asked for; ask for fewer"
         raise ValueError(

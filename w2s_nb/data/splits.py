@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .tasks.spec import TaskSpec
+from .tasks.spec import AS_IS, TaskSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .report import SplitReport
+
+_MANY = 10  # classes whose shares are not said one by one
 
 
 def need_split(given, name: str) -> Split:
@@ -93,8 +95,17 @@ class Split:
     def __repr__(self) -> str:
         if not len(self):
             return f"Split({self.name}, no examples)"
-        about = "with answers" if self.answers else f"{self.hard_label.mean():.0%} of class 1"
+        about = "with answers" if self.answers else self._describe_classes()
         return f"Split({self.name}, {len(self)} examples, {about})"
+
+    def _describe_classes(self) -> str:
+        """Returns the share of class 1, or of more than two classes each with its name."""
+        if self.n_classes == 2:
+            return f"{self.shares[1]:.0%} of class 1"
+        if self.n_classes > _MANY:
+            return f"of {self.n_classes} classes"
+        named = zip(self.shares, self.classes, strict=True)
+        return ", ".join(f"{share:.0%} {name}" for share, name in named)
 
     def need_classes(self, what: str) -> None:
         """Refuses a split whose task is answered by generating.
@@ -112,16 +123,25 @@ class Split:
         return len(self.classes)
 
     @property
+    def shares(self) -> np.ndarray:
+        """Returns (K,) the shares of the classes; nan where there are no examples."""
+        return np.bincount(self.hard_label, minlength=self.n_classes) / np.array(len(self))
+
+    @property
     def arity(self) -> int:
         """Returns the texts of an example: 1 or 2."""
         return len(self.texts[0])
 
     @property
     def chance(self) -> float:
-        """Returns the accuracy of guessing: 1/K of K classes, which are balanced; 0 where answers
-        are generated, as no guess is an answer.
+        """Returns the accuracy of guessing: 1/K of K classes that are balanced, the share of the
+        commonest class where they keep their shares; 0 where answers are generated, as no guess is
+        an answer.
         """
-        return 0.0 if self.answers else 1 / self.n_classes
+        if self.answers:
+            return 0.0
+        keeps_shares = self.task is not None and self.task.spec.balance == AS_IS
+        return float(self.shares.max()) if keeps_shares else 1 / self.n_classes
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -232,7 +252,7 @@ class Task:
         return self.spec.stop
 
     def report(self) -> SplitReport:
-        """Describes the four splits, one row each: sizes, balance, groups, words.
+        """Describes the four splits, one row each: sizes, shares of classes, groups, words.
 
         Below the table stands how many rows and examples were left out, and why; `attrs["counts"]`
         of the table has these numbers.
@@ -244,7 +264,7 @@ class Task:
             row = {
                 "split": split.name,
                 "examples": len(split),
-                "share of class 1": np.nan if split.answers else split.hard_label.mean(),
+                **_shares_of(split),
                 "groups": len(np.unique(split.group)),
                 "median words": split.median_words(),
             }
@@ -254,3 +274,20 @@ class Task:
         frame = SplitReport(rows).set_index("split").dropna(axis=1, how="all")
         frame.attrs["counts"] = self.counts
         return frame
+
+
+def _shares_of(split: Split) -> dict[str, float]:
+    """Returns columns of a report: the share of class 1, or of a few classes each by its name, or
+    of many the least and the largest.
+    """
+    if split.answers:
+        return {}
+    if split.n_classes == 2:
+        return {"share of class 1": split.shares[1]}
+    if split.n_classes > _MANY:
+        return {
+            "classes": split.n_classes,
+            "least share": split.shares.min(),
+            "largest share": split.shares.max(),
+        }
+    return {f"share of {c}": share for c, share in zip(split.classes, split.shares, strict=True)}

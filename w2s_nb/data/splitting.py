@@ -63,12 +63,56 @@ def pair_answers(
     return unit
 
 
-def balance(rows: np.ndarray, label: np.ndarray, unit: np.ndarray, classes: int = 2) -> np.ndarray:
-    """Returns `rows` without the last ones of larger classes that stand in no pair."""
-    counts = np.bincount(label[rows], minlength=classes)
+def apportion(n: int, weights: np.ndarray) -> np.ndarray:
+    """Divides n by the weights of K classes, by largest remainder; of equal ones the lower class's.
+
+    Args:
+        weights: (K,) whole numbers from 0, of which one is larger.
+    Returns:
+        (K,) int64 whose sum is n.
+    Source: the method of Hamilton, 1792.
+
+    >>> apportion(6, np.array([1, 1, 1])).tolist(), apportion(5, np.array([10, 5, 5])).tolist()
+    ([2, 2, 2], [3, 1, 1])
+    """
+    weights = np.asarray(weights, dtype=np.int64)
+    counts, remainders = np.divmod(n * weights, weights.sum())
+    largest = np.argsort(-remainders, kind="stable")[: n - counts.sum()]
+    counts[largest] += 1
+    return counts
+
+
+def most_of(counts: np.ndarray, weights: np.ndarray, step: int = 1) -> int:
+    """Returns how many of so many examples of K classes can be used in the weights' proportions.
+
+    Args:
+        counts, weights: (K,) whole numbers from 0.
+        step: divides the result.
+
+    >>> most_of(np.array([5, 3]), np.array([1, 1]), 2), most_of(np.array([5, 3]), np.array([2, 1]))
+    (6, 8)
+    """
+    if not weights.all():
+        return 0  # of a class that has no example there is no proportion
+    # a class has at most the next whole number above its exact part
+    n = int(((counts + 1) * weights.sum() // weights).min()) // step * step
+    while (apportion(n, weights) > counts).any():
+        n -= step
+    return n
+
+
+def balance(
+    rows: np.ndarray, label: np.ndarray, unit: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """Returns `rows` without the last ones of too large classes that stand in no pair.
+
+    Args:
+        wanted: (K,) examples of each class that stay, at most as many as there are.
+    """
+    counts = np.bincount(label[rows], minlength=len(wanted))
     alone = np.bincount(unit[rows], minlength=1)[unit[rows]] == 1
     surplus: list[int] = []
-    for of_class, n_more in enumerate(counts - counts.min()):
+    for of_class, n_more in enumerate(counts - wanted):
         members = np.flatnonzero(alone & (label[rows] == of_class))
         surplus += members[len(members) - n_more :].tolist()
     return np.delete(rows, np.array(surplus, dtype=np.int64))
@@ -92,15 +136,20 @@ def hash_order(group: np.ndarray, ids: list[str]) -> np.ndarray:
 
 
 def at_least(
-    rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: int, classes: int = 2
+    rows: np.ndarray, label: np.ndarray, group: np.ndarray, per_class: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts `rows` after the first group at which every class numbers `per_class`.
+    """Cuts `rows` after the first group at which every class has as many examples as it wants.
 
+    Args:
+        per_class: (K,) examples that the classes want.
     Returns:
         (rows up to there, the rest).
     """
-    counts = np.cumsum(np.stack([label[rows] == c for c in range(classes)]), axis=1)
-    end = int(np.searchsorted(counts.min(axis=0), per_class)) + 1
+    ends = [
+        np.searchsorted(np.cumsum(label[rows] == of_class), n)
+        for of_class, n in enumerate(per_class)
+    ]
+    end = int(max(ends)) + 1
     while end < len(rows) and group[rows[end]] == group[rows[end - 1]]:
         end += 1
     return rows[:end], rows[end:]
@@ -117,8 +166,7 @@ def deal(
     label: np.ndarray,
     group: np.ndarray,
     unit: np.ndarray,
-    per_class: dict[str, int],
-    classes: int = 2,
+    per_class: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Deals whole groups, in the order given, to parts that each want so many examples of every
     class.
@@ -130,15 +178,15 @@ def deal(
     Args:
         rows: positions of examples, groups contiguous.
         label, group, unit: (n,) of all examples.
-        per_class: examples of every class that each part wants.
+        per_class: (K,) examples of the classes that each part wants.
     Returns:
         {part: positions of its examples}.
     """
-    need = {part: np.full(classes, n) for part, n in per_class.items()}
+    need = {part: np.array(n) for part, n in per_class.items()}
     dealt: dict[str, list[int]] = {part: [] for part in per_class}
 
     def take(part: str, members: np.ndarray) -> bool:
-        counts = np.bincount(label[members], minlength=classes)
+        counts = np.bincount(label[members], minlength=len(need[part]))
         if (need[part] < counts).any():
             return False
         need[part] -= counts

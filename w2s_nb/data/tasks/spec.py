@@ -26,6 +26,8 @@ _GIVEN_APART = (
     "keep",
 )
 
+EQUAL, AS_IS = "equal", "as is"  # what a task's `balance` may be
+_YES_OR_NO = ("no", "yes")  # classes 0 and 1 of a task that names none
 _MANY = 12  # names that are not said one by one
 
 
@@ -153,6 +155,8 @@ class TaskSpec:
         about: first line of the formatter's docstring.
         prompt: the words in which a language model is asked about an example.
         classes: names of the K classes; () where answers are generated.
+        balance: "equal" takes as many examples of each class; "as is" keeps the shares that the
+            classes have in the data, the same in every split.
         hyperparameters: of finetuning, that this task sets; probes keep their own.
         stop: the checkpoint that finetuning on this task takes; "" leaves it to the labels.
         option: function from the text after `@` to the source that it narrows the task to, or None.
@@ -184,6 +188,7 @@ class TaskSpec:
     about: str
     prompt: Prompt
     classes: tuple[str, ...] = ()
+    balance: str = EQUAL
     hyperparameters: dict = field(default_factory=dict, hash=False)
     stop: str = ""
     option: Callable[[str], Callable] | None = None
@@ -208,8 +213,10 @@ class TaskSpec:
 
     @property
     def step(self) -> int:
-        """Returns what the sizes of splits are multiples of: K; 2 where answers are generated."""
-        return max(2, self.n_classes)
+        """Returns what the sizes of splits are multiples of: K; 2 where answers are generated; 1
+        where classes keep their shares.
+        """
+        return 1 if self.balance == AS_IS else max(2, self.n_classes)
 
     def with_option(self, option: str) -> TaskSpec:
         """Narrows the task to one of its hub dataset's parts, or as its own `option` says.
@@ -254,7 +261,7 @@ def register_task(
             pair with B or A.
         classes: names of the classes, at least two; two of a pair; None takes the words of the
             prompt, which are "no" and "yes" without one.
-        further: fields of `TaskSpec`: hyperparameters, stop, option, narrow, folders,
+        further: fields of `TaskSpec`: balance, hyperparameters, stop, option, narrow, folders,
             max_answer, options, bare, measure, cpu_sizes, gpu_sizes, columns, may_be_empty,
             prepared.
     Raises:
@@ -264,7 +271,9 @@ def register_task(
     classes = _check_classes(f"task {name!r}", classes, arity, bool(further.get("max_answer")))
     _check_fields(name, max_len, arity, prompt, further)
     if prompt is not None:
-        _check_words(f"task {name!r}", prompt, classes)
+        _check_words(f"task {name!r}", prompt, arity, classes)
+    n_classes = len(classes or (prompt.words if prompt else _YES_OR_NO))
+    _check_balance(f"task {name!r}", n_classes, arity, further)
     table = list(source) if isinstance(source, Iterator) else source
     if isinstance(source, (str, Path)) and Path(source).is_file():
         further["version"] = sha256_of(Path(source))
@@ -293,8 +302,6 @@ def register_task(
 def _check_fields(name, max_len, arity, prompt: Prompt | None, further: dict) -> None:
     """Refuses what no task can have, when it is registered rather than when it is used.
 
-    Sizes that are given as a tuple become `Sizes`.
-
     Raises:
         ValueError: names the field, what was given and what is expected.
     """
@@ -313,9 +320,6 @@ def _check_fields(name, max_len, arity, prompt: Prompt | None, further: dict) ->
             f"{task}: hyperparameters = {further['hyperparameters']!r}; expected a dict"
         )
     check_seed(further.get("max_answer", 0), f"{task}: max_answer")
-    for key in ("cpu_sizes", "gpu_sizes"):
-        if key in further:
-            further[key] = _sizes(further[key], f"{task}: {key}")
     strange = set(further.get("may_be_empty", ())) - set(further.get("columns", ()))
     if strange:
         raise ValueError(f"{task}: may_be_empty names {sorted(strange)}, which are no columns")
@@ -323,13 +327,32 @@ def _check_fields(name, max_len, arity, prompt: Prompt | None, further: dict) ->
         _check_prompt(task, prompt, arity)
 
 
-def _sizes(given, name: str) -> Sizes:
-    """Returns the sizes of a task's splits, checked."""
-    is_whole = isinstance(given, (tuple, list)) and len(given) == 3
-    if not is_whole or not all(type(n) is int and n >= 2 and n % 2 == 0 for n in given):
+def _check_balance(task: str, n_classes: int, arity: int, further: dict) -> None:
+    """Refuses shares of classes that no task can have, and sizes that no splits of it have.
+
+    Sizes that are given as a tuple become `Sizes`.
+    """
+    balance = further.get("balance", EQUAL)
+    if balance not in (EQUAL, AS_IS):
+        raise ValueError(f"{task}: balance = {balance!r}; expected {EQUAL!r} or {AS_IS!r}")
+    if balance == AS_IS and (further.get("max_answer") or arity == 2):
         raise ValueError(
-            f"{name} = {given!r}; expected three even numbers from 2: n_train, n_val, n_test"
+            f"{task}: balance = {balance!r}; expected {EQUAL!r} of comparisons, whose order is "
+            f"drawn, and of answers, which are all right"
         )
+    step = 1 if balance == AS_IS else n_classes
+    for key in ("cpu_sizes", "gpu_sizes"):
+        if key in further:
+            further[key] = _sizes(further[key], step, f"{task}: {key}")
+
+
+def _sizes(given, step: int, name: str) -> Sizes:
+    """Returns the sizes of a task's splits, checked to be multiples of `step`."""
+    is_whole = isinstance(given, (tuple, list)) and len(given) == 3
+    if not is_whole or not all(type(n) is int and n >= 2 and n % step == 0 for n in given):
+        numbers = {1: "whole numbers from 2", 2: "even numbers from 2"}
+        expected = numbers.get(step, f"multiples of {step}, the number of classes")
+        raise ValueError(f"{name} = {given!r}; expected three {expected}: n_train, n_val, n_test")
     return Sizes(*given)
 
 
@@ -349,10 +372,10 @@ def _check_prompt(task: str, prompt, arity: int) -> None:
         )
 
 
-def _check_words(task: str, prompt: Prompt, classes: tuple[str, ...] | None) -> None:
-    """Refuses a prompt whose words are not one for each class."""
-    n_classes = len(classes) if classes else 2
+def _check_words(task: str, prompt: Prompt, arity: int, classes: tuple[str, ...] | None) -> None:
+    """Refuses a prompt whose words are not one for each class; they name classes without names."""
     words = prompt.words
+    n_classes = len(classes) if classes else max(2, len(words)) if arity == 1 else 2
     if len(words) != n_classes or len(set(words)) != n_classes:
         raise ValueError(
             f"{task}: the prompt's words are {words!r}; expected {n_classes} that differ, one per "
@@ -427,7 +450,7 @@ def _prompt_of_question(about: str, arity: int, classes: tuple[str, ...] | None)
         return Prompt("A: {0}\n\nB: {1}\n\nAnswer:", ("A", "B"), instruction)
     if classes:
         return Prompt("{0}\nAnswer:", classes, f"{question} Answer {either(classes)}.")
-    return Prompt("{0}\nAnswer:", ("no", "yes"), f"{question} Answer yes or no.")
+    return Prompt("{0}\nAnswer:", _YES_OR_NO, f"{question} Answer yes or no.")
 
 
 def comparison(chosen: str, rejected: str, *keys: str) -> Iterable[Example]:
