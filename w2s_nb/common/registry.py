@@ -163,6 +163,8 @@ class Registry(Mapping):
 TASKS = Registry("task")
 MODELS = Registry("model")
 LOSSES = Registry("loss")
+# {kind of encoder: `models.encoders.Family`}
+ENCODERS = Registry("kind of encoder")
 
 TASKS.provide("w2s_nb.data.tasks")
 MODELS.provide("w2s_nb.models.names")

@@ -9,12 +9,14 @@ from numbers import Integral
 from typing import cast
 
 from ..common.progress import warn
+from ..common.registry import TASKS
 from ..common.seeds import MOST_SEEDS, check_seed
 from ..data.load import load_task
 from ..data.splits import Split, Task
 from ..inputs.activations import deepest_first
 from ..losses.contract import check_loss
 from ..losses.contract import loss_args as all_loss_args
+from ..models.encoders import require_kind
 from ..models.loading import ensure, n_params, with_depth
 from ..models.names import Checkpoint, resolve
 from ..training.answers import check_questions
@@ -54,6 +56,8 @@ def prepare(
         ModelUnavailable: the weights of a model cannot be had here.
     """
     models = list(models)
+    for model in models:
+        require_kind(resolve(model), TASKS[task])
     check_names(models, losses, loss_args)
     tasks = [
         load_task(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,12 +21,11 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from tqdm import tqdm
 
 from ..common.device import compute_type, computing_versions, copy_to, device, precision
-from ..common.files import is_as_named, remove, write_tensors
-from ..common.locks import one_at_a_time
+from ..common.files import write_tensors
 from ..common.out_of_memory import explain_out_of_memory, run_batches
 from ..common.paths import home
 from ..common.progress import progress
@@ -40,9 +38,12 @@ from ..models.names import Checkpoint, resolve
 from ..models.passes import affordable_tokens
 from ..models.shared import load_shared
 from . import batches as inputs_module
+from . import encoded
 from .batches import Sequences, TokenInputs, TrunkInputs, Units, paired
+from .encoded import DTYPES, MAX_FLOAT16, Encoded, Pictures
+from .shards import Places, depths_of, look_up, stored
 from .streams import Streams
-from .tokens import Tokens, join, tokenize
+from .tokens import Tokens, join, join_inputs, read_split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,11 +61,6 @@ LEAST_SHARED = 0.15
 MAX_TOKENS = {"cpu": 4096, "cuda": 32768}
 LESS_PER_PASS = "give a smaller max_len, or a smaller model"
 POOLS = ("last", "mean")
-DTYPES = {"float16": torch.float16, "float32": torch.float32}
-MAX_FLOAT16 = 65504
-
-# {shard: (positions of texts, their rows in the shard)}
-Places = dict[Path, tuple[list[int], list[int]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +81,7 @@ class Pooled:
         """Returns the states after `layer` layers, (n, d) float32."""
         states: np.ndarray | None = None
         for path, (positions, rows) in self.places.items():
-            first, _ = _depths(path)
+            first, _ = depths_of(path)
             if layer < first:
                 return cast(Pooled, self.below).layer(layer)
             with safe_open(path, framework="numpy") as shard:
@@ -145,14 +141,14 @@ def deepest_first(
         _ANNOUNCED.reset(token)
 
 
-def _read_announced(checkpoint: Checkpoint, tokens: Tokens, pool: str, dtype: str) -> None:
+def _read_announced(
+    checkpoint: Checkpoint, tokens: Tokens | Pictures, pool: str, dtype: str
+) -> None:
     """Lets announced models as deep as a checkpoint, or deeper, read their texts before it does."""
     announced = _ANNOUNCED.get()
     if not announced or (pool, dtype) != (POOLS[0], "float16"):
         return
-    folder = _folder_of(f"{pool}-{dtype}-{digest(checkpoint)}")
-    index, _ = _index(folder, _layers(checkpoint), tokens.keys)
-    lacking = set(tokens.keys) - set(index)
+    lacking = _lacking(checkpoint, tokens, pool, dtype)
     if not lacking:
         return
     # what is read on behalf of an announcement must not look for announcements again
@@ -168,9 +164,19 @@ def _read_announced(checkpoint: Checkpoint, tokens: Tokens, pool: str, dtype: st
         _ANNOUNCED.reset(token)
 
 
+def _lacking(checkpoint: Checkpoint, tokens: Tokens | Pictures, pool: str, dtype: str) -> set[str]:
+    """Returns the keys of the texts or images whose pooled states are not stored."""
+    if isinstance(tokens, Pictures):
+        folder = encoded.folder_of(checkpoint, dtype)
+    else:
+        folder = _folder_of(f"{pool}-{dtype}-{digest(checkpoint)}")
+    index, _ = look_up(folder, _layers(checkpoint), tokens.keys)
+    return set(tokens.keys) - set(index)
+
+
 def _deeper(
     announced: Iterable[_Announcement], checkpoint: Checkpoint
-) -> list[tuple[Checkpoint, Tokens]]:
+) -> list[tuple[Checkpoint, Tokens | Pictures]]:
     """Returns announced models with a checkpoint's weights, as deep or deeper, deepest first."""
     deeper = []
     for announcement in announced:
@@ -178,20 +184,25 @@ def _deeper(
         deep = with_depth(model if isinstance(model, Checkpoint) else resolve(model))
         if digest(deep) != digest(checkpoint) or _layers(deep) < _layers(checkpoint):
             continue
-        tokens = []
+        inputs = []
         for split in announcement.splits:
             max_len = announcement.max_len
             if max_len is None:
                 max_len = cast(Task, split.task).max_len
-            tokens.append(tokenize(split, deep, max_len))
-        deeper.append((deep, join(tokens)))
+            inputs.append(read_split(split, deep, max_len))
+        deeper.append((deep, join_inputs(inputs)))
     return sorted(deeper, key=lambda model_and_tokens: -_layers(model_and_tokens[0]))
 
 
 def pooled(
-    checkpoint: Checkpoint, tokens: Tokens, pool: str = "last", dtype: str = "float16"
-) -> Pooled:
+    checkpoint: Checkpoint,
+    tokens: Tokens | Pictures,
+    pool: str = "last",
+    dtype: str = "float16",
+) -> Pooled | Encoded:
     """Computes or finds hidden states of texts after 0, 1, ... layers and the final norm.
+
+    Of images they are an encoder's features, which it pools itself; see `encoded.encode`.
 
     There is one vector per text and depth. One pass finds those of every depth up to the
     checkpoint's: the states after k layers are those of `model@k`. Ask for the deepest model first,
@@ -204,6 +215,8 @@ def pooled(
         FloatingPointError: states that are not finite, or beyond float16.
     """
     _read_announced(checkpoint, tokens, pool, dtype)
+    if isinstance(tokens, Pictures):
+        return encoded.encode(checkpoint, tokens, dtype)
     n_frozen = checkpoint.trunk
     # of a finetuned model only the layers above its trunk are new
     n_own = _layers(checkpoint) - n_frozen
@@ -241,7 +254,8 @@ def pooled(
     }
     below = None
     if n_frozen:
-        below = pooled(cast(Checkpoint, checkpoint.parent).cut(n_frozen), tokens, pool, dtype)
+        parent = cast(Checkpoint, checkpoint.parent).cut(n_frozen)
+        below = cast(Pooled, pooled(parent, tokens, pool, dtype))
     return Pooled(len(tokens.keys), places, below)
 
 
@@ -502,38 +516,13 @@ class _Source:
 def _stored(source: _Source, tokens: Tokens) -> Places:
     """Returns where the states of texts are stored; computes those that no shard has."""
     folder = _folder_of(source.kind)
-    index, _ = _index(folder, source.depths[1], tokens.keys)
-    if not index.keys() >= set(tokens.keys):
-        reason = f"activations of {source.name} are not stored for all of these texts"
-        with one_at_a_time(folder / "lock", reason, folder):
-            index = _complete(folder, source, tokens)
-    places: Places = defaultdict(lambda: ([], []))
-    for position, key in enumerate(tokens.keys):
-        path, row = index[key]
-        positions, rows = places[path]
-        positions.append(position)
-        rows.append(row)
-    return places
 
-
-def _complete(folder: Path, source: _Source, tokens: Tokens) -> dict[str, tuple[Path, int]]:
-    """Computes the states that no whole shard has; returns where all are, as `_index`."""
-    deepest = source.depths[1]
-    index, damaged = _index(folder, deepest, tokens.keys)
-    # of equal texts the last
-    missing = {key: i for i, key in enumerate(tokens.keys) if key not in index}
-    if missing:
-        source.check(tokens, list(missing.values()))
+    def fill(missing: list[int]) -> None:
+        source.check(tokens, missing)
         with explain_out_of_memory(f"computing activations of {source.name}", LESS_PER_PASS):
-            _fill(folder, source, source.load(), tokens, list(missing.values()))
-    for path in damaged:
-        if not is_as_named(path):  # else it was written again
-            remove(path)
-    if missing:
-        index, _ = _index(folder, deepest, tokens.keys)
-        if not index.keys() >= missing.keys():
-            raise OSError(f"activations were stored in {folder} and cannot be read again")
-    return index
+            _fill(folder, source, source.load(), tokens, missing)
+
+    return stored(folder, source.name, source.depths[1], tokens.keys, fill)
 
 
 def _folder_of(kind: str) -> Path:
@@ -560,48 +549,6 @@ def code() -> str:
         inputs_module,
     )
     return address({"code": version, "versions": computing_versions()})[:8]
-
-
-def _depths(path: Path) -> tuple[int, int]:
-    """Returns the first and last depth of a shard's states, from its name."""
-    first, last, _ = path.stem.split("-")
-    return int(first), int(last)
-
-
-def _index(
-    folder: Path, depth: int, keys: Iterable[str]
-) -> tuple[dict[str, tuple[Path, int]], list[Path]]:
-    """Looks up texts in all shards that are deep enough.
-
-    Where several have a text, the shallowest is taken. It is the one that was written first, since
-    a text is read again only for a model deeper than all its shards. So what one depth reads of a
-    text does not depend on what others store later.
-
-    Returns:
-        {text key: (shard, row)} of the texts that are stored, and the damaged shards.
-    """
-    wanted = set(keys)
-    index: dict[str, tuple[Path, int]] = {}
-    damaged = []
-    for path in sorted(folder.glob("*.safetensors"), key=lambda path: (_depths(path), path.name)):
-        if _depths(path)[1] < depth:
-            continue
-        rows = _rows_of(path)
-        texts_here = wanted.intersection(rows or ()) - index.keys()
-        if rows is None or (texts_here and not is_as_named(path)):
-            damaged.append(path)
-        else:
-            index |= {key: (path, rows[key]) for key in texts_here}
-    return index, damaged
-
-
-def _rows_of(path: Path) -> dict[str, int] | None:
-    """Returns {text key: row} of a shard, or None if it cannot be read."""
-    try:
-        with safe_open(path, framework="numpy") as shard:
-            return {bytes(key).hex(): row for row, key in enumerate(shard.get_tensor("keys"))}
-    except (OSError, SafetensorError):
-        return None
 
 
 @torch.inference_mode()

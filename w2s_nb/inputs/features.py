@@ -14,8 +14,9 @@ from ..data.tasks.spec import Example
 from ..models import loading
 from ..models.loading import with_depth
 from ..models.names import Checkpoint, resolve
-from .activations import DTYPES, POOLS, Pooled, pooled
-from .tokens import tokenize
+from .activations import POOLS, Pooled, pooled
+from .encoded import DTYPES, Encoded
+from .tokens import read_split
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Features:
     ids: np.ndarray
     layers: tuple[int, ...]
     arity: int
-    _pooled: Pooled
+    _pooled: Pooled | Encoded
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +68,8 @@ def features(
 ) -> Features:
     """Computes or finds the hidden states of a frozen model for all examples.
 
+    An encoder gives the features of images after 0, 1, ... blocks; a task's images only.
+
     One forward pass serves all layers; in bf16 on CUDA. Texts are run longest first, in batches of
     similar length. The states of each text are stored once per model, whatever data sets it is in;
     a run that was killed continues after the last `activations.SHARD` texts it finished.
@@ -77,7 +80,8 @@ def features(
         layers: 'all', or numbers from 0 (the embedding) to the model's depth. All go through the
             final norm: those after k layers are what a model cut to k layers gives its head, and
             the last are those before the unembedding.
-        pool: 'last', the last token's state; 'mean', the mean over the text's tokens.
+        pool: 'last', the last token's state; 'mean', the mean over the text's tokens. An encoder
+            pools images itself.
         dtype: as stored, 'float16' or 'float32'.
         max_len: tokens kept of a text, from its end; None takes the task's, and keeps all tokens of
             texts without a task.
@@ -90,11 +94,13 @@ def features(
     _check_known("pool", pool, POOLS)
     _check_known("dtype", dtype, DTYPES)
     checkpoint = with_depth(resolve(model))
+    if checkpoint.encoder and pool != POOLS[0]:
+        raise ValueError(f"pool {pool!r}; {model} pools images itself; leave pool out")
     chosen_layers = _choose_layers(layers, checkpoint, model)
     split = _as_split(dataset)
     if max_len is None:
         max_len = split.task.max_len if split.task else 10**9
-    tokens = tokenize(split, checkpoint, max_len)
+    tokens = read_split(split, checkpoint, max_len)
     loading.require_context(checkpoint, int(tokens.lengths.max()), "Give a smaller max_len.")
     deepest = checkpoint
     # a finetuned model is one set of weights at its own depth

@@ -20,9 +20,10 @@ from ..common.seeds import check_count
 from ..common.store import address, code_version
 from ..data.report import SplitReport
 from ..data.splits import Split, Task, need_task
-from ..models import loading
+from ..models import encoders, loading
 from ..models.loading import digest, folder, tokenizer
 from ..models.names import Checkpoint, resolve
+from .encoded import Pictures, join_pictures, pictures_of
 
 MOST_UNKNOWN = 0.1  # share of tokens that stand for unknown words, before it is said
 
@@ -59,6 +60,17 @@ class Tokens:
         )
 
 
+def read_split(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens | Pictures:
+    """Returns the examples of a split as a model reads them: tokens of texts, or images.
+
+    Raises:
+        ValueError: the model does not read what the examples are; else as `tokenize`.
+    """
+    if checkpoint.encoder:
+        return pictures_of(split, checkpoint)
+    return tokenize(split, checkpoint, max_len)
+
+
 def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
     """Returns the tokens of a split's texts under a checkpoint's tokenizer.
 
@@ -68,9 +80,12 @@ def tokenize(split: Split, checkpoint: Checkpoint, max_len: int) -> Tokens:
 
     Raises:
         ValueError: `max_len` is no whole number from 1; a text is empty, and the tokenizer has no
-            end of text to stand for it; or a token that the model has no row for.
+            end of text to stand for it; a token that the model has no row for; or the examples are
+            images, or the model reads these.
     """
     check_count(max_len, "max_len")
+    encoders.require_language_model(checkpoint)
+    encoders.require_kind(checkpoint, split.task.spec if split.task else None)
     model = digest(checkpoint.root)
     tokens = _tokenize(tuple(split.ids), split.texts, folder(checkpoint), model, max_len)
     loading.require_rows(checkpoint, tokens.ids)
@@ -186,6 +201,14 @@ def join(tokens_of: Sequence[Tokens]) -> Tokens:
         tuple(key for tokens in tokens_of for key in tokens.keys),
         tokens_of[0].arity,
     )
+
+
+def join_inputs(inputs: Sequence[Tokens | Pictures]) -> Tokens | Pictures:
+    """Returns the tokens or images of several splits in one, so that a model is loaded once."""
+    pictures = [each for each in inputs if isinstance(each, Pictures)]
+    if pictures:
+        return join_pictures(pictures)
+    return join([each for each in inputs if isinstance(each, Tokens)])
 
 
 def split_report(

@@ -26,7 +26,7 @@ from ..common import store
 from ..common.assets import ASSETS, fetch, make_once
 from ..common.device import public_versions
 from ..common.files import sha256_of
-from . import anatomy, files, hub, weights
+from . import anatomy, encoders, files, hub, weights
 from .anatomy import keep_blocks, put_trained, round_linear_layers
 from .architectures import require_supported
 from .files import READ, ModelUnavailable
@@ -64,6 +64,9 @@ def ensure(checkpoint: Checkpoint) -> None:
         ValueError: an architecture that is not read.
     """
     with_depth(checkpoint)
+    if checkpoint.encoder:
+        encoders.family_of(checkpoint).ensure(checkpoint)
+        return
     root = checkpoint.root
     path = _config_folder(root)
     if root.hub_id and not files.is_downloaded(path, root.base):
@@ -158,6 +161,7 @@ def folder(checkpoint: Checkpoint, *, for_weights: bool = False) -> Path:
     Raises:
         ModelUnavailable: it cannot be had, or a file of the hub's cache is damaged.
     """
+    encoders.require_language_model(checkpoint)
     if checkpoint.parent:
         return folder(checkpoint.parent, for_weights=for_weights)
     if checkpoint.asset or checkpoint.gguf:
@@ -182,6 +186,8 @@ def with_depth(checkpoint: Checkpoint) -> Checkpoint:
             read.
         ModelUnavailable: as `ensure`.
     """
+    if checkpoint.encoder:
+        return encoders.with_depth(checkpoint)
     if checkpoint.parent:
         parent = with_depth(checkpoint.parent)
         return replace(
@@ -328,6 +334,8 @@ def digest(checkpoint: Checkpoint) -> str:
     """
     if checkpoint.fit:
         return checkpoint.fit
+    if checkpoint.encoder:
+        return encoders.family_of(checkpoint).digest(checkpoint)
     if checkpoint.asset or checkpoint.gguf:
         return _sha256_of_gguf(checkpoint)[:16]
     path = folder(checkpoint)
@@ -451,6 +459,7 @@ def _require_embedded(loaded, path: Path) -> None:
 
 def config_of(checkpoint: Checkpoint):
     """Returns transformers' configuration of a checkpoint, with the depth that its name says."""
+    encoders.require_language_model(checkpoint)
     config = _read_config(_config_folder(checkpoint.root), checkpoint.base)
     return cut_config(config, checkpoint.layers)
 
@@ -490,8 +499,20 @@ def _read_config(path: Path, model: str):
     return config
 
 
+def n_features(checkpoint: Checkpoint) -> int:
+    """Returns how many features a probe of a model reads, at the depth of `with_depth`."""
+    if checkpoint.encoder:
+        return encoders.family_of(checkpoint).widths(checkpoint)[checkpoint.layers or 0]
+    return config_of(checkpoint).hidden_size
+
+
 def context_of(checkpoint: Checkpoint) -> int | None:
-    """Returns how many tokens a model takes; None where its config does not say it."""
+    """Returns how many tokens a model takes; None where its config does not say it.
+
+    An encoder of images has no such limit: None.
+    """
+    if checkpoint.encoder:
+        return None
     config = config_of(checkpoint)
     limit = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
@@ -740,5 +761,7 @@ def n_params(checkpoint: Checkpoint) -> int:
 
     The embedding is included; unembedding, head and adapters are not.
     """
+    if checkpoint.encoder:
+        return encoders.n_params(checkpoint)
     pretrained = replace(checkpoint.root, layers=checkpoint.layers)
     return sum(p.numel() for p in hollow_lm(pretrained).base_model.parameters())

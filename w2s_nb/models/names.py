@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..common import store
 from ..common.progress import warn
-from ..common.registry import MODELS, UnknownName
+from ..common.registry import ENCODERS, MODELS, UnknownName
 from .files import ModelUnavailable, fault, models_beside, read_json, without_config
 
 
@@ -47,6 +47,17 @@ class ModelSpec:
     folder: Path | None = None
     family: str = ""
     asset: str = ""
+
+
+@dataclass(frozen=True)
+class EncoderSpec(ModelSpec):
+    """A known model that gives features of images, on which probes are trained.
+
+    Attributes:
+        family: the kind of encoder in `ENCODERS` that reads its weights.
+        asset: the file of its weights: a name in `assets.ASSETS` of one from the package index, a
+            file of its repository of one on the hub.
+    """
 
 
 EMBEDDED = "SmolLM2-135M"
@@ -195,6 +206,8 @@ class Checkpoint:
         lr_note: where that rate is a fallback, why; else "".
         asset: for a model from the package index, its GGUF file in `assets.ASSETS`; else "".
         gguf: for a model in a local GGUF file, that file; else None.
+        encoder: for a model that gives features of images, its kind in `ENCODERS`; "" for language
+            models.
         fit: for a finetuned model, the address of the fit whose weights it has; else "".
         parent: the model that this fit started from.
         trunk: number of lowest layers that are the same in `parent`; all above may differ.
@@ -214,6 +227,7 @@ class Checkpoint:
     lr_note: str = ""
     asset: str = ""
     gguf: Path | None = None
+    encoder: str = ""
 
     @property
     def root(self) -> Checkpoint:
@@ -282,6 +296,7 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
             depth,
             spec.lr,
             asset=spec.asset,
+            encoder=spec.family if isinstance(spec, EncoderSpec) else "",
         )
     if base.lower().endswith(".gguf"):
         return _in_gguf(name, base)
@@ -373,6 +388,9 @@ def _local(name: str, base: str, folder: Path) -> Checkpoint:
     It has its learning rate too if this kit pretrained the model.
     """
     config = read_json(folder / "config.json", base)
+    if config.get("model_type") in ENCODERS:
+        kind = config["model_type"]
+        return Checkpoint(name, base, None, None, folder.resolve(), None, None, None, encoder=kind)
     depth = config.get("num_hidden_layers") or config.get("n_layer")
     record = folder / "pretraining.json"  # written if this kit pretrained the model
     lr = read_json(record, base).get("finetuning_lr") if record.is_file() else None

@@ -27,6 +27,7 @@ from ..inputs.tokens import Tokens
 from ..labels.soft import SoftLabels, need_labels
 from ..metrics.classification import correct
 from ..models import anatomy, loading
+from ..models.encoders import require_kind
 from ..models.loading import digest, folder, load_lm, require_unembedding, tokenizer, with_depth
 from ..models.names import Checkpoint, resolve
 from ..models.passes import affordable_tokens
@@ -94,7 +95,7 @@ def prompt(
     _check_types(labels, source, balanced, calibrate, chat, wording)
     wording = wording or TASKS[task.name.partition(",")[0]].prompt
     _check_words(wording, task)
-    checkpoint = with_depth(resolve(model))
+    checkpoint = with_depth(require_kind(resolve(model), task.spec))
     require_unembedding(checkpoint, "a prompt")
     source = task.student if source is None else source
     drawn = _draw_shots(source, shots, labels, balanced, seed, splits)

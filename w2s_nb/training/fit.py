@@ -25,10 +25,11 @@ from ..data.splits import Split
 from ..inputs.tokens import tokenize
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
+from ..models import encoders
 from ..models.loading import (
-    config_of,
     context_of,
     lacks_unembedding,
+    n_features,
     require_context,
     require_unembedding,
     why_without_label_tokens,
@@ -264,15 +265,16 @@ def _fit_to_model(
 
     Raises:
         ModelUnavailable: the weights cannot be had here.
-        ValueError: more features than the model has, or texts longer than its context.
+        ValueError: more features than the model has, texts longer than its context, images for a
+            language model, texts for an encoder, or a method that would train an encoder.
     """
+    encoders.require_kind(checkpoint, task_of(split).spec)
+    encoders.require_probe(checkpoint, settings.method, PROBES)
     checkpoint, layers = _with_depth(checkpoint)
     chosen = fill_defaults(settings.hyperparameters, settings.method, checkpoint, split)
-    config = config_of(checkpoint)
-    if chosen.features is not None and chosen.features > config.hidden_size:
-        raise ValueError(
-            f"features = {chosen.features}; {checkpoint.name} has {config.hidden_size}"
-        )
+    most = n_features(checkpoint)
+    if chosen.features is not None and chosen.features > most:
+        raise ValueError(f"features = {chosen.features}; {checkpoint.name} has {most}")
     _check_context(checkpoint, split, cast(int, chosen.max_len))
     return checkpoint, layers, chosen
 

@@ -32,7 +32,8 @@ from ..inputs import activations
 from ..inputs import batches as batches_module
 from ..inputs import tokens as tokens_module
 from ..inputs.batches import FeatureInputs, Inputs, TokenInputs
-from ..inputs.tokens import Tokens, join, tokenize
+from ..inputs.encoded import Pictures
+from ..inputs.tokens import Tokens, join, join_inputs, read_split
 from ..metrics.classification import auroc, calibration_error, correct
 from ..metrics.estimate import standard_error
 from ..models import classifier, loading
@@ -218,12 +219,13 @@ def _make_inputs(job: TrainingJob) -> tuple[list[Inputs], dict[str, np.ndarray]]
     """
     max_len = cast(int, job.hyperparameters.max_len)  # filled in
     splits = [job.split, *job.predicted_splits]
-    tokens_of = [tokenize(split, job.checkpoint, max_len) for split in splits]
-    longest = max(int(tokens.lengths.max()) for tokens in tokens_of)
+    inputs = [read_split(split, job.checkpoint, max_len) for split in splits]
+    longest = max(int(each.lengths.max()) for each in inputs)
     loading.require_context(job.checkpoint, longest, "Give a smaller max_len.")
     if job.method in PROBES:
-        features, made_with = _standardised_features(job, tokens_of)
+        features, made_with = _standardised_features(job, inputs)
         return [FeatureInputs(part, job.split.arity) for part in features], made_with
+    tokens_of = cast(list[Tokens], inputs)  # methods beside probes train no encoder
     if job.method == "top":
         depth = max(0, job.layers - job.hyperparameters.top_layers)
         return list(activations.trunk_inputs(job.checkpoint, depth, tokens_of)), {}
@@ -234,16 +236,16 @@ def _make_inputs(job: TrainingJob) -> tuple[list[Inputs], dict[str, np.ndarray]]
 
 
 def _standardised_features(
-    job: TrainingJob, tokens_of: list[Tokens]
+    job: TrainingJob, inputs: list[Tokens | Pictures]
 ) -> tuple[list[torch.Tensor], dict[str, np.ndarray]]:
     """Returns each split's features, standardised over the split trained on, and mean and std."""
     wanted = job.hyperparameters.features
-    pooled = activations.pooled(job.checkpoint, join(tokens_of))
+    pooled = activations.pooled(job.checkpoint, join_inputs(inputs))
     # without a copy where all are wanted
     states = np.ascontiguousarray(pooled.layer(job.layers)[:, :wanted])
     if wanted and states.shape[1] < wanted:
         raise ValueError(f"features = {wanted}; {job.checkpoint.name} has {states.shape[1]}")
-    spans = _spans(tokens_of)
+    spans = _spans(inputs)
     mean = states[spans[0]].mean(axis=0)
     std = states[spans[0]].std(axis=0) + 1e-6
     states -= mean
@@ -252,10 +254,10 @@ def _standardised_features(
     return [features[span] for span in spans], {"mean": mean, "std": std}
 
 
-def _spans(tokens_of: list[Tokens]) -> list[slice]:
+def _spans(inputs: list[Tokens | Pictures]) -> list[slice]:
     """Returns where the texts of each split stand among those of all splits joined."""
-    ends = np.cumsum([len(tokens.ids) for tokens in tokens_of])
-    return [slice(end - len(tokens.ids), end) for end, tokens in zip(ends, tokens_of, strict=True)]
+    ends = np.cumsum([len(each.keys) for each in inputs])
+    return [slice(end - len(each.keys), end) for end, each in zip(ends, inputs, strict=True)]
 
 
 def _build_net(

@@ -27,6 +27,7 @@ from ..labels.soft import SoftLabels
 from ..metrics.estimate import Estimate, of_means
 from ..models import anatomy, classifier, loading
 from ..models.classifier import trainable
+from ..models.encoders import require_kind
 from ..models.language import LanguageModel
 from ..models.loading import digest, require_unembedding, with_depth
 from ..models.names import Checkpoint, resolve
@@ -115,6 +116,7 @@ def finetune_lm(
         method=method, seed=seed, held_out=held_out, micro_batch=micro_batch, **hyperparameters
     )
     _check_chosen(split, chosen)
+    require_kind(checkpoint, task.spec)
     checkpoint = with_depth(checkpoint)
     require_unembedding(checkpoint, "finetune_lm")
     max_len = task.max_len if settings.max_len is None else settings.max_len

@@ -178,6 +178,9 @@ class TaskSpec:
         prepared: function that returns what decides the examples beside the rows, such as versions
             of code, so that they are made once and kept in the cache; None makes them in each
             process. Their keys must be texts.
+        images: of a task whose examples are images, function that returns their lookup: called
+            with names of images, as `Example.texts` has them, it gives the pixels, uint8
+            (n, H, W, 3). None where examples are texts.
     """
 
     name: str
@@ -205,6 +208,7 @@ class TaskSpec:
     may_be_empty: tuple[str, ...] = ()
     version: str = ""
     prepared: Callable[[], dict] | None = None
+    images: Callable[[], Callable] | None = None
 
     @property
     def n_classes(self) -> int:

@@ -38,6 +38,8 @@ def check_memory_of_fit(
     Raises:
         OutOfMemory: says what it takes, what there is and what would fit.
     """
+    if checkpoint.encoder:
+        return  # its passes are halved where memory is short, and its probe is small
     tokens = min(SHORT, cast(int, chosen.max_len))
     options = _options(chosen, devices)
     if method == "full":
@@ -54,6 +56,8 @@ def micro_batch_of_job(job: TrainingJob, micro_batch: int | None, devices: int) 
     Raises:
         OutOfMemory: not even one example at a time fits.
     """
+    if job.checkpoint.encoder:
+        return micro_batch
     name, method, chosen = job.checkpoint.name, job.method, job.hyperparameters
     max_len = cast(int, chosen.max_len)
     options = _options(chosen, devices)

@@ -1,0 +1,106 @@
+"""Finds the states of texts or images that shards hold, and has the others computed.
+
+A shard's name has the first and the last depth of its states, and the sha256 of its content.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from ..common.files import is_as_named, remove
+from ..common.locks import one_at_a_time
+
+# {shard: (positions of texts, their rows in the shard)}
+Places = dict[Path, tuple[list[int], list[int]]]
+
+
+def stored(
+    folder: Path, model: str, depth: int, keys: Sequence[str], fill: Callable[[list[int]], None]
+) -> Places:
+    """Returns where the states of texts or images are stored; has those computed that are not.
+
+    Args:
+        model: its name, for messages.
+        depth: of the model; a shard must be as deep.
+        keys: one per text.
+        fill: positions of the texts that are lacking -> None; writes their shards.
+    Raises:
+        OSError: they were stored and cannot be read again.
+    """
+    index, _ = look_up(folder, depth, keys)
+    if not index.keys() >= set(keys):
+        reason = f"activations of {model} are not stored for all of these texts"
+        with one_at_a_time(folder / "lock", reason, folder):
+            index = _complete(folder, depth, keys, fill)
+    places: Places = defaultdict(lambda: ([], []))
+    for position, key in enumerate(keys):
+        path, row = index[key]
+        positions, rows = places[path]
+        positions.append(position)
+        rows.append(row)
+    return places
+
+
+def _complete(
+    folder: Path, depth: int, keys: Sequence[str], fill: Callable[[list[int]], None]
+) -> dict[str, tuple[Path, int]]:
+    """Has the states computed that no whole shard has; returns where all are, as `look_up`."""
+    index, damaged = look_up(folder, depth, keys)
+    # of equal texts the last
+    missing = {key: i for i, key in enumerate(keys) if key not in index}
+    if missing:
+        fill(list(missing.values()))
+    for path in damaged:
+        if not is_as_named(path):  # else it was written again
+            remove(path)
+    if missing:
+        index, _ = look_up(folder, depth, keys)
+        if not index.keys() >= missing.keys():
+            raise OSError(f"activations were stored in {folder} and cannot be read again")
+    return index
+
+
+def depths_of(path: Path) -> tuple[int, int]:
+    """Returns the first and last depth of a shard's states, from its name."""
+    first, last, _ = path.stem.split("-")
+    return int(first), int(last)
+
+
+def look_up(
+    folder: Path, depth: int, keys: Iterable[str]
+) -> tuple[dict[str, tuple[Path, int]], list[Path]]:
+    """Looks up texts, or images, in all shards that are deep enough.
+
+    Where several have a text, the shallowest is taken. It is the one that was written first, since
+    a text is read again only for a model deeper than all its shards. So what one depth reads of a
+    text does not depend on what others store later.
+
+    Returns:
+        {key: (shard, row)} of the texts that are stored, and the damaged shards.
+    """
+    wanted = set(keys)
+    found: dict[str, tuple[Path, int]] = {}
+    damaged = []
+    for path in sorted(folder.glob("*.safetensors"), key=lambda path: (depths_of(path), path.name)):
+        if depths_of(path)[1] < depth:
+            continue
+        rows = _rows_of(path)
+        texts_here = wanted.intersection(rows or ()) - found.keys()
+        if rows is None or (texts_here and not is_as_named(path)):
+            damaged.append(path)
+        else:
+            found |= {key: (path, rows[key]) for key in texts_here}
+    return found, damaged
+
+
+def _rows_of(path: Path) -> dict[str, int] | None:
+    """Returns {text key: row} of a shard, or None if it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as shard:
+            return {bytes(key).hex(): row for row, key in enumerate(shard.get_tensor("keys"))}
+    except (OSError, SafetensorError):
+        return None

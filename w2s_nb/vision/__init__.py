@@ -1,0 +1,1 @@
+"""Adds images: tasks whose examples are images, and encoders that give features of them."""

@@ -1,0 +1,42 @@
+"""Brings images to the size and scale on which an encoder was trained."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+# of ImageNet's training images, per channel, on a scale of 0 to 1
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def prepare(
+    images: torch.Tensor, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> torch.Tensor:
+    """Returns images as an encoder takes them: square, float32, standardised per channel.
+
+    Each is resized, by cubic interpolation, until its shorter side has `size` pixels; of the longer
+    side the middle is kept. So an image that is square already is shown whole.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        size: pixels of a side.
+        mean, std: per channel, on a scale of 0 to 1.
+    Returns:
+        float32 (n, 3, size, size).
+    """
+    pixels = images.permute(0, 3, 1, 2).float()
+    height, width = pixels.shape[2:]
+    if min(height, width) != size:
+        scale = size / min(height, width)
+        shape = [max(size, round(height * scale)), max(size, round(width * scale))]
+        pixels = functional.interpolate(
+            pixels, shape, mode="bicubic", antialias=True, align_corners=False
+        ).clamp(0, 255)
+    top = (pixels.shape[2] - size) // 2
+    left = (pixels.shape[3] - size) // 2
+    pixels = pixels[:, :, top : top + size, left : left + size] / 255
+    means, stds = (
+        torch.tensor(values, device=pixels.device)[:, None, None] for values in (mean, std)
+    )
+    return (pixels - means) / stds
