@@ -4,7 +4,7 @@ import pytest
 
 import w2s_nb as w2s
 from w2s_nb.common.registry import UnknownName
-from w2s_nb.experiments.one_setting import epochs
+from w2s_nb.experiments.one_setting import epochs, sizes_of
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
 
@@ -36,6 +36,11 @@ def test_a_setting_is_three_fits_on_the_first_labels(setting, words, tiny):
         f.address for f in (supervisor, student, ceiling)
     ]
     assert arms.pgr("student, confidence") == w2s.pgr(supervisor, student, ceiling, task.test)
+
+
+def test_sizes_that_are_not_given_are_multiples_of_the_classes(three, words):
+    assert sizes_of("three", None, None, 99) == (600, 198, 99)
+    assert sizes_of("words", None, 32, None) == (600, 32, 800)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from .. import metrics
+from ..common.registry import TASKS
 from ..common.seeds import check_count
 from ..data.classes import likeliest
+from ..data.tasks.spec import CPU_SIZES, Sizes
 from ..training.fit import check_fit, fit
 from ..training.hyperparameters import METHODS
 from ..training.result import AnswerFit, Fit
@@ -32,9 +34,9 @@ def one_setting(
     loss_args: dict | None = None,
     n_labels: int | None = None,
     seeds: int | Iterable[int] = 1,
-    n_train: int = 600,
-    n_val: int = 200,
-    n_test: int = 800,
+    n_train: int | None = None,
+    n_val: int | None = None,
+    n_test: int | None = None,
     method: str = "probe",
     weak_args: dict | None = None,
     **hyperparameters,
@@ -50,7 +52,8 @@ def one_setting(
         task, weak, strong, loss: names.
         n_labels: how many labels the student is given; None takes the half.
         seeds: how many (0, 1, ...), or which.
-        n_train, n_val, n_test: as in `load_task`.
+        n_train, n_val, n_test: as in `load_task`; None takes 600, 200 and 800, rounded down to
+            multiples of the task's classes.
         method, hyperparameters: of `fit`.
         weak_args: arguments of the supervisor's `fit` beside these.
     Raises:
@@ -58,6 +61,7 @@ def one_setting(
         ModelUnavailable: the weights cannot be had here.
     """
     refuse_own(hyperparameters, "one_setting", _OWN)
+    n_train, n_val, n_test = sizes_of(task, n_train, n_val, n_test)
     check_count(n_train, "n_train")
     n_labels = n_train if n_labels is None else n_labels
     if isinstance(n_labels, bool) or not isinstance(n_labels, int) or not 2 <= n_labels <= n_train:
@@ -98,6 +102,18 @@ def one_setting(
         fits[arm].append(student)
         fits[CEILING].append(ceiling)
     return Arms(weak, strong, tasks, fits)
+
+
+def sizes_of(task: str, n_train: int | None, n_val: int | None, n_test: int | None) -> Sizes:
+    """Returns the sizes of a setting: in place of None those of two cores, rounded down to
+    multiples of the task's classes.
+
+    Raises:
+        UnknownName: no such task; lists near names.
+    """
+    step = TASKS[task].step
+    pairs = zip((n_train, n_val, n_test), CPU_SIZES, strict=True)
+    return Sizes(*(usual // step * step if given is None else given for given, usual in pairs))
 
 
 def epochs(n: int) -> int:

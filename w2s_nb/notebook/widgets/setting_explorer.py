@@ -15,7 +15,7 @@ from ...common.paths import data_dir
 from ...common.registry import LOSSES, TASKS
 from ...data.tasks.spec import Hub
 from ...experiments.arms import WEAK, Arms
-from ...experiments.one_setting import one_setting
+from ...experiments.one_setting import one_setting, sizes_of
 from ...losses.contract import check_share, loss_args
 from ...models.names import resolve
 from .base import BackgroundWorker, Status, labelled, options_with, show_figure
@@ -23,6 +23,7 @@ from .base import BackgroundWorker, Status, labelled, options_with, show_figure
 NOTEBOOK = "11_explorer"  # its parameters are those of a setting
 # Depths of the student's model that are offered, as shares of its layers.
 _DEPTHS = (1 / 15, 2 / 15, 1 / 5, 4 / 15, 2 / 5, 8 / 15, 2 / 3, 4 / 5, 1)
+_SIZES = ("n_train", "n_val", "n_test")
 _CONTROLS = ("task", "weak", "strong", "loss", "alpha", "n_labels", "seed")
 
 
@@ -33,13 +34,15 @@ class Explorer(ipywidgets.VBox):
 
     Attributes:
         task, weak, strong, loss, alpha, n_labels, seed: the controls.
-        fixed: arguments of `one_setting` that no control changes, n_train among them.
+        fixed: arguments of `one_setting` that no control changes. Of its sizes the task that is
+            chosen takes the next lower multiples of its classes, so that it has as many of each.
         arms: the fits that are shown, or None before the first.
         code: the text area with the lines that make the same fits.
     """
 
     def __init__(self, setting: dict, fixed: dict, tasks: Sequence[str], models: Sequence[str]):
         self.fixed = fixed
+        self._first_task = setting["task"]
         self.arms: Arms | None = None
         self._make_dropdowns(setting, tasks, models)
         self._make_sliders(setting)
@@ -106,7 +109,15 @@ class Explorer(ipywidgets.VBox):
     @property
     def setting(self) -> dict:
         """Returns the values of the controls, by name."""
-        return {name: getattr(self, name).value for name in _CONTROLS}
+        setting = {name: getattr(self, name).value for name in _CONTROLS}
+        setting["n_labels"] = min(setting["n_labels"], self._fixed["n_train"])
+        return setting
+
+    @property
+    def _fixed(self) -> dict:
+        """Returns `fixed` with the sizes of the task that is chosen."""
+        step = TASKS[self.task.value].step if self.task.value != self._first_task else 1
+        return self.fixed | {name: self.fixed[name] // step * step for name in _SIZES}
 
     def python(self) -> str:
         """Returns lines of Python that make the fits shown and end in their table."""
@@ -114,7 +125,7 @@ class Explorer(ipywidgets.VBox):
         loss = repr(setting["loss"])
         if self._takes_alpha:
             loss += f", loss_args={{'alpha': {setting['alpha']:g}}}"
-        fixed = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
+        fixed = ", ".join(f"{name}={value!r}" for name, value in self._fixed.items())
         return (
             f"import w2s_nb as w2s\n\n"
             f"arms = w2s.one_setting({setting['task']!r}, {setting['weak']!r}, "
@@ -135,10 +146,11 @@ class Explorer(ipywidgets.VBox):
     @property
     def _fixed_parameters(self) -> dict:
         """Returns the notebook's parameters that no control changes, recipes as texts."""
-        own = ("n_train", "n_val", "n_test", "method", "micro_batch")
-        weak_args = self.fixed.get("weak_args", {})
-        parameters = {name: self.fixed[name] for name in own if name in self.fixed}
-        fields = {k: v for k, v in self.fixed.items() if k not in (*own, "weak_args")}
+        own = (*_SIZES, "method", "micro_batch")
+        fixed = self._fixed
+        weak_args = fixed.get("weak_args", {})
+        parameters = {name: fixed[name] for name in own if name in fixed}
+        fields = {k: v for k, v in fixed.items() if k not in (*own, "weak_args")}
         for name, recipe in (("recipe", fields), ("weak_recipe", weak_args)):
             if recipe:
                 parameters[name] = ", ".join(f"{k}={v!r}" for k, v in recipe.items())
@@ -155,13 +167,13 @@ class Explorer(ipywidgets.VBox):
         alpha = request.pop("alpha")
         request["seeds"] = [request.pop("seed")]
         request["loss_args"] = {"alpha": alpha} if self._takes_alpha else {}
-        self.worker.ask(request)
+        self.worker.ask(request | self._fixed)
 
     def _write_code(self) -> None:
         self.code.value = self.python() if self.language.value == "Python" else self.papermill()
 
     def _fit(self, request: dict) -> Arms:
-        return one_setting(**request, **self.fixed)
+        return one_setting(**request)
 
     def _show(self, request: dict, arms: Arms) -> None:
         self.arms = arms
@@ -238,9 +250,9 @@ def explorer(
     alpha: float = 0.5,
     n_labels: int | None = None,
     seed: int = 0,
-    n_train: int = 600,
-    n_val: int = 200,
-    n_test: int = 800,
+    n_train: int | None = None,
+    n_val: int | None = None,
+    n_test: int | None = None,
     method: str = "probe",
     weak_args: dict | None = None,
     tasks: Sequence[str] | None = None,
@@ -256,26 +268,28 @@ def explorer(
     Args:
         task, weak, strong, loss, alpha, n_labels, seed: where it starts; n_labels None takes the
             whole half. alpha is an argument of the loss, where it has one of that name.
-        n_train, n_val, n_test, method, weak_args, fit_args: of `one_setting`, for all settings.
+        n_train, n_val, n_test, method, weak_args, fit_args: of `one_setting`, for all settings. For
+            another task than the first, sizes are rounded down to multiples of its classes.
         tasks: offered; None takes the embedded ones and those with files in `W2S_DATA`.
         models: offered; None takes depths of the student's model.
     Raises:
         UnknownName, ValueError: a name or number that does not exist.
     """
-    offered_tasks = [name for name in tasks or _tasks_at_hand() if _has_two_classes(name)]
+    offered_tasks = [name for name in tasks or _tasks_at_hand() if _has_classes(name)]
     for model in (weak, strong, *(models or ())):
         resolve(model)
+    sizes = sizes_of(task, n_train, n_val, n_test)
     setting = {
         "task": task,
         "weak": weak,
         "strong": strong,
         "loss": loss,
         "alpha": alpha,
-        "n_labels": n_train if n_labels is None else n_labels,
+        "n_labels": sizes.n_train if n_labels is None else n_labels,
         "seed": seed,
     }
-    _check_setting(setting, n_train)
-    fixed = {"n_train": n_train, "n_val": n_val, "n_test": n_test, "method": method, **fit_args}
+    _check_setting(setting, sizes.n_train)
+    fixed = {**sizes._asdict(), "method": method, **fit_args}
     weak_changes = {k: v for k, v in (weak_args or {}).items() if fixed.get(k) != v}
     if weak_changes:
         fixed["weak_args"] = weak_changes
@@ -297,9 +311,8 @@ def _check_setting(setting: dict, n_train: int) -> None:
         )
 
 
-def _has_two_classes(task: str) -> bool:
-    spec = TASKS[task]
-    return bool(spec.arity) and not spec.max_answer
+def _has_classes(task: str) -> bool:
+    return bool(TASKS[task].classes)
 
 
 def _tasks_at_hand() -> list[str]:
