@@ -113,7 +113,7 @@ def _facts(split: Split) -> pd.DataFrame:
     """Returns difficulty and themes of each example.
 
     Raises:
-        ValueError: examples of two classes have neither.
+        ValueError: examples with classes have neither.
     """
     if split.facts is None:
         raise ValueError(f"{split!r} has no difficulty; expected a task that is answered")

@@ -116,7 +116,7 @@ def zero_shot(model: str, task: Task, *, max_len: int | None = None) -> AnswerFi
     """
     test = need_task(task, "task").test
     if not test.answers:
-        raise ValueError(f"{task.name} has two classes; w2s.prompt asks a model about them")
+        raise ValueError(f"{task.name} has classes; w2s.prompt asks a model about them")
     checkpoint = with_depth(resolve(model))
     require_unembedding(checkpoint, "answering")
     if max_len is None:
@@ -163,7 +163,7 @@ def _find_or_train(
 
 
 def check_questions(model: str, task: Task) -> None:
-    """Checks that a model can read a task's test questions; tasks of two classes have none.
+    """Checks that a model can read a task's test questions; tasks with classes have none.
 
     Raises:
         ValueError: the model has no tokens for a question, or too short a context for one.
