@@ -18,6 +18,7 @@ from ..common import store
 from ..common.device import computing_versions, device, precision
 from ..common.out_of_memory import explain_out_of_memory
 from ..common.seeds import check_seed
+from ..data.classes import likeliest
 from ..data.splits import Split, Task
 from ..inputs import activations
 from ..inputs import batches as inputs_module
@@ -255,7 +256,7 @@ def _as_single_texts(split: Split, probs: np.ndarray | None = None) -> Split:
     """
     examples = split.texts
     if probs is not None:
-        preferred = (probs[:, 1] >= 0.5).astype(int)
+        preferred = likeliest(probs)
         examples = tuple((texts[i],) for texts, i in zip(examples, preferred, strict=True))
     texts = [text for example in examples for text in example]
     ids = np.array([hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts])
