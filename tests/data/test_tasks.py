@@ -14,8 +14,9 @@ import pytest
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 import w2s_nb as w2s
-from w2s_nb.common.registry import TASKS
+from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.data import sources
+from w2s_nb.data.tasks import snippets
 
 SCIQ = dict(
     question="What do plants breathe?",
@@ -496,6 +497,24 @@ def test_embedded_texts(name):
     texts = {t for s in task.splits for (t,) in s.texts}
     assert len(texts) == 340 and not any("&amp;" in t for t in texts)
     assert all(s.hard_label.mean() == 0.5 for s in task.splits)
+
+
+@pytest.mark.parametrize("name", ["movie_snippets", "amazon_snippets", "tweet_snippets"])
+def test_embedded_texts_near_to_neutral_are_a_third_class(name):
+    spec = TASKS[f"{name}@three"]
+    sizes = dict(zip(("n_train", "n_val", "n_test"), spec.cpu_sizes, strict=True))
+    task = w2s.load_task(f"{name}@three", seed=3, **sizes)
+    assert spec.classes == spec.prompt.words == task.test.classes == snippets.THREE
+    rating = {row["text"]: row["rating"] for row in spec.source()["all"]}
+    for split in task.splits:
+        assert np.bincount(split.hard_label).tolist() == [len(split) // 3] * 3
+        signs = np.array([rating[text] for (text,) in split.texts])
+        assert (split.hard_label == np.digitize(signs, [-0.49999, 0.5])).all()
+    two = w2s.load_task(name, n_train=100)
+    same = set(two.test.ids) & {i for split in task.splits for i in split.ids}
+    assert same, "one text has one id, whatever is asked of it"
+    with pytest.raises(UnknownName, match=f"option of {name} 'four'.* three"):
+        TASKS[f"{name}@four"]
 
 
 @pytest.mark.filterwarnings("ignore:.*local files have the split")

@@ -114,16 +114,10 @@ def _ways_out(spec: TaskSpec, hub: Hub, error: Exception) -> str:
         f"task {spec.name!r}: dataset {hub.id} (revision {hub.revision or 'main'}) is not in the "
         f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways "
         f"out: put {files} (or .jsonl.gz, or the hub's folder as it is, in its own columns) into "
-        f"$W2S_DATA/{_folder(spec)}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on a "
-        f"machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: movie_snippets, "
-        f"amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
+        f"$W2S_DATA/{spec.folders[0]}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on "
+        f"a machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: "
+        f"movie_snippets, amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
     )
-
-
-def _folder(spec: TaskSpec) -> str:
-    """Returns the folder of local files below `W2S_DATA`: the task's, or that of its part."""
-    base, _, option = spec.name.partition("@")
-    return f"{base}/{option}" if option and not spec.narrow else spec.folders[0]
 
 
 def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
@@ -182,10 +176,7 @@ def _local_folder(spec: TaskSpec) -> Path | None:
     data = data_dir()
     if data is None or not isinstance(spec.source, Hub):
         return None  # a function is the only source of its rows
-    names = [_folder(spec)]
-    if spec.narrow or "@" not in spec.name:
-        names += spec.folders
-    folder = next((data / name for name in names if (data / name).is_dir()), None)
+    folder = next((data / name for name in spec.folders if (data / name).is_dir()), None)
     parts = spec.source.parts
     if folder and len(parts) == 1 and (folder / parts[0]).is_dir():
         return folder / parts[0]

@@ -7,11 +7,15 @@ import functools
 import html
 import math
 import string
+from collections.abc import Callable
+from typing import Any
 
 from ...common.assets import fetch
-from .spec import Example, Prompt, comparison, draw, register_task
+from ...common.registry import UnknownName
+from .spec import Example, Prompt, Sizes, comparison, draw, either, register_task
 
 MOVIES = "movieReviewSnippets_GroundTruth.txt"
+THREE = ("negative", "neutral", "positive")
 MIN_RATING = 0.5  # of 4; nearer to zero, raters found no sentiment or disagreed on its sign
 
 
@@ -31,9 +35,18 @@ def rated(asset: str) -> dict[str, list[dict]]:
 def sentiment(row: dict):
     """Is the snippet positive? Mean human rating at least 0.5 away from neutral."""
     if abs(row["rating"]) >= MIN_RATING:
-        # Snippets of one review stay together.
-        review = row["id"].partition("_")[0] if "_" in row["id"] else row["text"]
-        yield Example((row["text"],), int(row["rating"] > 0), (review,))
+        yield Example((row["text"],), int(row["rating"] > 0), (_review_of(row),))
+
+
+def three_sentiments(row: dict):
+    """Is the snippet negative, neutral or positive? Neutral means rated within 0.5 of zero."""
+    label = 1 if abs(row["rating"]) < MIN_RATING else 2 * int(row["rating"] > 0)
+    yield Example((row["text"],), label, (_review_of(row),))
+
+
+def _review_of(row: dict) -> str:
+    """Returns what keeps the snippets of one review together."""
+    return row["id"].partition("_")[0] if "_" in row["id"] else row["text"]
 
 
 @functools.cache
@@ -65,17 +78,57 @@ def lexicon_score(*texts: str) -> float:
     return (1 + s / math.sqrt(s * s + 15)) / 2
 
 
-# each with its sizes on a CPU and on a GPU, of 1,782, 7,450 and 1,626 examples for training
-for _name, _asset, _what, _cpu_sizes, _gpu_sizes in [
+def _prompt_of(what: str, words: tuple[str, ...], asked: str) -> Prompt:
+    """Returns a prompt that asks for the sentiment of a kind of text."""
+    instruction = f"Classify the sentiment of each {what.lower()} as {asked}."
+    return Prompt(f"{what}: {{0}}\nSentiment:", words, instruction)
+
+
+def _with_neutral(task: str, what: str, sizes: Sizes) -> Callable[[str], dict[str, Any]]:
+    """Returns the option of a task that takes the snippets near to neutral as a third class."""
+
+    def option(name: str) -> dict[str, Any]:
+        if name != "three":
+            raise UnknownName(f"option of {task}", name, ["three"])
+        return {
+            "examples": three_sentiments,
+            "about": "Is the snippet negative, neutral or positive?",
+            "classes": THREE,
+            "prompt": _prompt_of(what, THREE, either(THREE)),
+            "cpu_sizes": sizes,
+            "gpu_sizes": sizes,
+        }
+
+    return option
+
+
+# each with its sizes on a CPU and on a GPU, of 1,782, 7,450 and 1,626 examples for training; and
+# with those of three classes, of 1,527, 1,212 and 1,701
+for _name, _asset, _what, _cpu_sizes, _gpu_sizes, _three_sizes in [
     (
         "amazon_snippets",
         "amazonReviewSnippets_GroundTruth.txt",
         "Product review",
         (600, 200, 600),
         (700, 200, 600),
+        Sizes(498, 198, 600),
     ),
-    ("movie_snippets", MOVIES, "Film review", (600, 200, 800), (3_000, 500, 2_000)),
-    ("tweet_snippets", "tweets_GroundTruth.txt", "Tweet", (500, 200, 500), (600, 200, 500)),
+    (
+        "movie_snippets",
+        MOVIES,
+        "Film review",
+        (600, 200, 800),
+        (3_000, 500, 2_000),
+        Sizes(498, 198, 384),
+    ),
+    (
+        "tweet_snippets",
+        "tweets_GroundTruth.txt",
+        "Tweet",
+        (500, 200, 500),
+        (600, 200, 500),
+        Sizes(600, 198, 600),
+    ),
 ]:
     register_task(
         _name,
@@ -83,18 +136,14 @@ for _name, _asset, _what, _cpu_sizes, _gpu_sizes in [
         max_len=64,
         cpu_sizes=_cpu_sizes,
         gpu_sizes=_gpu_sizes,
-        prompt=Prompt(
-            f"{_what}: {{0}}\nSentiment:",
-            ("negative", "positive"),
-            f"Classify the sentiment of each {_what.lower()} as positive or negative.",
-        ),
+        prompt=_prompt_of(_what, ("negative", "positive"), "positive or negative"),
+        option=_with_neutral(_name, _what, _three_sizes),
     )(sentiment)
 
 
 @functools.cache
-def rated_apart(gap: str) -> functools.partial:
-    """Returns the source of pairs of film snippets whose ratings in [-4, 4] lie at least `gap`
-    apart.
+def rated_apart(gap: str) -> dict[str, functools.partial]:
+    """Returns {"source": pairs of film snippets whose ratings in [-4, 4] lie at least `gap` apart}.
 
     No snippet is in two pairs.
 
@@ -108,7 +157,7 @@ def rated_apart(gap: str) -> functools.partial:
         raise ValueError(
             f"snippet_preferences@{gap}: expected a gap between two ratings, a number in (0, 8)"
         ) from None
-    return functools.partial(_pairs, float(gap))
+    return {"source": functools.partial(_pairs, float(gap))}
 
 
 def _pairs(gap: float) -> dict[str, list[dict]]:
@@ -141,7 +190,7 @@ def _pairs(gap: float) -> dict[str, list[dict]]:
     arity=2,
     gpu_sizes=(1_500, 300, 1_000),
     stop="last",
-    source=rated_apart("1"),
+    source=rated_apart("1")["source"],
     option=rated_apart,
     prompt=Prompt(
         "Review A: {0}\nReview B: {1}\nMore favourable:",

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...common.files import sha256_of
 from ...common.registry import TASKS, UnknownName
@@ -159,10 +159,12 @@ class TaskSpec:
             classes have in the data, the same in every split.
         hyperparameters: of finetuning, that this task sets; probes keep their own.
         stop: the checkpoint that finetuning on this task takes; "" leaves it to the labels.
-        option: function from the text after `@` to the source that it narrows the task to, or None.
+        option: function from the text after `@` to the fields that it changes, such as {"source":
+            ...} or {"examples": ..., "classes": ..., "prompt": ...}, or None.
         narrow: function from the text after `@` to a test of the examples that are kept, or None.
         keep: test of the examples that are taken; None takes all.
-        folders: names of the folder of local files; the first that exists is taken.
+        folders: names of the folder of local files, below `W2S_DATA`; the first that exists is
+            taken.
         max_answer: tokens that are generated for an answer; 0 for a task of classes.
         options: function from a text to all answers that are allowed, each with its leading space;
             None where any answer is allowed.
@@ -194,7 +196,7 @@ class TaskSpec:
     balance: str = EQUAL
     hyperparameters: dict = field(default_factory=dict, hash=False)
     stop: str = ""
-    option: Callable[[str], Callable] | None = None
+    option: Callable[[str], Mapping[str, Any]] | None = None
     narrow: Callable[[str], Callable[[Example], bool]] | None = None
     keep: Callable[[Example], bool] | None = None
     folders: tuple[str, ...] = ()
@@ -228,18 +230,19 @@ class TaskSpec:
         Raises:
             UnknownName, ValueError: no such part or option.
         """
+        changes: dict[str, Any] = {"name": f"{self.name}@{option}"}
         if self.narrow:
-            return replace(self, name=f"{self.name}@{option}", keep=self.narrow(option))
-        source: Source
+            return replace(self, **changes, keep=self.narrow(option))
+        changes["folders"] = (f"{self.name}/{option}",)
         if isinstance(self.source, Hub) and self.source.parts:
             if option not in self.source.parts:
                 raise UnknownName(f"part of {self.name}", option, self.source.parts)
-            source = replace(self.source, parts=(option,))
+            changes["source"] = replace(self.source, parts=(option,))
         elif self.option is not None:
-            source = self.option(option)
+            changes |= self.option(option)
         else:
             raise ValueError(f"{self.name}@{option}: the task {self.name} has no options")
-        return replace(self, name=f"{self.name}@{option}", source=source)
+        return replace(self, **changes)
 
 
 def register_task(
