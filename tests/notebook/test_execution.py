@@ -215,6 +215,18 @@ def test_a_question_of_two_lines_is_listed_whole():
     assert line.endswith("By at least 1 of 8 points; `snippet_preferences@2` asks for 2.")
 
 
+def test_the_number_of_classes_is_listed_where_it_is_not_two(three):
+    lines = [" ".join(line.split()) for line in listing.lines("tasks")]
+    assert "three classify 3 here Which of three words stands last?" in lines
+
+
+def test_an_encoder_is_listed_with_where_it_comes_from():
+    lines = {line.split()[0]: " ".join(line.split()[2:]) for line in listing.lines("models")}
+    assert lines["dino-vitb8"] == "12 blocks, of images hub: facebook/dino-vitb8"
+    assert lines["efficientnet-lite0"] == "16 blocks, of images package index"
+    assert lines["SmolLM2-135M"] == "30 layers package index"
+
+
 def test_a_list_with_a_wrong_plug_in_says_so_in_one_line(capsys, tmp_path):
     (tmp_path / "my.py").write_text("1 / 0")
     assert main(["list", "losses", "--plugins", str(tmp_path / "my.py")]) == 2

@@ -6,7 +6,7 @@ import inspect
 
 from ..common.registry import LOSSES, MODELS, TASKS
 from ..data.tasks.spec import Hub, TaskSpec
-from ..models.names import ModelSpec
+from ..models.names import EncoderSpec, ModelSpec
 from ..training.recipes import RECIPES, Recipe, describe_recipe
 
 KINDS = ("tasks", "models", "losses", "recipes")
@@ -16,9 +16,10 @@ def lines(kind: str) -> list[str]:
     """Returns a line for each entry of a registry, in columns.
 
     Args:
-        kind: tasks (name, what is done with the texts, where they come from, what is asked), models
-            (name, parameters, layers, where from), losses (name, arguments with their defaults,
-            what it computes) or recipes (name, method, what it sets and where it is from).
+        kind: tasks (name, what is done with the texts or images and with how many classes beyond
+            two, where they come from, what is asked), models (name, parameters, layers, where
+            from), losses (name, arguments with their defaults, what it computes) or recipes (name,
+            method, what it sets and where it is from).
     """
     if kind == "tasks":
         rows = [_about_task(name, spec) for name, spec in TASKS.items()]
@@ -37,6 +38,10 @@ def lines(kind: str) -> list[str]:
 
 def _about_task(name: str, spec: TaskSpec) -> tuple[str, ...]:
     kind = "answer" if spec.max_answer else "compare" if spec.arity == 2 else "classify"
+    if spec.n_classes > 2:
+        kind += f" {spec.n_classes}"
+    if spec.images is not None:
+        kind += " images"
     source = f"hub: {spec.source.id}" if isinstance(spec.source, Hub) else "here"
     question = " ".join((inspect.getdoc(spec.examples) or "").split("\n\n")[0].split())
     return name, kind, source, question if question.startswith(spec.about) else spec.about
@@ -44,12 +49,11 @@ def _about_task(name: str, spec: TaskSpec) -> tuple[str, ...]:
 
 def _about_model(name: str, spec: ModelSpec) -> tuple[str, ...]:
     size = f"{spec.n_params / 1e6:,.1f}M".replace(".0M", "M")
-    source = f"hub: {spec.hub_id}"
-    if spec.folder:
-        source = "comes with the kit"
-    elif spec.asset:
-        source = "package index"
-    return name, size, f"{spec.n_layers} layers", source
+    source = "comes with the kit" if spec.folder else "package index"
+    if spec.hub_id:
+        source = f"hub: {spec.hub_id}"
+    parts = "blocks, of images" if isinstance(spec, EncoderSpec) else "layers"
+    return name, size, f"{spec.n_layers} {parts}", source
 
 
 def _about_recipe(name: str, recipe: Recipe) -> tuple[str, ...]:
