@@ -17,6 +17,7 @@ from ...data.tasks.spec import Hub
 from ...experiments.arms import WEAK, Arms
 from ...experiments.one_setting import one_setting, sizes_of
 from ...losses.contract import check_share, loss_args
+from ...models.encoders import with_depth
 from ...models.names import resolve
 from .base import BackgroundWorker, Status, labelled, options_with, show_figure
 
@@ -270,12 +271,13 @@ def explorer(
             whole half. alpha is an argument of the loss, where it has one of that name.
         n_train, n_val, n_test, method, weak_args, fit_args: of `one_setting`, for all settings. For
             another task than the first, sizes are rounded down to multiples of its classes.
-        tasks: offered; None takes the embedded ones and those with files in `W2S_DATA`.
+        tasks: offered; None takes the embedded ones and those with files in `W2S_DATA`. Those
+            that the student cannot read, of images or of texts, are left out.
         models: offered; None takes depths of the student's model.
     Raises:
         UnknownName, ValueError: a name or number that does not exist.
     """
-    offered_tasks = [name for name in tasks or _tasks_at_hand() if _has_classes(name)]
+    offered_tasks = [name for name in tasks or _tasks_at_hand() if _can_be_explored(name, strong)]
     for model in (weak, strong, *(models or ())):
         resolve(model)
     sizes = sizes_of(task, n_train, n_val, n_test)
@@ -311,8 +313,11 @@ def _check_setting(setting: dict, n_train: int) -> None:
         )
 
 
-def _has_classes(task: str) -> bool:
-    return bool(TASKS[task].classes)
+def _can_be_explored(task: str, model: str) -> bool:
+    """Tells whether a task has classes, and examples that the model reads: texts or images."""
+    spec = TASKS[task]
+    has_images = spec.images is not None
+    return bool(spec.classes) and has_images == bool(resolve(model).encoder)
 
 
 def _tasks_at_hand() -> list[str]:
@@ -331,7 +336,7 @@ def _depths_of(strong: str) -> list[str]:
     cut.
     """
     checkpoint = resolve(strong)
-    n_layers = checkpoint.full_layers
+    n_layers = (with_depth(checkpoint) if checkpoint.encoder else checkpoint).full_layers
     if not n_layers:
         return [strong]
     # A model of few layers has fewer depths than shares.
