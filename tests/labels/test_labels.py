@@ -22,12 +22,12 @@ def labels(ids=IDS, probs=PROBS):
 @pytest.mark.parametrize(
     "ids, probs, says",
     [
-        (IDS[:5], PROBS[:4], r"shape \(4, 2\), expected \(5, 2\)"),
+        (IDS[:5], PROBS[:4], r"shape \(4, 2\), expected \(5, K\)"),
         (IDS[:2], np.array([[0.5, 0.6], [0.5, 0.5]]), "1 of 2 rows are not probabilities"),
         (IDS[:1], np.array([[np.nan, 0.5]]), "not probabilities"),
         (IDS[:1], np.array([[-0.5, 1.5]]), "not probabilities"),
         (IDS[[0, 0]], PROBS[:2], "1 ids stand twice"),
-        (IDS[:1], [["a", "b"]], r"of a test: probs is \[\['a', 'b'\]\]; expected \(n, 2\) numbers"),
+        (IDS[:1], [["a", "b"]], r"of a test: probs is \[\['a', 'b'\]\]; expected \(n, K\) numbers"),
         (IDS[:2], [[0.1, 0.9], [1]], r"of a test: probs is \[\[0.1, 0.9\], \[1\]\]; expected"),
     ],
 )

@@ -144,7 +144,7 @@ def test_order_of_examples_plays_no_part():
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda: metrics.accuracy(np.zeros((3, 3)), np.zeros(3)), r"expected \(n, 2\)"),
+        (lambda: metrics.accuracy(np.zeros((3, 1)), np.zeros(3)), r"expected \(n, classes\)"),
         (lambda: metrics.accuracy(probs([1.0] * 3), np.zeros(4)), "4 labels for 3"),
         (lambda: imitation.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
         (
@@ -170,7 +170,7 @@ def test_order_of_examples_plays_no_part():
         (lambda: metrics.auroc(ANSWERS, ONES, resamples=-1), "resamples = -1; expected"),
         (lambda: metrics.accuracy(ANSWERS, ONES, group="group"), r"groups of shape \(\)"),
         (lambda: metrics.accuracy(ANSWERS, ONES, group=ONES * np.nan), "1000 of 1000 groups are"),
-        (lambda: metrics.difference(ANSWERS, ANSWERS[:3], ONES), r"\(1, 1000\) and \(1, 3\)"),
+        (lambda: metrics.difference(ANSWERS, ANSWERS[:3], ONES), r"\(1, 1000, 2\) and \(1, 3, 2\)"),
         (lambda: metrics.difference(ANSWERS, ANSWERS[None].repeat(2, 0), ONES), "the same of each"),
         (lambda: imitation.misfit(ANSWERS, ANSWERS[:3]), "the same of each"),
         (lambda: imitation.similarity(ANSWERS, ANSWERS[:3], ONES), "the same of each"),
@@ -192,7 +192,7 @@ def test_wrong_input_is_named(call, says):
 
 @pytest.mark.parametrize("wrong", ["abc", [["a", "b"]], {"p": 1}])
 def test_predictions_are_numbers(wrong):
-    with pytest.raises(TypeError, match=r"probabilities are .*; expected an array \(n, 2\)"):
+    with pytest.raises(TypeError, match=r"probabilities are .*; expected an array \(n, classes\)"):
         metrics.accuracy(wrong, ONES)
 
 

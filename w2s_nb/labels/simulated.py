@@ -8,8 +8,9 @@ import numpy as np
 
 from ..common.registry import UnknownName
 from ..common.seeds import check_seed
+from ..data.classes import likeliest
 from ..data.splits import Split, list_splits
-from .soft import SoftLabels, need_labels
+from .soft import SoftLabels, need_labels, other_classes
 
 ERRORS = ("random", "longest", "shortest", "unconfident", "confident")
 PAIR_ERRORS = ("longer",)  # of comparisons only
@@ -27,7 +28,8 @@ def simulate(
 ) -> SoftLabels:
     """Makes hard labels of a given accuracy whose errors have a given structure.
 
-    In each split, round((1 - accuracy) * n) labels are wrong. The structure decides which:
+    In each split, round((1 - accuracy) * n) labels are wrong: another class, drawn evenly among the
+    K - 1 others. The structure decides which labels are wrong:
 
     - random: any, drawn with the seed; no model can predict these errors;
     - longest, shortest: the texts with the most, or fewest, characters (both texts of a pair
@@ -45,12 +47,12 @@ def simulate(
         accuracy: of the labels, in [0, 1].
         strong: labels by a strong model trained on ground truth of *other* examples; 'unconfident'
             and 'confident' need them.
-        seed: of 'random', and of ties.
+        seed: of 'random', of ties, and of the classes of wrong labels.
     Raises:
         UnknownName: no such structure; lists what exists.
-        ValueError: accuracy out of range; `strong` missing, or without an example of the splits;
-            'longer' of examples with one text; more errors asked for than there are examples that
-            'confident' may choose.
+        ValueError: accuracy out of range; splits of different classes; `strong` missing, or
+            without an example of the splits; 'longer' of examples with one text; more errors asked
+            for than there are examples that 'confident' may choose.
     Source: Burns et al. 2023, appendix E.2; 'longer' is ours.
     """
     if errors not in (*ERRORS, *PAIR_ERRORS):
@@ -65,11 +67,15 @@ def simulate(
     if strong is not None:
         need_labels(strong, "strong")
     splits = list_splits(splits, "splits")
+    n_classes = splits[0].n_classes
+    if any(split.classes != splits[0].classes for split in splits):
+        named = " and ".join(dict.fromkeys(", ".join(split.classes) for split in splits))
+        raise ValueError(f"splits of different classes: {named}; expected those of one task")
     rng = np.random.default_rng(check_seed(seed))
     classes = [_with_errors(errors, split, accuracy, strong, rng) for split in splits]
     return SoftLabels(
         np.concatenate([split.ids for split in splits]),
-        np.eye(2)[np.concatenate(classes)],
+        np.eye(n_classes)[np.concatenate(classes)],
         f"simulated, {errors} errors",
     )
 
@@ -106,7 +112,8 @@ def _with_errors(
                 f"{n_right}"
             )
     classes = split.hard_label.copy()
-    classes[wrong_first[:n_wrong]] ^= 1
+    wrong = wrong_first[:n_wrong]
+    classes[wrong] = other_classes(classes[wrong], split.n_classes, rng)
     return classes
 
 
@@ -118,8 +125,9 @@ def _order(errors: str, split: Split, strong: SoftLabels | None) -> np.ndarray:
         better_is_shorter = split.longer == 1 - 2 * split.hard_label
         return (~better_is_shorter).astype(int)
     if errors in NEED_STRONG and strong is not None:
-        p_truth = strong.for_split(split)[np.arange(len(split)), split.hard_label]
-        is_right = p_truth >= 0.5
+        probs = strong.for_split(split)
+        p_truth = probs[np.arange(len(split)), split.hard_label]
+        is_right = p_truth >= probs.max(axis=1)
         if errors == "confident":
             return np.where(is_right, -p_truth, 2)
         return np.where(is_right, p_truth, 2 - p_truth)
@@ -128,8 +136,8 @@ def _order(errors: str, split: Split, strong: SoftLabels | None) -> np.ndarray:
 
 
 def _right(labels: SoftLabels, split: Split) -> np.ndarray:
-    """Returns whether the likelier class is the true one, (n,) bool; a tie predicts class 1."""
-    return (labels.for_split(split)[:, 1] >= 0.5) == (split.hard_label == 1)
+    """Returns whether the likeliest class is the true one, (n,) bool; of equal ones the last."""
+    return likeliest(labels.for_split(split)) == split.hard_label
 
 
 def combine(
@@ -140,9 +148,10 @@ def combine(
     Args:
         labels: at least two, of the same examples in any order.
         how: 'mean' of the probabilities; 'majority': the share of supervisors for a class;
-            'weighted': the mean of the probabilities with weights log(a / (1 - a)), a the
+            'weighted': the mean of the probabilities with weights log((K - 1) a / (1 - a)), a the
             supervisor's accuracy on `validation`, none below 0. Those are the best weights for
-            hard votes of independent voters (Nitzan and Paroush 1982).
+            hard votes of independent voters whose errors fall on the other classes alike (Nitzan
+            and Paroush 1982).
         validation: labelled examples, for 'weighted', which looks at their ground truth, as
             training a supervisor does.
     Raises:
@@ -160,17 +169,25 @@ def combine(
     probs = []
     for supervisor in labels:
         _check_same_examples(supervisor, first)
-        p1 = supervisor.for_ids(first.ids)[:, 1]
-        if how == "majority":
-            # an undecided supervisor gives half a vote to each class
-            p1 = (np.sign(p1 - 0.5) + 1) / 2
-        probs.append(np.stack([1 - p1, p1], axis=1))
+        of_supervisor = supervisor.for_ids(first.ids)
+        probs.append(_votes(of_supervisor) if how == "majority" else of_supervisor)
     weights = _weights(labels, validation) if how == "weighted" else np.ones(len(labels))
     mean = np.average(probs, axis=0, weights=weights)
     return SoftLabels(first.ids, mean, f"{how} of {len(labels)}")
 
 
+def _votes(probs: np.ndarray) -> np.ndarray:
+    """Returns one vote per example, (n, K), shared by the classes that are equally likely."""
+    tied = probs == probs.max(axis=1, keepdims=True)
+    return tied / tied.sum(axis=1, keepdims=True)
+
+
 def _check_same_examples(labels: SoftLabels, first: SoftLabels) -> None:
+    if labels.n_classes != first.n_classes:
+        raise ValueError(
+            f"labels of {labels.source} and of {first.source} are not of the same classes: "
+            f"{labels.n_classes} and {first.n_classes}"
+        )
     if set(labels.ids) != set(first.ids):
         raise ValueError(
             f"labels of {labels.source} and of {first.source} are not of the same examples: "
@@ -187,7 +204,7 @@ def _weights(labels: Sequence[SoftLabels], validation: Split | None) -> np.ndarr
     accuracy = np.array([_right(supervisor, validation).mean() for supervisor in labels])
     # finitely many examples show no supervisor to be infallible
     accuracy = accuracy.clip(max=1 - 0.5 / len(validation))
-    weights = np.log(accuracy / (1 - accuracy)).clip(min=0)
+    weights = np.log((labels[0].n_classes - 1) * accuracy / (1 - accuracy)).clip(min=0)
     if not weights.any():
         raise ValueError(
             f"no supervisor is better than chance on {validation.name!r}: "

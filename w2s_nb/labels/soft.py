@@ -14,9 +14,12 @@ import pandas as pd
 
 from ..common.progress import warn
 from ..common.seeds import check_seed
+from ..data.classes import likeliest
 from ..data.splits import Split, need_split
 from ..data.tables import check_classes, check_rows, class_numbers, column_like, read_table
 from ..data.tasks.spec import unix_breaks, words_of
+
+MOST_TOLD = 6  # classes whose shares are shown
 
 
 def need_labels(given, name: str) -> SoftLabels:
@@ -38,7 +41,7 @@ class SoftLabels:
 
     Attributes:
         ids: (n,) 16 hex digits each, as in `Split.ids`.
-        probs: (n, 2) float64, rows sum to 1; column 1 is P(y = 1).
+        probs: (n, K) float64, a column per class; rows sum to 1.
         source: name of who gave them, for tables: 'ground truth', or the supervisor's name.
         address: the supervisor's fit in the store, if it is one.
         stop: the checkpoint of that fit which gave them.
@@ -56,12 +59,12 @@ class SoftLabels:
         except (ValueError, TypeError):
             given = " ".join(repr(self.probs).split())
             raise ValueError(
-                f"labels of {self.source}: probs is {given:.60}; expected (n, 2) numbers"
+                f"labels of {self.source}: probs is {given:.60}; expected (n, K) numbers"
             ) from None
-        if probs.shape != (len(self.ids), 2):
+        if probs.ndim != 2 or len(probs) != len(self.ids) or probs.shape[1] < 2:
             raise ValueError(
                 f"labels of {self.source}: probs have shape {probs.shape}, expected "
-                f"({len(self.ids)}, 2)"
+                f"({len(self.ids)}, K), a column for each of at least two classes"
             )
         not_finite = ~np.isfinite(probs).all(axis=1)
         negative = (probs < 0).any(axis=1)
@@ -83,21 +86,34 @@ class SoftLabels:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        share = f"{self.hard.mean():.0%} of class 1" if len(self) else "none"
-        return f"SoftLabels({len(self)} examples by {self.source}, {share})"
+        shares = self._shares() if len(self) else {}
+        told = [f"{share:.0%} of class {number}" for number, share in shares.items()]
+        return f"SoftLabels({len(self)} examples by {self.source}, {', '.join(told) or 'none'})"
 
     def _repr_html_(self) -> str:
         rows = {"source": self.source, "examples": len(self)}
         if len(self):
-            rows["share of class 1"] = f"{self.hard.mean():.3f}"
+            for number, share in self._shares().items():
+                rows[f"share of class {number}"] = f"{share:.3f}"
             rows["mean confidence"] = f"{self.confidence.mean():.3f}"
         return html_rows(rows)
+
+    def _shares(self) -> dict[int, float]:
+        """Returns {class: its share of the hard labels}; class 0 has the rest.
+
+        Of more than `MOST_TOLD` classes it returns the most frequent ones.
+        """
+        shares = np.bincount(self.hard, minlength=self.n_classes) / len(self)
+        classes = range(1, self.n_classes)
+        if self.n_classes > MOST_TOLD:
+            classes = np.argsort(-shares, kind="stable")[:MOST_TOLD].tolist()
+        return {number: float(shares[number]) for number in classes}
 
     @staticmethod
     def truth(split: Split) -> SoftLabels:
         """Returns the ground truth of a split, as probabilities 0 and 1."""
         need_split(split, "split")
-        return SoftLabels(split.ids, np.eye(2)[split.hard_label], "ground truth")
+        return SoftLabels(split.ids, np.eye(split.n_classes)[split.hard_label], "ground truth")
 
     @staticmethod
     def from_file(
@@ -174,17 +190,22 @@ class SoftLabels:
         return hashlib.sha256(content).hexdigest()[:16]
 
     @property
+    def n_classes(self) -> int:
+        """Returns K, the number of classes."""
+        return self.probs.shape[1]
+
+    @property
     def hard(self) -> np.ndarray:
-        """Returns the likelier classes, (n,) int64; 1 where both are equally likely."""
-        return (self.probs[:, 1] >= 0.5).astype(np.int64)
+        """Returns the likeliest classes, (n,) int64; of equally likely ones the last."""
+        return likeliest(self.probs)
 
     @property
     def confidence(self) -> np.ndarray:
-        """Returns the probability of the likelier class, (n,), in [0.5, 1]."""
+        """Returns the probability of the likeliest class, (n,), in [1/K, 1]."""
         return self.probs.max(axis=1)
 
     def for_ids(self, ids: np.ndarray) -> np.ndarray:
-        """Returns the probabilities of these examples, (len(ids), 2).
+        """Returns the probabilities of these examples, (len(ids), K).
 
         Raises:
             KeyError: an example has no label here.
@@ -193,12 +214,17 @@ class SoftLabels:
         return self.probs[[row_of[example] for example in ids]]
 
     def for_split(self, split: Split) -> np.ndarray:
-        """Returns the probabilities, (n, 2), in the split's order.
+        """Returns the probabilities, (n, K), in the split's order.
 
         Raises:
-            ValueError: an example of the split has no label here.
+            ValueError: the split has other classes, or an example without a label here.
         """
         need_split(split, "split")
+        if self.n_classes != split.n_classes:
+            raise ValueError(
+                f"labels of {self.source} are of {self.n_classes} classes; the split "
+                f"{split.name!r} has {split.n_classes}: {', '.join(split.classes)}"
+            )
         missing = split.ids[~self.knows(split)]
         if len(missing):
             raise ValueError(
@@ -217,8 +243,8 @@ class SoftLabels:
         return bool(self.knows(split).all())
 
     def harden(self) -> SoftLabels:
-        """Returns labels that give the likelier class probability 1."""
-        return replace(self, probs=np.eye(2)[self.hard], source=f"{self.source}, hard")
+        """Returns labels that give the likeliest class probability 1."""
+        return replace(self, probs=np.eye(self.n_classes)[self.hard], source=f"{self.source}, hard")
 
     def confident(self, split: Split, share: float) -> np.ndarray:
         """Returns the examples of the split with the most confident labels, (n,) bool.
@@ -235,23 +261,29 @@ class SoftLabels:
             raise ValueError(f"share {share!r}; expected one in (0, 1]")
         probs = self.for_split(split)
         keep = np.zeros(len(split), dtype=bool)
-        predicts_1 = probs[:, 1] >= 0.5
-        for predicted_class in (False, True):
-            rows = np.flatnonzero(predicts_1 == predicted_class)
+        predicted = likeliest(probs)
+        for number in range(self.n_classes):
+            rows = np.flatnonzero(predicted == number)
             most_confident = np.argsort(-probs[rows].max(axis=1), kind="stable")
             n_kept = max(1, round(share * len(rows)))
             keep[rows[most_confident[:n_kept]]] = True
         return keep
 
     def flip(self, rate: float, *, seed: int = 0) -> SoftLabels:
-        """Returns the labels with round(rate * n) of the n rows, drawn at random, turned over."""
+        """Returns the labels with round(rate * n) of the n rows, drawn at random, turned over.
+
+        Such a row gives the probability of its likeliest class to another class, drawn evenly among
+        the K - 1 others, and takes that one's: of two classes the row is turned round.
+        """
         if not 0 <= rate <= 1:
             raise ValueError(f"flip rate {rate!r}; expected a share in [0, 1]")
-        rows = np.random.default_rng(check_seed(seed)).permutation(len(self))[
-            : round(rate * len(self))
-        ]
+        rng = np.random.default_rng(check_seed(seed))
+        rows = rng.permutation(len(self))[: round(rate * len(self))]
+        likely = self.hard[rows]
+        other = other_classes(likely, self.n_classes, rng)
         probs = self.probs.copy()
-        probs[rows] = probs[rows, ::-1]
+        probs[rows, likely] = self.probs[rows, other]
+        probs[rows, other] = self.probs[rows, likely]
         return replace(self, probs=probs, source=f"{self.source}, {rate:.0%} flipped")
 
     def select(self, split: Split, keep) -> SoftLabels:
@@ -271,6 +303,11 @@ class SoftLabels:
             probs=self.probs[rows],
             source=f"{self.source}, {len(chosen)} of {len(split)}",
         )
+
+
+def other_classes(classes: np.ndarray, n_classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns another class for each of n, (n,) int64, drawn evenly among the K - 1 others."""
+    return (classes + rng.integers(1, n_classes, size=len(classes))) % n_classes
 
 
 def html_rows(rows: Mapping[str, object]) -> str:

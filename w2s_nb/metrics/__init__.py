@@ -8,7 +8,7 @@ from .classification import (
     correct,
     difference,
     labels_of,
-    p1_of,
+    probs_of,
     share,
 )
 from .estimate import Estimate, bootstrap, of_means
@@ -25,9 +25,9 @@ __all__ = [
     "imitation",
     "labels_of",
     "of_means",
-    "p1_of",
     "pgr",
     "pgr_difference",
     "preference_bias",
+    "probs_of",
     "share",
 ]

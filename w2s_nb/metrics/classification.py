@@ -1,6 +1,7 @@
 """Computes accuracy, AUROC and calibration error, each with the interval of `estimate`.
 
-Predictions are those of one run, (n, 2), or of several seeds, (s, n, 2), of the same n examples.
+Predictions are those of one run, (n, K), or of several seeds, (s, n, K), of the same n examples in
+K classes.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..common.seeds import check_count
+from ..data.classes import likeliest
 from .estimate import Estimate, bootstrap, of_means
 
 
-def p1_of(probs) -> np.ndarray:
-    """Returns P(y = 1), (s, n), of probabilities (n, 2) or (s, n, 2).
+def probs_of(probs) -> np.ndarray:
+    """Returns predictions of one run, (n, K), or of several, (s, n, K), as (s, n, K).
 
     Raises:
         TypeError: no numbers.
@@ -22,10 +24,14 @@ def p1_of(probs) -> np.ndarray:
         probs = np.asarray(probs, dtype=float)
     except (TypeError, ValueError):
         raise TypeError(
-            f"probabilities are {str(probs)[:60]!r}; expected an array (n, 2), or (seeds, n, 2)"
+            f"probabilities are {str(probs)[:60]!r}; expected an array (n, classes), or (seeds, n, "
+            f"classes)"
         ) from None
-    if probs.ndim not in (2, 3) or probs.shape[-1] != 2:
-        raise ValueError(f"probabilities of shape {probs.shape}; expected (n, 2), or (seeds, n, 2)")
+    if probs.ndim not in (2, 3) or probs.shape[-1] < 2:
+        raise ValueError(
+            f"probabilities of shape {probs.shape}; expected (n, classes), or (seeds, n, classes), "
+            f"of at least two classes"
+        )
     # sums may be off by what half precision rounds
     good = (probs >= 0).all(axis=-1) & (np.abs(probs.sum(axis=-1) - 1) <= 1e-2)
     if not good.all():
@@ -33,56 +39,66 @@ def p1_of(probs) -> np.ndarray:
             f"{(~good).sum()} of {good.size} predictions are no probabilities that sum to 1, the "
             f"first {probs[~good][0].tolist()}"
         )
-    return probs[None, ..., 1] if probs.ndim == 2 else probs[..., 1]
+    return probs[None] if probs.ndim == 2 else probs
 
 
-def labels_of(hard_label, p1: np.ndarray) -> np.ndarray:
-    """Returns true classes, repeated per seed to the shape (s, n) of `p1`.
+def labels_of(hard_label, probs: np.ndarray) -> np.ndarray:
+    """Returns true classes, repeated per seed to the shape (s, n) of predictions (s, n, K).
 
     Raises:
-        ValueError: as many labels as predictions are not given, or one is not 0 or 1.
+        ValueError: as many labels as predictions are not given, or one is not from 0 to K - 1.
     """
     hard_label = np.asarray(hard_label)
-    if hard_label.shape not in (p1.shape, p1.shape[-1:]):
+    shape, n_classes = probs.shape[:-1], probs.shape[-1]
+    if hard_label.shape not in (shape, shape[-1:]):
         counted = (
             f"{hard_label.shape[0]} labels for"
             if hard_label.ndim == 1
             else (f"labels of shape {hard_label.shape} for")
         )
-        raise ValueError(f"{counted} {p1.shape[-1]} predictions; expected one per example")
-    bad = ~np.isin(hard_label, (0, 1))
+        raise ValueError(f"{counted} {shape[-1]} predictions; expected one per example")
+    bad = ~np.isin(hard_label, np.arange(n_classes))
     if bad.any():
-        raise ValueError(f"a label is {hard_label[bad].tolist()[0]!r}; expected 0 or 1")
-    return np.broadcast_to(hard_label, p1.shape)
+        raise ValueError(
+            f"a label is {hard_label[bad].tolist()[0]!r}; expected a whole number from 0 to "
+            f"{n_classes - 1}, as there are {n_classes} classes"
+        )
+    return np.broadcast_to(hard_label, shape).astype(np.int64)
 
 
 def paired(*probs) -> list[np.ndarray]:
-    """Returns P(y = 1), (s, n), of the predictions of several models.
+    """Returns the predictions of several models, (s, n, K) each.
 
     Raises:
-        TypeError, ValueError: as `p1_of`; predictions of other seeds or examples.
+        TypeError, ValueError: as `probs_of`; predictions of other seeds, examples or classes.
     """
-    p1 = [p1_of(each) for each in probs]
-    if len({each.shape for each in p1}) > 1:
-        shapes = " and ".join(str(each.shape) for each in p1)
+    arrays = [probs_of(each) for each in probs]
+    if len({each.shape for each in arrays}) > 1:
+        shapes = " and ".join(str(each.shape) for each in arrays)
         raise ValueError(
-            f"predictions of {shapes} (seeds, examples) are compared; expected the same of each"
+            f"predictions of {shapes} (seeds, examples, classes) are compared; expected the same "
+            f"of each"
         )
-    return p1
+    return arrays
+
+
+def at(probs: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Returns the probability, (s, n), of one class per example: (s, n) classes of (s, n, K)."""
+    return np.take_along_axis(probs, classes[..., None], axis=-1)[..., 0]
 
 
 def correct(probs, hard_label) -> np.ndarray:
-    """Returns whether the likelier class is the true one, (s, n) bool; a tie predicts class 1."""
-    p1 = p1_of(probs)
-    return (p1 >= 0.5) == (labels_of(hard_label, p1) == 1)
+    """Returns whether the likeliest class is the true one, (s, n) bool; of equal ones the last."""
+    probs = probs_of(probs)
+    return likeliest(probs) == labels_of(hard_label, probs)
 
 
 def accuracy(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
     """Computes the share of right predictions.
 
     Args:
-        probs: (n, 2) or (s, n, 2), rows sum to 1.
-        hard_label: (n,) int, 0 or 1.
+        probs: (n, K) or (s, n, K), rows sum to 1.
+        hard_label: (n,) int, from 0 to K - 1.
     """
     return of_means(np.asarray, correct(probs, hard_label), group=group, resamples=resamples)
 
@@ -91,8 +107,8 @@ def difference(probs, other, hard_label, *, group=None) -> Estimate:
     """Computes the accuracy of one model minus that of another, with a paired interval.
 
     Args:
-        probs, other: (n, 2) or (s, n, 2), of the same examples and seeds.
-        hard_label: (n,) int, 0 or 1.
+        probs, other: (n, K) or (s, n, K), of the same examples and seeds.
+        hard_label: (n,) int, from 0 to K - 1.
     """
     paired(probs, other)
     change = correct(probs, hard_label).astype(int) - correct(other, hard_label)
@@ -118,43 +134,54 @@ def share(what: np.ndarray, among: np.ndarray, *, group=None) -> Estimate:
 
 
 def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
-    """Computes the area under the ROC curve, mean over seeds; NaN where one class is missing.
+    """Computes the area under the ROC curve, mean over seeds; NaN where a class is missing.
 
-    It is the probability that a random example of class 1 scores above one of class 0; ties count
-    half.
+    Of two classes it is the probability that a random example of class 1 scores above one of class
+    0; ties count half. Of more it is the mean over the classes of the area of one against the rest.
+
+    Source: Provost and Domingos 2000, for more than two classes, without weights.
     """
     from scipy.stats import rankdata  # over a second to import, and only needed here
 
-    p1 = p1_of(probs)
+    probs = probs_of(probs)
+    n_classes = probs.shape[-1]
+    # of two classes, one against the rest is the other against the rest
+    classes = range(n_classes) if n_classes > 2 else (1,)
 
-    def area(score, label):
-        positive = label == 1
+    def area_of(score, positive):
         n1 = positive.sum(axis=1)
         n0 = (~positive).sum(axis=1)
         rank_sum = (rankdata(score, axis=1) * positive).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return float(np.mean((rank_sum - n1 * (n1 + 1) / 2) / (n1 * n0)))
+            return (rank_sum - n1 * (n1 + 1) / 2) / (n1 * n0)
 
-    return bootstrap(area, p1, labels_of(hard_label, p1), group=group, resamples=resamples)
+    def area(label, *scores):
+        pairs = zip(classes, scores, strict=True)
+        return float(np.mean([area_of(score, label == number) for number, score in pairs]))
+
+    scores = [probs[..., number] for number in classes]
+    return bootstrap(area, labels_of(hard_label, probs), *scores, group=group, resamples=resamples)
 
 
 def calibration_error(
     probs, hard_label, *, bins: int = 10, group=None, resamples: int = 1000
 ) -> Estimate:
-    """Computes the expected calibration error.
+    """Computes the expected calibration error of the likeliest class.
 
     It is the mean gap between confidence and accuracy over bins of confidence of equal width.
 
     Args:
-        bins: number of bins of the likelier class's probability over [0.5, 1].
+        bins: number of bins of the likeliest class's probability over [1/K, 1].
     Source: Guo et al. 2017, equation 3.
     """
     check_count(bins, "bins")
-    p1 = p1_of(probs)
-    confidence = np.maximum(p1, 1 - p1)
+    probs = probs_of(probs)
+    confidence = probs.max(axis=-1)
+    least = 1 / probs.shape[-1]
 
     def error(right, confidence):
-        bin_of = np.minimum(((confidence - 0.5) * 2 * bins).astype(int), bins - 1).ravel()
+        share_of_range = (confidence - least) / (1 - least)
+        bin_of = (share_of_range * bins).astype(int).clip(0, bins - 1).ravel()
         gap_sums = np.bincount(bin_of, (right - confidence).ravel(), bins)
         return float(np.abs(gap_sums).sum() / confidence.size)
 

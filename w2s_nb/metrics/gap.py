@@ -15,7 +15,7 @@ from .estimate import Estimate, from_draws, means_and_draws, of_means
 _REMEDY = "to change it: more training examples, more epochs, another learning rate, a larger model"
 
 
-def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) -> Estimate:
+def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float | None = None) -> Estimate:
     """Computes performance gap recovered: (student - weak) / (ceiling - weak).
 
     The three are test accuracies, means over seeds. The ratio is not clipped: below 0 the student
@@ -28,15 +28,18 @@ def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) 
     warning.
 
     Args:
-        weak, student, ceiling: test predictions, (n, 2) or (s, n, 2), of the same examples and
+        weak, student, ceiling: test predictions, (n, K) or (s, n, K), of the same examples and
             seeds.
-        hard_label: (n,) int, 0 or 1.
-        chance: accuracy of guessing: 1/2 for two classes, as test splits are balanced; 0 for
-            answers that are generated, `Split.chance`.
+        hard_label: (n,) int, from 0 to K - 1.
+        chance: accuracy of guessing, `Split.chance`: 0 for answers that are generated, the share of
+            the commonest class where classes are of unequal size; None takes 1/K, as of classes of
+            equal size.
     Source: Burns et al. 2023, section 3.
     """
+    n_classes = paired(weak, student, ceiling)[0].shape[-1]
+    if chance is None:
+        chance = 1 / n_classes
     check_number(chance, "chance", high=1.0)
-    paired(weak, student, ceiling)
     arms = [correct(probs, hard_label) for probs in (weak, student, ceiling)]
     means, draws = means_and_draws(arms, group, 1000, 0)
     n_seeds, n_examples = arms[0].shape
@@ -48,7 +51,7 @@ def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) 
         if accuracy.low <= chance:
             at_chance[arm] = f"{arm} {accuracy}"
     note = f"{' and '.join(at_chance)} not above chance" if at_chance else ""
-    why = f"{note}, {chance:g}: {', '.join(at_chance.values())}; {_REMEDY}" if note else ""
+    why = f"{note}, {chance:.3g}: {', '.join(at_chance.values())}; {_REMEDY}" if note else ""
     if gap <= error:
         warn(
             f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error "
@@ -61,7 +64,7 @@ def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float = 0.5) 
     return replace(from_draws(value, _recovered(*draws), n_examples, n_seeds), note=note)
 
 
-def pgr_difference(arms, other, hard_label, *, group=None, chance: float = 0.5) -> Estimate:
+def pgr_difference(arms, other, hard_label, *, group=None, chance: float | None = None) -> Estimate:
     """Computes the PGR of one experiment minus that of another, with a paired interval.
 
     It is not defined where either PGR is not, and has the note of each that has one.

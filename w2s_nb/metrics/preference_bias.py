@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .classification import labels_of, p1_of, paired, share
+from .classification import labels_of, paired, probs_of, share
 from .estimate import Estimate, of_means
 
 
@@ -20,7 +20,7 @@ def prefers_longer(probs, longer, *, group=None) -> Estimate:
         longer: (n,) `Split.longer`: 1 where the second text is the longer, -1 where the first is, 0
             for equal lengths.
     """
-    p1 = p1_of(probs)
+    (p1,) = _second_better(probs)
     longer = _check_longer(longer, p1)
     return share(_prefers_longer(p1, longer), _unequal(longer, p1), group=group)
 
@@ -35,9 +35,9 @@ def length_bias(probs, hard_label, longer, *, group=None) -> Estimate:
         hard_label: (n,) int, 1 where the second text is the better.
         longer: as in `prefers_longer`.
     """
-    p1 = p1_of(probs)
+    (p1,) = _second_better(probs)
     longer = _check_longer(longer, p1)
-    longer_is_better = (labels_of(hard_label, p1) == 1) == (longer > 0)
+    longer_is_better = (labels_of(hard_label, probs_of(probs)) == 1) == (longer > 0)
     bias = _prefers_longer(p1, longer) - longer_is_better.astype(float)
     return share(bias, _unequal(longer, p1), group=group)
 
@@ -51,7 +51,7 @@ def length_bias_change(probs, other, longer, *, group=None) -> Estimate:
         probs, other: (n, 2) or (s, n, 2).
         longer: as in `prefers_longer`.
     """
-    p1, p1_of_other = paired(probs, other)
+    p1, p1_of_other = _second_better(probs, other)
     longer = _check_longer(longer, p1)
     change = _prefers_longer(p1, longer) - _prefers_longer(p1_of_other, longer)
     return share(change, _unequal(longer, p1), group=group)
@@ -68,7 +68,7 @@ def order_bias(probs, swapped, *, group=None) -> Estimate:
             again the text that stands second.
     """
     # 1 where the second text is preferred, -1 where the first is, 0 for a tie
-    p1, p1_of_swapped = paired(probs, swapped)
+    p1, p1_of_swapped = _second_better(probs, swapped)
     second = np.sign(p1 - 0.5)
     second_of_swapped = np.sign(p1_of_swapped - 0.5)
     return of_means(lambda a, b: (a + b) / 4, second, second_of_swapped, group=group)
@@ -80,9 +80,23 @@ def order_decides(probs, swapped, *, group=None) -> Estimate:
     Args:
         probs, swapped: as in `order_bias`.
     """
-    p1, p1_of_swapped = paired(probs, swapped)
+    p1, p1_of_swapped = _second_better(probs, swapped)
     same_place = (p1 - 0.5) * (p1_of_swapped - 0.5) > 0
     return of_means(np.asarray, same_place, group=group)
+
+
+def _second_better(*probs) -> list[np.ndarray]:
+    """Returns P(the second is better), (s, n), of the predictions of one or several models.
+
+    Raises:
+        TypeError, ValueError: as `paired`; other predictions than of pairs.
+    """
+    arrays = paired(*probs)
+    if arrays[0].shape[-1] != 2:
+        raise ValueError(
+            f"predictions of {arrays[0].shape[-1]} classes; expected two, as of pairs of texts"
+        )
+    return [each[..., 1] for each in arrays]
 
 
 def _check_longer(longer, p1: np.ndarray) -> np.ndarray:
