@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -489,6 +490,34 @@ def test_a_streamed_set_is_read_to_its_limit(monkeypatch):
     monkeypatch.delenv("W2S_DATA", raising=False)
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     assert len(sources.rows_of(TASKS["amazon_polarity"])["train"]) == 60_000
+
+
+def test_anli_has_three_classes_and_a_round_by_option(tmp_path, monkeypatch):
+    (tmp_path / "anli").mkdir()
+    for split in ("train_r2", "test_r2", "train_r3", "test_r3", "dev_r3"):
+        rows = [
+            {
+                "uid": str(i),
+                "premise": f"{split}, passage {i // 3}",
+                "hypothesis": f"claim {i}",
+                "label": i % 3,
+                "reason": "",
+            }
+            for i in range(90)
+        ]
+        pd.DataFrame(rows).to_parquet(tmp_path / "anli" / f"{split}.parquet")
+    monkeypatch.setenv("W2S_DATA", str(tmp_path))
+    for name, of_round in (("anli", "r2"), ("anli@r2", "r2"), ("anli@r3", "r3")):
+        task = w2s.load_task(name)
+        assert task.test.classes == ("entailment", "neutral", "contradiction")
+        assert len(task.test) == 90 and "Hypothesis: claim" in task.test.texts[0][0]
+        for split in task.splits:
+            source = f"Premise: {'test' if split.name == 'test' else 'train'}_{of_round}, "
+            assert all(text.startswith(source) for (text,) in split.texts)
+            claims = [int(text.split()[-1]) % 3 for (text,) in split.texts]
+            assert claims == split.hard_label.tolist()
+    with pytest.raises(UnknownName, match="option of anli 'r4'.*r1, r2, r3"):
+        TASKS["anli@r4"]
 
 
 @pytest.mark.parametrize("name", ["movie_snippets", "amazon_snippets", "tweet_snippets"])
