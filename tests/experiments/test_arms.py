@@ -10,6 +10,7 @@ import pytest
 import w2s_nb as w2s
 from w2s_nb import plots
 from w2s_nb.common import paths
+from w2s_nb.data.classes import likeliest
 from w2s_nb.experiments.arms import CEILING, WEAK, tables, with_intervals
 from w2s_nb.experiments.prompts import FEW_GT, FEW_WEAK, ZERO_SHOT
 from w2s_nb.experiments.saliency import LP_GT
@@ -44,6 +45,19 @@ def test_seeds_are_given_by_number_or_one_by_one(arms, words, tiny):
 def test_student_args_are_for_the_students_alone(words, tiny):
     arms = w2s.run_arms("words", f"{tiny}@1", tiny, student_args={"evals": [0.1, 0.5]}, **QUICK)
     assert [len(arms.fits[arm][0].curve) for arm in arms.fits] == [20, 3, 20]
+
+
+def test_confusion_counts_predictions_of_each_class(three, tiny):
+    sizes = dict(n_train=96, n_val=33, n_test=63)
+    arms = w2s.run_arms("three", f"{tiny}@1", tiny, method="probe", epochs=30, seeds=2, **sizes)
+    confusion = arms.confusion(WEAK)
+    assert confusion.index.tolist() == confusion.columns.tolist() == list(three.test.classes)
+    predicted = likeliest(arms.probs(WEAK))
+    assert confusion.loc["red", "blue"] == (predicted[:, arms.hard_label == 0] == 2).mean()
+    assert np.diag(confusion).mean() == pytest.approx(arms.accuracy(WEAK).value)  # balanced
+    cells = plots.confusion(confusion, "t").data[0]
+    assert np.array(cells.z).tolist() == confusion.to_numpy().tolist()
+    assert arms.table().attrs["chance"] == arms.by_seed().attrs["chance"] == 1 / 3
 
 
 def test_bars_by_task_show_every_arm_and_seed(arms):

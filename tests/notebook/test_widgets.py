@@ -13,10 +13,11 @@ import pytest
 from papermill.inspection import inspect_notebook
 
 import w2s_nb as w2s
-from tests.conftest import register_words, word_rows
+from tests.conftest import THREE, register_words, word_rows
 from w2s_nb import metrics, plots
 from w2s_nb.common import paths, progress, store
 from w2s_nb.common.registry import LOSSES, UnknownName
+from w2s_nb.data.classes import likeliest
 from w2s_nb.data.tasks.spec import Example
 from w2s_nb.experiments.arms import Arms
 from w2s_nb.notebook import widgets
@@ -216,6 +217,33 @@ def test_the_explorer_offers_tasks_and_depths_that_need_no_network(monkeypatch, 
     ]
 
 
+def test_the_explorer_takes_a_task_of_three_classes_at_sizes_of_its_own(explorer, three):
+    assert explorer.confusion.outputs == ()
+    explorer.task.options = [*explorer.task.options, "three"]
+    explorer.task.value = "three"
+    explorer.worker.wait()
+    assert "Error" not in explorer.status.text, explorer.status.text
+    assert [len(split) for split in explorer.arms.tasks[0].splits] == [96, 96, 30, 63]
+    lines = {}
+    exec(explorer.code.value, lines)
+    assert lines["arms"].table().equals(explorer.arms.table())
+    chance = explorer.accuracy.outputs[0]["data"]["application/vnd.plotly.v1+json"]["layout"]
+    assert chance["shapes"][0]["y0"] == 1 / 3
+    heat = explorer.confusion.outputs[0]["data"]["application/vnd.plotly.v1+json"]["data"][0]
+    assert list(heat["x"]) == list(heat["y"]) == list(THREE)
+    explorer.task.value = "words"
+    explorer.worker.wait()
+    assert explorer.confusion.outputs == () and explorer.arms.test.n_classes == 2
+
+
+def test_the_explorer_offers_what_its_models_read(three):
+    assert setting_explorer._can_be_explored("three", "gpt2")
+    assert not setting_explorer._can_be_explored("three", "efficientnet-lite0")
+    assert not setting_explorer._can_be_explored("chess_puzzles", "gpt2")
+    depths = setting_explorer._depths_of("efficientnet-lite0@3")
+    assert depths[0] == "efficientnet-lite0@1" and depths[-1] == "efficientnet-lite0"
+
+
 # work in the background
 
 
@@ -369,6 +397,31 @@ def test_the_browser_pages_through_the_examples_that_its_controls_select(words, 
         and browser.next.disabled
         and "no test example" in browser.page.value
     )
+
+
+def test_the_browser_shows_all_classes_of_three(three, tiny):
+    sizes = dict(n_train=96, n_val=33, n_test=63)
+    arms = w2s.run_arms("three", f"{tiny}@1", tiny, method="probe", epochs=30, **sizes)
+    browser = widgets.disagreements(arms)
+    weak, student = (likeliest(arms.probs(arm)[0]) for arm in ("weak supervisor", "student, naive"))
+    truth = three.test.hard_label
+    both_wrong = (weak != student) & (weak != truth) & (student != truth)
+    assert browser.rows.supervisor_says.tolist() == weak.tolist()
+    assert browser.right.options[-1] == (
+        f"nobody, and they differ ({both_wrong.sum()})",
+        "neither",
+    )
+    assert browser.confidence.value[0] == 1 / 3
+    confidence = arms.probs("student, naive")[0].max(axis=1)[browser.selected.index]
+    assert len(confidence) > 3 and (np.diff(confidence) <= 0).all(), "the surest first"
+    place = browser.selected.index[0]
+    for name in THREE:
+        assert f">{name}</span>" in browser.example.value
+    for probability in arms.probs("student, naive")[0][place]:
+        assert f"<span>{probability:.2f}</span>" in browser.example.value
+    assert f"Truth: <b>{THREE[truth[place]]}</b>" in browser.example.value
+    of_truth = arms.probs("weak supervisor")[0][np.arange(63), truth]
+    assert browser.rows.supervisor.tolist() == of_truth.tolist()
 
 
 def test_a_pair_is_shown_with_both_of_its_texts(words, tiny):
