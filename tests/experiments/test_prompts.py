@@ -46,3 +46,24 @@ def test_an_unknown_kind_of_prompt_is_refused(words, tiny):
     arms = w2s.run_arms("words", f"{tiny}@1", tiny, method="logistic", **SIZES)
     with pytest.raises(UnknownName, match="zero-shot"):
         w2s.with_prompts(arms, 3, only=("zero shot",), wording=PLAIN)
+
+
+def test_prompts_of_three_classes_show_each_class_and_stand_beside_finetuning(three, tiny):
+    sizes = dict(n_train=96, n_val=33, n_test=63)
+    arms = w2s.run_arms("three", f"{tiny}@1", tiny, method="probe", epochs=5, seeds=2, **sizes)
+    wording = Prompt("{0} w40", ("w41", "w42", "w43"))
+    both = w2s.with_prompts(arms, 4, wording=wording, max_len=4)
+    for task, truth, weak, supervisor in zip(
+        arms.tasks, both.fits[FEW_GT], both.fits[FEW_WEAK], arms.fits[WEAK]
+    ):
+        assert truth.record["trained_on"] == weak.record["trained_on"]
+        shown = task.student.take(task.student.among(truth.record["trained_on"]))
+        assert sorted(np.bincount(shown.hard_label)) == [1, 1, 2]
+        right = (supervisor.predict(shown).argmax(1) == shown.hard_label).mean()
+        assert weak.record["summary"]["label_accuracy"] == right
+    assert both.probs(FEW_GT).shape == (2, 63, 3)
+    assert both.table().loc[ZERO_SHOT, "accuracy"] == both.accuracy(ZERO_SHOT).value
+    drawn = w2s.with_prompts(arms, 4, only=(FEW_GT,), wording=wording, max_len=4, balanced=False)
+    order = np.random.default_rng(1).permutation(96)[:4]
+    trained_on = drawn.fits[FEW_GT][1].record["trained_on"]
+    assert trained_on == arms.tasks[1].student.ids[order].tolist()

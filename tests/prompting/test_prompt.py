@@ -227,6 +227,33 @@ def test_calibration_puts_the_threshold_at_the_content_free_answer(words, tiny):
     np.testing.assert_allclose(calibrated.predict(words.test)[:, 1] >= 0.5, raw >= share)
 
 
+def test_of_several_classes_each_has_its_words_share_of_the_probability(three, tiny):
+    raw = w2s.prompt(tiny, three.test, wording=OF_THREE)
+    calibrated = w2s.prompt(tiny, three.test, wording=OF_THREE, calibrate=True)
+    p = np.exp(raw.predictions[["log_p0", "log_p1", "log_p2"]].to_numpy())
+    shares = p / p.sum(1, keepdims=True)
+    np.testing.assert_allclose(raw.predict(three.test), shares, atol=1e-12)
+    free = np.exp(raw.record["content_free"])
+    over_free = shares / (free / free.sum(1, keepdims=True)).mean(0)
+    expected = over_free / over_free.sum(1, keepdims=True)
+    np.testing.assert_allclose(calibrated.predict(three.test), expected, atol=1e-12)
+    right = (expected.argmax(1) == three.test.hard_label).mean()
+    assert calibrated.accuracy(three.test).value == pytest.approx(right)
+    assert raw.record["metrics"]["accuracy_last"] == raw.accuracy(three.test).value
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_permuting_the_words_permutes_the_predictions(calibrate, three, tiny):
+    order = [2, 0, 1]
+    permuted = Prompt("{0} w40", tuple(OF_THREE.words[c] for c in order), "w50 w51")
+    before, after = (
+        w2s.prompt(tiny, three.test, wording=wording, calibrate=calibrate).predict(three.test)
+        for wording in (OF_THREE, permuted)
+    )
+    np.testing.assert_allclose(after, before[:, order], atol=1e-5)
+    assert np.ptp(before, axis=0).min() > 0.01
+
+
 def test_shares_of_two_answers_are_the_logistic_function_to_the_last_digit():
     log_p = -np.random.default_rng(0).exponential(5, (1000, 2))
     p1 = 1 / (1 + np.exp(log_p[:, 0] - log_p[:, 1]))
@@ -236,6 +263,36 @@ def test_shares_of_two_answers_are_the_logistic_function_to_the_last_digit():
 def test_shares_of_long_answers_do_not_underflow():
     shares = prompt._shares(np.array([[-2000.0, -2000 + np.log(3), -2001]]))
     np.testing.assert_allclose(shares[0] * (4 + np.exp(-1)), [1, 3, np.exp(-1)])
+
+
+def test_few_shots_show_every_class_of_more_than_two(three, tiny, monkeypatch):
+    heads(monkeypatch)
+    short = dict(wording=OF_THREE, max_len=3)
+    for seed in range(3):
+        shown_before: set = set()
+        for k in (3, 4, 6, 8):
+            fit = w2s.prompt(tiny, three.test, shots=k, seed=seed, **short)
+            shown = three.student.take(three.student.among(fit.record["trained_on"]))
+            assert len(shown) == k and np.ptp(np.bincount(shown.hard_label, minlength=3)) <= 1
+            assert shown_before < set(shown.ids)
+            shown_before = set(shown.ids)
+    for k, seed in [(8, 0), (8, 1)]:
+        fit = w2s.prompt(tiny, three.test, shots=k, seed=seed, **short, balanced=False)
+        order = np.random.default_rng(seed).permutation(len(three.student))
+        assert fit.record["trained_on"] == three.student.ids[order[:k]].tolist()
+        assert np.ptp(np.bincount(three.student.hard_label[order[:k]], minlength=3)) > 1
+
+
+def test_the_labels_of_shots_do_not_decide_which_shots_are_drawn(three, tiny):
+    asked = dict(shots=5, wording=OF_THREE, max_len=3)
+    of_truth = w2s.prompt(tiny, three.test, **asked)
+    ids = np.array(of_truth.record["trained_on"])  # of these alone there are labels
+    truth = three.student.take(three.student.among(ids))
+    rolled = w2s.SoftLabels(truth.ids, np.roll(np.eye(3)[truth.hard_label], 1, axis=1), "a liar")
+    lied = w2s.prompt(tiny, three.test, labels=rolled, **asked)
+    assert lied.record["trained_on"] == of_truth.record["trained_on"]
+    assert lied.record["summary"]["label_accuracy"] == 0
+    assert of_truth.record["summary"]["label_accuracy"] == 1
 
 
 def test_shots_of_two_classes_are_balanced_where_that_is_asked(words, tiny, monkeypatch):
@@ -275,6 +332,16 @@ def test_a_wording_without_one_answer_per_class_is_refused(words, three, tiny, m
     )
     with pytest.raises(ValueError, match=message):
         w2s.prompt(tiny, three.test, wording=Prompt("{0} w40", words))
+
+
+def test_a_prompted_model_of_several_classes_can_supervise(three, tiny):
+    asked = [three.student, three.validation, three.test]
+    weak = w2s.prompt(tiny, asked, wording=OF_THREE, calibrate=True)
+    labels = weak.label(three.student)
+    np.testing.assert_allclose(labels.for_split(three.student), weak.predict(three.student))
+    student = w2s.fit(tiny, three.student, labels, method="probe", epochs=3)
+    assert student.record["summary"]["labels_address"] == weak.address
+    assert student.predict(three.test).shape == (63, 3)
 
 
 def test_a_prompted_model_can_supervise(words, tiny):
