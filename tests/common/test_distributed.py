@@ -45,23 +45,24 @@ dist.destroy_process_group()
 
 def one_fit(model, task, **given):
     """A student on its supervisor's labels, which are made up: a third of them is wrong."""
-    p1 = (
-        np.where(np.arange(96) % 3, task.student.hard_label, 1 - task.student.hard_label) * 0.8
-        + 0.1
-    )
+    k = task.student.n_classes
+    truth = task.student.hard_label
+    meant = np.where(np.arange(96) % 3, truth, (truth + 1) % k)
+    probs = 0.8 * np.eye(k)[meant] + 0.2 / k
+    probs = np.concatenate([probs, np.eye(k)[task.validation.hard_label]])
     ids = np.concatenate([task.student.ids, task.validation.ids])
-    p1 = np.concatenate([p1, task.validation.hard_label])
-    labels = w2s.SoftLabels(ids, np.stack([1 - p1, p1], axis=1), "made up", "")
+    labels = w2s.SoftLabels(ids, probs, "made up", "")
     given = {"batch_size": 16, "lr": 1e-2, "keep_weights": True} | given
     return w2s.fit(model, task.student, labels, epochs=2, **given)
 
 
 def all_fits(folder):
-    """{case: fit} of every case, and of pairs."""
+    """{case: fit} of every case, of pairs, and of three classes."""
     conftest.register_words()
+    conftest.register_three()
     tasks = {
-        name: w2s.load_task(name, n_train=96, n_val=32, n_test=64)
-        for name in ("words", "word_pairs")
+        name: w2s.load_task(name, n_train=96, n_val=30, n_test=66)
+        for name in ("words", "word_pairs", "three")
     }
     fits = {
         f"{model}, {case}": one_fit(f"{folder}/{model}", tasks["words"], **given)
@@ -70,6 +71,10 @@ def all_fits(folder):
         if model == "llama" or case in ("full", "lora")
     }
     fits["pairs"] = one_fit(f"{folder}/llama", tasks["word_pairs"], loss="confidence")
+    # three rows of a head are no multiple of two workers
+    fits["three classes"] = one_fit(
+        f"{folder}/llama", tasks["three"], head_init="zero", loss="confidence", micro_batch=3
+    )
     # adapters of earlier fits are part of the model that is shared
     for earlier, method in (("llama, lora", "full"), ("full on llama, lora", "lora")):
         name = fits[earlier].name

@@ -52,6 +52,32 @@ def test_every_student_stands_with_the_intervals_of_its_arms(words, tiny):
     assert row.ceiling_accuracy == table.accuracy["strong ceiling"]
 
 
+def test_students_of_three_classes_stand_with_the_intervals_of_their_arms(three, tiny):
+    args = dict(method="probe", epochs=30, seeds=2, n_train=96, n_val=33, n_test=63)
+    # of these random models the shallow one is the better
+    arms = w2s.run_arms("three", tiny, f"{tiny}@1", **args)
+    row = w2s.all_students().iloc[0]
+    naive = arms.table().loc["student, naive"]
+    for name in ("accuracy", "pgr", "agreement"):
+        for end in ("", "_low", "_high"):
+            np.testing.assert_equal(row[name + end], naive[name + end])
+    assert np.isfinite(row.pgr) and row.pgr_note == arms.pgr("student, naive").note
+    assert row.weak_accuracy == arms.accuracy("weak supervisor").value
+
+
+def test_a_fit_stored_before_chance_was_is_of_two_balanced_classes(words, tiny):
+    args = dict(method="probe", epochs=30, **SIZES)
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, **args)
+    before = w2s.all_students()
+    for fits in arms.fits.values():
+        record, predictions, curve = store.read(fits[0].address)
+        kept = {k: v for k, v in record.items() if k not in ("chance", "checksum")}
+        store.write(fits[0].address, kept, predictions, curve)
+    assert "chance" not in store.read(arms.fits["student, naive"][0].address)[0]
+    np.testing.assert_array_equal(w2s.all_students().pgr, before.pgr)
+    assert w2s.all_students().pgr_note.tolist() == before.pgr_note.tolist()
+
+
 def test_nothing_but_seeds_is_pooled(words, tiny):
     def one_setting(**change):
         return w2s.one_setting(

@@ -50,16 +50,23 @@ def check(gpu):
 
 
 def small(task):
-    return w2s.load_task(task, n_train=32, n_val=8, n_test=16)
+    return w2s.load_task(task, n_train=30, n_val=6, n_test=18)
 
 
 @pytest.mark.parametrize(
     "method, task",
-    [("full", "words"), ("full", "word_pairs"), ("lora", "words"), ("top", "word_pairs")],
+    [
+        ("full", "words"),
+        ("full", "word_pairs"),
+        ("lora", "words"),
+        ("top", "word_pairs"),
+        ("full", "three"),
+    ],
 )
-def test_the_host_waits_for_a_fit_where_it_is_listed(gpu, words, tiny, method, task):
+def test_the_host_waits_for_a_fit_where_it_is_listed(gpu, words, three, tiny, method, task):
+    given = dict(lr=1e-3, epochs=1, evals=1) | (dict(head_init="zero") if task == "three" else {})
     with gpu:
-        fit = w2s.fit(tiny, small(task).student, method=method, lr=1e-3, epochs=1, evals=1)
+        fit = w2s.fit(tiny, small(task).student, method=method, **given)
     check(gpu)
     assert fit.record["config"]["precision"] == "bf16"
 

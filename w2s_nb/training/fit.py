@@ -133,7 +133,7 @@ def fit(
         answers = cast(Answers | None, labels)
         return fit_answers(model, split, answers, **told, **hyperparameters)
     training_labels, validation_labels = _collect_labels(split, cast(SoftLabels | None, labels))
-    targets = _targets(split, training_labels)
+    targets = training_labels.for_split(split)
     # all arguments are valid; from here on the model's files are needed
     checkpoint, layers, chosen = _fit_to_model(checkpoint, split, settings)
     job = TrainingJob(
@@ -180,10 +180,8 @@ def check_fit(
     """
     checkpoint = resolve(model)
     known = _known_in_validation(split, labels)
-    if isinstance(labels, Answers):
+    if labels is not None:
         labels.for_split(split)
-    elif labels is not None:
-        _targets(split, labels)
     settings = choose_settings(split, known, weak=weak or labels is not None, **fit_args)
     if split.answers:
         check_questions(model, task_of(split))
@@ -487,21 +485,6 @@ def _collect_labels(split: Split, labels: SoftLabels | None) -> tuple[SoftLabels
     if labels is None:
         return SoftLabels.truth(split), SoftLabels.truth(task_of(split).validation)
     return labels, labels
-
-
-def _targets(split: Split, labels: SoftLabels) -> np.ndarray:
-    """Returns the labels (n, K) of a split, in its order.
-
-    Raises:
-        ValueError: an example has no label, or the labels are of another number of classes.
-    """
-    targets = labels.for_split(split)
-    if targets.shape[1] != split.n_classes:
-        raise ValueError(
-            f"labels of {labels.source} are of {targets.shape[1]} classes; expected "
-            f"{split.n_classes}, as {task_of(split).name} has: {', '.join(split.classes)}"
-        )
-    return targets
 
 
 def _are_enough(known: np.ndarray) -> bool:
