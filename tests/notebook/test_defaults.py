@@ -151,6 +151,51 @@ def test_sizes_are_cut_to_the_rows_that_there_are(small_task):
     assert why["n_train"] == "odd_numbers on a GPU"
 
 
+def test_sizes_of_three_classes_are_multiples_of_three_and_that_is_told(small_task):
+    given = {"task": "tweet_snippets@three", "n_train": 0, "n_val": 0, "n_test": 0}
+    filled, why = fill(given, machine=CPU)
+    assert (filled["n_train"], filled["n_val"], filled["n_test"]) == (600, 198, 600)
+    assert why["n_val"] == "tweet_snippets@three on a CPU"
+    filled, why = fill(given, {"cpu": {"n_train": 50, "n_test": 31}}, machine=CPU)
+    assert (filled["n_train"], filled["n_test"]) == (48, 30)
+    assert why["n_train"] == "this notebook on a CPU, 50 down to a multiple of 3"
+    given = given | {"task": "", "tasks": f"tweet_snippets@three, {small_task}"}
+    filled, _ = fill(given, machine=CPU)
+    assert all(filled[name] % 6 == 0 for name in ("n_train", "n_val", "n_test"))
+    for task in ("tweet_snippets@three", small_task):
+        w2s.load_task(task, **{name: filled[name] for name in ("n_train", "n_val", "n_test")})
+
+
+def test_sizes_are_cut_to_the_rows_of_three_classes(registries):
+    rows = [{"text": f"text {i}", "label": i % 3} for i in range(400)]
+
+    @w2s.register_task("thirds", rows, max_len=8, classes=("a", "b", "c"))
+    def thirds(row):
+        """Which is it?"""
+        yield w2s.Example((row["text"],), row["label"])
+
+    filled, _ = fill({"task": "thirds", "n_train": 0, "n_val": 0, "n_test": 0}, machine=CPU)
+    sizes = {name: filled[name] for name in ("n_train", "n_val", "n_test")}
+    assert all(n % 3 == 0 for n in sizes.values()) and 90 < sizes["n_train"] < 150
+    w2s.load_task("thirds", **sizes)
+
+
+def test_a_run_tells_that_classes_keep_their_shares(registries):
+    rows = [{"text": f"text {i}", "label": int(i % 10 > 2)} for i in range(400)]
+
+    @w2s.register_task("skewed", rows, max_len=8, balance="as is")
+    def skewed(row):
+        """Is it so?"""
+        yield w2s.Example((row["text"],), row["label"])
+
+    given = dict(task="skewed", weak="SmolLM2-135M@2", strong="SmolLM2-135M@3", method="probe")
+    run = w2s.setup("mine", **given, seeds=1, n_train=61, n_val=21, n_test=31)
+    assert run.describe()["this run"]["classes"] == "as in the data, not as many of each (skewed)"
+    assert run.load().test.chance == pytest.approx(0.7, abs=0.02)
+    with pytest.raises(ValueError, match="n_val = 1; expected a number from 2, or 0"):
+        w2s.setup("mine", **given, seeds=1, n_train=61, n_val=1, n_test=31)
+
+
 def test_sizes_that_are_given_are_left_to_be_refused(small_task):
     filled, _ = fill({"task": small_task, "n_train": 120, "n_val": 0, "n_test": 0}, machine=CPU)
     assert filled["n_train"] == 120 and filled["n_val"] <= 60

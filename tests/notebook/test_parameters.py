@@ -47,3 +47,13 @@ def test_texts_of_ones_own_are_read_before_anything_else_is_done(texts, changed,
     check("12_your_own", texts)
     with pytest.raises(error, match=says):
         check("12_your_own", texts | changed)
+
+
+def test_texts_of_ones_own_may_have_more_classes(tmp_path, registries):
+    rows = [f"text {i},{('bad', 'fair', 'good')[i % 3]}" for i in range(60)]
+    (tmp_path / "mine.csv").write_text("\n".join(["text,label", *rows]))
+    given = {"texts": str(tmp_path / "mine.csv"), "classes": "bad, fair, good"}
+    check("12_your_own", given | {"n_train": 9})
+    assert TASKS["mine"].classes == ("bad", "fair", "good")
+    with pytest.raises(ValueError, match="n_train = 8; expected a multiple of 3.*class of mine"):
+        check("12_your_own", given | {"n_train": 8})

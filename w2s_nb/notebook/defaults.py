@@ -6,6 +6,7 @@ Importing this file loads neither torch nor transformers.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -129,15 +130,18 @@ def _fill_sizes(filled: dict, why: dict[str, str], own: dict, machine: Machine) 
     if not left_open:
         return
     tasks = tasks_of(filled)
+    step = math.lcm(*(TASKS[task].step for task in tasks))
     for name in left_open:
         by_task = {task: _size_of(task, name, machine.kind) for task in tasks}
         task = min(by_task, key=by_task.__getitem__)
-        filled[name] = own.get(name, by_task[task])
+        usual = own.get(name, by_task[task])
+        filled[name] = _multiple(usual, step)
         said_by = "this notebook" if name in own else task
-        why[name] = f"{said_by} on {_NAMES[machine.kind]}"
+        rounded = f", {usual} down to a multiple of {step}" if filled[name] < usual else ""
+        why[name] = f"{said_by} on {_NAMES[machine.kind]}{rounded}"
     if machine.has_rows:
         for task in tasks:
-            _cut(filled, left_open, task, why)
+            _cut(filled, left_open, task, step, why)
 
 
 def _size_of(task: str, name: str, kind: str) -> int:
@@ -145,8 +149,8 @@ def _size_of(task: str, name: str, kind: str) -> int:
     return getattr(spec.cpu_sizes if kind == "cpu" else spec.gpu_sizes, name)
 
 
-def _cut(filled: dict, left_open: list[str], task: str, why: dict[str, str]) -> None:
-    """Makes the sizes that were left open as small as a task's rows need."""
+def _cut(filled: dict, left_open: list[str], task: str, step: int, why: dict[str, str]) -> None:
+    """Makes the sizes that were left open as small as a task's rows need, multiples of `step`."""
     most, most_test = count_examples(task)
     half = filled.get("n_train", 0)
     validation = filled.get("n_val", half // 5)
@@ -156,18 +160,20 @@ def _cut(filled: dict, left_open: list[str], task: str, why: dict[str, str]) -> 
         if "n_val" in left_open:
             share = validation / (2 * half + validation)
             rest = usable - 2 * half
-            validation = cut["n_val"] = _even(share * usable if "n_train" in left_open else rest)
+            exact = share * usable if "n_train" in left_open else rest
+            validation = cut["n_val"] = _multiple(exact, step)
         if "n_train" in left_open:
-            cut["n_train"] = _even((usable - validation) / 2)
+            cut["n_train"] = _multiple((usable - validation) / 2, step)
     if "n_test" in left_open and filled["n_test"] > most_test:
-        cut["n_test"] = _even(_SHARE * most_test)
+        cut["n_test"] = _multiple(_SHARE * most_test, step)
     for name, n in cut.items():
         filled[name] = min(filled[name], n)
         why[name] = f"{task} has {most} examples for training and {most_test} for test"
 
 
-def _even(n: float) -> int:
-    return max(2, 2 * int(n / 2))
+def _multiple(n: float, step: int) -> int:
+    """Returns n rounded down to a multiple of `step`, at least one that a split may have."""
+    return max(2, step, step * int(n / step))
 
 
 def _fill_methods(

@@ -37,8 +37,7 @@ _COUNTS = {
     "first_seed": 0,
 }
 _SEEDS = ("seeds", "table_seeds")
-# Examples are drawn in equal numbers of both classes. 0 and `AUTO` leave a size and a method to the
-# kit, see `defaults`.
+# 0 and `AUTO` leave a size and a method to the kit, see `defaults`.
 SIZES = ("n_train", "n_val", "n_test")
 AUTO = "auto"
 _LISTS_OF_NUMBERS = ("more_shots", "bands", "easy")
@@ -67,7 +66,7 @@ def check(
             in `plugins` are imported first.
         comparisons: the notebook takes only tasks with two texts per example.
         answers: the notebook takes only tasks that are answered by generating; else only tasks with
-            two classes.
+            classes.
         weights: check the models' files too; see `check_weights`.
 
     What is left to the kit (a size of 0, method 'auto') is checked as far as it can be before it is
@@ -94,7 +93,7 @@ def check(
     _check_methods(parameters)
     if answers and parameters["method"] in PROBES:
         raise ValueError(
-            f"method {parameters['method']!r} has two classes; {notebook} expects full, lora or top"
+            f"method {parameters['method']!r} learns classes; {notebook} expects full, lora or top"
         )
     _check_devices(parameters)
     _check_recipes(parameters, answers)
@@ -102,7 +101,8 @@ def check(
     _check_responses(parameters)
     _check_finetuning(notebook, parameters)
     _check_lists_of_numbers(parameters)
-    _check_table(parameters)
+    own = _check_table(parameters)
+    _check_sizes(parameters, [*_named_by(parameters, _TASK_NAMES), *([own] if own else [])])
     _check_looks(parameters)
     _check_labels_and_shots(parameters)
     _check_models(parameters)
@@ -262,13 +262,26 @@ def _check_counts(parameters: dict) -> None:
                 f"{name} = {value!r} is a {type(value).__name__}; expected a whole number"
                 f"{counts_seeds(name)}"
             )
-        even = name in SIZES
         most = MOST_SEEDS if name in _SEEDS else math.inf
-        if not least <= value <= most or (even and value % 2):
+        if not least <= value <= most:
             expected = f"a number from {least}" + (f" to {most}" if most < math.inf else "")
-            if even:
-                expected = "an even number from 2, or 0 for the task's own"
+            if name in SIZES:
+                expected = "a number from 2, or 0 for the task's own"
             raise ValueError(f"{name} = {value}; expected {expected}{counts_seeds(name)}")
+
+
+def _check_sizes(parameters: dict, tasks: Iterable[str]) -> None:
+    """Refuses sizes that are no multiples of the tasks' numbers of classes."""
+    for task in tasks:
+        step = TASKS[task].step
+        for name in SIZES:
+            value = parameters.get(name, 0)
+            if value % step == 0 and value != 1:
+                continue
+            expected = {1: "a number from 2", 2: "an even number from 2"}.get(
+                step, f"a multiple of {step}, as many of each class of {task}"
+            )
+            raise ValueError(f"{name} = {value}; expected {expected}, or 0 for the task's own")
 
 
 def _check_numbers_of_names(parameters: dict) -> None:
@@ -305,9 +318,9 @@ def _need_comparison(notebook: str, task: str) -> None:
 
 
 def _need_kind_of_task(notebook: str, task: str, answers: bool) -> None:
-    """Refuses a task of two classes where answers are generated, and one of answers elsewhere."""
+    """Refuses a task of classes where answers are generated, and one of answers elsewhere."""
     if bool(TASKS[task].max_answer) != answers:
-        kind = "has two classes" if answers else "is answered by generating"
+        kind = "has classes" if answers else "is answered by generating"
         suitable = [name for name, spec in TASKS.items() if bool(spec.max_answer) == answers]
         raise ValueError(f"task {task!r} {kind}; {notebook} takes {', '.join(suitable)}")
 
@@ -439,10 +452,10 @@ def _check_table(parameters: dict) -> str | None:
             f"and after them, if there is one, that of groups"
         )
     classes = names_in(parameters.get("classes", ""))
-    if len(classes) not in (0, 2):
+    if len(classes) == 1:
         raise ValueError(
             f"classes = {parameters['classes']!r}; expected the labels of class 0 and of class 1, "
-            f"or none"
+            f"and of further ones, or none"
         )
     texts = parameters.get("texts", "")
     if not isinstance(texts, str):

@@ -14,10 +14,11 @@ import pandas as pd
 from ..common import device, files, paths
 from ..common.locks import require_writable
 from ..common.progress import collect_warnings
-from ..common.registry import UnknownName
+from ..common.registry import TASKS, UnknownName
 from ..common.store import address
 from ..data.load import load_task
 from ..data.splits import Task
+from ..data.tasks.spec import AS_IS
 from ..experiments.arms import Arms, run_arms
 from ..experiments.bootstrapping import Chain, run_chain
 from ..experiments.generative_finetuning import run_generative
@@ -98,9 +99,16 @@ class Run:
         return tuple(self.parameters[name] for name in names)
 
     def _choices(self) -> dict[str, str]:
-        """Returns {parameter: its value and why} of what was chosen, and what to think of alpha."""
+        """Returns {parameter: its value and why} of what was chosen, what to think of alpha, and
+        the tasks whose classes are not equal.
+        """
         rows = {name: f"{self.parameters[name]} ({why})" for name, why in self.why.items()}
         note = alpha_note(self.parameters)
+        unequal = [
+            task for task, _ in tasks_and_sizes(self.parameters) if TASKS[task].balance == AS_IS
+        ]
+        if unequal:
+            rows["classes"] = f"as in the data, not as many of each ({', '.join(unequal)})"
         return rows | ({"alpha": note} if note else {})
 
     def _learning_rates(self) -> dict[str, str]:
@@ -287,7 +295,7 @@ def setup(
         notebook: the notebook's own name.
         comparisons: the notebook takes only tasks with two texts per example.
         answers: the notebook takes only tasks that are answered by generating; else only tasks with
-            two classes.
+            classes.
         on_cpu, on_gpu: {parameter: value} that this notebook takes on a CPU and on a GPU for a size
             that is 0 and a method that is 'auto'; others are chosen by `defaults.fill`, from the
             task, the models and the memory that there is.
