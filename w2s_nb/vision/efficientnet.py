@@ -121,7 +121,8 @@ class EfficientNetLite(nn.Module):
         Args:
             images: uint8 (n, H, W, 3).
         """
-        x = preprocessing.prepare(images, self.size, _MEAN, _STD)
+        size = preprocessing.side_of(images, self.size)
+        x = preprocessing.prepare(images, size, _MEAN, _STD)
         x = functional.relu6(self.bn0(self.conv_stem(x.contiguous(memory_format=_LAST))))
         features = [x.mean((2, 3))]
         for block in self.blocks:

@@ -8,6 +8,23 @@ from torch.nn import functional
 # of ImageNet's training images, per channel, on a scale of 0 to 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# a small image is enlarged so many times, at least to so many pixels
+_MOST_ENLARGED = 2
+_LEAST_SIDE = 56
+
+
+def side_of(images: torch.Tensor, size: int) -> int:
+    """Returns the pixels of a side at which a convolutional network reads images.
+
+    They are those that it was trained on, or for small images at most twice their own, since more
+    shows no more: on 28 pixels of MNIST, EfficientNet-Lite 2 has .91 at 56 pixels, .90 at 112 in
+    three times as long, and the network was trained on 260.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        size: pixels of a side in training.
+    """
+    return min(size, max(_LEAST_SIDE, _MOST_ENLARGED * min(images.shape[1:3])))
 
 
 def prepare(

@@ -64,7 +64,8 @@ class ResNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Returns features (n, d) of images, uint8 (n, H, W, 3), after 0, 1, ... blocks."""
-        x = self.stem(self.prepare(images))
+        size = preprocessing.side_of(images, _SIDE)
+        x = self.stem(self.prepare(images, size=size))
         features = [x.mean((2, 3))]
         for block in self.blocks:
             x = block(x)
