@@ -23,10 +23,12 @@ MODELS.provide(
         "efficientnet-lite0",
         "efficientnet-lite1",
         "efficientnet-lite2",
+        "alexnet",
         "dino-resnet50",
         "dino-vitb8",
     ),
 )
+ENCODERS.provide("w2s_nb.vision.alexnet", ("alexnet",))
 ENCODERS.provide("w2s_nb.vision.efficientnet", ("efficientnet-lite",))
 ENCODERS.provide("w2s_nb.vision.transformers_encoders", ("vit", "resnet"))
 MODELS.provide("w2s_nb.chess.models", ("chess-0.1M", "chess-0.4M", "chess-1M", "chess-3M"))

@@ -8,12 +8,15 @@ import torch
 import transformers
 
 import w2s_nb as w2s
+from w2s_nb.common.registry import ENCODERS, MODELS
 from w2s_nb.data.tasks.spec import Example
 from w2s_nb.inputs import encoded
 from w2s_nb.inputs.activations import deepest_first
 from w2s_nb.models.encoders import family_of
-from w2s_nb.models.loading import n_params, with_depth
-from w2s_nb.models.names import resolve
+from w2s_nb.models.loading import ensure, n_params, with_depth
+from w2s_nb.models.names import EncoderSpec, resolve
+from w2s_nb.vision import alexnet, own_classifier
+from w2s_nb.vision.preprocessing import prepare, side_of
 
 
 def save_vit(path):
@@ -49,7 +52,7 @@ def resnet(tmp_path_factory):
     return save_resnet(tmp_path_factory.mktemp("models") / "resnet")
 
 
-CLASSES = ("red", "green")
+CLASSES = ("red", "green", "blue")
 
 
 def make_images(n=360, side=8, seed=0):
@@ -113,21 +116,24 @@ def test_features_of_a_resnet_are_means_over_the_image_after_each_block(resnet, 
     pixels = torch.from_numpy(np.stack([images[name] for (name,) in task.test.texts]))
     mean, std = (torch.tensor(v) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     large = torch.nn.functional.interpolate(
-        pixels.permute(0, 3, 1, 2).float(), (224, 224), mode="bicubic", antialias=True
+        pixels.permute(0, 3, 1, 2).float(), (56, 56), mode="bicubic", antialias=True
     ).clamp(0, 255)
     with torch.no_grad():
         out = model((large / 255 - mean[:, None, None]) / std[:, None, None])
     np.testing.assert_allclose(features[3], out.pooler_output[:, :, 0, 0], atol=2e-5)
 
 
-@pytest.mark.parametrize("method", ["probe", "logistic"])
-def test_probes_learn_classes_of_images_from_an_encoder(vit, colours, method):
+QUICK = {"method": "probe", "epochs": 40, "head_lr": 0.01, "evals": 2}
+
+
+@pytest.mark.parametrize("how", [QUICK], ids=["probe"])
+def test_probes_learn_classes_of_images_from_an_encoder(vit, colours, how):
     task, _, _ = colours
-    fit = w2s.fit(vit, task.student, method=method)
+    fit = w2s.fit(vit, task.student, **how)
     assert fit.predict(task.test).shape == (60, len(CLASSES))
     assert fit.accuracy(task.test).value > 0.9
-    labels = w2s.fit(f"{vit}@1", task.supervisor, method=method).label(task.student)
-    student = w2s.fit(vit, task.student, labels, method=method)
+    labels = w2s.fit(f"{vit}@1", task.supervisor, **how).label(task.student)
+    student = w2s.fit(vit, task.student, labels, **how)
     assert student.record["summary"]["layers"] == 3
     assert student.accuracy(task.test).value > 0.9
 
@@ -136,11 +142,11 @@ def test_an_image_is_read_once_for_all_depths_and_fits(vit, colours, monkeypatch
     task, asked, _ = colours
     splits = [task.supervisor, task.student, task.validation, task.test]
     with deepest_first({vit: splits}):
-        w2s.fit(f"{vit}@1", task.supervisor, method="logistic")
+        w2s.fit(f"{vit}@1", task.supervisor, **QUICK)
     assert len(asked) == len(set(asked)) == sum(map(len, splits))
     monkeypatch.setattr(encoded, "_run", lambda *a, **k: pytest.fail("an image was read again"))
-    w2s.fit(vit, task.student, method="logistic")
-    w2s.fit(f"{vit}@2", task.student, method="probe")
+    w2s.fit(vit, task.student, **QUICK)
+    w2s.fit(f"{vit}@2", task.student, **QUICK)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "top"])
@@ -185,3 +191,134 @@ def test_weights_that_lack_a_tensor_are_refused(tmp_path):
     checkpoint = with_depth(resolve(path))
     with pytest.raises(OSError, match="pytorch_model.bin lacks layernorm.weight"):
         family_of(checkpoint).load(checkpoint)
+
+
+def test_the_networks_that_are_written_here_have_the_published_sizes():
+    # 61,100,840 by torchvision; 4.7, 5.4 and 6.1 million by the authors of EfficientNet-Lite
+    counts = {
+        name: n_params(with_depth(resolve(name)))
+        for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+    }
+    assert list(counts.values()) == [4_652_008, 5_416_680, 6_092_072]
+    assert sum(p.numel() for p in hollow_alexnet().parameters()) == 61_100_840
+
+
+def hollow_alexnet():
+    with torch.device("meta"):
+        return alexnet.AlexNet()
+
+
+def test_alexnet_gives_features_of_convolutions_and_linear_layers_and_logits():
+    images = torch.zeros((2, 224, 224, 3), dtype=torch.uint8, device="meta")
+    net = hollow_alexnet().eval()
+    shapes = [tuple(each.shape) for each in net(images)]
+    assert shapes == [(2, width) for width in alexnet.AlexNets().widths(resolve("alexnet"))]
+    assert net.classify(images).shape == (2, 1000)
+
+
+def test_alexnet_is_taken_from_a_file_with_the_published_checksum_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(alexnet, "cache", lambda: tmp_path / "cache")
+    with pytest.raises(OSError, match="download it there from https://download.pytorch.org"):
+        ensure(resolve("alexnet"))
+    file = tmp_path / "hub" / "checkpoints" / alexnet.FILE
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"something else")
+    with pytest.raises(OSError, match="begins with .*, not with 7be5be79"):
+        ensure(resolve("alexnet"))
+
+
+def test_an_image_is_shown_whole_and_a_small_one_is_not_enlarged_beyond_use():
+    wide = torch.zeros((1, 20, 40, 3), dtype=torch.uint8)
+    wide[:, :, 10:30] = 255  # what the middle square shows
+    assert prepare(wide, 20, (0.0,) * 3, (1.0,) * 3).min() == 1
+    assert [side_of(torch.zeros((1, n, n, 3)), 224) for n in (8, 28, 32, 96, 500)] == [
+        56,
+        56,
+        64,
+        192,
+        224,
+    ]
+
+
+def test_own_labels_are_the_softmax_of_an_encoders_own_classifier(colours, monkeypatch):
+    task, asked, images = colours
+
+    class Bright(torch.nn.Module):
+        """Classifies by the brightness of the colour channels."""
+
+        def classify(self, images):
+            return images.float().mean((1, 2)) / 10
+
+    class Family:
+        def widths(self, checkpoint):
+            return (3, 3)
+
+        def digest(self, checkpoint):
+            return "bright"
+
+        def load(self, checkpoint):
+            return Bright()
+
+        hollow = load
+
+        def code_parts(self):
+            return ()
+
+    monkeypatch.setattr(own_classifier, "N_CLASSES", 3)
+    ENCODERS.register("bright", Family())
+    MODELS.register("bright", EncoderSpec("bright", None, None, 0, 1, 0.0, family="bright"))
+    labels = own_classifier.own_labels("bright", task.student)
+    assert labels.knows(task.validation).all()
+    pixels = np.stack([images[name] for (name,) in task.student.texts])
+    scores = pixels.astype(np.float64).mean((1, 2)) / 10
+    expected = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    np.testing.assert_allclose(labels.for_split(task.student), expected, rtol=1e-5)
+    n_asked = len(asked)
+    again = own_classifier.own_predictions("bright", task.student)
+    np.testing.assert_allclose(again, expected, rtol=1e-5)
+    assert len(asked) == n_asked, "an image is classified once"
+    with pytest.raises(ValueError, match="is cut in depth, below its classifier"):
+        own_classifier.own_labels("bright@1", with_two_blocks(task.student, monkeypatch, Family))
+
+
+def with_two_blocks(split, monkeypatch, family):
+    monkeypatch.setattr(family, "widths", lambda self, checkpoint: (3, 3, 3))
+    return split
+
+
+def test_own_labels_need_a_classifier_and_its_classes(vit, colours, monkeypatch):
+    with pytest.raises(ValueError, match="has 3 classes; .* knows the 1000 of ImageNet"):
+        own_classifier.own_labels("alexnet", colours[0].student)
+    monkeypatch.setattr(own_classifier, "N_CLASSES", 3)
+    with pytest.raises(ValueError, match="has no classifier; expected alexnet"):
+        own_classifier.own_labels(vit, colours[0].student)
+
+
+def test_efficientnet_lite_gives_the_logits_of_its_reference_implementation():
+    checkpoint = with_depth(resolve("efficientnet-lite0"))
+    net = family_of(checkpoint).load(checkpoint)
+    image = (torch.arange(224 * 224 * 3) ** 2 % 251).reshape(1, 224, 224, 3).to(torch.uint8)
+    with torch.inference_mode():
+        logits = net.classify(image)[0]
+        features = net(image)
+    # of efficientnet-lite-pytorch 0.1.0 on the same pixels, minus 127, by 128
+    assert int(logits.argmax()) == 111
+    torch.testing.assert_close(
+        logits[:4], torch.tensor([-1.3029, 0.0910, -0.5329, -1.3404]), atol=2e-4, rtol=0
+    )
+    widths = family_of(checkpoint).widths(checkpoint)
+    assert tuple(each.shape[1] for each in features) == widths
+    cut = with_depth(resolve("efficientnet-lite0@3"))
+    with torch.inference_mode():
+        assert torch.equal(family_of(cut).load(cut)(image)[3], features[3])
+
+
+def test_efficientnet_lite_recognises_a_palace():
+    from sklearn.datasets import load_sample_image
+
+    checkpoint = with_depth(resolve("efficientnet-lite0"))
+    net = family_of(checkpoint).load(checkpoint)
+    palace = torch.from_numpy(load_sample_image("china.jpg").copy())[None]
+    with torch.inference_mode():
+        assert int(net.classify(palace).argmax()) == 698  # "palace", of ImageNet's classes

@@ -6,12 +6,11 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors import safe_open
-from torch import nn
 
 from ..common.device import computing_versions, copy_to, device
 from ..common.files import write_tensors
@@ -98,31 +97,35 @@ class Encoded:
         return cast(np.ndarray, features)
 
 
-def encode(checkpoint: Checkpoint, pictures: Pictures, dtype: str = "float16") -> Encoded:
+def encode(
+    checkpoint: Checkpoint, pictures: Pictures, dtype: str = "float16", *, logits: bool = False
+) -> Encoded:
     """Computes or finds the features of images after 0, 1, ... blocks of an encoder.
 
     They are computed in float32. One pass finds those of every depth up to the checkpoint's.
 
     Args:
         dtype: as stored, 'float16' or 'float32'.
+        logits: of the encoder's own classifier instead, as the one layer, 0.
     Raises:
         FloatingPointError: features that are not finite, or beyond float16.
         ModelUnavailable: the weights cannot be had here.
     """
-    folder = folder_of(checkpoint, dtype)
+    folder = folder_of(checkpoint, dtype, logits=logits)
 
     def fill(missing: list[int]) -> None:
         with explain_out_of_memory(f"computing features of {checkpoint.name}", _LESS_PER_PASS):
-            _fill(folder, checkpoint, pictures, missing, dtype)
+            _fill(folder, checkpoint, pictures, missing, dtype, logits)
 
-    depth = cast(int, checkpoint.layers)
+    depth = 0 if logits else cast(int, checkpoint.layers)
     return Encoded(len(pictures.keys), stored(folder, checkpoint.name, depth, pictures.keys, fill))
 
 
-def folder_of(checkpoint: Checkpoint, dtype: str) -> Path:
-    """Returns the folder of an encoder's features, computed by this code."""
+def folder_of(checkpoint: Checkpoint, dtype: str, *, logits: bool = False) -> Path:
+    """Returns the folder of an encoder's features, or logits, computed by this code."""
+    kind = "logits" if logits else "images"
     digest = family_of(checkpoint).digest(checkpoint)
-    return home() / "activations" / f"images-{dtype}-{digest}-{_code(checkpoint.encoder)}"
+    return home() / "activations" / f"{kind}-{dtype}-{digest}-{_code(checkpoint.encoder)}"
 
 
 @functools.cache
@@ -134,11 +137,17 @@ def _code(kind: str) -> str:
 
 @torch.inference_mode()
 def _fill(
-    folder: Path, checkpoint: Checkpoint, pictures: Pictures, missing: list[int], dtype: str
+    folder: Path,
+    checkpoint: Checkpoint,
+    pictures: Pictures,
+    missing: list[int],
+    dtype: str,
+    logits: bool,
 ) -> None:
-    """Computes and stores the features of the images at positions `missing`."""
+    """Computes and stores the features, or logits, of the images at positions `missing`."""
     encoder = family_of(checkpoint).load(checkpoint).to(device())
-    run = functools.partial(_run, encoder, pictures, name=checkpoint.name, dtype=dtype)
+    compute = functools.partial(_classify, encoder) if logits else encoder
+    run = functools.partial(_run, compute, pictures, name=checkpoint.name, dtype=dtype)
     size = MAX_IMAGES.get(device().type, MAX_IMAGES["cpu"])
     with progress(total=len(missing), desc=f"features of {checkpoint.name}", unit="image") as bar:
         for start in range(0, len(missing), SHARD):
@@ -155,11 +164,15 @@ def _fill(
             write_tensors(folder, f"0-{len(tensors) - 2}-", tensors)
 
 
+def _classify(encoder: Any, images: torch.Tensor) -> list[torch.Tensor]:
+    return [encoder.classify(images)]
+
+
 def _run(
-    encoder: nn.Module, pictures: Pictures, rows: np.ndarray, *, name: str, dtype: str
+    compute: Callable, pictures: Pictures, rows: np.ndarray, *, name: str, dtype: str
 ) -> list[torch.Tensor]:
     """Returns the features of the images at `rows` after 0, 1, ... blocks, on the CPU."""
-    features = encoder(copy_to(device(), pictures.pixels(rows.tolist())))
+    features = compute(copy_to(device(), pictures.pixels(rows.tolist())))
     limit = MAX_FLOAT16 if dtype == "float16" else torch.inf
     if not all(bool((layer.abs() < limit).all()) for layer in features):
         way_out = "; take float32" if dtype == "float16" else ""

@@ -22,6 +22,22 @@ for _size, _n_params, _n_layers in [(0, 4.65, 16), (1, 5.42, 21), (2, 6.09, 21)]
         ),
     )
 
+# trained on ImageNet; the paper's supervisor (appendix D.1), whose file must be here already
+MODELS.register(
+    "alexnet",
+    EncoderSpec(
+        "alexnet",
+        None,
+        None,
+        round(61.1 * _M),
+        7,
+        lr=0.0,
+        bytes_each=4,
+        family="alexnet",
+        asset="alexnet-owt-7be5be79.pth",
+    ),
+)
+
 # trained by DINO: Caron et al. 2021; the paper's students (appendix D.1)
 for _name, _hub_id, _revision, _n_params, _n_layers, _family, _weights in [
     (
