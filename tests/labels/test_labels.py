@@ -23,6 +23,7 @@ def labels(ids=IDS, probs=PROBS):
     "ids, probs, says",
     [
         (IDS[:5], PROBS[:4], r"shape \(4, 2\), expected \(5, K\)"),
+        (IDS[:5], np.ones((5, 1)), r"shape \(5, 1\), .* for each of at least two classes"),
         (IDS[:2], np.array([[0.5, 0.6], [0.5, 0.5]]), "1 of 2 rows are not probabilities"),
         (IDS[:1], np.array([[np.nan, 0.5]]), "not probabilities"),
         (IDS[:1], np.array([[-0.5, 1.5]]), "not probabilities"),
@@ -442,3 +443,185 @@ def test_labels_and_answers_are_shown_shortly(words):
     assert "&#x27;e4&#x27; 2, &#x27;d4&#x27; 1" in answers._repr_html_()
     nothing = labels_module.Answers(IDS[:0], (), "nobody")
     assert repr(nothing) == "Answers(0 examples by nobody)" and nothing._repr_html_()
+
+
+def split_of(classes, n=300, name="student", seed=0):
+    """Returns a split of n texts in these classes, of random lengths and labels."""
+    rng = np.random.default_rng(seed)
+    texts = tuple(("a" * length,) for length in rng.integers(1, 40, size=n))
+    ids = np.array([f"{name[0]}{i:015x}" for i in range(n)])
+    hard_label = rng.integers(len(classes), size=n)
+    return Split(name, ids, texts, hard_label, np.arange(n), classes=tuple(classes))
+
+
+def random_labels(split, right=0.6, seed=0):
+    """Returns soft labels of a split that give the true class this much more than the others."""
+    rng = np.random.default_rng(seed)
+    truth = np.eye(split.n_classes)[split.hard_label]
+    noise = rng.dirichlet(np.ones(split.n_classes), size=len(split))
+    return w2s.SoftLabels(split.ids, right * truth + (1 - right) * noise, f"supervisor {seed}")
+
+
+def test_labels_of_three_classes_are_hardened_shown_and_measured_by_the_likeliest():
+    probs = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [0.8, 0.1, 0.1], [0, 0.1, 0.9]])
+    made = w2s.SoftLabels(IDS[:4], probs, "me")
+    assert made.n_classes == 3 and made.hard.tolist() == [1, 2, 0, 2]
+    assert made.confidence.tolist() == [0.5, 0.4, 0.8, 0.9]
+    np.testing.assert_array_equal(made.harden().probs, np.eye(3)[[1, 2, 0, 2]])
+    assert repr(made) == "SoftLabels(4 examples by me, 25% of class 1, 50% of class 2)"
+    assert "share of class 2</th><td>0.500" in made._repr_html_()
+    many = w2s.SoftLabels(IDS, np.eye(100), "many")
+    assert len(repr(many)) < 200 and len(many._repr_html_()) < 1000
+
+
+def test_labels_of_other_classes_than_the_splits_are_refused():
+    three, two = split_of("abc"), split_of("ab")
+    with pytest.raises(ValueError, match="are of 2 classes; the split 'student' has 3: a, b, c"):
+        w2s.SoftLabels.truth(two).for_split(three)
+    with pytest.raises(ValueError, match="not of the same classes: 2 and 3"):
+        w2s.combine([w2s.SoftLabels.truth(three), w2s.SoftLabels.truth(two)])
+    with pytest.raises(ValueError, match="splits of different classes: a, b, c and a, b; expected"):
+        w2s.simulate("random", (three, two), 0.9)
+    np.testing.assert_array_equal(
+        w2s.SoftLabels.truth(three).for_split(three), np.eye(3)[three.hard_label]
+    )
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0])
+def test_flip_moves_the_likeliest_class_evenly_to_the_others(rate):
+    split = split_of("abcd", n=3000)
+    made = random_labels(split)
+    flipped = made.flip(rate, seed=1)
+    moved = flipped.hard != made.hard
+    assert moved.sum() == round(3000 * rate)
+    np.testing.assert_allclose(np.sort(flipped.probs, axis=1), np.sort(made.probs, axis=1))
+    assert ((~np.isclose(flipped.probs, made.probs)).sum(axis=1) == 2 * moved).all()
+    steps = np.bincount((flipped.hard - made.hard)[moved] % 4, minlength=4)
+    assert (np.abs(steps[1:] / moved.sum() - 1 / 3) < 0.06).all()
+
+
+@pytest.mark.parametrize("errors", labels_module.ERRORS)
+def test_simulated_errors_of_three_classes_are_as_many_as_asked_for_and_of_either_other_class(
+    errors,
+):
+    split, validation = split_of("abc", n=900), split_of("abc", n=60, name="validation")
+    strong_of = [random_labels(one, 0.9) for one in (split, validation)]
+    strong = w2s.SoftLabels(
+        np.concatenate([one.ids for one in strong_of]),
+        np.concatenate([one.probs for one in strong_of]),
+        "a strong model",
+    )
+    made = w2s.simulate(errors, (split, validation), 0.7, strong=strong, seed=1)
+    for one in (split, validation):
+        moved = (made.for_split(one).argmax(1) - one.hard_label) % 3
+        assert (moved > 0).sum() == round(0.3 * len(one))
+    steps = np.bincount((made.for_split(split).argmax(1) - split.hard_label) % 3)
+    assert abs(steps[1] / 270 - 0.5) < 0.1
+    assert w2s.simulate(errors, split, 0.0, strong=strong).for_split(split).argmax(1).max() == 2
+
+
+def test_errors_of_three_classes_fall_where_the_strong_model_is_confident_or_not():
+    split = split_of("abc")
+    # the likeliest class has less than one half in a third of the rows, and is the true one
+    p = np.linspace(0.36, 0.99, len(split))[:, None]
+    truth = np.eye(3)[split.hard_label]
+    strong = w2s.SoftLabels(split.ids, p * truth + (1 - p) / 2 * (1 - truth), "a strong model")
+    for errors, expected in (("unconfident", slice(None, 60)), ("confident", slice(-60, None))):
+        made = w2s.simulate(errors, split, 0.8, strong=strong)
+        wrong = made.for_split(split).argmax(1) != split.hard_label
+        assert wrong[expected].all() and wrong.sum() == 60
+
+
+def test_the_most_confident_share_of_each_of_three_predicted_classes_is_kept():
+    split = split_of("abc")
+    made = random_labels(split, 0.3)
+    keep = made.confident(split, 0.2)
+    for number in range(3):
+        of_class = made.hard == number
+        assert (keep & of_class).sum() == round(0.2 * of_class.sum())
+        assert made.confidence[keep & of_class].min() >= made.confidence[of_class & ~keep].max()
+
+
+def test_a_tie_of_a_majority_of_three_classes_is_split_evenly():
+    rows = [[0.4, 0.4, 0.2], [0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]
+    sets = [w2s.SoftLabels(IDS[:1], np.array([row]), "one") for row in rows]
+    np.testing.assert_allclose(w2s.combine(sets, "majority").probs, [[0.5, 1 / 6, 1 / 3]])
+    np.testing.assert_allclose(w2s.combine(sets).probs, np.mean(rows, axis=0)[None])
+
+
+def test_weights_of_three_classes_are_above_0_from_an_accuracy_of_a_third():
+    validation = split_of("abc", n=100, name="validation")
+
+    def voter(n_wrong):
+        hard = validation.hard_label.copy()
+        hard[:n_wrong] = (hard[:n_wrong] + 1) % 3
+        return w2s.SoftLabels(validation.ids, np.eye(3)[hard] * 0.7 + 0.1, f"{n_wrong} wrong")
+
+    made = w2s.combine([voter(20), voter(60), voter(70)], "weighted", validation=validation)
+    weights = np.log([2 * 0.8 / 0.2, 2 * 0.4 / 0.6, 1])
+    expected = np.average(
+        [voter(n).probs for n in (20, 60, 70)], axis=0, weights=weights * [1, 1, 0]
+    )
+    np.testing.assert_allclose(made.probs, expected)
+    with pytest.raises(ValueError, match="better than chance"):
+        w2s.combine([voter(70), voter(67)], "weighted", validation=validation)
+
+
+def test_permuting_the_classes_permutes_combined_labels():
+    split = split_of("abc")
+    sets = [random_labels(split, 0.3, seed) for seed in range(3)]
+    order = np.array([2, 0, 1])
+    permuted = [w2s.SoftLabels(one.ids, one.probs[:, order], one.source) for one in sets]
+    for how in ("mean", "majority"):
+        np.testing.assert_allclose(
+            w2s.combine(permuted, how).probs, w2s.combine(sets, how).probs[:, order]
+        )
+
+
+def test_two_classes_keep_the_labels_that_they_had_before_there_were_more():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(2, size=200)
+    truth[:2] = 0, 1
+
+    def split(name, letter, hard_label, step, turn):
+        n = len(hard_label)
+        ids = np.array([f"{letter}{i:015x}" for i in range(n)])
+        texts = tuple((letter + letter * (i * step % turn),) for i in range(n))
+        return Split(name, ids, texts, hard_label, np.arange(n))
+
+    student = split("student", "0", truth, 7, 31)
+    validation = split("validation", "v", np.arange(40) % 2, 5, 13)
+
+    def supervisor(seed, right):
+        rng = np.random.default_rng(seed)
+        y = np.concatenate([truth, validation.hard_label])
+        p1 = np.where(rng.random(240) < right, y, 1 - y) * 0.4 + 0.6 * rng.random(240)
+        probs = np.stack([1 - p1.round(2), p1.round(2)], axis=1)
+        return w2s.SoftLabels(np.concatenate([student.ids, validation.ids]), probs, f"s{seed}")
+
+    each = [supervisor(1, 0.9), supervisor(2, 0.7), supervisor(3, 0.8)]
+    splits = (student, validation)
+    made = {
+        errors: w2s.simulate(errors, splits, 0.737, strong=each[0], seed=3).fingerprint
+        for errors in labels_module.ERRORS
+    }
+    made |= {
+        how: w2s.combine(each, how, validation=validation).fingerprint
+        for how in labels_module.COMBINE[:3]
+    }
+    made["flip"] = each[1].flip(0.3, seed=2).fingerprint
+    made["harden"] = each[1].harden().fingerprint
+    assert made == {
+        "random": "888e2210509b9a2d",
+        "longest": "d372607953a76cfb",
+        "shortest": "c813e1022c71c55e",
+        "unconfident": "9e45cbfbdeca06f2",
+        "confident": "3ac5262fed3fef75",
+        "mean": "a2b8432d4dcfcee6",
+        "majority": "f48a5802a1af6eeb",
+        "weighted": "d2940f15b19c596d",
+        "flip": "18ca1efcc557a994",
+        "harden": "54ecea05752a9637",
+    }
+    kept = np.flatnonzero(each[1].confident(student, 0.1))
+    assert kept.tolist()[:6] == [1, 5, 25, 36, 50, 53] and len(kept) == 20

@@ -130,3 +130,52 @@ def test_difference_is_paired():
     e = metrics.difference(probs(better), probs(p), truth)
     each = metrics.accuracy(probs(p), truth)
     assert 0 < e.low < e.value < e.high and e.high - e.low < 0.5 * (each.high - each.low)
+
+
+THREE = np.array([[[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]]])
+WEAK_THREE = np.array([[[0.5, 0.1, 0.4], [0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.4, 0.3, 0.3]]])
+TRUTH_THREE = np.array([0, 1, 2, 1])
+
+
+def test_imitation_of_three_classes_has_known_values():
+    on_weak_answer = [0.6, 0.2, 0.6, 0.1]
+    assert imitation.agreement(THREE, WEAK_THREE).value == 0.5
+    assert imitation.cross_entropy(THREE, WEAK_THREE).value == pytest.approx(
+        -np.log(on_weak_answer).mean()
+    )
+    assert imitation.cross_entropy(
+        THREE, WEAK_THREE, TRUTH_THREE, on="mistakes"
+    ).value == pytest.approx(-np.log([0.2, 0.1]).mean())
+    difference = THREE - WEAK_THREE
+    assert imitation.misfit(THREE, WEAK_THREE).value == pytest.approx(
+        (difference**2).sum(-1).mean() / 2
+    )
+
+
+def test_gain_in_three_classes_is_half_the_drop_in_sklearns_brier_score():
+    from sklearn.metrics import brier_score_loss
+
+    def half_brier(probs):
+        return brier_score_loss(TRUTH_THREE, probs[0], scale_by_half=True, labels=[0, 1, 2])
+
+    assert imitation.gain(THREE, WEAK_THREE, TRUTH_THREE).value == pytest.approx(
+        half_brier(WEAK_THREE) - half_brier(THREE)
+    )
+
+
+def test_similarity_in_three_classes_takes_wrong_answers_to_fall_on_all_others_alike():
+    observed = (THREE * WEAK_THREE).sum(-1).mean()
+    q, q_weak = np.mean([0.6, 0.5, 0.6, 0.8]), np.mean([0.5, 0.2, 0.6, 0.3])
+    chance = q * q_weak + (1 - q) * (1 - q_weak) / 2
+    assert imitation.similarity(THREE, WEAK_THREE, TRUTH_THREE).value == pytest.approx(
+        (observed - chance) / (1 - chance)
+    )
+    rng = np.random.default_rng(1)
+    truth = rng.integers(4, size=4000)
+    wrong = (truth + rng.integers(1, 4, size=(2, 4000))) % 4
+    independent = np.eye(4)[np.where(rng.random((2, 4000)) < [[0.5], [0.7]], truth, wrong)]
+    similarity = imitation.similarity(*independent, truth, hard=True)
+    assert abs(similarity.value) < 0.05 and similarity.low < 0 < similarity.high
+    assert imitation.similarity(
+        independent[0], independent[0], truth, hard=True
+    ).value == pytest.approx(1)

@@ -5,7 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, roc_auc_score
 
 from w2s_nb import metrics
 from w2s_nb.common.progress import collect_warnings
@@ -144,7 +145,11 @@ def test_order_of_examples_plays_no_part():
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda: metrics.accuracy(np.zeros((3, 1)), np.zeros(3)), r"expected \(n, classes\)"),
+        (lambda: metrics.accuracy(np.ones((3, 1)), np.zeros(3)), r"expected \(n, classes\)"),
+        (lambda: metrics.accuracy(np.zeros((3, 3)), np.zeros(3)), "3 of 3 predictions are no prob"),
+        (lambda: metrics.accuracy(np.eye(3), [0, 1, 3]), "a label is 3; .* from 0 to 2, as there"),
+        (lambda: metrics.difference(np.eye(3), probs([1.0] * 3), [0, 1, 1]), r"\(1, 3, 2\) "),
+        (lambda: metrics.preference_bias.prefers_longer(np.eye(3), [1, 1, 1]), "of 3 classes; exp"),
         (lambda: metrics.accuracy(probs([1.0] * 3), np.zeros(4)), "4 labels for 3"),
         (lambda: imitation.agreement(probs([1.0]), probs([1.0]), on="mistakes"), "expected 'all'"),
         (
@@ -255,3 +260,152 @@ def test_a_difference_of_pgrs_is_marked_where_either_is():
         assert metrics.pgr_difference(above, at_chance, ones).note == "supervisor not above chance"
         assert metrics.pgr_difference(at_chance, above, ones).note == "supervisor not above chance"
         assert metrics.pgr_difference(above, above, ones).note == ""
+
+
+def three_classes(accuracies, n=240, seed=0):
+    """Returns predictions (2, n, 3) per accuracy, of two seeds, and the true classes (n,)."""
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(np.arange(n) % 3)
+    models = []
+    for right in accuracies:
+        sure = np.eye(3)[np.where(rng.random((2, n)) < right, truth, rng.integers(3, size=(2, n)))]
+        models.append(0.5 * sure + 0.5 * rng.dirichlet(np.ones(3), size=(2, n)))
+    return *models, truth
+
+
+def test_accuracy_and_auroc_of_three_classes_are_sklearns():
+    some, truth = three_classes([0.5])
+    assert metrics.accuracy(some, truth).value == pytest.approx(
+        np.mean([accuracy_score(truth, seed.argmax(1)) for seed in some])
+    )
+    assert metrics.auroc(some, truth, resamples=0).value == pytest.approx(
+        np.mean([roc_auc_score(truth, seed, multi_class="ovr") for seed in some])
+    )
+    without_class_2 = np.where(truth == 2, 1, truth)
+    assert np.isnan(metrics.auroc(some, without_class_2, resamples=0).value)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 10])
+def test_calibration_of_the_likeliest_of_three_classes_is_that_of_equal_bins(bins):
+    some = three_classes([0.7])[0][0]
+    truth = three_classes([0.7])[1]
+    confidence, right = some.max(1), some.argmax(1) == truth
+    on_unit_range = (confidence - 1 / 3) * 1.5  # scikit-learn's bins lie on [0, 1]
+    of_bin, mean = calibration_curve(right, on_unit_range, n_bins=bins)
+    size = np.histogram(on_unit_range, bins, (0, 1))[0]
+    expected = np.abs(of_bin - (mean / 1.5 + 1 / 3)) @ size[size > 0] / len(truth)
+    estimate = metrics.calibration_error(some, truth, bins=bins, resamples=0)
+    assert estimate.value == pytest.approx(expected)
+    even = np.full((2, 3), 1 / 3)
+    assert metrics.calibration_error(even, [2, 0], bins=1000, resamples=0).value == pytest.approx(
+        1 / 6
+    )
+
+
+def test_pgr_of_three_classes_is_the_share_of_the_gap_and_knows_their_chance():
+    n = 3000
+    truth = np.arange(n) % 3
+
+    def model(accuracy):
+        right = np.arange(n) % 1000 < round(1000 * accuracy)
+        return np.eye(3)[np.where(right, truth, (truth + 1 + np.arange(n) % 2) % 3)]
+
+    recovered = metrics.pgr(model(0.4), model(0.5), model(0.8), truth)
+    assert recovered.value == pytest.approx(0.25) and recovered.note == ""
+    with collect_warnings() as warnings_given:
+        assert metrics.pgr(model(0.4), model(0.5), model(0.8), truth, chance=0.5).note
+        at_chance = metrics.pgr(model(0.33), model(0.5), model(0.8), truth)
+    assert at_chance.note == "supervisor not above chance"
+    assert "not above chance, 0.333:" in warnings_given[1]
+
+
+def test_intervals_of_three_classes_cover_what_was_simulated():
+    """Draws predictions whose accuracies are known, and counts intervals that hold the PGR."""
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(60):
+        truth = rng.integers(3, size=400)
+        arms = []
+        for accuracy in (0.5, 0.6, 0.9):
+            wrong = (truth + rng.integers(1, 3, size=400)) % 3
+            arms.append(np.eye(3)[np.where(rng.random(400) < accuracy, truth, wrong)])
+        recovered = metrics.pgr(*arms, truth)
+        covered += recovered.low <= 0.25 <= recovered.high
+    assert 52 <= covered <= 60
+
+
+def test_permuting_the_classes_changes_no_metric():
+    weak, student, ceiling, truth = three_classes([0.3, 0.5, 0.8], n=120)
+    order = np.array([2, 0, 1])  # of the new classes, which old one each is
+
+    def every_metric(weak, student, ceiling, truth):
+        yield metrics.accuracy(student, truth)
+        yield metrics.auroc(student, truth, resamples=50)
+        yield metrics.calibration_error(student, truth, resamples=50)
+        yield metrics.pgr(weak, student, ceiling, truth)
+        yield imitation.agreement(student, weak, truth, on="mistakes")
+        yield imitation.cross_entropy(student, weak)
+        yield imitation.misfit(student, weak)
+        yield imitation.gain(student, weak, truth)
+        yield imitation.similarity(student, weak, truth)
+        yield imitation.similarity(student, weak, truth, hard=True)
+
+    permuted = [probs[..., order] for probs in (weak, student, ceiling)]
+    as_before = every_metric(weak, student, ceiling, truth)
+    for before, after in zip(
+        as_before, every_metric(*permuted, order.argsort()[truth]), strict=True
+    ):
+        assert dataclasses.astuple(after) == pytest.approx(dataclasses.astuple(before))
+
+
+def test_two_classes_keep_the_numbers_that_they_had_before_there_were_more():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(2, size=200)
+    truth[:2] = 0, 1
+
+    def model(right):
+        p1 = np.where(rng.random((3, 200)) < right, truth, 1 - truth) * 0.6
+        return probs((p1 + 0.4 * rng.random((3, 200))).round(2))
+
+    weak, student, ceiling = model(0.6), model(0.7), model(0.85)
+    known = {
+        metrics.accuracy(student, truth): (0.715, 0.6483333333333333, 0.785),
+        metrics.auroc(student, truth, resamples=200): (
+            0.6976094276094277,
+            0.5977272727272728,
+            0.7837865259740259,
+        ),
+        metrics.calibration_error(student, truth, bins=7, resamples=200): (
+            0.13095000000000004,
+            0.09221666666666668,
+            0.2057,
+        ),
+        metrics.pgr(weak, student, ceiling, truth): (
+            0.43712574850299374,
+            0.19999999999999993,
+            0.6762589928057552,
+        ),
+        imitation.cross_entropy(student, weak, truth, on="mistakes"): (
+            1.4634156635425422,
+            1.1589251914372494,
+            1.891352738874302,
+        ),
+        imitation.misfit(student, weak): (0.194988, 0.17319316666666668, 0.21962266666666663),
+        imitation.gain(student, weak, truth): (
+            0.06360299999999999,
+            0.015237166666666664,
+            0.11617466666666668,
+        ),
+        imitation.similarity(student, weak, truth): (
+            -0.0069579470467161795,
+            -0.05167331209556167,
+            0.036889802040469474,
+        ),
+        imitation.similarity(student, weak, truth, hard=True): (
+            -0.025659611481588938,
+            -0.1393188854489165,
+            0.08975444538526649,
+        ),
+    }
+    for estimate, values in known.items():
+        ends = (estimate.value, estimate.low, estimate.high)
+        assert ends == pytest.approx(values, rel=1e-12)
