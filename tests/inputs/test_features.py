@@ -345,6 +345,63 @@ def test_the_optimum_does_not_depend_on_where_the_search_starts():
     assert far == pytest.approx(solved(x.numpy(), targets[:, 0], 1.0)[1], abs=1e-5)
 
 
+def solved_classes(x, targets, l2, start=0.0):
+    head = models.probe(x.shape[1], 1, targets.shape[1]).head
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        head.weight.copy_(start * torch.randn(head.weight.shape, generator=generator))
+    loss = logistic.solve(head, torch.from_numpy(x).float(), targets, l2)
+    with torch.no_grad():
+        return head, loss, head(torch.from_numpy(x).float()).softmax(1).numpy()
+
+
+@pytest.mark.parametrize("n, d, l2", [(60, 90, 100.0), (60, 90, 1.0), (60, 90, 0.01), (90, 5, 0.5)])
+def test_the_logistic_probe_of_three_classes_is_scikit_learns(n, d, l2):
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(n, d)).astype(np.float32)
+    label = rng.choice(3, p=[0.5, 0.3, 0.2], size=n)
+    exact = x.astype(np.float64)
+    expected = LogisticRegression(C=1 / l2, tol=1e-8, max_iter=10_000).fit(exact, label)
+    head, _, probs = solved_classes(x, np.eye(3)[label], l2)
+    np.testing.assert_allclose(probs, expected.predict_proba(exact), atol=1e-5)
+    np.testing.assert_allclose(head.weight.detach(), expected.coef_, atol=5e-4)
+
+
+def test_the_logistic_probe_of_soft_labels_of_four_classes_is_at_its_optimum():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 6)).astype(np.float32)
+    targets = rng.dirichlet(np.ones(4), size=200)
+    head, loss, probs = solved_classes(x, targets, 0.7)
+    slope = (probs - targets).T @ x + 0.7 * head.weight.detach().numpy()
+    np.testing.assert_allclose(slope, 0, atol=2e-3)
+    np.testing.assert_allclose((probs - targets).sum(0), 0, atol=2e-3)
+    assert loss == pytest.approx(-(targets * np.log(probs)).sum(1).mean(), abs=1e-5)
+    far = solved_classes(x, targets, 0.7, start=30.0)
+    np.testing.assert_allclose(far[2], probs, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [[1, 2, 0], [2, 1, 0]])
+def test_permuting_the_classes_permutes_the_predictions_of_the_logistic_probe(order):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(50, 70)).astype(np.float32)
+    targets = rng.dirichlet(np.ones(3), size=50)
+    probs = solved_classes(x, targets, 1.0)[2]
+    np.testing.assert_allclose(
+        solved_classes(x, targets[:, order], 1.0)[2], probs[:, order], atol=1e-5
+    )
+
+
+def test_the_logistic_probe_learns_three_classes_and_takes_labels_of_one(three, tiny):
+    fit = w2s.fit(f"{tiny}@3", three.student, method="logistic")
+    assert fit.accuracy(three.test).low > 0.5
+    ids = np.concatenate([three.student.ids, three.validation.ids])
+    last = w2s.SoftLabels(ids, np.tile([0.0, 0.0, 1.0], (len(ids), 1)), "always 2")
+    fit = w2s.fit(tiny, three.student, last, method="logistic")
+    assert fit.accuracy(three.test).value == pytest.approx(1 / 3)
+
+
 def test_swapping_pairs_gives_the_complement_of_the_logistic_probe():
     rng = np.random.default_rng(1)
     x, targets = rng.normal(size=(80, 5)), rng.random(40)
