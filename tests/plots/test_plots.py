@@ -142,6 +142,15 @@ def test_tasks_of_unequal_chance_have_a_line_each(chance, lines):
     assert plots.by_task(table, table, "t").to_json() == figure.to_json()
 
 
+def test_calibration_of_two_classes_is_that_of_class_1():
+    p1 = np.array([0.12, 0.18, 0.55, 0.95])
+    figure = plots.reliability(np.stack([1 - p1, p1], axis=1), np.array([0, 1, 1, 1]), "t")
+    assert figure.data[1].x == pytest.approx((0.15, 0.55, 0.95))
+    assert figure.data[1].y == pytest.approx((0.5, 1.0, 1.0))
+    titles = figure.layout.xaxis.title.text, figure.layout.yaxis.title.text
+    assert titles == ("predicted P(y = 1)", "share of class 1")
+
+
 def test_calibration_of_three_classes_is_that_of_the_predicted_class():
     probs = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]])
     truth = np.array([0, 2, 2, 1])
