@@ -17,6 +17,12 @@ TASKS.provide(
     package="chess",
     extra="chess",
 )
+TASKS.provide(
+    "w2s_nb.vision.tasks",
+    ("cifar10", "fashion_mnist", "imagenet", "mnist", "mnist_5k"),
+    package="PIL",
+    extra="vision",
+)
 MODELS.provide(
     "w2s_nb.vision.models",
     (

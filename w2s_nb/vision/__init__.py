@@ -1,1 +1,11 @@
 """Adds images: tasks whose examples are images, and encoders that give features of them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["images", "models", "sources", "tasks"],
+    submod_attrs={
+        "own_images": ["task_from_images"],
+    },
+)

@@ -26,6 +26,7 @@ _GIVEN_APART = (
     "keep",
 )
 
+IMAGE = "image:"  # how the name of an image begins, in the place of a text
 EQUAL, AS_IS = "equal", "as is"  # what a task's `balance` may be
 _YES_OR_NO = ("no", "yes")  # classes 0 and 1 of a task that names none
 _MANY = 12  # names that are not said one by one
@@ -446,7 +447,8 @@ def _is_of_the_kit(examples: Callable) -> bool:
     """Tells a formatter of the kit from one that a user wrote, or that reads a user's file."""
     package = __name__.partition(".")[0]
     module = str(getattr(examples, "__module__", ""))
-    return module.startswith(f"{package}.") and module != f"{package}.data.from_file"
+    of_users = (f"{package}.data.from_file", f"{package}.vision.own_images")
+    return module.startswith(f"{package}.") and module not in of_users
 
 
 def _prompt_of_question(about: str, arity: int, classes: tuple[str, ...] | None) -> Prompt:
