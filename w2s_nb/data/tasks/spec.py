@@ -53,9 +53,10 @@ class Example:
             function and its package, a key is a pair (kind, name).
         question: name of the question that the text is a right (1) or wrong (0) answer to, with its
             passage if several have the question; "" for none. It is a key too. Of each question as
-            many right as wrong answers are used. Several examples of one row, of one text each,
-            are answers to one question unless they name others.
-        answer: the text that a model is to generate, a space and one word; "" for a choice of two
+            many right as wrong answers are used, where there are two classes and as many of each.
+            Several examples of one row, of one text each, are answers to one question unless they
+            name others.
+        answer: the text that a model is to generate, a space and one word; "" for a choice of
             classes.
         difficulty: of a question with an answer, in the task's own measure.
         themes: names of what the question is about.
