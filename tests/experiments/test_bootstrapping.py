@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import w2s_nb as w2s
+from w2s_nb.data.classes import likeliest
 from w2s_nb.experiments.bootstrapping import cut_split
 
 QUICK = dict(method="probe", epochs=20, n_train=96, n_val=32, n_test=64)
@@ -53,6 +54,19 @@ def test_same_data_students_are_taught_by_the_one_before_on_its_own_examples(wor
         ValueError, match="are not there"
     ):  # the last was not asked to label its own examples
         last.label(chain.tasks[0].student, training_examples=True)
+
+
+def test_a_chain_of_three_classes_passes_probabilities_of_all_on(three, tiny):
+    args = dict(method="probe", epochs=20, n_train=96, n_val=33, n_test=63)
+    chain = w2s.run_chain("three", [f"{tiny}@1", f"{tiny}@2", tiny], **args)
+    assert chain.probs(1).shape == (1, 63, 3)
+    middle = chain.steps[1][0]
+    labels = middle.label(three.student, training_examples=True).for_split(three.student)
+    assert labels.shape == (96, 3)
+    right = (likeliest(labels) == three.student.hard_label).mean()
+    assert chain.table().label_accuracy[2] == right
+    for _, step in chain.flow().groupby("step"):
+        assert step.examples.sum() == 63
 
 
 def test_a_chain_of_two_is_direct_supervision(words, tiny):

@@ -14,6 +14,7 @@ METHODS = {
     "lora": FINETUNED,
     "top": FINETUNED | dict(top_layers=2),
     "probe": dict(epochs=30),
+    "logistic": {},
 }
 
 
@@ -41,12 +42,16 @@ def test_every_method_learns_three_classes(method, three, tiny):
     assert fit.curve.train_loss.iloc[-1] < np.log(3)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_permuting_the_classes_of_labels_permutes_predictions(method, three, tiny):
+@pytest.mark.parametrize(
+    "method, loss",
+    [(method, "xent") for method in METHODS if method != "probe"]
+    + [("probe", loss) for loss in ("xent", "confidence", "temporal_ensembling")],
+)
+def test_permuting_the_classes_of_labels_permutes_predictions(method, loss, three, tiny):
     labels = weak_labels(three)
     order = [2, 0, 1]
     permuted = w2s.SoftLabels(labels.ids, labels.probs[:, order], "permuted")
-    args = dict(method=method, stop="last", **METHODS[method])
+    args = dict(method=method, loss=loss, stop="last", **METHODS[method])
     there = w2s.fit(tiny, three.student, labels, **args).predict(three.test)
     back = w2s.fit(tiny, three.student, permuted, **args).predict(three.test)
     np.testing.assert_allclose(back, there[:, order], atol=1e-5)
@@ -72,14 +77,15 @@ def test_a_fit_of_three_classes_is_read_back_and_gives_labels_of_three(three, ti
     assert student.curve.validation_accuracy_on_labels.max() == on_labels.mean()
 
 
-@pytest.mark.parametrize("method", ["full", "probe"])
+@pytest.mark.parametrize("method", ["full", "probe", "logistic"])
 def test_rewards_of_three_classes_are_log_odds_against_the_first(method, three, tiny):
     fit = w2s.fit(
         tiny, three.student, method=method, stop="last", keep_weights=True, **METHODS[method]
     )
-    log_probs = np.log(fit.predict(three.test))
     rewards = w2s.rewards(fit, three.test)
-    np.testing.assert_allclose(rewards, log_probs[:, 1:] - log_probs[:, :1], atol=1e-2)
+    odds = np.exp(np.column_stack([np.zeros(len(rewards)), rewards]))
+    probs = odds / odds.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probs, fit.predict(three.test), atol=1e-4)
     assert rewards.shape == (len(three.test), 2)
     assert fit.weights()["head.weight"].shape[0] == 3
 
