@@ -24,6 +24,7 @@ from .base import BackgroundWorker, Status, labelled, options_with, show_figure
 NOTEBOOK = "11_explorer"  # its parameters are those of a setting
 # Depths of the student's model that are offered, as shares of its layers.
 _DEPTHS = (1 / 15, 2 / 15, 1 / 5, 4 / 15, 2 / 5, 8 / 15, 2 / 3, 4 / 5, 1)
+_CONFUSED = range(3, 21)  # numbers of classes whose confusion can be seen in a figure
 _SIZES = ("n_train", "n_val", "n_test")
 _CONTROLS = ("task", "weak", "strong", "loss", "alpha", "n_labels", "seed")
 
@@ -31,7 +32,7 @@ _CONTROLS = ("task", "weak", "strong", "loss", "alpha", "n_labels", "seed")
 class Explorer(ipywidgets.VBox):
     """Controls, and accuracy, PGR, agreement and calibration of their setting; see `explorer`.
 
-    Of more than two classes there is also how the student confuses them.
+    Of three to twenty classes there is also how the student confuses them.
 
     Attributes:
         task, weak, strong, loss, alpha, n_labels, seed: the controls.
@@ -181,9 +182,9 @@ class Explorer(ipywidgets.VBox):
         show_figure(self.accuracy, accuracy_figure(arms))
         self.numbers.value = html_of_metrics(arms)
         show_figure(self.calibration, calibration_figure(arms))
-        if arms.test.n_classes > 2:
+        if arms.test.n_classes in _CONFUSED:
             show_figure(self.confusion, confusion_figure(arms))
-        else:  # the other numbers say it all
+        else:  # of two classes the other numbers say it all
             self.confusion.outputs = ()
 
 
