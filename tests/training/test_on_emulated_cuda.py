@@ -93,6 +93,16 @@ def test_the_host_waits_for_no_loss(gpu, words, tiny, loss):
     check(gpu)
 
 
+def test_the_host_waits_for_no_loss_but_the_guesses_of_three_classes(gpu, three, tiny):
+    """Which guesses have the largest sum is found on the host, once per step."""
+    given = dict(head_init="zero", lr=1e-3, epochs=2, evals=1)
+    with gpu:
+        w2s.fit(tiny, small("three").student, loss="temporal_ensembling", **given)
+        check(gpu)
+        w2s.fit(tiny, small("three").student, loss="confidence", **given)
+    assert {place for place, _ in gpu.waits} - LISTED == {"paper._guess"}
+
+
 def test_the_host_waits_for_a_language_model_where_it_is_listed(gpu, words, tiny):
     with gpu:
         w2s.finetune_lm(tiny, small("words").student, method="full", lr=1e-3, epochs=1)
