@@ -23,7 +23,7 @@ _SYMBOLS = {"both": "circle", "student": "diamond", "supervisor": "square", "nei
 _INK = "var(--jp-content-font-color1, #222)"
 _LINE = "var(--jp-border-color1, #bbb)"
 _FAINT = "var(--jp-layout-color2, #eee)"
-_MOST_CLASSES = 8  # of which a card shows every probability; of more, the largest
+_MOST_CLASSES = 10  # of which a card shows every probability; of more, the largest
 _MOST_CLASSES_WITH_NUMBERS = 20  # in the cells of `confusion`
 
 
