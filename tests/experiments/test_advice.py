@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,10 +16,23 @@ def fitted(on_labels=(0.6, 0.7, 0.65), losses=(0.7, 0.5, 0.4), stop="validation"
     return SimpleNamespace(curve=curve, stop=stop, record=record)
 
 
-def said(students, ceiling=None, answered=False):
+class Dealt(SimpleNamespace):
+    """A test split of classes, as many of each as it is told."""
+
+    def __init__(self, *counts, answers=()):
+        super().__init__(hard_label=np.repeat(np.arange(len(counts)), counts), answers=answers)
+
+    def __len__(self):
+        return len(self.hard_label)
+
+
+BALANCED = Dealt(8, 8)
+
+
+def said(students, ceiling=None, test=BALANCED):
     fits = {"supervisor": [fitted(stop="last")], **students, "ceiling": ceiling or [fitted()]}
     with collect_warnings() as messages:
-        tell(fits, "ceiling", answered=answered)
+        tell(fits, "ceiling", test)
     return messages
 
 
@@ -30,7 +44,17 @@ def test_a_ceiling_that_ends_above_the_loss_of_guessing_is_told_of():
     unlearned = [fitted(losses=(1.7, 0.9, 0.71)), fitted(losses=(0.9, 0.8, 0.69))]
     (message,) = said({}, ceiling=unlearned)
     assert "ended at 0.700, not below the 0.693 of guessing; to change it: another" in message
-    assert said({}, ceiling=unlearned, answered=True) == []
+    assert said({}, ceiling=unlearned, test=Dealt(16, answers=("4",))) == []
+
+
+@pytest.mark.parametrize("counts, nats", [((7, 7, 7), 1.099), ((5, 5, 10), 1.040)])
+def test_the_loss_of_guessing_is_that_of_the_shares_of_the_classes(counts, nats):
+    def ceiling(loss):
+        return [fitted(losses=(1.7, 1.2, loss))]
+
+    (message,) = said({}, ceiling=ceiling(nats + 0.01), test=Dealt(*counts))
+    assert f"not below the {nats:.3f} of guessing" in message
+    assert said({}, ceiling=ceiling(nats - 0.01), test=Dealt(*counts)) == []
 
 
 RISING = (0.6, 0.65, 0.7)

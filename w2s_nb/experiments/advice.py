@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from ..common.progress import warn
+from ..data.splits import Split
 from ..training.result import Fit
 
-# nats of a guess between two classes
-GUESSING = math.log(2)
 # the column of a curve by which a checkpoint is chosen
 _SCORES = {"validation": "validation_accuracy_on_labels", "oracle": "test_accuracy"}
 
 
-def tell(fits: Mapping[str, list[Fit]], ceiling: str, *, answered: bool = False) -> None:
+def tell(fits: Mapping[str, list[Fit]], ceiling: str, test: Split) -> None:
     """Warns of what is wrong with an experiment, with what to change; nothing where all is well.
 
     `metrics.pgr` warns of a supervisor and a ceiling at chance.
@@ -24,10 +22,10 @@ def tell(fits: Mapping[str, list[Fit]], ceiling: str, *, answered: bool = False)
     Args:
         fits: {arm: one fit per seed}.
         ceiling: the name of that arm.
-        answered: the task is answered by generating, so that the loss of a guess is not known.
+        test: a test split; where answers are generated, the loss of a guess is not known.
     """
-    if not answered:
-        _tell_of_loss(fits[ceiling], ceiling)
+    if not test.answers:
+        _tell_of_loss(fits[ceiling], ceiling, _nats_of_guessing(test))
     by_method: dict[str, list[str]] = {}
     for arm, of_arm in fits.items():
         if all(map(_is_best_at_the_end, of_arm)):
@@ -41,12 +39,19 @@ def tell(fits: Mapping[str, list[Fit]], ceiling: str, *, answered: bool = False)
         )
 
 
-def _tell_of_loss(fits: list[Fit], ceiling: str) -> None:
+def _nats_of_guessing(test: Split) -> float:
+    """Computes the least loss without a look at the examples: ln K where classes are balanced."""
+    counts = np.unique_counts(test.hard_label).counts
+    shares = counts / len(test)
+    return float(-np.sum(shares * np.log(shares)))
+
+
+def _tell_of_loss(fits: list[Fit], ceiling: str, guessing: float) -> None:
     """Warns where a ceiling did not learn its labels: its loss is no less than that of guessing."""
     loss = float(np.mean([fit.curve.train_loss.iloc[-1] for fit in fits]))
-    if loss >= GUESSING:
+    if loss >= guessing:
         warn(
-            f"{ceiling}: its training loss ended at {loss:.3f}, not below the {GUESSING:.3f} of "
+            f"{ceiling}: its training loss ended at {loss:.3f}, not below the {guessing:.3f} of "
             f"guessing; to change it: another learning rate, more epochs or more examples"
         )
 

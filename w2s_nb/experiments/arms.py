@@ -345,7 +345,7 @@ class Arms:
                 row |= self.pgr(arm).as_dict("pgr")
                 row |= self.agreement(arm).as_dict("agreement")
             rows.append(row)
-        advice.tell(self.fits, CEILING, answered=self.answered)
+        advice.tell(self.fits, CEILING, self.test)
         table = pd.DataFrame(rows).set_index("arm")
         table.attrs["chance"] = self.test.chance
         return table

@@ -120,7 +120,7 @@ class Chain:
         }
         rows.append(ceiling | accuracy.as_dict("accuracy"))
         fits = {**self._fits_by_arm, CEILING: self.ceiling}
-        advice.tell(fits, CEILING, answered=bool(self.test.answers))
+        advice.tell(fits, CEILING, self.test)
         return pd.DataFrame(rows)
 
     @property
