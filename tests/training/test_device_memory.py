@@ -244,6 +244,16 @@ def test_a_language_model_takes_the_logits_of_what_it_predicts_and_its_unembeddi
     assert untied.total - alone.total == unembedding * 16 + 4 * 100 * 151936 * 16
 
 
+@pytest.mark.parametrize("method", ["full", "top", "probe"])
+def test_a_head_takes_a_row_for_each_class(method):
+    two, more = (
+        device_memory.estimate("gpt2", method, tokens=8, batch=1, n_classes=k) for k in (2, 1000)
+    )
+    assert more.trainable - two.trainable == 998 * 768
+    assert more.weights - two.weights == 4 * 998 * 768
+    assert two == device_memory.estimate("gpt2", method, tokens=8, batch=1)
+
+
 def test_copies_of_trained_weights_take_main_memory():
     two = device_memory.estimate("gpt2", tokens=8, copies=2)
     assert two.host == 2 * 4 * two.trainable > device_memory.estimate("gpt2", tokens=8).host

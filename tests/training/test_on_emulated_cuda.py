@@ -86,10 +86,14 @@ def test_the_host_waits_for_no_trunk_that_is_recomputed(gpu, words, tiny, monkey
     assert waits <= {*ONCE, *LOOKS}
 
 
-@pytest.mark.parametrize("loss", ["confidence", "temporal_ensembling"])
-def test_the_host_waits_for_no_loss(gpu, words, tiny, loss):
+@pytest.mark.parametrize(
+    "loss, args",
+    [("confidence", {}), ("confidence", {"shares": "weak"}), ("temporal_ensembling", {})],
+)
+def test_the_host_waits_for_no_loss(gpu, words, tiny, loss, args):
+    quick = dict(lr=1e-3, epochs=2, evals=1, micro_batch=16)
     with gpu:
-        w2s.fit(tiny, small("words").student, loss=loss, lr=1e-3, epochs=2, evals=1, micro_batch=16)
+        w2s.fit(tiny, small("words").student, loss=loss, loss_args=args, **quick)
     check(gpu)
 
 

@@ -41,9 +41,10 @@ class Hyperparameters:
         curve_test: test examples of the curve, drawn at random, the same at each evaluation. None
             takes all of them. With fewer, a fit has no oracle.
         max_len: tokens kept of a text, from its end; None takes the task's number.
-        head_init: 'unembedding' (rows of "0" and "1", appendix A.1) or 'zero'. None takes the
-            paper's choice at full depth, and zero for a model cut in depth: the unembedding was not
-            trained on its last layer, and with it students of the embedded model spent half of
+        head_init: 'unembedding' (rows of the tokens "0", "1" and so on, one for each class,
+            appendix A.1) or 'zero'. None takes the paper's choice at full depth, and zero where the
+            tokenizer lacks one of these tokens or the model is cut in depth: the unembedding was
+            not trained on its last layer, and with it students of the embedded model spent half of
             their steps on the way from 1.7 nats back to chance.
         top_layers: blocks that method 'top' trains.
         lora_rank: rank of the adapters of method 'lora'.

@@ -111,6 +111,7 @@ def estimate(
     predicted: int = 0,
     texts: int = 0,
     copies: int = 0,
+    n_classes: int = 2,
 ) -> MemoryEstimate:
     """Estimates the memory that `fit` or `prompt` takes for a model and method.
 
@@ -149,6 +150,7 @@ def estimate(
             and 'top'; 0 trains a classifier.
         texts: number of texts whose activations are stored.
         copies: of the trained weights, that main memory holds beside each other.
+        n_classes: outputs of the head of a classifier.
     Raises:
         UnknownName, ValueError: a name or value that does not exist.
         ModelUnavailable: the configuration cannot be had here.
@@ -156,7 +158,7 @@ def estimate(
     checkpoint = resolve(model)
     _check_method(method, top_layers, lora_rank)
     _check_counts(
-        {"batch": batch, "devices": devices},
+        {"batch": batch, "devices": devices, "n_classes": n_classes},
         {"tokens": tokens, "micro_batch": micro_batch, "vocabulary": vocabulary},
     )
     _check_device(device, devices, method)
@@ -180,8 +182,9 @@ def estimate(
         recompute=_recomputes(architecture, method, lora_rank, layers),
         vocabulary=vocabulary,
         lora_rank=lora_rank,
+        outputs=n_classes,
     )
-    counts = _counts_of(step, layers, devices, 2 * config.hidden_size)
+    counts = _counts_of(step, layers, devices, n_classes * config.hidden_size)
     if predicted:
         _add_unembedding(counts, config, method, device, examples_per_pass * predicted)
     gradients = 4 * counts["trainable"] // devices

@@ -46,6 +46,8 @@ def check_memory_of_fit(
         options["vocabulary"] = 1
     if on_text or split.answers:
         options |= {"predicted": tokens if on_text else 1, "vocabulary": None}
+    else:
+        options["n_classes"] = split.n_classes
     check_memory(checkpoint.name, method, tokens=tokens, **options)
 
 
@@ -61,6 +63,7 @@ def micro_batch_of_job(job: TrainingJob, micro_batch: int | None, devices: int) 
     name, method, chosen = job.checkpoint.name, job.method, job.hyperparameters
     max_len = cast(int, chosen.max_len)
     options = _options(chosen, devices)
+    options["n_classes"] = job.split.n_classes
     options["copies"] = int(chosen.evals != 1) + int(job.keep_weights is not None)
     at_most = job.split.arity * max_len
     if clearly_fits(name, method, Room.free(), tokens=at_most, micro_batch=micro_batch, **options):

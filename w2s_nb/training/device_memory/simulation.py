@@ -44,6 +44,7 @@ class Step:
         recompute: blocks are recomputed in the backward pass.
         vocabulary: rows that the embedding is cut to; None keeps all.
         lora_rank: as in `Hyperparameters`.
+        outputs: of the classifier's head, for one text.
     """
 
     architecture: str
@@ -56,6 +57,7 @@ class Step:
     recompute: bool
     vocabulary: int | None
     lora_rank: int
+    outputs: int = 2
 
 
 def config_of(architecture: str, layers: int | None = None):
@@ -122,7 +124,8 @@ def simulate(step: Step, layers: int) -> dict[str, int]:
     if step.recompute:
         classifier.recompute_blocks(lm.base_model)  # type: ignore[arg-type]
     with torch.device("meta"):
-        net = Classifier(body, nn.Linear(config.hidden_size, 2, bias=False)).train()
+        head = nn.Linear(config.hidden_size, step.outputs, bias=False)
+        net = Classifier(body, head, step.outputs).train()
         if step.vocabulary:
             compact_embedding(net, torch.arange(step.vocabulary))
     if step.cuda:
