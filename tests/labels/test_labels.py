@@ -10,6 +10,7 @@ import w2s_nb as w2s
 from w2s_nb import labels as labels_module
 from w2s_nb.data.load import example_id
 from w2s_nb.data.splits import Split
+from w2s_nb.labels.dawid_skene import dawid_skene
 
 IDS = np.array([f"{i:016x}" for i in range(100)])
 PROBS = np.stack([np.linspace(0, 1, 100), 1 - np.linspace(0, 1, 100)], axis=1)
@@ -312,7 +313,7 @@ def test_several_labels_of_one_example_are_averaged_and_unlabelled_examples_name
             ValueError,
             r"row 2: probability is '1.5'; expected a number in \[0, 1\]",
         ),
-        ("a.csv", "id,label\nx,yes\n", ValueError, "row 1: label is 'yes'"),
+        ("a.csv", "id,label\nx,maybe\n", ValueError, "row 1: label is 'maybe'"),
         ("a.csv", "id,label\nx,\n", ValueError, "row 1: label is missing; expected 0 or 1"),
         (
             "a.csv",
@@ -625,3 +626,188 @@ def test_two_classes_keep_the_labels_that_they_had_before_there_were_more():
     }
     kept = np.flatnonzero(each[1].confident(student, 0.1))
     assert kept.tolist()[:6] == [1, 5, 25, 36, 50, 53] and len(kept) == 20
+
+
+# Table 1 of Dawid and Skene 1979: 45 patients, seen by observer 1 three times and by observers 2 to
+# 5 once; the class that each gave, from 1
+ANAESTHETISTS = """
+1111111 3334334 1122122 2223121 2223222 2223322 1222111 3333433 2222223 2322223 4444444 2223343
+1111111 2223212 1211111 1112111 1111111 1111111 2222221 2221322 2222222 2222221 2223222 2212222
+1111111 1111111 2322222 1111111 1111111 1121121 1111111 3333233 1111111 2222222 2223232 4334343
+2212232 2323233 3333432 1111111 1111111 1212111 2322222 1211111 2222222
+"""
+OBSERVER = np.array([0, 0, 0, 1, 2, 3, 4])
+
+
+def anaesthetists_votes():
+    """Returns votes (r, 4), patients (r,) and observers (r,) of `ANAESTHETISTS`."""
+    given = np.array([[int(vote) - 1 for vote in row] for row in ANAESTHETISTS.split()])
+    patient = np.repeat(np.arange(45), 7)
+    return np.eye(4)[given.ravel()], patient, np.tile(OBSERVER, 45)
+
+
+def test_dawid_skene_gives_the_published_estimates():
+    classes, confusion = dawid_skene(*anaesthetists_votes())
+    np.testing.assert_allclose(classes.mean(axis=0), [0.40, 0.42, 0.11, 0.07], atol=0.005)
+    np.testing.assert_allclose(classes[6], [0.98, 0.02, 0, 0], atol=0.005)
+    assert classes[1].argmax() == 3, "patient 2 had 3 five times and 4 twice"
+    published = {
+        0: [[0.89, 0.11, 0, 0], [0.07, 0.88, 0.05, 0], [0, 0.34, 0.66, 0], [0, 0, 0.56, 0.44]],
+        1: [[0.83, 0.17, 0, 0], [0.05, 0.63, 0.32, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+        4: [[1, 0, 0, 0], [0.16, 0.73, 0.11, 0], [0, 0.21, 0.79, 0], [0, 0, 0.33, 0.67]],
+    }
+    for observer, expected in published.items():
+        np.testing.assert_allclose(confusion[observer], expected, atol=0.006)
+
+
+def test_dawid_skene_permutes_with_the_classes_and_the_workers():
+    votes, patient, observer = anaesthetists_votes()
+    classes, confusion = dawid_skene(votes, patient, observer)
+    order, of_workers = np.array([2, 0, 3, 1]), np.array([4, 2, 0, 1, 3])
+    rows = np.random.default_rng(0).permutation(len(votes))
+    again, confusion_again = dawid_skene(
+        votes[rows][:, order], patient[rows], of_workers[observer][rows]
+    )
+    np.testing.assert_allclose(again, classes[:, order], atol=1e-9)
+    np.testing.assert_allclose(
+        confusion_again[of_workers], confusion[:, order][:, :, order], atol=1e-9
+    )
+
+
+def workers_of(truth, rights, seed=0):
+    """Returns a set of labels per worker, right as often as given; the last always says 1."""
+    rng = np.random.default_rng(seed)
+    n = len(truth)
+    ids = np.array([f"{i:016x}" for i in range(n)])
+    voted = [
+        np.where(rng.random(n) < right, truth, (truth + rng.integers(1, 3, size=n)) % 3)
+        for right in rights
+    ]
+    return [w2s.SoftLabels(ids, np.eye(3)[v], "one") for v in [*voted, np.full(n, 1)]]
+
+
+def test_dawid_skene_beats_the_majority_where_workers_differ_and_one_is_constant():
+    truth = np.random.default_rng(1).integers(3, size=600)
+    sets = workers_of(truth, (0.9, 0.8, 0.5, 0.4, 0.4))
+    accuracy = {
+        how: (w2s.combine(sets, how).hard == truth).mean() for how in ("majority", "dawid-skene")
+    }
+    assert accuracy["dawid-skene"] > accuracy["majority"] + 0.1
+
+
+def crowd_file(path, split, columns, **more):
+    pd.DataFrame({"id": split.ids} | columns).to_csv(path, index=False)
+    return w2s.SoftLabels.from_file(path, split, **more)
+
+
+THREE = ("negative", "neutral", "positive")
+
+
+@pytest.mark.parametrize(
+    "given, classes",
+    [
+        (lambda y: np.array(THREE)[y], None),
+        (lambda y: [f" {THREE[k].upper()}" for k in y], None),
+        (lambda y: y, None),
+        (lambda y: [float(k) for k in y], None),
+        (lambda y: np.array(["bad", "so", "good"])[y], ("bad", "so", "good")),
+        (lambda y: np.array([2, 0, 1])[y], (2, 0, 1)),
+    ],
+)
+def test_labels_of_three_classes_are_read_by_name_or_number(given, classes, tmp_path):
+    split = split_of(THREE, n=30)
+    made = crowd_file(
+        tmp_path / "a.csv", split, {"label": given(split.hard_label)}, classes=classes
+    )
+    np.testing.assert_array_equal(made.for_split(split), np.eye(3)[split.hard_label])
+
+
+def test_classes_that_are_called_by_numbers_are_read_by_their_names(tmp_path):
+    split = split_of(("1", "2", "3"), n=30)
+    stars = crowd_file(tmp_path / "a.csv", split, {"label": split.hard_label + 1})
+    np.testing.assert_array_equal(stars.hard[stars.ids.argsort()], split.hard_label)
+    numbers = crowd_file(tmp_path / "b.csv", split, {"label": split.hard_label})
+    np.testing.assert_array_equal(numbers.probs, stars.probs)
+
+
+@pytest.mark.parametrize(
+    "name", [lambda k: f"probability_{THREE[k]}", lambda k: THREE[k], lambda k: f"probability_{k}"]
+)
+def test_probabilities_of_three_classes_are_read_from_a_column_each(name, tmp_path):
+    split = split_of(THREE, n=30)
+    probs = random_labels(split).for_split(split)
+    columns = {name(k): probs[:, k].round(3) for k in (2, 0, 1)}  # in any order
+    made = crowd_file(tmp_path / "a.csv", split, columns)
+    np.testing.assert_allclose(made.for_split(split), probs, atol=2e-3)
+
+
+def test_names_and_columns_of_two_classes_are_read_too(tmp_path):
+    split = split_of(("no", "yes"), n=20)
+    truth = np.eye(2)[split.hard_label]
+    by_name = crowd_file(
+        tmp_path / "a.csv", split, {"label": np.array(["no", "yes"])[split.hard_label]}
+    )
+    by_column = crowd_file(tmp_path / "b.csv", split, {"yes": truth[:, 1], "no": truth[:, 0]})
+    for made in (by_name, by_column):
+        np.testing.assert_array_equal(made.for_split(split), truth)
+    beside = crowd_file(tmp_path / "c.csv", split, {"label": split.hard_label, "no": 7, "yes": 3})
+    np.testing.assert_array_equal(beside.for_split(split), truth)
+
+
+@pytest.mark.parametrize(
+    "columns, more, says",
+    [
+        ({"label": [0, 1, 3]}, {}, "a.csv, row 3: label is '3'; expected 0, 1 or 2"),
+        (
+            {"label": ["neutral", "bad", "bad"]},
+            {},
+            "row 2: label is 'bad'; expected 'negative', 'n",
+        ),
+        ({"label": [0, 1, 2]}, {"classes": ("bad", "good")}, "expected 3 different values"),
+        ({"probability": [0.5, 0.1, 1]}, {}, "have 3: expected label or probability_negative, pro"),
+        ({"score": [0.5, 0.1, 1]}, {}, "expected id or text, and label or probability_negative,"),
+        ({"probability_neutral": [0.5, 0.1, 1]}, {}, "but not probability_negative, probability_p"),
+        (
+            {"negative": [0.5, 0.1, 1], "neutral": [0.5, 0.1, 0], "positive": [0, 0.7, 0]},
+            {},
+            "row 2: negative, neutral, positive sum to 0.9; expected 1; wrong in 1 of 3 rows",
+        ),
+        (
+            {"negative": [0.5, "", 1], "neutral": [0.5, 0.1, 0], "positive": [0, 0.7, 0]},
+            {},
+            r"row 2: negative is missing; expected a number in \[0, 1\]",
+        ),
+        ({"label": [0, 1, 2]}, {"combine": "dawid-skene"}, "combine='dawid-skene' needs worker"),
+        (
+            {"label": [0, 1, 2], "worker": ["a", "", "b"]},
+            {"combine": "dawid-skene"},
+            "row 2: worker is missing; in 1 of 3 rows",
+        ),
+        ({"label": [0, 1, 2]}, {"combine": "dawidskene"}, "Near: .*dawid-skene"),
+    ],
+)
+def test_files_that_hold_no_labels_of_three_classes_are_refused(columns, more, says, tmp_path):
+    split = split_of(THREE, n=3)
+    with pytest.raises(ValueError, match=says):
+        crowd_file(tmp_path / "a.csv", split, columns, **more)
+
+
+def test_rows_of_workers_are_combined_by_how_each_errs(tmp_path):
+    split = split_of(THREE, n=600)
+    sets = workers_of(split.hard_label, (0.9, 0.8, 0.5, 0.4, 0.4))
+    rows = [
+        {"id": example, "worker": f" W{number}", "label": THREE[voted]}
+        for number, one in enumerate(sets)
+        for example, voted in zip(split.ids, one.hard, strict=True)
+        if number < 5 or voted == 1
+    ]
+    path = tmp_path / "crowd.csv"
+    pd.DataFrame(rows).sample(frac=1, random_state=0).to_csv(path, index=False)
+    weighed = w2s.SoftLabels.from_file(path, split, combine="dawid-skene")
+    averaged = w2s.SoftLabels.from_file(path, split)
+    combined = w2s.combine(sets, "dawid-skene")
+    np.testing.assert_allclose(weighed.for_split(split), combined.probs, atol=1e-3)
+    np.testing.assert_allclose(averaged.for_split(split), w2s.combine(sets).probs, atol=1e-9)
+    assert (weighed.for_split(split).argmax(1) == split.hard_label).mean() > 0.87
+    some = w2s.SoftLabels.from_file(path, split.take(np.arange(5)), combine="dawid-skene")
+    assert some.knows(split).sum() == 5

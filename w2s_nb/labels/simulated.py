@@ -10,12 +10,14 @@ from ..common.registry import UnknownName
 from ..common.seeds import check_seed
 from ..data.classes import likeliest
 from ..data.splits import Split, list_splits
+from .dawid_skene import dawid_skene
+from .from_file import classes_of
 from .soft import SoftLabels, need_labels, other_classes
 
 ERRORS = ("random", "longest", "shortest", "unconfident", "confident")
 PAIR_ERRORS = ("longer",)  # of comparisons only
 NEED_STRONG = ("unconfident", "confident")  # errors that a strong model chooses
-COMBINE = ("mean", "majority", "weighted")
+COMBINE = ("mean", "majority", "weighted", "dawid-skene")
 
 
 def simulate(
@@ -67,10 +69,7 @@ def simulate(
     if strong is not None:
         need_labels(strong, "strong")
     splits = list_splits(splits, "splits")
-    n_classes = splits[0].n_classes
-    if any(split.classes != splits[0].classes for split in splits):
-        named = " and ".join(dict.fromkeys(", ".join(split.classes) for split in splits))
-        raise ValueError(f"splits of different classes: {named}; expected those of one task")
+    n_classes = len(classes_of(splits))
     rng = np.random.default_rng(check_seed(seed))
     classes = [_with_errors(errors, split, accuracy, strong, rng) for split in splits]
     return SoftLabels(
@@ -151,7 +150,9 @@ def combine(
             'weighted': the mean of the probabilities with weights log((K - 1) a / (1 - a)), a the
             supervisor's accuracy on `validation`, none below 0. Those are the best weights for
             hard votes of independent voters whose errors fall on the other classes alike (Nitzan
-            and Paroush 1982).
+            and Paroush 1982). 'dawid-skene': votes, as in 'majority', weighed by how each
+            supervisor errs, which is estimated from the votes alone (Dawid and Skene 1979); it
+            takes errors of different supervisors to be independent.
         validation: labelled examples, for 'weighted', which looks at their ground truth, as
             training a supervisor does.
     Raises:
@@ -170,10 +171,15 @@ def combine(
     for supervisor in labels:
         _check_same_examples(supervisor, first)
         of_supervisor = supervisor.for_ids(first.ids)
-        probs.append(_votes(of_supervisor) if how == "majority" else of_supervisor)
+        votes = how in ("majority", "dawid-skene")
+        probs.append(_votes(of_supervisor) if votes else of_supervisor)
+    source = f"{how} of {len(labels)}"
+    if how == "dawid-skene":
+        example = np.tile(np.arange(len(first)), len(labels))
+        worker = np.repeat(np.arange(len(labels)), len(first))
+        return SoftLabels(first.ids, dawid_skene(np.concatenate(probs), example, worker)[0], source)
     weights = _weights(labels, validation) if how == "weighted" else np.ones(len(labels))
-    mean = np.average(probs, axis=0, weights=weights)
-    return SoftLabels(first.ids, mean, f"{how} of {len(labels)}")
+    return SoftLabels(first.ids, np.average(probs, axis=0, weights=weights), source)
 
 
 def _votes(probs: np.ndarray) -> np.ndarray:

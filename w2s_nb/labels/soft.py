@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import html
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from ..common.progress import warn
 from ..common.seeds import check_seed
 from ..data.classes import likeliest
 from ..data.splits import Split, need_split
-from ..data.tables import check_classes, check_rows, class_numbers, column_like, read_table
-from ..data.tasks.spec import unix_breaks, words_of
+from .from_file import read_labels
 
 MOST_TOLD = 6  # classes whose shares are shown
 
@@ -121,6 +117,7 @@ class SoftLabels:
         *splits: Split,
         classes: Sequence | None = None,
         encoding: str | None = None,
+        combine: str = "mean",
     ) -> SoftLabels:
         """Reads labels that anyone gave: crowd workers, rules, a language model.
 
@@ -129,56 +126,37 @@ class SoftLabels:
 
         - `id`, as in `Split.ids`, or `text`, the example's text (an example of one text; line
           breaks and other white space may differ, where no other example has the same words);
-        - `probability`, P(y = 1) in [0, 1], or `label`, 0 or 1 or one of two `classes`.
+        - `label`, a class by its name or by its number from 0; or the probability of each class, in
+          columns such as `probability_negative`, `probability_neutral` and `probability_positive`,
+          or named as the classes alone; or, of two classes, `probability`, P(y = 1) in [0, 1].
 
-        Several rows of one example, such as the answers of several workers, are averaged; rows of
-        other examples are left out. Examples without a row have no label: train on
-        `split.take(labels.knows(split))`. A warning counts both, where there are rows that belong
-        to no example of the task.
+        Several rows of one example, such as the answers of several workers, are averaged, or
+        combined by 'dawid-skene'; rows of other examples are left out. Examples without a row have
+        no label: train on `split.take(labels.knows(split))`. A warning counts both, where there are
+        rows that belong to no example of the task.
 
         Args:
             path: ends in .csv, .tsv, .jsonl, .json or .parquet.
             splits: the examples that may be labelled, such as `task.student, task.validation`.
-            classes: the two labels that mean class 0 and class 1, such as ("bad", "good"); None
-                takes 0 and 1, or False and True.
+            classes: the values that mean class 0, class 1 and so on, such as ("bad", "good"); None
+                takes the names of the splits' classes or, where the values are no such names, the
+                numbers from 0, and of two classes False and True.
             encoding: of the letters of a text file; None takes UTF-8, or UTF-16 with its mark.
+            combine: what becomes of several rows of one example: their 'mean', or 'dawid-skene',
+                which weighs workers, named in the column `worker`, by how each errs.
         Raises:
             FileNotFoundError: no such file.
             TypeError: no path; no split.
+            UnknownName: no such way to combine.
             ValueError: another suffix, no rows, columns missing, both probability and label, a
-                value that is missing or out of range, with its row, a text that is not its id's, or
-                no row of any of these examples.
+                value that is missing or out of range, with its row, a text that is not its id's, no
+                row of any of these examples, or splits of different classes.
+        Source: Dawid and Skene 1979, for 'dawid-skene'.
         """
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path is a {type(path).__name__}; expected the path of a file")
         if not splits:
             raise TypeError("no split is given; expected some to be labelled, such as task.student")
-        for split in splits:
-            need_split(split, "splits")
-        path = Path(path)
-        rows = _read_rows(path, check_classes(classes), encoding)
-        key = "id" if "id" in rows else "text"
-        ids = _find_ids(rows, splits)
-        if "id" in rows and "text" in rows:
-            _check_texts(rows, ids, splits, path.name)
-        mean = rows["probability"].groupby(ids).mean()
-        n_examples = sum(map(len, splits))
-        if not len(mean):
-            raise ValueError(
-                f"{path.name}: none of its {len(rows)} rows has the {key} of one of the "
-                f"{n_examples} examples given; its first is {rows[key].iloc[0]!r:.60}"
-            )
-        # Rows of the task's other splits are left out as is said; others were meant for somebody.
-        others = [split for task in {s.task for s in splits if s.task} for split in task.all_splits]
-        n_strangers = int(_find_ids(rows, (*splits, *others)).isna().sum())
-        n_unlabelled = n_examples - len(mean)
-        if n_strangers and n_unlabelled:
-            warn(
-                f"{path.name}: of {len(rows)} rows {ids.notna().sum()} are of examples given, "
-                f"{n_strangers} of no example given; {n_unlabelled} of the {n_examples} examples "
-                f"given have no label"
-            )
-        return SoftLabels(mean.index.to_numpy(), np.stack([1 - mean, mean], axis=1), path.name)
+        ids, probs = read_labels(path, splits, classes, encoding, combine)
+        return SoftLabels(ids, probs, Path(path).name)
 
     @property
     def fingerprint(self) -> str:
@@ -317,86 +295,3 @@ def html_rows(rows: Mapping[str, object]) -> str:
         for name, value in rows.items()
     )
     return f"<table class='tex2jax_ignore mathjax_ignore'>{cells}</table>"  # $ is no formula
-
-
-def _read_rows(path: Path, classes: tuple | None, encoding: str | None) -> pd.DataFrame:
-    """Reads a file of labels.
-
-    Returns:
-        n rows of `id` or `text` or both, and P(y = 1) as `probability`.
-    """
-    rows = read_table(path, encoding)
-    check_rows(rows, path.name)
-    names = ("id", "text", "label", "probability")
-    found = {name: column_like(rows, name, path.name) for name in names}
-    given = {name: column for name, column in found.items() if column is not None}
-    if not {"id", "text"} & set(given) or not {"label", "probability"} & set(given):
-        raise ValueError(
-            f"{path.name} has columns {', '.join(map(str, rows[0]))}; expected id or text, and "
-            f"probability or label"
-        )
-    if {"label", "probability"} <= set(given):
-        raise ValueError(f"{path.name} has both label and probability; keep the one that is meant")
-    values = {name: [row[column] for row in rows] for name, column in given.items()}
-    if "label" in given:
-        numbers = class_numbers(values["label"], classes, lambda row: f"{path.name}, row {row + 1}")
-        p1 = np.array(numbers, dtype=float)
-    else:
-        p1 = _probabilities(values["probability"], path.name)
-    keys = {name: list(map(str, values[name])) for name in ("id", "text") if name in given}
-    return pd.DataFrame(keys | {"probability": p1})
-
-
-def _probabilities(values: Sequence, file: str) -> np.ndarray:
-    """Returns numbers in [0, 1].
-
-    Raises:
-        ValueError: a value is missing, no number, or out of range; names its row in the file.
-    """
-    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(float)
-    bad = ~((numbers >= 0) & (numbers <= 1))
-    if bad.any():
-        first = int(bad.argmax())
-        given = "missing" if values[first] in (None, "") else repr(values[first])
-        raise ValueError(
-            f"{file}, row {first + 1}: probability is {given:.60}; expected a number in [0, 1]; "
-            f"wrong in {bad.sum()} of {len(bad)} rows"
-        )
-    return numbers
-
-
-def _find_ids(rows: pd.DataFrame, splits: Iterable[Split]) -> pd.Series:
-    """Returns the id of each row's example among the splits, by `id` or else by `text`.
-
-    A text is found by its words where it is not found as it is, unless several examples have them.
-    """
-    if "id" in rows:
-        return rows["id"].map({example: example for split in splits for example in split.ids})
-    exact: dict[str, str] = {}
-    by_words: dict[str, set[str]] = {}
-    for split in splits:
-        for example, texts in zip(split.ids, split.texts, strict=True):
-            if len(texts) == 1:
-                exact[unix_breaks(texts[0])] = example
-                by_words.setdefault(words_of(texts[0]), set()).add(example)
-    ids = rows["text"].map(lambda text: exact.get(unix_breaks(str(text))))
-    only = {words: next(iter(found)) for words, found in by_words.items() if len(found) == 1}
-    return ids.fillna(rows["text"].map(lambda text: only.get(words_of(text))))
-
-
-def _check_texts(rows: pd.DataFrame, ids: pd.Series, splits: Iterable[Split], file: str) -> None:
-    """Refuses rows whose text is not the text of the example that their id names."""
-    text_of = {
-        example: words_of(texts[0])
-        for split in splits
-        for example, texts in zip(split.ids, split.texts, strict=True)
-        if len(texts) == 1
-    }
-    expected = ids.map(text_of)
-    differs = expected.notna() & (expected != rows["text"].map(words_of))
-    if differs.any():
-        first = int(differs.to_numpy().argmax())
-        raise ValueError(
-            f"{file}: the text of {differs.sum()} of {len(rows)} rows is not that of its id, first "
-            f"in row {first + 1}: {rows['text'].iloc[first]!r}"
-        )
