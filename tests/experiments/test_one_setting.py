@@ -68,3 +68,10 @@ def test_a_probe_makes_no_more_than_a_thousand_steps(n, passes):
 def test_wrong_settings_are_refused(setting, change, error, message):
     with pytest.raises(error, match=message):
         w2s.one_setting(**setting | change)
+
+
+@pytest.mark.parametrize("task", ["amazon_snippets", "tweet_snippets", "tweet_snippets@three"])
+def test_a_setting_without_sizes_takes_those_that_its_task_has_examples_for(task):
+    sizes = sizes_of(task, None, None, None)
+    assert sizes == w2s.TASKS[task].cpu_sizes
+    assert len(w2s.load_task(task, **sizes._asdict()).test) == sizes.n_test
