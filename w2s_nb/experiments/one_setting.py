@@ -13,7 +13,7 @@ from .. import metrics
 from ..common.registry import TASKS
 from ..common.seeds import check_count
 from ..data.classes import likeliest
-from ..data.tasks.spec import CPU_SIZES, Sizes
+from ..data.tasks.spec import Sizes
 from ..training.fit import check_fit, fit
 from ..training.hyperparameters import METHODS
 from ..training.result import AnswerFit, Fit
@@ -52,8 +52,8 @@ def one_setting(
         task, weak, strong, loss: names.
         n_labels: how many labels the student is given; None takes the half.
         seeds: how many (0, 1, ...), or which.
-        n_train, n_val, n_test: as in `load_task`; None takes 600, 200 and 800, rounded down to
-            multiples of the task's classes.
+        n_train, n_val, n_test: as in `load_task`; None takes the task's own on two cores, multiples
+            of its number of classes.
         method, hyperparameters: of `fit`.
         weak_args: arguments of the supervisor's `fit` beside these.
     Raises:
@@ -105,14 +105,14 @@ def one_setting(
 
 
 def sizes_of(task: str, n_train: int | None, n_val: int | None, n_test: int | None) -> Sizes:
-    """Returns the sizes of a setting: in place of None those of two cores, rounded down to
-    multiples of the task's classes.
+    """Returns the sizes of a setting: in place of None the task's own on two cores, rounded down to
+    multiples of its classes.
 
     Raises:
         UnknownName: no such task; lists near names.
     """
     step = TASKS[task].step
-    pairs = zip((n_train, n_val, n_test), CPU_SIZES, strict=True)
+    pairs = zip((n_train, n_val, n_test), TASKS[task].cpu_sizes, strict=True)
     return Sizes(*(usual // step * step if given is None else given for given, usual in pairs))
 
 
