@@ -4,12 +4,15 @@ import gzip
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import w2s_nb as w2s
+from w2s_nb import plots
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.data.sources import DataUnavailable
+from w2s_nb.notebook.widgets import setting_explorer
 from w2s_nb.vision import sources, tasks
 from w2s_nb.vision.images import Images, decode, in_colour, name_of
 
@@ -243,6 +246,21 @@ def test_fashion_mnist_that_is_another_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "DEBIAN", tmp_path)
     with pytest.raises(DataUnavailable, match="not the 70,000 images"):
         tasks._fashion_mnist()
+
+
+def test_the_browser_shows_the_image_in_place_of_its_name():
+    row = pd.Series(
+        {"text": "image:0", "truth": 1, "right": "both", "supervisor": 0.5, "student": 1.0}
+    )
+    row.attrs["classes"] = ("dark", "grey", "light")
+    card = plots.card(row, picture="<img alt='grey'>")
+    assert "<img alt='grey'>" in card and "image:0" not in card
+
+
+def test_only_tasks_that_need_no_network_are_offered_where_there_is_none(monkeypatch):
+    monkeypatch.delenv("W2S_DATA", raising=False)
+    offered = setting_explorer._tasks_at_hand()
+    assert "mnist_5k" in offered and not {"mnist", "cifar10", "imagenet"} & set(offered)
 
 
 def test_an_unknown_task_lists_those_of_images():

@@ -110,6 +110,7 @@ def card(
     *,
     student: str = "student, naive",
     probs: Mapping[str, np.ndarray] | None = None,
+    picture: str = "",
 ) -> str:
     """Returns an example as HTML: its texts, the truth, and both models' probabilities.
 
@@ -118,6 +119,7 @@ def card(
             `row.attrs["classes"]`.
         student: the arm, for its colour.
         probs: {"supervisor" and "student": (K,)}, of more than two classes.
+        picture: an image as HTML, in place of its name.
     """
     classes = row.attrs.get("classes", ("0", "1"))
     bars = [
@@ -125,14 +127,14 @@ def card(
         _bar("student", row.student, colour(student)),
     ]
     if len(classes) > 2:
-        boxes = [_box("", row.text)]
+        boxes = [picture or _box("", row.text)]
         names = [html.escape(name) for name in classes]
         quantity = "P(true class)"
         if probs:
             quantity = "Probabilities"
             bars = _bars_of_classes(int(row.truth), names, probs, student)
     elif "text" in row:
-        boxes = [_box("", row.text)]
+        boxes = [picture or _box("", row.text)]
         names = _two_names(classes)
         quantity = "P(y = 1)"
         bars.append(_bar("truth", float(row.truth), colour(CEILING)))

@@ -178,6 +178,7 @@ register_images(
     ),
     cpu_sizes=(600, 200, 800),
     gpu_sizes=(10_000, 1_000, 5_000),
+    fetched=True,
 )
 register_images(
     "fashion_mnist",
@@ -186,6 +187,7 @@ register_images(
     _fashion_mnist,
     cpu_sizes=(600, 200, 800),
     gpu_sizes=(10_000, 1_000, 5_000),
+    fetched=True,
 )
 register_images(
     "cifar10",
@@ -199,6 +201,7 @@ register_images(
     ),
     cpu_sizes=(600, 200, 800),
     gpu_sizes=(10_000, 1_000, 5_000),
+    fetched=True,
 )
 # its classes are numbered by their WordNet names in the order of the alphabet, as on the hub
 register_images(
@@ -209,4 +212,5 @@ register_images(
     balance=AS_IS,
     cpu_sizes=(600, 200, 800),
     gpu_sizes=(18_000, 2_000, 10_000),
+    fetched=True,
 )

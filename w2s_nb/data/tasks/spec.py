@@ -185,6 +185,7 @@ class TaskSpec:
         images: of a task whose examples are images, function that returns their lookup: called
             with names of images, as `Example.texts` has them, it gives the pixels, uint8
             (n, H, W, 3). None where examples are texts.
+        fetched: its source is a function that reads the hub, or files in the place of it.
     """
 
     name: str
@@ -213,6 +214,7 @@ class TaskSpec:
     version: str = ""
     prepared: Callable[[], dict] | None = None
     images: Callable[[], Callable] | None = None
+    fetched: bool = False
 
     @property
     def n_classes(self) -> int:

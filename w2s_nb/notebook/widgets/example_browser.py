@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import ipywidgets
 import pandas as pd
@@ -36,6 +37,7 @@ class Disagreements(ipywidgets.VBox):
     def __init__(self, arms: Arms, student: str):
         self.student = student
         self.rows = differences(arms, student)
+        self._test = arms.test
         self.probs = {
             "supervisor": arms.probs(WEAK)[0],
             "student": arms.probs(student or arms.students[0])[0],
@@ -146,10 +148,20 @@ class Disagreements(ipywidgets.VBox):
             else:
                 place = self.rows.index.get_loc(row.name)
                 probs = {model: p[place] for model, p in self.probs.items()}
-                self.example.value = plots.card(row, student=self.student, probs=probs)
+                self.example.value = plots.card(
+                    row, student=self.student, probs=probs, picture=self._picture_of(row)
+                )
             chosen = row.id
         figure = plots.differences(self.rows, self.title, student=self.student, chosen=chosen)
         show_figure(self.figure, figure)
+
+    def _picture_of(self, row: pd.Series) -> str:
+        """Returns the image of an example as HTML; "" of a text."""
+        lookup = self._test.task.spec.images if self._test.task else None
+        if lookup is None:
+            return ""
+        images: Any = lookup()
+        return images.picture(row.text, f"an image of class {self._test.classes[row.truth]}", 168)
 
 
 def _answers_card(row: pd.Series) -> str:

@@ -326,7 +326,7 @@ def _tasks_at_hand() -> list[str]:
     folder = data_dir()
     names = []
     for name, spec in TASKS.items():
-        from_hub = isinstance(spec.source, Hub)
+        from_hub = isinstance(spec.source, Hub) or spec.fetched
         if not from_hub or (folder and any((folder / local).is_dir() for local in spec.folders)):
             names.append(name)
     return names
