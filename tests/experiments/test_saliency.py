@@ -68,3 +68,23 @@ def test_wrong_arguments_are_refused_before_anything_is_trained(
     with pytest.raises(error, match=message):
         w2s.run_saliency("words", f"{tiny}@1", tiny, **SIZES | change)
     assert w2s.results().empty
+
+
+def test_probes_beside_finetuning_know_three_classes(three, tiny):
+    sizes = dict(n_train=96, n_val=33, n_test=63)
+    bars = w2s.run_saliency(
+        "three",
+        f"{tiny}@1",
+        tiny,
+        solver="logistic",
+        head_init="zero",
+        top_layers=1,
+        epochs=1,
+        lr=3e-3,
+        **sizes,
+    )
+    assert all(bars.probs(arm).shape == (1, 63, 3) for arm in bars.fits)
+    assert bars.accuracy(LP_GT).value > 0.6
+    rows, change = w2s.probes_by_depth(bars, [4])
+    assert rows.accuracy.tolist() == [bars.accuracy(arm).value for arm in (LP_GT, FT_WEAK_LP_GT)]
+    assert change["4 layers"].value == pytest.approx(rows.accuracy[1] - rows.accuracy[0])
