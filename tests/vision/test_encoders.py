@@ -15,6 +15,9 @@ from w2s_nb.inputs.activations import deepest_first
 from w2s_nb.models.encoders import family_of
 from w2s_nb.models.loading import ensure, n_params, with_depth
 from w2s_nb.models.names import EncoderSpec, resolve
+from w2s_nb.notebook.defaults import fill
+from w2s_nb.notebook.parameters import check
+from w2s_nb.training.device_memory import estimate
 from w2s_nb.vision import alexnet, own_classifier
 from w2s_nb.vision.preprocessing import prepare, side_of
 
@@ -322,3 +325,29 @@ def test_efficientnet_lite_recognises_a_palace():
     palace = torch.from_numpy(load_sample_image("china.jpg").copy())[None]
     with torch.inference_mode():
         assert int(net.classify(palace).argmax()) == 698  # "palace", of ImageNet's classes
+
+
+def test_the_memory_of_an_encoder_is_that_of_its_own_pass(vit, monkeypatch):
+    whole = estimate("efficientnet-lite2", "probe", device="cpu", texts=1000)
+    assert whole.n_params == 6_092_072 and whole.host == 4 * 6_092_072
+    # 32 images of 3 x 260 x 260 in float32 are 26 MB, and the widest tensor is some eight times it
+    assert 1e8 < whole.frozen < 2e9
+    widths = family_of(resolve("efficientnet-lite2")).widths(resolve("efficientnet-lite2"))
+    assert whole.disk == 1000 * 2 * sum(widths)
+    cut = estimate("efficientnet-lite2@2", "probe", device="cpu", texts=1000)
+    assert cut.n_params < whole.n_params and cut.disk == 1000 * 2 * sum(widths[:3])
+    assert estimate(vit, "probe", device="cuda").total > 0
+    with pytest.raises(ValueError, match="method 'full' with efficientnet-lite2: an encoder"):
+        estimate("efficientnet-lite2", "full")
+
+
+def test_notebooks_take_a_probe_for_an_encoder_and_refuse_other_methods(vit, colours):
+    parameters = {"task": "colours", "weak": f"{vit}@1", "strong": vit, "method": "auto"}
+    parameters |= {"n_train": 90, "n_val": 30, "n_test": 60}
+    check("13_vision", parameters)
+    filled, _ = fill(parameters)
+    assert filled["method"] == "probe"
+    with pytest.raises(ValueError, match="method 'full' with .* only probes"):
+        check("13_vision", parameters | {"method": "full"})
+    with pytest.raises(ValueError, match="colours has images, and SmolLM2-135M is a language"):
+        check("13_vision", parameters | {"strong": "SmolLM2-135M"})

@@ -1,6 +1,7 @@
 """Says what a kind of encoder must answer: a model that gives features of images.
 
-Wings register kinds of encoders in `ENCODERS`; this room knows none.
+Wings register kinds of encoders in `ENCODERS`; this room knows none. Importing this file does not
+load torch.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
-from typing import Protocol
-
-from torch import nn
+from typing import TYPE_CHECKING, Protocol
 
 from ..common.registry import ENCODERS
 from ..data.tasks.spec import TaskSpec
 from .names import Checkpoint
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Family(Protocol):

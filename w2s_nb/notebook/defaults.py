@@ -207,7 +207,9 @@ def _candidates(name: str, filled: dict, own: dict, kind: str, answers: bool) ->
     if published:
         return [published]
     tried = list(dict.fromkeys([*filter(None, [own.get(name)]), *_TRIED[kind]]))
-    if own.get(name) in PROBES:
+    if any(resolve(model).encoder for model in models_and_methods(filled)[0]):
+        tried = list(PROBES)  # nothing else is trained on an encoder
+    elif own.get(name) in PROBES:
         tried = tried[:1]
     if filled.get("devices", 1) > 1 and name != "weak_method":
         tried = [method for method in tried if method in SHARDED] or list(SHARDED)
@@ -343,5 +345,8 @@ def _context(model: str) -> int:
     from ..training.device_memory import simulation
     from ..training.device_memory.estimate import architecture_of
 
-    config = simulation.config_of(architecture_of(resolve(model)))
+    checkpoint = resolve(model)
+    if checkpoint.encoder:
+        return 10**9  # images have no tokens
+    config = simulation.config_of(architecture_of(checkpoint))
     return getattr(config, "max_position_embeddings", None) or 10**9

@@ -17,6 +17,7 @@ from ..common import plugins
 from ..common.registry import LOSSES, TASKS, UnknownName
 from ..common.seeds import MOST_SEEDS, check_seed
 from ..data.from_file import task_from_file
+from ..models.encoders import require_kind, require_probe
 from ..models.names import resolve
 from ..training.hyperparameters import METHODS, PROBES, SHARDED
 from ..training.recipes import method_of, read_recipe
@@ -220,9 +221,17 @@ def _with_stand_ins(parameters: dict) -> dict:
     for name in left_open:
         if name == "weak_method" and not parameters.get("weak_recipe"):
             filled[name] = filled["method"]
+        elif _has_images(parameters):
+            filled[name] = PROBES[0]
         else:
             filled[name] = _stand_in(recipe_of(name, parameters))
     return filled
+
+
+def _has_images(parameters: dict) -> bool:
+    """Tells whether a task of images is named, on which nothing but probes is trained."""
+    names = _named_by(parameters, _TASK_NAMES)
+    return any(TASKS[name].images is not None for name in names if name.partition("@")[0] in TASKS)
 
 
 def _stand_in(recipe: str) -> str:
@@ -473,8 +482,12 @@ def _check_table(parameters: dict) -> str | None:
 
 
 def _check_models(parameters: dict) -> None:
-    for name in _named_by(parameters, _MODEL_NAMES):
-        resolve(name)  # raises where there is no such model
+    checkpoints = [resolve(name) for name in _named_by(parameters, _MODEL_NAMES)]
+    for checkpoint in checkpoints:
+        for task in _named_by(parameters, _TASK_NAMES):
+            require_kind(checkpoint, TASKS[task])
+        for method in _named_by(parameters, METHOD_NAMES):
+            require_probe(checkpoint, method, PROBES)
 
 
 def check_weights(models: Iterable[str]) -> None:

@@ -116,7 +116,7 @@ class AlexNets:
     def hollow(self, checkpoint: Checkpoint) -> AlexNet:
         """Returns the network without weights."""
         with torch.device("meta"):
-            return AlexNet()
+            return AlexNet().eval()
 
     def code_parts(self) -> tuple:
         """Returns this module and what prepares images for it."""

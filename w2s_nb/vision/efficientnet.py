@@ -194,7 +194,7 @@ class EfficientNetLites:
         with torch.device("meta"):
             net = EfficientNetLite(*SIZES[checkpoint.asset])
         net.cut(checkpoint.layers)
-        return net
+        return net.eval()
 
     def code_parts(self) -> tuple:
         """Returns this module and what prepares images for it."""

@@ -158,9 +158,12 @@ class TransformersEncoders:
 
     def hollow(self, checkpoint: Checkpoint) -> nn.Module:
         """Returns the model without weights, cut to the checkpoint's depth."""
-        config = self._read_config(_file(checkpoint, _CONFIG), checkpoint.base)
+        file = _file(checkpoint, _CONFIG)
+        config = self._read_config(file, checkpoint.base)
         with torch.device("meta"):
-            return self._encoder(self._body(config, **self._extra), checkpoint.layers, None)
+            body = self._body(config, **self._extra)
+        prepare = _prepare_for(checkpoint, file.parent, config)
+        return self._encoder(body, checkpoint.layers, prepare).eval()
 
     def code_parts(self) -> tuple:
         """Returns this module and what prepares images for it."""

@@ -76,7 +76,10 @@ def clearly_fits(
 
     Args: as of `estimate`; what only makes it less is not looked at.
     """
-    architecture = architecture_of(resolve(model))
+    checkpoint = resolve(model)
+    if checkpoint.encoder:
+        return room.holds(estimate(model, method, device=room.kind), USABLE)
+    architecture = architecture_of(checkpoint)
     config = simulation.config_of(architecture)
     n_params = simulation.count_parameters(architecture)
     tokens = min(tokens, getattr(config, "max_position_embeddings", None) or tokens)

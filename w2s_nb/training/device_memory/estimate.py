@@ -12,8 +12,10 @@ import transformers
 
 from ...common.seeds import check_count
 from ...inputs.activations import MAX_TOKENS
+from ...inputs.encoded import MAX_IMAGES
 from ...models import classifier, loading
 from ...models.configurations import CONFIGURATIONS, shipped
+from ...models.encoders import require_probe
 from ...models.names import Checkpoint, resolve
 from ..hyperparameters import PROBES, SHARDED, Hyperparameters, choose_hyperparameters
 from ..loop import TRAIN_TOKENS
@@ -35,6 +37,7 @@ ARCHITECTURES = {
 }
 # tokens of a sequence unless told otherwise: GPT-2's context, the shortest of these
 TOKENS = 1024
+SIDE = 224  # pixels of the images by which an encoder is judged
 # methods that train blocks of the model
 TRAINED = (*SHARDED, "top")
 _BYTES_A_LOGIT = 16  # of a language model in training
@@ -148,7 +151,7 @@ def estimate(
         top_layers, lora_rank: as in `Hyperparameters`.
         predicted: tokens of a text that a language model is trained to predict, with 'full', 'lora'
             and 'top'; 0 trains a classifier.
-        texts: number of texts whose activations are stored.
+        texts: number of texts, or images, whose activations are stored.
         copies: of the trained weights, that main memory holds beside each other.
         n_classes: outputs of the head of a classifier.
     Raises:
@@ -162,6 +165,8 @@ def estimate(
         {"tokens": tokens, "micro_batch": micro_batch, "vocabulary": vocabulary},
     )
     _check_device(device, devices, method)
+    if checkpoint.encoder:
+        return _estimate_encoder(checkpoint, method, device, texts)
     architecture = architecture_of(checkpoint)
     config = simulation.config_of(architecture)
     tokens = _sequence_length(tokens, config, model)
@@ -206,6 +211,39 @@ def estimate(
         frozen=_frozen(architecture, method, tokens, device, top_layers, micro_batch),
         host=max(loaded * bytes_each, copies * 4 * counts["trainable"]),
         disk=texts * _stored_bytes(config, method, tokens, device),
+    )
+
+
+def _estimate_encoder(
+    checkpoint: Checkpoint, method: str, device: str, images: int
+) -> MemoryEstimate:
+    """Estimates what a probe on an encoder takes: almost all is for the encoder's own pass.
+
+    Args:
+        images: number of images whose features are stored.
+    Raises:
+        ValueError: a method that would train the encoder.
+    """
+    require_probe(checkpoint, method, PROBES)
+    checkpoint = loading.with_depth(checkpoint)
+    counts = simulation.simulate_encoder(checkpoint, MAX_IMAGES[device], SIDE)
+    head = 2 * loading.n_features(checkpoint)
+    return MemoryEstimate(
+        model=checkpoint.name,
+        method=method,
+        device=device,
+        devices=1,
+        micro_batch=1,
+        n_params=counts["weights"] // 4,
+        trainable=head,
+        weights=4 * head,
+        gradients=4 * head,
+        optimiser=8 * head,
+        activations=0,
+        step=4 * head,
+        frozen=counts["weights"] + counts["peak"],
+        host=counts["weights"],
+        disk=images * counts["features"],
     )
 
 

@@ -24,7 +24,9 @@ from torch.utils._pytree import tree_leaves
 from ...models import classifier
 from ...models.anatomy import blocks_of, masks_on, run_causally
 from ...models.classifier import Classifier, compact_embedding
+from ...models.encoders import family_of
 from ...models.loading import cut_config
+from ...models.names import Checkpoint
 
 # the parts of a pass whose peaks `simulate` counts, in order of time
 PHASES = ("forward", "top", "bottom")
@@ -168,6 +170,26 @@ def simulate_frozen(
             ends = torch.full((examples, 1), tokens - 1)
             run_causally(lm.base_model, ends, input_ids=ids)
     return {"weights": weights, "peak": live.take_peak()}
+
+
+@functools.cache
+def simulate_encoder(checkpoint: Checkpoint, images: int, side: int) -> dict[str, int]:
+    """Runs an encoder on so many images of `side` pixels, and counts bytes.
+
+    Returns:
+        weights: of the encoder, in float32.
+        peak: the most bytes beside them.
+        features: stored of an image, at all depths.
+    """
+    encoder = family_of(checkpoint).hollow(checkpoint)
+    weights = _nbytes(encoder.parameters())
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        encoder.to_empty(device="cpu")
+        live = _LiveBytes(t.untyped_storage() for t in encoder.state_dict().values())
+        with live:
+            features = encoder(torch.zeros(images, side, side, 3, dtype=torch.uint8))
+    stored = 2 * sum(each.shape[1] for each in features)  # in float16
+    return {"weights": weights, "peak": live.take_peak(), "features": stored}
 
 
 def _make_lm(config, dtype: torch.dtype):
