@@ -198,12 +198,22 @@ def test_weights_that_lack_a_tensor_are_refused(tmp_path):
 
 def test_the_networks_that_are_written_here_have_the_published_sizes():
     # 61,100,840 by torchvision; 4.7, 5.4 and 6.1 million by the authors of EfficientNet-Lite
-    counts = {
-        name: n_params(with_depth(resolve(name)))
-        for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
-    }
-    assert list(counts.values()) == [4_652_008, 5_416_680, 6_092_072]
+    names = [f"efficientnet-lite{size}" for size in (0, 1, 2)]
+    counts = [n_params(with_depth(resolve(n))) for n in names]
+    assert counts == [4_652_008, 5_416_680, 6_092_072]
     assert sum(p.numel() for p in hollow_alexnet().parameters()) == 61_100_840
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, spec in MODELS.items() if isinstance(spec, EncoderSpec)]
+)
+def test_numbers_of_known_encoders_are_theirs_without_network_or_weights(name, monkeypatch):
+    monkeypatch.setattr(alexnet, "find_file", lambda: pytest.fail("weights were looked for"))
+    checkpoint = resolve(name)
+    family = family_of(checkpoint)
+    assert len(family.widths(checkpoint)) - 1 == MODELS[name].n_layers
+    n = sum(p.numel() for p in family.hollow(checkpoint).parameters())
+    assert n == pytest.approx(MODELS[name].n_params, rel=0.002)
 
 
 def hollow_alexnet():

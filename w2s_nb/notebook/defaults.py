@@ -22,6 +22,7 @@ from .parameters import (
     AUTO,
     METHOD_NAMES,
     SIZES,
+    has_images,
     models_and_methods,
     names_in,
     recipe_of,
@@ -207,8 +208,8 @@ def _candidates(name: str, filled: dict, own: dict, kind: str, answers: bool) ->
     if published:
         return [published]
     tried = list(dict.fromkeys([*filter(None, [own.get(name)]), *_TRIED[kind]]))
-    if any(resolve(model).encoder for model in models_and_methods(filled)[0]):
-        tried = list(PROBES)  # nothing else is trained on an encoder
+    if has_images(filled):
+        tried = list(PROBES)
     elif own.get(name) in PROBES:
         tried = tried[:1]
     if filled.get("devices", 1) > 1 and name != "weak_method":

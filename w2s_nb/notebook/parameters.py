@@ -221,14 +221,14 @@ def _with_stand_ins(parameters: dict) -> dict:
     for name in left_open:
         if name == "weak_method" and not parameters.get("weak_recipe"):
             filled[name] = filled["method"]
-        elif _has_images(parameters):
+        elif has_images(parameters):
             filled[name] = PROBES[0]
         else:
             filled[name] = _stand_in(recipe_of(name, parameters))
     return filled
 
 
-def _has_images(parameters: dict) -> bool:
+def has_images(parameters: dict) -> bool:
     """Tells whether a task of images is named, on which nothing but probes is trained."""
     names = _named_by(parameters, _TASK_NAMES)
     return any(TASKS[name].images is not None for name in names if name.partition("@")[0] in TASKS)

@@ -26,6 +26,11 @@ from ..models.names import Checkpoint
 from . import preprocessing
 
 _CONFIG = "config.json"
+# of the known hub models, what their configurations say beside transformers' defaults
+_SHIPPED: dict[str | None, dict] = {
+    "Ramos-Ramos/dino-resnet-50": {},
+    "facebook/dino-vitb8": {"patch_size": 8},
+}
 _PREPROCESSING = "preprocessor_config.json"
 # as transformers prefers them; of the second, tensors alone are read
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -94,7 +99,7 @@ class TransformersEncoders:
 
     def ensure(self, checkpoint: Checkpoint) -> None:
         """Looks for the weights here; of a hub model that is not downloaded, for its config."""
-        self.widths(checkpoint)
+        self._read_config(_file(checkpoint, _CONFIG), checkpoint.base)
         if checkpoint.folder:
             _weights_in(checkpoint.folder, checkpoint.base)
 
@@ -111,7 +116,13 @@ class TransformersEncoders:
 
     def widths(self, checkpoint: Checkpoint) -> tuple[int, ...]:
         """Returns the features after 0, 1, ... blocks, by the model's configuration."""
-        return self._widths(self._read_config(_file(checkpoint, _CONFIG), checkpoint.base))
+        return self._widths(self._config_of(checkpoint))
+
+    def _config_of(self, checkpoint: Checkpoint):
+        """Returns a model's configuration; of a known one without network."""
+        if checkpoint.hub_id in _SHIPPED:
+            return self._config(**_SHIPPED[checkpoint.hub_id])
+        return self._read_config(_file(checkpoint, _CONFIG), checkpoint.base)
 
     def _read_config(self, file: Path, model: str):
         fields = read_json(file, model)
@@ -158,11 +169,10 @@ class TransformersEncoders:
 
     def hollow(self, checkpoint: Checkpoint) -> nn.Module:
         """Returns the model without weights, cut to the checkpoint's depth."""
-        file = _file(checkpoint, _CONFIG)
-        config = self._read_config(file, checkpoint.base)
+        config = self._config_of(checkpoint)
         with torch.device("meta"):
             body = self._body(config, **self._extra)
-        prepare = _prepare_for(checkpoint, file.parent, config)
+        prepare = _prepare_for(checkpoint, None, config)
         return self._encoder(body, checkpoint.layers, prepare).eval()
 
     def code_parts(self) -> tuple:
@@ -170,13 +180,16 @@ class TransformersEncoders:
         return sys.modules[__name__], preprocessing
 
 
-def _prepare_for(checkpoint: Checkpoint, folder: Path, config):
+def _prepare_for(checkpoint: Checkpoint, folder: Path | None, config):
     """Returns what brings images to the size and scale that a model was trained on.
 
     They are those of its `preprocessor_config.json`, or ImageNet's where it has none.
+
+    Args:
+        folder: with that file; None for a model without weights, whose numbers do not count.
     """
-    file = folder / _PREPROCESSING
-    fields = read_json(file, checkpoint.base) if file.is_file() else {}
+    file = folder / _PREPROCESSING if folder else None
+    fields = read_json(file, checkpoint.base) if file and file.is_file() else {}
     return functools.partial(
         preprocessing.prepare,
         size=getattr(config, "image_size", None) or _SIDE,

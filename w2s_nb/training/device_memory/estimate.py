@@ -173,9 +173,7 @@ def estimate(
     _check_vocabulary(vocabulary, method, config, model)
     examples = math.ceil(batch / devices)
     examples_per_pass = min(examples, micro_batch or default_micro_batch(examples, tokens, device))
-    layers = config.num_hidden_layers
-    if method == "top":
-        layers = min(top_layers, layers)
+    layers = _trained_layers(config, method, top_layers)
     step = simulation.Step(
         architecture=architecture,
         method=method,
@@ -212,6 +210,12 @@ def estimate(
         host=max(loaded * bytes_each, copies * 4 * counts["trainable"]),
         disk=texts * _stored_bytes(config, method, tokens, device),
     )
+
+
+def _trained_layers(config, method: str, top_layers: int) -> int:
+    """Returns the number of blocks that training runs through."""
+    layers = config.num_hidden_layers
+    return min(top_layers, layers) if method == "top" else layers
 
 
 def _estimate_encoder(
