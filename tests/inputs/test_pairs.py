@@ -432,8 +432,8 @@ def test_the_gap_between_ratings_is_a_tasks_option():
     for option in ("x", "0", "8", "", "nan"):
         with pytest.raises(ValueError, match="number in"):
             TASKS[f"snippet_preferences@{option}"]
-    with pytest.raises(ValueError, match="movie_snippets has no options"):
-        w2s.load_task("movie_snippets@2")
+    with pytest.raises(ValueError, match="boolq has no options"):
+        w2s.load_task("boolq@2")
 
 
 @pytest.mark.filterwarnings("ignore:.*local files have the split")
