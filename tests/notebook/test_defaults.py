@@ -192,7 +192,7 @@ def test_a_run_tells_that_classes_keep_their_shares(registries):
     run = w2s.setup("mine", **given, seeds=1, n_train=61, n_val=21, n_test=31)
     assert run.describe()["this run"]["classes"] == "as in the data, not as many of each (skewed)"
     assert run.load().test.chance == pytest.approx(0.7, abs=0.02)
-    with pytest.raises(ValueError, match="n_val = 1; expected a number from 2, or 0"):
+    with pytest.raises(ValueError, match="n_val = 1; expected a number from 2 for skewed, or 0"):
         w2s.setup("mine", **given, seeds=1, n_train=61, n_val=1, n_test=31)
 
 

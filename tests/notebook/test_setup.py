@@ -61,7 +61,11 @@ def test_a_table_of_no_seeds_is_left_out():
         (dict(seeds=0), ValueError, "from 1"),
         (dict(table_seeds=-1), ValueError, "from 0"),
         (dict(seeds="3"), TypeError, "whole number"),
-        (dict(n_train=41), ValueError, "even"),
+        (
+            dict(n_train=41),
+            ValueError,
+            "n_train = 41; expected an even number from 2 for movie_snip",
+        ),
         (dict(n_train=-2), ValueError, "n_train = -2; expected a number from 2, or 0"),
         (
             dict(task="tweet_snippets@three", n_train=40),

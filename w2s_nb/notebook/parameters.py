@@ -287,9 +287,10 @@ def _check_sizes(parameters: dict, tasks: Iterable[str]) -> None:
             value = parameters.get(name, 0)
             if value % step == 0 and value != 1:
                 continue
-            expected = {1: "a number from 2", 2: "an even number from 2"}.get(
-                step, f"a multiple of {step}, as many of each class of {task}"
-            )
+            expected = {
+                1: f"a number from 2 for {task}",
+                2: f"an even number from 2 for {task}",
+            }.get(step, f"a multiple of {step}, as many of each class of {task}")
             raise ValueError(f"{name} = {value}; expected {expected}, or 0 for the task's own")
 
 
