@@ -192,7 +192,8 @@ def _clean(table: _Table, classes: tuple | None, n_classes: int | None) -> list[
     values = [row[table.label] for row in rows]
     labels = class_numbers(values, classes, places.__getitem__, table.label, n_classes)
     names = classes or range(n_classes or 2)
-    missing = [name for number, name in enumerate(names) if number not in set(labels)]
+    present = set(labels)
+    missing = [name for number, name in enumerate(names) if number not in present]
     if len(names) - len(missing) == 1:
         number = {2: "two"}.get(len(names), len(names))
         raise ValueError(
