@@ -1,6 +1,7 @@
 """Widgets without a browser, and the static functions that they are shells over."""
 
 import base64
+import dataclasses
 import itertools
 import shlex
 import threading
@@ -16,9 +17,9 @@ import w2s_nb as w2s
 from tests.conftest import THREE, register_words, word_rows
 from w2s_nb import metrics, plots
 from w2s_nb.common import paths, progress, store
-from w2s_nb.common.registry import LOSSES, UnknownName
+from w2s_nb.common.registry import LOSSES, TASKS, UnknownName
 from w2s_nb.data.classes import likeliest
-from w2s_nb.data.tasks.spec import Example
+from w2s_nb.data.tasks.spec import Example, Sizes
 from w2s_nb.experiments.arms import Arms
 from w2s_nb.notebook import widgets
 from w2s_nb.notebook.widgets import base, run_table, setting_explorer
@@ -219,11 +220,13 @@ def test_the_explorer_offers_tasks_and_depths_that_need_no_network(monkeypatch, 
 
 def test_the_explorer_takes_a_task_of_three_classes_at_sizes_of_its_own(explorer, three):
     assert explorer.confusion.outputs == ()
+    spec = TASKS["three"]
+    TASKS._entries["three"] = dataclasses.replace(spec, cpu_sizes=Sizes(600, 200, 60))
     explorer.task.options = [*explorer.task.options, "three"]
     explorer.task.value = "three"
     explorer.worker.wait()
     assert "Error" not in explorer.status.text, explorer.status.text
-    assert [len(split) for split in explorer.arms.tasks[0].splits] == [96, 96, 30, 63]
+    assert [len(split) for split in explorer.arms.tasks[0].splits] == [96, 96, 30, 60]
     lines = {}
     exec(explorer.code.value, lines)
     assert lines["arms"].table().equals(explorer.arms.table())

@@ -37,7 +37,7 @@ class Explorer(ipywidgets.VBox):
     Attributes:
         task, weak, strong, loss, alpha, n_labels, seed: the controls.
         fixed: arguments of `one_setting` that no control changes. Of its sizes the task that is
-            chosen takes the next lower multiples of its classes, so that it has as many of each.
+            chosen takes no more than its own on two cores, and multiples of its classes.
         arms: the fits that are shown, or None before the first.
         code: the text area with the lines that make the same fits.
     """
@@ -118,8 +118,11 @@ class Explorer(ipywidgets.VBox):
     @property
     def _fixed(self) -> dict:
         """Returns `fixed` with the sizes of the task that is chosen."""
-        step = TASKS[self.task.value].step if self.task.value != self._first_task else 1
-        return self.fixed | {name: self.fixed[name] // step * step for name in _SIZES}
+        if self.task.value == self._first_task:
+            return self.fixed
+        spec = TASKS[self.task.value]
+        sizes = {name: min(self.fixed[name], getattr(spec.cpu_sizes, name)) for name in _SIZES}
+        return self.fixed | {name: size // spec.step * spec.step for name, size in sizes.items()}
 
     def python(self) -> str:
         """Returns lines of Python that make the fits shown and end in their table."""
@@ -271,7 +274,8 @@ def explorer(
         task, weak, strong, loss, alpha, n_labels, seed: where it starts; n_labels None takes the
             whole half. alpha is an argument of the loss, where it has one of that name.
         n_train, n_val, n_test, method, weak_args, fit_args: of `one_setting`, for all settings. For
-            another task than the first, sizes are rounded down to multiples of its classes.
+            another task than the first, no more than its own on two cores, and multiples of its
+            classes.
         tasks: offered; None takes the embedded ones and those with files in `W2S_DATA`. Those
             that the student cannot read, of images or of texts, are left out.
         models: offered; None takes depths of the student's model.
