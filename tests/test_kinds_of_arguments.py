@@ -112,7 +112,7 @@ def test_a_task_a_name_or_a_fit_is_no_split(call, given, made):
         ),
         (lambda m: w2s.with_opinion(m.task.test, m.weak), TypeError, "task is a Split"),
         (lambda m: w2s.with_opinion(m.task, m.model), TypeError, "weak is a str; expected a fit"),
-        (lambda m: w2s.with_opinion(m.task, m.weak, words="a"), ValueError, "expected two"),
+        (lambda m: w2s.with_opinion(m.task, m.weak, words="ab"), ValueError, "expected 2, one for"),
         (lambda m: w2s.pgr([], [], [], m.task.test), ValueError, "weak is empty"),
         (lambda m: w2s.pgr(m.labels, m.weak, m.weak, m.task.test), TypeError, "weak is a Soft"),
         (lambda m: w2s.tables([]), ValueError, "no experiment given"),

@@ -37,6 +37,27 @@ def test_every_label_set_teaches_one_student_per_loss(words, tiny):
     }
 
 
+def test_label_sets_of_three_classes_are_as_accurate_as_their_supervisor(three, tiny):
+    sets = {
+        "random": w2s.matched("random", tiny),
+        "unconfident": w2s.matched("unconfident", tiny, method="probe", epochs=5),
+        "own": w2s.matched("own", tiny),
+        "crowd": w2s.taught_by(
+            f"{tiny}@1", tiny, tiny, how="dawid-skene", method="probe", epochs=5
+        ),
+        "the surest third": w2s.confident(1 / 3),
+    }
+    sizes = dict(n_train=96, n_val=33, n_test=63)
+    arms = w2s.run_arms("three", f"{tiny}@1", tiny, labels=sets, method="probe", epochs=5, **sizes)
+    own = arms.label_accuracy("student, naive")
+    for name in ("random", "unconfident", "own"):
+        assert arms.label_accuracy(f"student, naive, on {name}") == pytest.approx(own, abs=1 / 96)
+    surest = arms.fits["student, naive, on the surest third"][0]
+    assert len(surest.record["trained_on"]) == pytest.approx(32, abs=2)
+    crowd = arms.fits["student, naive, on crowd"][0]
+    assert crowd.predict(arms.tasks[0].test).shape == (63, 3)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [

@@ -27,6 +27,22 @@ def test_the_opinion_is_appended_and_nothing_else_changes(words, tiny):
         w2s.with_opinion(words, weak, template="no place")
 
 
+@pytest.mark.parametrize("words", [None, ["w57", "w58", "w59"]])
+def test_the_opinion_on_three_classes_is_the_word_of_the_likeliest(words, three, tiny):
+    weak = w2s.fit(f"{tiny}@1", three.supervisor, method="probe", epochs=5)
+    varied = w2s.with_opinion(three, weak, words=words)
+    said = words or three.test.classes
+    for old, new in zip(three.splits[1:], varied.splits[1:]):
+        answers = weak.predict(old).argmax(1)
+        assert len(set(answers)) == 3 and new.classes == three.test.classes
+        for text, longer, answer in zip(old.texts, new.texts, answers):
+            assert longer[0] == f"{text[0]} I think this is {said[answer]}. What do you think?"
+    with pytest.raises(
+        ValueError, match="expected 3, one for each of the classes red, green, blue"
+    ):
+        w2s.with_opinion(three, weak, words=("wrong", "right"))
+
+
 def test_the_opinion_calls_the_preferred_text_of_a_pair_correct(words, tiny):
     pairs = w2s.load_task("word_pairs", n_train=40, n_val=20, n_test=20)
     weak = w2s.fit(f"{tiny}@1", pairs.supervisor, method="probe", epochs=20)

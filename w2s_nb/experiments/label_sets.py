@@ -69,7 +69,7 @@ def confident(share: float) -> Labeller:
     """Makes a label set of the supervisor's most confident labels (appendix B).
 
     Args:
-        share: of the labels of either class, in (0, 1].
+        share: of the labels of each predicted class, in (0, 1].
     Raises:
         ValueError: another share.
     """

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from ..data.classes import likeliest
 from ..data.load import example_id
 from ..data.splits import Split, Task, need_split, need_task
 from ..data.tasks.spec import Example
 from ..training.result import Fit, need_fit
 
 OPINION = "I think this is {label}. What do you think?"
+CORRECTNESS = ("incorrect", "correct")  # of classes 0 and 1, where there are no more
 
 
 def swapped(split: Split) -> Split:
@@ -34,7 +37,7 @@ def with_opinion(
     weak: Fit,
     *,
     template: str = OPINION,
-    words: tuple[str, str] = ("incorrect", "correct"),
+    words: Sequence[str] | None = None,
 ) -> Task:
     """Returns the task with the supervisor's hard label written at the end of every text.
 
@@ -46,14 +49,16 @@ def with_opinion(
         task: the task that the supervisor was trained on.
         weak: the supervisor; it must hold predictions of the three splits.
         template: appended after a space, {label} standing for the word.
-        words: for the classes 0 and 1; of a pair, the text that the supervisor prefers gets the
-            second.
+        words: one per class; None takes "incorrect" and "correct" for two classes, and for more
+            their names. Of a pair, the text that the supervisor prefers gets the second.
+    Raises:
+        ValueError: not a word per class, a template without its place, or a task that is answered
+            by generating.
     Source: Burns et al. 2023, appendix E.3.
     """
     need_task(task, "task").test.need_classes("with_opinion")
     need_fit(weak, "weak")
-    if len(words) != 2:
-        raise ValueError(f"words = {words!r}; expected two, for the classes 0 and 1")
+    words = _check_words(words, task.test.classes)
     if "{label}" not in template:
         raise ValueError(f"template {template!r} does not say where the {{label}} goes")
     name = f"{task.name}, opinion"
@@ -72,9 +77,22 @@ def with_opinion(
     )
 
 
+def _check_words(words: Sequence[str] | None, classes: tuple[str, ...]) -> Sequence[str]:
+    """Returns the word of each class, as given or by default."""
+    if words is None:
+        return CORRECTNESS if len(classes) == len(CORRECTNESS) else classes
+    listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
+    if not listed or len(words) != len(classes):
+        raise ValueError(
+            f"words = {words!r}; expected {len(classes)}, one for each of the classes "
+            f"{', '.join(classes)}"
+        )
+    return words
+
+
 def _append_opinion(split: Split, weak: Fit, opinions: list[str], task: str) -> Split:
     """Returns the split with `opinions[class]` at the end of its texts."""
-    labels = (weak.predict(split)[:, 1] >= 0.5).astype(int).tolist()
+    labels = likeliest(weak.predict(split)).tolist()
     texts = []
     for example, label in zip(split.texts, labels, strict=True):
         # Of a pair, one text is the better one, so the first is right where the label is 0.
