@@ -9,7 +9,7 @@ import transformers
 
 import w2s_nb as w2s
 from w2s_nb.common.registry import ENCODERS, MODELS
-from w2s_nb.data.tasks.spec import Example
+from w2s_nb.data.tasks.spec import Example, Sizes
 from w2s_nb.inputs import encoded
 from w2s_nb.inputs.activations import deepest_first
 from w2s_nb.models.encoders import family_of
@@ -18,7 +18,7 @@ from w2s_nb.models.names import EncoderSpec, resolve
 from w2s_nb.notebook.defaults import fill
 from w2s_nb.notebook.parameters import check
 from w2s_nb.training.device_memory import estimate
-from w2s_nb.vision import alexnet, own_classifier
+from w2s_nb.vision import alexnet, own_classifier, paper
 from w2s_nb.vision.preprocessing import prepare, side_of
 
 
@@ -306,6 +306,31 @@ def test_own_labels_need_a_classifier_and_its_classes(vit, colours, monkeypatch)
     monkeypatch.setattr(own_classifier, "N_CLASSES", 3)
     with pytest.raises(ValueError, match="has no classifier; expected alexnet"):
         own_classifier.own_labels(vit, colours[0].student)
+
+
+def test_the_papers_table_teaches_a_student_on_both_halves(vit, colours, monkeypatch):
+    task, _, images = colours
+    order = list(images)
+
+    def says(model, split):  # right on two of three images
+        number = [order.index(name) for (name,) in split.texts]
+        return np.eye(3)[[(i + (i // 3) % 3 // 2) % 3 for i in number]]
+
+    def labels(model, split):
+        splits = [split, split.task.validation]
+        ids = np.concatenate([each.ids for each in splits])
+        return w2s.SoftLabels(ids, np.concatenate([says(model, each) for each in splits]), model)
+
+    monkeypatch.setattr(paper, "own_predictions", says)
+    monkeypatch.setattr(paper, "own_labels", labels)
+    joined = paper.join_halves(task).student
+    assert len(joined) == 180 and set(joined.ids) == {*task.student.ids, *task.supervisor.ids}
+    assert joined.shares.tolist() == [1 / 3] * 3
+    found = paper.table_3(vit, task="colours", epochs=30, sizes=Sizes(90, 30, 60))
+    assert list(found.index) == ["weak supervisor", "student, naive", "strong ceiling"]
+    assert 0.5 < found.accuracy["weak supervisor"] < 0.8 < found.accuracy["strong ceiling"]
+    weak, student, ceiling = found.accuracy
+    assert found.pgr["student, naive"] == pytest.approx((student - weak) / (ceiling - weak))
 
 
 def test_efficientnet_lite_gives_the_logits_of_its_reference_implementation():

@@ -112,6 +112,21 @@ def check_confidence_targets(
     return judge("targets of the confidence loss", answer, *cases)
 
 
+def check_guess_counts(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Checks `answer(targets (b, K))`: how many of a batch the confidence loss guesses to be of
+    each class, (K,), by the shares of the weak labels and the largest remainders.
+    """
+    even = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
+    # 5 examples: 2.5, 1.55 and 0.95, whose whole parts lack two
+    uneven = np.tile([0.5, 0.31, 0.19], (5, 1))
+    return judge(
+        "guesses of each class",
+        answer,
+        ((even,), np.array([2, 1, 1])),
+        ((uneven,), np.array([2, 2, 1])),
+    )
+
+
 def check_alpha(answer: Callable[[float], float]) -> bool:
     """Checks `answer(progress)`: the weight of the student's guess, which rises to 0.75 over the
     first fifth of training.
