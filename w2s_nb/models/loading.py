@@ -142,8 +142,9 @@ def why_without_label_tokens(checkpoint: Checkpoint, n_classes: int) -> str:
     """
     if n_classes > 10:
         return f"the digits 0 to 9 are no {n_classes} classes"
-    path = _config_folder(checkpoint.root)
-    if checkpoint.root.hub_id and not files.is_downloaded(path, checkpoint.base):
+    root = checkpoint.root
+    path = _config_folder(root)
+    if root.hub_id and not files.is_downloaded(path, root.base):
         return ""  # not downloaded yet; `head_for` looks again
     if label_tokens(path, n_classes):
         return ""
