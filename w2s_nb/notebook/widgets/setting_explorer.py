@@ -196,8 +196,8 @@ def accuracy_figure(arms: Arms) -> go.Figure:
     n_labels = len(arms.fits[arms.students[0]][0].record["trained_on"])
     seeds = ", ".join(str(task.seed) for task in arms.tasks)
     title = (
-        f"{arms.tasks[0].name}: {arms.strong} taught by {arms.weak}<br>"
-        f"{n_labels} labels, seed {seeds}"
+        f"{arms.strong} taught by {arms.weak}<br>"
+        f"{arms.tasks[0].name}, {n_labels} labels, seed {seeds}"
     )
     rows = {arm: arms.accuracy(arm).as_dict("accuracy") for arm in arms.fits}
     table = pd.DataFrame(rows).T
