@@ -1,5 +1,7 @@
 """Tests of derived tasks: the supervisor's opinion in the text."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,9 @@ def test_the_opinion_on_three_classes_is_the_word_of_the_likeliest(words, three,
         ValueError, match="expected 3, one for each of the classes red, green, blue"
     ):
         w2s.with_opinion(three, weak, words=("wrong", "right"))
+    images = replace(three.test, texts=tuple((f"image:{i}",) for i in three.test.ids))
+    with pytest.raises(ValueError, match="with_opinion needs texts; the examples of three are im"):
+        w2s.with_opinion(replace(three, test=images), weak)
 
 
 def test_the_opinion_calls_the_preferred_text_of_a_pair_correct(words, tiny):

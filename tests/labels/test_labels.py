@@ -1,6 +1,7 @@
 """Soft labels: what is refused, and what turning, hardening and choosing do exactly."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -811,3 +812,12 @@ def test_rows_of_workers_are_combined_by_how_each_errs(tmp_path):
     assert (weighed.for_split(split).argmax(1) == split.hard_label).mean() > 0.87
     some = w2s.SoftLabels.from_file(path, split.take(np.arange(5)), combine="dawid-skene")
     assert some.knows(split).sum() == 5
+
+
+@pytest.mark.parametrize("errors", ["longest", "shortest"])
+def test_errors_by_length_are_of_texts_not_of_images(errors):
+    split = split_of("abc", n=4)
+    images = replace(split, texts=tuple((f"image:{i:032x}",) for i in range(4)))
+    with pytest.raises(ValueError, match=f"errors '{errors}' needs texts; the examples of s"):
+        w2s.simulate(errors, images, 0.5)
+    assert len(w2s.simulate("random", images, 0.5)) == 4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .tasks.spec import AS_IS, TaskSpec
+from .tasks.spec import AS_IS, IMAGE, TaskSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +116,16 @@ class Split:
         if self.answers:
             name = self.task.name if self.task else self.name
             raise ValueError(f"{what} needs classes; {name} is answered by generating")
+
+    def need_texts(self, what: str) -> None:
+        """Refuses a split whose examples are images, in whose texts only their names stand.
+
+        Raises:
+            ValueError: says what needs texts.
+        """
+        if len(self) and self.texts[0][0].startswith(IMAGE):
+            name = self.task.name if self.task else self.name
+            raise ValueError(f"{what} needs texts; the examples of {name} are images")
 
     @property
     def n_classes(self) -> int:

@@ -52,11 +52,12 @@ def with_opinion(
         words: one per class; None takes "incorrect" and "correct" for two classes, and for more
             their names. Of a pair, the text that the supervisor prefers gets the second.
     Raises:
-        ValueError: not a word per class, a template without its place, or a task that is answered
-            by generating.
+        ValueError: not a word per class, a template without its place, or a task of images, or
+            one that is answered by generating.
     Source: Burns et al. 2023, appendix E.3.
     """
     need_task(task, "task").test.need_classes("with_opinion")
+    task.test.need_texts("with_opinion")
     need_fit(weak, "weak")
     words = _check_words(words, task.test.classes)
     if "{label}" not in template:

@@ -16,6 +16,7 @@ from .soft import SoftLabels, need_labels, other_classes
 
 ERRORS = ("random", "longest", "shortest", "unconfident", "confident")
 PAIR_ERRORS = ("longer",)  # of comparisons only
+OF_LENGTH = ("longest", "shortest")
 NEED_STRONG = ("unconfident", "confident")  # errors that a strong model chooses
 COMBINE = ("mean", "majority", "weighted", "dawid-skene")
 
@@ -53,8 +54,9 @@ def simulate(
     Raises:
         UnknownName: no such structure; lists what exists.
         ValueError: accuracy out of range; splits of different classes; `strong` missing, or
-            without an example of the splits; 'longer' of examples with one text; more errors asked
-            for than there are examples that 'confident' may choose.
+            without an example of the splits; 'longer' of examples with one text; 'longest' or
+            'shortest' of images; more errors asked for than there are examples that 'confident' may
+            choose.
     Source: Burns et al. 2023, appendix E.2; 'longer' is ours.
     """
     if errors not in (*ERRORS, *PAIR_ERRORS):
@@ -83,8 +85,10 @@ def check_errors(errors: str, split: Split) -> None:
     """Refuses a structure of errors that the examples of a split cannot have.
 
     Raises:
-        ValueError: 'longer' of examples with one text.
+        ValueError: 'longer' of examples with one text; 'longest' or 'shortest' of images.
     """
+    if errors in OF_LENGTH:
+        split.need_texts(f"the structure of errors {errors!r}")
     if errors in PAIR_ERRORS and split.arity != 2:
         raise ValueError(
             f"errors {errors!r} are of comparisons; {split.name!r} has one text per example"
