@@ -19,6 +19,7 @@ from w2s_nb.notebook.defaults import fill
 from w2s_nb.notebook.parameters import check
 from w2s_nb.training.device_memory import estimate
 from w2s_nb.vision import alexnet, own_classifier, paper
+from w2s_nb.vision.images import Images
 from w2s_nb.vision.preprocessing import prepare, side_of
 
 
@@ -74,12 +75,12 @@ def colours(registries):
     images = make_images()
     asked = []
 
-    def lookup():
-        def pixels_of(names):
-            asked.extend(names)
-            return np.stack([images[name] for name in names])
+    def read(name):
+        asked.append(name)
+        return images[name]
 
-        return pixels_of
+    def lookup():
+        return Images({name: name for name in images}, read)
 
     rows = [{"image": name, "label": i % len(CLASSES)} for i, name in enumerate(images)]
 
@@ -129,7 +130,7 @@ def test_features_of_a_resnet_are_means_over_the_image_after_each_block(resnet, 
 QUICK = {"method": "probe", "epochs": 40, "head_lr": 0.01, "evals": 2}
 
 
-@pytest.mark.parametrize("how", [QUICK], ids=["probe"])
+@pytest.mark.parametrize("how", [QUICK, {"method": "logistic"}], ids=["probe", "logistic"])
 def test_probes_learn_classes_of_images_from_an_encoder(vit, colours, how):
     task, _, _ = colours
     fit = w2s.fit(vit, task.student, **how)
@@ -176,6 +177,11 @@ def test_images_need_an_encoder_and_texts_a_language_model(vit, tiny, colours, w
     ):
         with pytest.raises(ValueError, match="has texts, and .* is an encoder"):
             call()
+
+
+def test_a_report_of_images_has_no_tokens(vit, colours):
+    frame = w2s.split_report(colours[0], vit)
+    assert len(frame) == 4 and not [name for name in frame if "token" in name]
 
 
 def test_an_encoder_is_not_deeper_than_it_is_and_counts_its_parameters(vit):

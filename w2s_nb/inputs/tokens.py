@@ -216,6 +216,8 @@ def split_report(
 ) -> SplitReport:
     """Returns `Task.report` with the median length in tokens and the share of truncated texts.
 
+    Images have neither.
+
     Args:
         checkpoint: whose tokenizer counts, by its name or as `models.resolve` returns it.
         max_len: tokens kept of a text; None takes the task's.
@@ -227,6 +229,8 @@ def split_report(
         checkpoint = resolve(checkpoint)
     max_len = task.max_len if max_len is None else max_len
     frame = task.report()
+    if encoders.require_kind(checkpoint, task.spec).encoder:
+        return frame
     tokens_of = [tokenize(split, checkpoint, max_len) for split in task.splits]
     frame["median tokens"] = [int(np.median(tokens.lengths)) for tokens in tokens_of]
     frame[f"share cut to {max_len} tokens"] = [tokens.truncated.mean() for tokens in tokens_of]
