@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 import w2s_nb as w2s
 from w2s_nb.common.registry import ENCODERS, MODELS
@@ -392,3 +393,24 @@ def test_notebooks_take_a_probe_for_an_encoder_and_refuse_other_methods(vit, col
         check("13_vision", parameters | {"method": "full"})
     with pytest.raises(ValueError, match="colours has images, and SmolLM2-135M is a language"):
         check("13_vision", parameters | {"strong": "SmolLM2-135M"})
+
+
+def test_tensors_in_a_file_of_torch_save_give_the_same_features(tmp_path):
+    path = save_vit(tmp_path / "vit")
+    images = torch.from_numpy(np.stack(list(make_images(4).values())))
+    checkpoint = with_depth(resolve(path))
+    with torch.inference_mode():
+        from_safetensors = family_of(checkpoint).load(checkpoint)(images)
+    file = tmp_path / "vit" / "model.safetensors"
+    torch.save(load_file(file), tmp_path / "vit" / "pytorch_model.bin")
+    file.unlink()
+    with torch.inference_mode():
+        from_torch = family_of(checkpoint).load(checkpoint)(images)
+    assert all(map(torch.equal, from_safetensors, from_torch))
+
+
+@pytest.mark.parametrize("name", ["dino-vitb8", "Ramos-Ramos/dino-resnet-50"])
+def test_a_hub_encoder_out_of_reach_says_what_to_do(name):
+    checkpoint = resolve(name)
+    with pytest.raises(OSError, match=f"hf download {checkpoint.hub_id} --revision "):
+        ensure(checkpoint)
