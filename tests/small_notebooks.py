@@ -56,6 +56,10 @@ SMALLER = {
         "seeds": 1,
     },
     "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"},
+    "13_vision": {
+        "strong": "efficientnet-lite2@5",
+        "supervisors": "efficientnet-lite0@1, efficientnet-lite0@2",
+    },
 }
 
 # Solutions train little that the notebooks do not: by probe what is finetuned there, and less of
@@ -73,6 +77,7 @@ SOLUTIONS = {
         "between": "SmolLM2-135M@5",
         "strong": "SmolLM2-135M@6",
     },
+    "13_vision": {"strong": "efficientnet-lite2@5"},
 }
 
 

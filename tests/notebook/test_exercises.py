@@ -57,6 +57,15 @@ RIGHT = {
     "check_calibration_error": lambda p, y: metrics.calibration_error(p, y, resamples=0).value,
     "check_most_confident": lambda p, share: p.max(1) >= sorted(p.max(1))[-round(share * len(p))],
     "check_gap_closed": lambda w, s, c: (s.mean() - w.mean()) / (c.mean() - w.mean()),
+    "check_guess_counts": lambda targets: (
+        np.floor(targets.sum(0)).astype(int)
+        + np.isin(
+            np.arange(targets.shape[1]),
+            np.argsort(np.floor(targets.sum(0)) - targets.sum(0), kind="stable")[
+                : round(len(targets) - np.floor(targets.sum(0)).sum())
+            ],
+        )
+    ),
     "check_alpha": lambda progress: 0.75 * min(1, progress / 0.2),
     "check_confidence_targets": lambda logits, targets, a: (
         (1 - a) * targets
@@ -116,6 +125,7 @@ WRONG = {
         p[:, 1] >= sorted(p[:, 1])[-round(share * len(p))]
     ),  # of class 1 only
     "check_gap_closed": lambda w, s, c: ((s - w) / (c - w)).mean(),  # mean of ratios
+    "check_guess_counts": lambda targets: targets.sum(0).round(),  # need not sum to b
     "check_alpha": lambda progress: 0.75 if progress >= 0.2 else progress,  # jumps
     "check_confidence_targets": lambda logits, targets, a: (
         (1 - a) * targets + a * (logits.softmax(1) > 0.5)

@@ -116,14 +116,15 @@ def check_guess_counts(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
     """Checks `answer(targets (b, K))`: how many of a batch the confidence loss guesses to be of
     each class, (K,), by the shares of the weak labels and the largest remainders.
     """
-    even = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
-    # 5 examples: 2.5, 1.55 and 0.95, whose whole parts lack two
-    uneven = np.tile([0.5, 0.31, 0.19], (5, 1))
+    whole = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
+    lacks_one = np.tile([0.5, 0.25, 0.25], (5, 1))
+    lacks_two = np.tile([0.45, 0.45, 0.1], (4, 1))
     return judge(
         "guesses of each class",
         answer,
-        ((even,), np.array([2, 1, 1])),
-        ((uneven,), np.array([2, 2, 1])),
+        ((whole,), np.array([2, 1, 1])),
+        ((lacks_one,), np.array([3, 1, 1])),
+        ((lacks_two,), np.array([2, 2, 0])),
     )
 
 
