@@ -742,6 +742,15 @@ def test_probabilities_of_three_classes_are_read_from_a_column_each(name, tmp_pa
     np.testing.assert_allclose(made.for_split(split), probs, atol=2e-3)
 
 
+@pytest.mark.parametrize("thirds", [(0.33, 0.33, 0.33), (0.34, 0.34, 0.33)])
+def test_probabilities_may_be_rounded_to_two_digits(thirds, tmp_path):
+    split = split_of(THREE, n=3)
+    columns = dict(zip(THREE, np.array([thirds, (1, 0, 0), (0, 1, 0)]).T, strict=True))
+    made = crowd_file(tmp_path / "a.csv", split, columns).for_split(split)
+    np.testing.assert_allclose(made.sum(axis=1), 1)
+    np.testing.assert_allclose(made[0], np.array(thirds) / sum(thirds))
+
+
 def test_names_and_columns_of_two_classes_are_read_too(tmp_path):
     split = split_of(("no", "yes"), n=20)
     truth = np.eye(2)[split.hard_label]
@@ -812,6 +821,26 @@ def test_rows_of_workers_are_combined_by_how_each_errs(tmp_path):
     assert (weighed.for_split(split).argmax(1) == split.hard_label).mean() > 0.87
     some = w2s.SoftLabels.from_file(path, split.take(np.arange(5)), combine="dawid-skene")
     assert some.knows(split).sum() == 5
+
+
+def test_unsure_workers_are_combined_by_the_classes_that_they_find_likeliest(tmp_path):
+    split = split_of(THREE, n=300)
+    sets = workers_of(split.hard_label, (0.9, 0.8, 0.7))
+    sure, unsure = [
+        crowd_file(
+            tmp_path / f"{p}.csv",
+            split.take(np.tile(np.arange(300), 3)),
+            {"worker": np.repeat([0, 1, 2], 300)}
+            | {
+                name: np.concatenate([np.where(one.hard == k, p, (1 - p) / 2) for one in sets[:3]])
+                for k, name in enumerate(THREE)
+            },
+            combine="dawid-skene",
+        )
+        for p in (1, 0.5)
+    ]
+    np.testing.assert_allclose(unsure.probs, sure.probs)
+    assert (unsure.for_split(split).argmax(1) == split.hard_label).mean() > 0.85
 
 
 @pytest.mark.parametrize("errors", ["longest", "shortest"])
