@@ -18,7 +18,9 @@ def dawid_skene(
 
     Each worker has a matrix of confusion, P(vote | true class), and the classes have shares; both
     are estimated together with the true classes, from the shares of the votes on. No ground truth
-    is used. A vote may be spread over several classes and then counts as parts of votes.
+    is used. A vote may be shared by a few classes and then counts as parts of votes; probabilities
+    of unsure workers are no votes (`votes_of` makes some), as the estimates of all examples would
+    fall on one class.
 
     Args:
         votes: (r, K), a row per vote: class probabilities that sum to 1.
@@ -44,6 +46,12 @@ def dawid_skene(
     else:
         warn(f"dawid-skene: classes still change after {MOST_ROUNDS} rounds")
     return classes, _confusion(votes, classes[example], worker)
+
+
+def votes_of(probs: np.ndarray) -> np.ndarray:
+    """Returns one vote per row, (n, K), shared by the classes that are equally likely."""
+    tied = probs == probs.max(axis=1, keepdims=True)
+    return tied / tied.sum(axis=1, keepdims=True)
 
 
 def _sums(rows: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -21,10 +21,10 @@ from ..data.tables import (
     read_table,
 )
 from ..data.tasks.spec import unix_breaks, words_of
-from .dawid_skene import dawid_skene
+from .dawid_skene import dawid_skene, votes_of
 
 COMBINE_ROWS = ("mean", "dawid-skene")
-_ROUNDED = 1e-2  # by which probabilities of a row may miss the sum 1
+_ROUNDED = 0.005 + 1e-9  # by which a probability of two digits misses the exact one
 
 
 def read_labels(
@@ -66,7 +66,7 @@ def read_labels(
     if workers is None:
         return known, _mean(probs[labelled], example)
     worker = np.unique(workers[labelled], return_inverse=True)[1]
-    return known, dawid_skene(probs[labelled], example, worker)[0]
+    return known, dawid_skene(votes_of(probs[labelled]), example, worker)[0]
 
 
 def classes_of(splits: Sequence[Split]) -> tuple[str, ...]:
@@ -231,7 +231,7 @@ class _LabelTable:
         """
         probs = np.stack([self._numbers(column) for column in columns], axis=1)
         total = probs.sum(axis=1, keepdims=True)
-        bad = np.abs(total[:, 0] - 1) > _ROUNDED
+        bad = np.abs(total[:, 0] - 1) > _ROUNDED * len(columns)
         if bad.any():
             first = int(bad.argmax())
             raise ValueError(

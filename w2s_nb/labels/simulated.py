@@ -10,7 +10,7 @@ from ..common.registry import UnknownName
 from ..common.seeds import check_seed
 from ..data.classes import likeliest
 from ..data.splits import Split, list_splits
-from .dawid_skene import dawid_skene
+from .dawid_skene import dawid_skene, votes_of
 from .from_file import classes_of
 from .soft import SoftLabels, need_labels, other_classes
 
@@ -176,7 +176,7 @@ def combine(
         _check_same_examples(supervisor, first)
         of_supervisor = supervisor.for_ids(first.ids)
         votes = how in ("majority", "dawid-skene")
-        probs.append(_votes(of_supervisor) if votes else of_supervisor)
+        probs.append(votes_of(of_supervisor) if votes else of_supervisor)
     source = f"{how} of {len(labels)}"
     if how == "dawid-skene":
         example = np.tile(np.arange(len(first)), len(labels))
@@ -184,12 +184,6 @@ def combine(
         return SoftLabels(first.ids, dawid_skene(np.concatenate(probs), example, worker)[0], source)
     weights = _weights(labels, validation) if how == "weighted" else np.ones(len(labels))
     return SoftLabels(first.ids, np.average(probs, axis=0, weights=weights), source)
-
-
-def _votes(probs: np.ndarray) -> np.ndarray:
-    """Returns one vote per example, (n, K), shared by the classes that are equally likely."""
-    tied = probs == probs.max(axis=1, keepdims=True)
-    return tied / tied.sum(axis=1, keepdims=True)
 
 
 def _check_same_examples(labels: SoftLabels, first: SoftLabels) -> None:

@@ -143,7 +143,8 @@ class SoftLabels:
                 numbers from 0, and of two classes False and True.
             encoding: of the letters of a text file; None takes UTF-8, or UTF-16 with its mark.
             combine: what becomes of several rows of one example: their 'mean', or 'dawid-skene',
-                which weighs workers, named in the column `worker`, by how each errs.
+                which takes each row for a vote for its likeliest class and weighs workers, named
+                in the column `worker`, by how each errs.
         Raises:
             FileNotFoundError: no such file.
             TypeError: no path; no split.
