@@ -2,6 +2,8 @@
 
 import gzip
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -26,7 +28,8 @@ def squares(n=60, classes=3, side=8, seed=0):
 
 
 @pytest.fixture(autouse=True)
-def forget_tasks():
+def forget_tasks(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path_factory.mktemp("cache")))
     before = set(TASKS)
     yield
     for name in set(TASKS) - before:
@@ -135,12 +138,81 @@ def test_a_folder_of_train_and_test_keeps_them(tmp_path):
         (lambda folder: folder, "has 0 folders with images"),
         (lambda folder: [1, 2, 3], r"expected a folder, or \(pixels, labels\)"),
         (lambda folder: (squares()[0], [0]), "60 images and 1 labels"),
+        (lambda folder: (squares()[0], squares()[1] + 1), "go from 1 to 3, and none is 0"),
+        (lambda folder: (squares()[0], squares()[1] - 1), "go from -1 to 1, and none is 2"),
+        (lambda folder: (squares()[0], squares()[1] / 2), r"float64 of shape \(60,\)"),
+        (
+            lambda folder: (squares()[0], ["a"] * 60),
+            r"<U1 of shape \(60,\); expected whole numbers",
+        ),
     ],
 )
 def test_sources_that_are_none_are_refused_in_one_line(tmp_path, given, expected):
     with pytest.raises((OSError, ValueError), match=expected) as error:
         w2s.vision.task_from_images("mine", given(tmp_path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", [0, -3, 32.5, "big"])
+def test_a_size_that_is_none_is_refused(tmp_path, size):
+    with pytest.raises(ValueError, match=r"size = .*expected pixels of a side"):
+        w2s.vision.task_from_images("mine", write_folder(tmp_path, *squares()), size=size)
+
+
+def test_folders_of_systems_and_notebooks_are_no_classes(tmp_path):
+    write_folder(tmp_path, *squares())
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        write_folder(tmp_path, *squares(1), names=(name,))
+    (tmp_path / "cat" / "more.png").mkdir()
+    assert sources.classes_in(tmp_path) == ("cat", "dog", "eel")
+    assert len(sources.from_folder(tmp_path, None).splits["all"]) == 60
+
+
+def test_a_class_folder_without_images_is_named(tmp_path):
+    write_folder(tmp_path, *squares())
+    (tmp_path / "fox").mkdir()
+    (tmp_path / "fox" / "0.heic").write_bytes(b"")
+    with pytest.raises(DataUnavailable, match="fox in .* has no images"):
+        w2s.vision.task_from_images("mine", tmp_path)
+
+
+@pytest.mark.parametrize("test", ["test", "val", "valid", "validation"])
+def test_a_folder_for_test_is_known_by_its_usual_names(tmp_path, test):
+    for split in ("train", test):
+        write_folder(tmp_path / split, *squares(30))
+    assert sources.classes_in(tmp_path) == ("cat", "dog", "eel")
+
+
+def test_what_is_transparent_is_white_and_16_bits_become_8(tmp_path):
+    clear = np.zeros((4, 4, 4), np.uint8)
+    clear[0, 0] = (9, 8, 7, 255)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    pixels = decode(tmp_path / "clear.png", None)
+    assert pixels[0, 0].tolist() == [9, 8, 7] and (pixels[1:] == 255).all()
+    deep = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert (decode(tmp_path / "deep.png", None)[..., 0].ravel() == np.arange(256)).all()
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="32 bits"):
+        decode(tmp_path / "float.tif", None)
+
+
+def test_a_photo_is_read_upright(tmp_path):
+    photo = Image.fromarray(np.zeros((4, 8, 3), np.uint8))
+    turned = photo.getexif()
+    turned[0x0112] = 6  # the camera was held on its side
+    photo.save(tmp_path / "photo.jpg", exif=turned)
+    assert decode(tmp_path / "photo.jpg", None).shape == (8, 4, 3)
+
+
+def test_without_pillow_the_way_out_is_said():
+    code = (
+        "import sys; sys.modules['PIL'] = None; import w2s_nb as w2s\n"
+        "try: w2s.vision.task_from_images\n"
+        "except ImportError as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip().endswith("pip install 'w2s_nb[vision]'")
 
 
 def test_a_task_of_the_kit_keeps_its_name():
@@ -156,6 +228,18 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
     w2s.vision.task_from_images("broken", tmp_path)
     with pytest.raises(DataUnavailable, match=r"dog/broken.png cannot be read as an image"):
         w2s.load_task("broken")
+    (tmp_path / "dog" / "broken.png").unlink()
+    (tmp_path / "dog" / "broken.png").symlink_to("nowhere")
+    with pytest.raises(DataUnavailable, match=r"dog/broken.png cannot be read as an image"):
+        sources.from_folder(tmp_path, None)
+
+
+def test_an_image_too_large_to_be_decoded_is_named(tmp_path, monkeypatch):
+    write_folder(tmp_path, *squares())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    listed = sources.from_folder(tmp_path, None)
+    with pytest.raises(DataUnavailable, match=r"cat/0.png cannot be read as an image: .*exceeds"):
+        listed.read("cat/0.png")
 
 
 def test_files_in_the_format_of_mnist_are_read_and_broken_ones_refused(tmp_path):
@@ -187,7 +271,27 @@ def test_flat_images_take_their_classes_from_either_file(tmp_path):
         flat(tmp_path, "LOC_val_solution.csv", csv + "val_9,n01 1 2 3 4\n")
 
 
+@pytest.mark.parametrize("line", ["val_1.JPEG", "val_1.JPEG two", "1"])
+def test_a_line_without_image_and_class_is_named(tmp_path, line):
+    with pytest.raises(DataUnavailable, match=rf"line 2 of val.txt is '{line}'"):
+        flat(tmp_path, "val.txt", f"val_0.JPEG 0\n{line}\n")
+
+
+@pytest.mark.parametrize("below", ["", "val", "ILSVRC/Data/CLS-LOC/val"])
+def test_imagenet_is_found_below_the_file_of_its_classes(tmp_path, monkeypatch, below):
+    (tmp_path / "imagenet" / below).mkdir(parents=True)
+    flat(tmp_path / "imagenet" / below, "val.txt", "val_0.JPEG 0\nval_1.JPEG 1\nval_2.JPEG 2\n")
+    (tmp_path / "imagenet" / below / "val.txt").rename(tmp_path / "imagenet" / "val.txt")
+    monkeypatch.setenv("W2S_DATA", str(tmp_path))
+    monkeypatch.setattr(tasks, "_CLASSES_OF_IMAGENET", 3)
+    assert len(tasks._imagenet().splits["train"]) == 3
+    monkeypatch.setattr(tasks, "_CLASSES_OF_IMAGENET", 4)
+    with pytest.raises(DataUnavailable, match="3 classes, 0 to 2, are there; expected 0 to 3"):
+        tasks._imagenet()
+
+
 def test_imagenet_comes_from_a_folder_and_puts_a_fifth_of_each_class_aside(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "_CLASSES_OF_IMAGENET", 3)
     write_folder(tmp_path / "imagenet" / "val", *squares(60), names=("n01", "n02", "n03"))
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
     listed = tasks._imagenet()

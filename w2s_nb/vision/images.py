@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from ..common.registry import MissingExtra
 from ..data.tasks.spec import IMAGE
+
+try:
+    from PIL import Image, ImageOps
+except ImportError as error:
+    raise MissingExtra(
+        "images are read by the package 'pillow', which is not installed: "
+        "pip install 'w2s_nb[vision]'"
+    ) from error
 
 _CROP = 224 / 256  # share of the shorter side that is kept, as torchvision's models are tested
 
@@ -113,7 +121,9 @@ def name_of(pixels: np.ndarray) -> str:
 
 
 def decode(file, size: int | None) -> np.ndarray:
-    """Reads an image file.
+    """Reads an image file as viewers show it: upright, what is transparent in it on white.
+
+    Of an animated file the first picture is read; of 16 bits the upper 8 are.
 
     Args:
         file: a path, or the bytes of a file.
@@ -122,10 +132,10 @@ def decode(file, size: int | None) -> np.ndarray:
     Returns:
         uint8 (H, W, 3).
     Raises:
-        OSError: it is no image, or a damaged one.
+        OSError, ValueError: it is no image, or a damaged one, or one of more than 16 bits.
     """
     with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
-        image = opened.convert("RGB")
+        image = _as_seen(opened)
     if size is None:
         return np.asarray(image)
     shorter = round(size / _CROP)
@@ -137,3 +147,16 @@ def decode(file, size: int | None) -> np.ndarray:
     image = image.resize(shape, Image.Resampling.BILINEAR)
     left, top = (round((n - size) / 2) for n in image.size)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
+    """Returns an image in RGB, as `decode` says."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits; expected 8 or 16")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")

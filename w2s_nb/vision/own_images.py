@@ -27,9 +27,9 @@ def task_from_images(
     Args:
         name: of the task.
         source: a folder with a folder of image files per class, or with two such folders, `train`
-            and `test` (or `val`); or images in memory, (pixels, labels), with pixels uint8
-            (n, H, W) or (n, H, W, 3) and labels (n,) in 0..K-1; or {"train": ..., "test": ...} of
-            these. Without a split "test" a quarter is for test.
+            and `test` (without it `val`); or images in memory, (pixels, labels), with pixels uint8
+            (n, H, W) or (n, H, W, 3) and labels (n,) in 0..K-1, of which each occurs; or
+            {"train": ..., "test": ...} of these. Without a split "test" a quarter is for test.
         classes: names of the K classes; None takes the names of the folders, or numbers.
         size: of images in files, which are cut to squares of so many pixels; None takes them as
             they are, all of one shape.
@@ -38,16 +38,20 @@ def task_from_images(
     Returns:
         The task's name, for `load_task`, `run_arms` and every notebook.
     Raises:
-        DataUnavailable: a folder without class folders.
-        ValueError: other arrays; not as many classes as there are; a name of the kit's own.
+        DataUnavailable: a folder without class folders, or with one that has no images.
+        FileNotFoundError: there is no such folder.
+        ValueError: other arrays; not as many classes as there are; a name of the kit's own; a size
+            that is none.
     """
 
     def examples(row):
         yield Example((row["image"],), row["label"])
 
     check_name(name, examples)
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise ValueError(f"size = {size!r}; expected pixels of a side, such as 224, or None")
     if isinstance(source, str | Path):
-        folder = Path(source)
+        folder = Path(source).expanduser()
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is no folder; expected one with a folder per class")
         found = sources.classes_in(folder)
@@ -57,7 +61,13 @@ def task_from_images(
     else:
         in_memory = _listed_arrays(source)
         labels = {label for entries in in_memory.splits.values() for _, label in entries}
-        found = tuple(map(str, range(max(labels) + 1)))
+        if labels != set(range(len(labels))):
+            missing = min(set(range(len(labels))) - labels)
+            raise ValueError(
+                f"the labels go from {min(labels)} to {max(labels)}, and none is {missing}; "
+                f"expected each of 0..K-1"
+            )
+        found = tuple(map(str, range(len(labels))))
 
         def listed() -> Listed:
             return in_memory

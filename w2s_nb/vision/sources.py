@@ -23,9 +23,11 @@ from ..data.tasks.spec import Hub
 from . import images
 from .images import Images, name_of
 
-FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # ends of the names of image files
-_SPLITS = ({"train", "test"}, {"train", "val"})
-_ANSWERS = ("val.txt", "LOC_val_solution.csv")
+# ends of the names of image files
+FILES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+# names of the folder for test, beside "train"; the first that is there
+_FOR_TEST = ("test", "val", "valid", "validation")
+ANSWERS = ("val.txt", "LOC_val_solution.csv")
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,11 @@ def from_arrays(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Listed:
                 f"many, at least one"
             )
         images.in_colour(pixels[0])
+        if labels.ndim != 1 or labels.dtype.kind not in "biu":
+            raise ValueError(
+                f"the labels of split {split!r} are {labels.dtype} of shape {labels.shape}; "
+                f"expected whole numbers (n,)"
+            )
     entries = {
         split: [(f"{split} {i}", int(label)) for i, label in enumerate(labels)]
         for split, (_, labels) in splits.items()
@@ -142,21 +149,30 @@ def read_idx(path: Path) -> np.ndarray:
 
 def class_folders(folder: Path) -> dict[str, Path]:
     """Returns {split: folder of class folders}: of train and test (or val), else of all."""
-    below = {path.name for path in folder.iterdir() if path.is_dir()}
-    for names in _SPLITS:
-        if names <= below:
-            return {"train": folder / "train", "test": folder / (names - {"train"}).pop()}
+    below = {path.name for path in _folders_in(folder)}
+    test = next((name for name in _FOR_TEST if name in below), None)
+    if "train" in below and test:
+        return {"train": folder / "train", "test": folder / test}
     return {"all": folder}
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, without those that systems and notebooks make."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"
+    )
 
 
 def classes_in(folder: Path) -> tuple[str, ...]:
     """Returns the names of the class folders of `class_folders`, in the order of the alphabet.
 
     Raises:
-        DataUnavailable: fewer than two have an image, or one has none in one of the splits.
+        DataUnavailable: there are fewer than two, one has no image, or is in one split only.
     """
     of_split = {
-        split: sorted(p.name for p in root.iterdir() if p.is_dir() and _files_in(p))
+        split: [path.name for path in _folders_in(root)]
         for split, root in class_folders(folder).items()
     }
     classes = next(iter(of_split.values()))
@@ -165,6 +181,13 @@ def classes_in(folder: Path) -> tuple[str, ...]:
             f"{folder.name} has {len(classes)} folders with images ({', '.join(FILES)}); expected "
             f"one per class, or train and test with one per class each"
         )
+    for root in class_folders(folder).values():
+        for path in _folders_in(root):
+            if not _files_in(path):
+                raise DataUnavailable(
+                    f"{path.relative_to(folder)} in {folder.name} has no images; expected a folder "
+                    f"per class, each with images ({', '.join(FILES)})"
+                )
     for split, others in of_split.items():
         if others != classes:
             differ = sorted(set(others) ^ set(classes))
@@ -193,6 +216,16 @@ def from_folder(folder: Path, size: int | None) -> Listed:
     return _of_files(folder, splits, size)
 
 
+def has_folders(folder: Path) -> bool:
+    """Tells whether a folder has folders, such as of classes."""
+    return bool(_folders_in(folder))
+
+
+def has_answers(folder: Path) -> bool:
+    """Tells whether a folder has a file of its images' classes, as `from_flat_folder` reads it."""
+    return any((folder / name).is_file() for name in ANSWERS)
+
+
 def from_flat_folder(folder: Path, size: int | None) -> Listed:
     """Lists the images of a folder without class folders, by the file that has their classes.
 
@@ -203,10 +236,10 @@ def from_flat_folder(folder: Path, size: int | None) -> Listed:
     Raises:
         DataUnavailable: there is no such file, or it names an image that is not there.
     """
-    answers = next((folder / name for name in _ANSWERS if (folder / name).is_file()), None)
+    answers = next((folder / name for name in ANSWERS if (folder / name).is_file()), None)
     if answers is None:
         raise DataUnavailable(
-            f"{folder.name} has neither class folders nor {' nor '.join(_ANSWERS)}"
+            f"{folder.name} has neither class folders nor {' nor '.join(ANSWERS)}"
         )
     files = {path.stem: path for path in sorted(folder.rglob("*")) if _is_image(path)}
     pairs = _read_answers(answers)
@@ -220,17 +253,27 @@ def from_flat_folder(folder: Path, size: int | None) -> Listed:
 def _read_answers(path: Path) -> list[tuple[str, int]]:
     """Returns (name without suffix, number of the class) of every image."""
     lines = path.read_text().splitlines()
-    if path.suffix == ".txt":
-        pairs = [line.split() for line in lines if line.strip()]
-        return [(Path(file).stem, int(label)) for file, label in pairs]
-    rows = list(csv.reader(lines))[1:]
-    named = [(file, boxes.split()[0]) for file, boxes in rows]
+    is_csv = path.suffix == ".csv"
+    rows = list(csv.reader(lines)) if is_csv else [line.rsplit(None, 1) for line in lines]
+    named = []
+    for n, row in enumerate(rows, 1):
+        if not row or (is_csv and n == 1):  # an empty line, or the header
+            continue
+        label = row[-1].split()[:1]
+        if len(row) != 2 or not label or not (is_csv or label[0].isdecimal()):
+            raise DataUnavailable(
+                f"line {n} of {path.name} is {lines[n - 1][:80]!r}; expected an image and its class"
+            )
+        named.append((row[0] if is_csv else Path(row[0]).stem, label[0]))
+    if not is_csv:
+        return [(file, int(label)) for file, label in named]
     number = {name: i for i, name in enumerate(sorted({name for _, name in named}))}
     return [(file, number[name]) for file, name in named]
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in FILES and not path.name.startswith(".")
+    is_named_so = path.suffix.lower() in FILES and not path.name.startswith(".")
+    return is_named_so and not path.is_dir()
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -243,12 +286,21 @@ def _of_files(folder: Path, splits: dict[str, list[tuple[str, int]]], size: int 
     def read(place: str) -> np.ndarray:
         try:
             return images.decode(folder / place, size)
-        except OSError as error:
-            raise DataUnavailable(f"{place} cannot be read as an image: {error}") from error
+        except Exception as error:  # pillow's errors of damaged files share no base class
+            raise DataUnavailable(
+                f"{place} cannot be read as an image: {in_one_line(error)}"
+            ) from error
 
     files = [place for entries in splits.values() for place, _ in entries]
-    stats = [os.stat(folder / place) for place in files]
-    seen = [[place, s.st_size, s.st_mtime_ns] for place, s in zip(files, stats, strict=True)]
+    seen: list = [str(folder.resolve())]
+    for place in files:
+        try:
+            about = os.stat(folder / place)
+        except OSError as error:
+            raise DataUnavailable(
+                f"{place} cannot be read as an image: {in_one_line(error)}"
+            ) from error
+        seen.append([place, about.st_size, about.st_mtime_ns])
     return Listed(splits, read, {"files": address({"files": seen}), "size": size})
 
 
@@ -275,7 +327,7 @@ def from_hub_files(hub: Hub, pattern: str, size: int | None) -> Listed:
             f"{hub.id} (revision {hub.revision}) is not in the local cache and could not be "
             f"fetched: {in_one_line(error)[:200]}. Ways out: accept its terms on the hub and set "
             f"HF_TOKEN; or put the images into $W2S_DATA/imagenet, in class folders, or flat with "
-            f"{' or '.join(_ANSWERS)}; or use the embedded task mnist_5k"
+            f"{' or '.join(ANSWERS)}; or use the embedded task mnist_5k"
         ) from error
     files = sorted(map(str, Path(folder).glob(pattern)))
     rows = datasets.load_dataset("parquet", data_files=files, split="train")

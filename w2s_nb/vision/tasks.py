@@ -31,6 +31,7 @@ _IDX = {"train": "train", "test": "t10k"}  # splits in the names of MNIST's file
 _FASHION_MNIST = "becc3aa11cf42665a109eeb206051b24e4ce3d3bc52befeb891ee08cbd56cdf1"
 _IMAGENET = Hub("ILSVRC/imagenet-1k", "49e2ee26f3810fb5a7536bbf732a7b07389a47b5")
 _IMAGENET_FILES = "data/validation-*.parquet"
+_CLASSES_OF_IMAGENET = 1000
 _OF_IMAGENET_FOR_TEST = 0.2  # as in the paper: 10,000 of 50,000
 
 
@@ -124,23 +125,37 @@ def _imagenet() -> Listed:
     """Lists the 50,000 validation images of ImageNet, cut to (224, 224, 3), and puts a fifth aside
     for test.
 
-    They lie in `W2S_DATA/imagenet`, or its folder `val`: in class folders, or flat with a file of
-    their classes (see `sources.from_flat_folder`); or they come from the hub, which asks to accept
-    ImageNet's terms.
+    They lie in `W2S_DATA/imagenet`, or its folder `val`: in class folders, or anywhere below a file
+    of their classes (see `sources.from_flat_folder`); or they come from the hub, which asks to
+    accept ImageNet's terms.
 
     Raises:
         DataUnavailable: they cannot be had here; says what to put where.
     """
     data = data_dir()
-    folders = [data / "imagenet" / "val", data / "imagenet"] if data else []
-    folder = next((path for path in folders if path.is_dir()), None)
-    if folder is None:
+    candidates = [data / "imagenet" / "val", data / "imagenet"] if data else []
+    folders = [path for path in candidates if path.is_dir()]
+    if not folders:
         listed = sources.from_hub_files(_IMAGENET, _IMAGENET_FILES, size=224)
-    elif any(path.is_dir() for path in folder.iterdir()):
-        listed = sources.from_folder(folder, size=224)
+    elif flat := [path for path in folders if sources.has_answers(path)]:
+        listed = sources.from_flat_folder(flat[0], size=224)
+    elif sources.has_folders(folders[0]):
+        listed = sources.from_folder(folders[0], size=224)
     else:
-        listed = sources.from_flat_folder(folder, size=224)
+        listed = sources.from_flat_folder(folders[0], size=224)
+    _need_all_classes(listed)
     return put_aside(listed, _OF_IMAGENET_FOR_TEST)
+
+
+def _need_all_classes(listed: Listed) -> None:
+    """Refuses images of fewer classes, or of classes that are numbered from 1."""
+    labels = {label for entries in listed.splits.values() for _, label in entries}
+    if labels != set(range(_CLASSES_OF_IMAGENET)):
+        raise DataUnavailable(
+            f"imagenet: {len(labels)} classes, {min(labels)} to {max(labels)}, are there; expected "
+            f"0 to {_CLASSES_OF_IMAGENET - 1}, all of them, as encoders know them by these "
+            f"numbers; a part of ImageNet is a task by w2s.vision.task_from_images"
+        )
 
 
 def put_aside(listed: Listed, share: float) -> Listed:
@@ -207,7 +222,7 @@ register_images(
 register_images(
     "imagenet",
     "Which of ImageNet's classes is on the image?",
-    tuple(map(str, range(1000))),
+    tuple(map(str, range(_CLASSES_OF_IMAGENET))),
     _imagenet,
     balance=AS_IS,
     cpu_sizes=(600, 200, 800),
