@@ -1,5 +1,6 @@
 """Tests of one setting at a time: which fits it is made of, and what it refuses."""
 
+import numpy as np
 import pytest
 
 import w2s_nb as w2s
@@ -12,6 +13,16 @@ SIZES = dict(n_train=96, n_val=32, n_test=64)
 @pytest.fixture
 def setting(words, tiny):
     return dict(task="words", weak=f"{tiny}@1", strong=tiny, **SIZES)
+
+
+def test_a_setting_with_few_labels_has_as_many_of_each_class(setting):
+    for n_labels in (6, 40):
+        arms = w2s.one_setting(**setting, n_labels=n_labels, seeds=[0, 3], epochs=1)
+        for task, fits in zip(arms.tasks, zip(*arms.fits.values(), strict=True), strict=True):
+            for fit in fits[1:]:
+                trained_on = task.student.among(fit.record["trained_on"])
+                counts = np.bincount(task.student.hard_label[trained_on], minlength=2)
+                assert counts.tolist() == [n_labels / 2, n_labels / 2]
 
 
 def test_a_setting_is_three_fits_on_the_first_labels(setting, words, tiny):
