@@ -1,9 +1,9 @@
-"""The class that probabilities predict."""
+"""The class that probabilities predict, and orders by class."""
 
 import numpy as np
 import pytest
 
-from w2s_nb.data.classes import likeliest
+from w2s_nb.data.classes import in_turn, likeliest
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -25,3 +25,8 @@ def test_permuting_the_classes_permutes_the_predictions():
     rng = np.random.default_rng(0)
     probs, order = rng.dirichlet(np.ones(5), size=200), rng.permutation(5)
     np.testing.assert_array_equal(order[likeliest(probs[:, order])], likeliest(probs))
+
+
+def test_all_shots_can_be_shown_where_a_class_has_run_out():
+    assert in_turn(np.array([0, 0, 2, 0, 1, 1])).tolist() == [0, 2, 4, 1, 5, 3]
+    assert in_turn(np.array([1, 1])).tolist() == [0, 1]

@@ -307,11 +307,6 @@ def test_shots_of_two_classes_are_balanced_where_that_is_asked(words, tiny, monk
         assert abs(2 * words.student.hard_label[shown].sum() - k) <= k % 2
 
 
-def test_all_shots_can_be_shown_where_a_class_has_run_out():
-    assert prompt._in_turn(np.array([0, 0, 2, 0, 1, 1])).tolist() == [0, 2, 4, 1, 5, 3]
-    assert prompt._in_turn(np.array([1, 1])).tolist() == [0, 1]
-
-
 @pytest.mark.parametrize("shots", [0, 4])
 def test_a_prompt_of_several_classes_word_for_word(shots):
     wording = Prompt("Text: {0}\nMood:", ("bad", "so-so", "good"), "Judge.")

@@ -23,3 +23,16 @@ def likeliest(probs) -> np.ndarray:
     probs = np.asarray(probs)
     # argmax takes the first of equal ones
     return (probs.shape[-1] - 1 - probs[..., ::-1].argmax(axis=-1)).astype(np.int64)
+
+
+def in_turn(classes: np.ndarray) -> np.ndarray:
+    """Returns an order (n,) of examples of some classes (n,) that takes one of each class in turn.
+
+    Those of one class stay in their order. Among the first k, the numbers of two classes differ by
+    one at most, unless a class has run out.
+    """
+    earlier_of_class = np.zeros(len(classes), dtype=np.int64)
+    for of_class in np.unique(classes):
+        members = np.flatnonzero(classes == of_class)
+        earlier_of_class[members] = np.arange(len(members))
+    return np.argsort(earlier_of_class, kind="stable")

@@ -12,7 +12,8 @@ import pandas as pd
 from .. import metrics
 from ..common.registry import TASKS
 from ..common.seeds import check_count
-from ..data.classes import likeliest
+from ..data.classes import in_turn, likeliest
+from ..data.splits import Split
 from ..data.tasks.spec import Sizes
 from ..training.fit import check_fit, fit
 from ..training.hyperparameters import METHODS
@@ -43,8 +44,9 @@ def one_setting(
 ) -> Arms:
     """Runs one setting, by probe in about a second once features are stored.
 
-    The supervisor is trained on its whole half; the student on its labels of the first `n_labels`
-    examples of the student half, and the ceiling on ground truth of the same. A probe takes at most
+    The supervisor is trained on its whole half; the student on its labels of `n_labels` examples of
+    the student half, as many of each class, and the ceiling on ground truth of the same. Fewer
+    labels are among those of more. A probe takes at most
     `STEPS` steps: up to 640 examples those are the 200 epochs of the paper, above that fewer
     epochs, unless `epochs` is given.
 
@@ -87,12 +89,12 @@ def one_setting(
     supervisor_args |= args_of(weak_args, "weak_args", _OWN)
     of_student = {"loss": loss, "loss_args": loss_args, **strong_args}
     check_fit(weak, tasks[0].supervisor, **supervisor_args)
-    check_fit(strong, tasks[0].student.take(slice(n_labels)), weak=True, **of_student)
+    check_fit(strong, _first_of_each(tasks[0].student, n_labels), weak=True, **of_student)
     arm = student_name(loss)
     fits: dict[str, list[Fit]] = {WEAK: [], arm: [], CEILING: []}
     for dealt in tasks:
         seed = dealt.seed
-        labelled = dealt.student.take(slice(n_labels))
+        labelled = _first_of_each(dealt.student, n_labels)
         with ceiling_reads_first(strong, labelled, strong_args):
             supervisor = fit(weak, dealt.supervisor, seed=seed, **supervisor_args)
             labels = supervisor.label(dealt.student)
@@ -102,6 +104,14 @@ def one_setting(
         fits[arm].append(student)
         fits[CEILING].append(ceiling)
     return Arms(weak, strong, tasks, fits)
+
+
+def _first_of_each(half: Split, n: int) -> Split:
+    """Returns n examples of a half in its order, the first of each class, as many of each.
+
+    A half's own first examples may be of one class: it is filled by whole groups, class by class.
+    """
+    return half.take(np.sort(in_turn(half.hard_label)[:n]))
 
 
 def sizes_of(task: str, n_train: int | None, n_val: int | None, n_test: int | None) -> Sizes:

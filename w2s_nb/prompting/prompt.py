@@ -18,7 +18,7 @@ from ..common.out_of_memory import explain_out_of_memory, run_batches
 from ..common.progress import progress
 from ..common.registry import TASKS
 from ..common.seeds import check_count, check_flag, check_seed
-from ..data.classes import likeliest
+from ..data.classes import in_turn, likeliest
 from ..data.splits import Split, Task, list_splits, need_split
 from ..data.tasks.spec import Prompt
 from ..inputs import batches as inputs_module
@@ -241,7 +241,7 @@ def _draw_shots(
     if balanced is None:
         balanced = source.n_classes > 2
     if balanced:
-        order = order[_in_turn(source.hard_label[order])]
+        order = order[in_turn(source.hard_label[order])]
     split = source.take(order[:n])
     for s in asked:
         if s.among(split.ids).any():
@@ -252,19 +252,6 @@ def _draw_shots(
     labels = SoftLabels.truth(split) if labels is None else labels
     classes = likeliest(labels.for_split(split)) if n else np.zeros(0, dtype=np.int64)
     return _Shots(source.name, split, labels, classes)
-
-
-def _in_turn(classes: np.ndarray) -> np.ndarray:
-    """Returns an order (n,) of examples of some classes (n,) that takes one of each class in turn.
-
-    Those of one class stay in their order. Among the first k, the numbers of two classes differ by
-    one at most, unless a class has run out.
-    """
-    earlier_of_class = np.zeros(len(classes), dtype=np.int64)
-    for of_class in np.unique(classes):
-        members = np.flatnonzero(classes == of_class)
-        earlier_of_class[members] = np.arange(len(members))
-    return np.argsort(earlier_of_class, kind="stable")
 
 
 def _decide_chat(chat: bool | None, checkpoint: Checkpoint) -> bool:
