@@ -257,6 +257,11 @@ def test_labels_mean_their_class_however_they_are_written(values, classes):
         ([0, 1, None, 1], None, "row 3: label is missing; expected 0 or 1; wrong in 1 of 4 rows$"),
         (["0", "1", "nan"], None, "row 3: label is missing; expected 0 or 1"),
         ([0, 1, -1], None, "row 3: label is -1; .*where test labels are hidden"),
+        (
+            [0, 1, -1, -1, 0, 1],
+            None,
+            r"hidden: .*a split that has labels; or, if it is a class, say classes=\(-1, 0, 1\)$",
+        ),
         ([0, 1, 0.5], None, "row 3: label is 0.5; expected 0 or 1"),
         (["bad", "fine"], ("bad", "good"), "row 2: label is 'fine'; expected 'bad' or 'good'"),
         ([[1], [0]], None, r"row 1: label is \[1\]; expected 0 or 1"),
