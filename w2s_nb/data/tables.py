@@ -287,16 +287,17 @@ def _hint(
     if set(value_of) <= set(number_of):
         return ""
     n_values = len(value_of)
-    if "-1" in value_of and n_values != 2:
-        return (
-            ". -1 is what datasets write where test labels are hidden: leave these rows out, or "
-            "name a split that has labels"
-        )
     named = tuple(value_of[key] for key in sorted(value_of, key=_order))
     if n_values == 2 and n_classes in (None, 2):
         return f". Say which value is class 0 and which is class 1: classes={named!r}"
     # a text of its own in each row names no class
     repeated = 2 * n_values <= len(values) and 2 < n_values <= _MOST_IN_HINT
+    if "-1" in value_of and n_values != 2:
+        is_class = f"; or, if it is a class, say classes={named!r}" if repeated else ""
+        return (
+            ". -1 is what datasets write where test labels are hidden: leave these rows out, or "
+            f"name a split that has labels{is_class}"
+        )
     if repeated and n_classes in (None, n_values):
         return f". Say which value is which class, from class 0: classes={named!r}"
     shown = [f"{value!r:.30}" for value in named]

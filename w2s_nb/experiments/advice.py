@@ -43,7 +43,7 @@ def _nats_of_guessing(test: Split) -> float:
     """Computes the least loss without a look at the examples: ln K where classes are balanced."""
     counts = np.unique_counts(test.hard_label).counts
     shares = counts / len(test)
-    return float(-np.sum(shares * np.log(shares)))
+    return float(np.sum(shares * -np.log(shares)))
 
 
 def _tell_of_loss(fits: list[Fit], ceiling: str, guessing: float) -> None:
