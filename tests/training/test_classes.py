@@ -1,5 +1,7 @@
 """`fit` on more than two classes: every method, what permutes, what is refused and read back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,14 @@ def test_labels_of_another_number_of_classes_are_refused_before_a_model_is_loade
     for train in (w2s.fit, check_fit):
         with pytest.raises(ValueError, match="of a coin are of 2 classes; .* red, green, blue"):
             train("gpt2", three.student, two, method="probe")
+
+
+def test_a_fit_predicts_splits_of_its_own_number_of_classes_alone(three, tiny):
+    fit = w2s.fit(tiny, three.student, method="probe", epochs=1)
+    rows = three.test.hard_label < 2
+    two = replace(three.test.take(rows), classes=("red", "green"))
+    with pytest.raises(ValueError, match="predicts 3 classes; the split 'test' has 2: red, green"):
+        fit.accuracy(two)
 
 
 def test_a_head_of_digits_that_are_no_tokens_is_refused_or_starts_at_zero(three, tiny):
