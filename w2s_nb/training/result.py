@@ -262,8 +262,8 @@ class Fit:
             (n, K) float64, rows sum to 1.
         Raises:
             ValueError: the split is not among those predicted, such as the one trained on;
-                'oracle' is asked for a split other than test; or a checkpoint that is not in
-                `stops`.
+                'oracle' is asked for a split other than test; a checkpoint that is not in `stops`;
+                or a split of another number of classes, as a task's options may have.
         """
         need_split(split, "split")
         stop = stop or self.stop
@@ -278,6 +278,11 @@ class Fit:
         probs = probs_at(self._by_id.loc[split.ids], stop)
         if np.isnan(probs).any():
             raise ValueError(f"checkpoint {stop!r} has predictions of the test split only")
+        if probs.shape[1] != split.n_classes:
+            raise ValueError(
+                f"{self!r} predicts {probs.shape[1]} classes; the split {split.name!r} has "
+                f"{split.n_classes}: {', '.join(split.classes)}"
+            )
         return probs
 
     def _why_without(self, stop: str) -> str:
