@@ -70,7 +70,7 @@ def load_task(
     extra_halves = check_seed(extra_halves, "extra_halves")
     spec = TASKS[name]
     for label, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
-        _check_multiple(label, n, spec.step)
+        _check_multiple(f"task {name!r}: {label}", n, spec.step)
     pools = _make_pools(name, spec, data_dir())
     sizes = _choose_sizes(name, pools, n_train, n_val, n_test, extra_halves)
     dealt = _deal_all(pools, sizes, seed)
@@ -97,7 +97,7 @@ def load_task(
     )
 
 
-def _check_multiple(label: str, n: int | None, step: int) -> None:
+def _check_multiple(size: str, n: int | None, step: int) -> None:
     """Refuses a size that is no multiple of `step`; None is none.
 
     Raises:
@@ -116,7 +116,7 @@ def _check_multiple(label: str, n: int | None, step: int) -> None:
         below = max(step, n // step * step) if is_whole else step
         nearest = f", such as {below} or {below + step}"
         expected = f"a multiple of {step}, as many of each of {step} classes{nearest}"
-    raise ValueError(f"{label} = {n!r}; expected {expected}")
+    raise ValueError(f"{size} = {n!r}; expected {expected}")
 
 
 def count_examples(name: str) -> tuple[int, int]:
