@@ -225,6 +225,13 @@ def test_an_encoder_is_listed_with_where_it_comes_from():
     assert lines["dino-vitb8"] == "12 blocks, of images hub: facebook/dino-vitb8"
     assert lines["efficientnet-lite0"] == "16 blocks, of images package index"
     assert lines["SmolLM2-135M"] == "30 layers package index"
+    assert lines["alexnet"] == "7 blocks, of images the file alexnet-owt-7be5be79.pth"
+
+
+def test_a_task_of_images_is_listed_with_its_question_and_where_it_comes_from():
+    lines = [" ".join(line.split()) for line in listing.lines("tasks")]
+    assert "mnist_5k classify 10 images here Which digit is on the image?" in lines
+    assert "cifar10 classify 10 images hub, or files What is on the image?" in lines
 
 
 def test_a_list_with_a_wrong_plug_in_says_so_in_one_line(capsys, tmp_path):
