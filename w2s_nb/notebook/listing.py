@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from ..common.assets import ASSETS
 from ..common.registry import LOSSES, MODELS, TASKS
 from ..data.tasks.spec import Hub, TaskSpec
 from ..models.names import EncoderSpec, ModelSpec
@@ -42,14 +43,19 @@ def _about_task(name: str, spec: TaskSpec) -> tuple[str, ...]:
         kind += f" {spec.n_classes}"
     if spec.images is not None:
         kind += " images"
-    source = f"hub: {spec.source.id}" if isinstance(spec.source, Hub) else "here"
+    source = "hub, or files" if spec.fetched else "here"
+    if isinstance(spec.source, Hub):
+        source = f"hub: {spec.source.id}"
     question = " ".join((inspect.getdoc(spec.examples) or "").split("\n\n")[0].split())
-    return name, kind, source, question if question.startswith(spec.about) else spec.about
+    asked = question if question.startswith(spec.about) else spec.about
+    return name, kind, source, spec.prompt.instruction if spec.images is not None else asked
 
 
 def _about_model(name: str, spec: ModelSpec) -> tuple[str, ...]:
     size = f"{spec.n_params / 1e6:,.1f}M".replace(".0M", "M")
     source = "comes with the kit" if spec.folder else "package index"
+    if isinstance(spec, EncoderSpec) and spec.asset not in ASSETS:
+        source = f"the file {spec.asset}"
     if spec.hub_id:
         source = f"hub: {spec.hub_id}"
     parts = "blocks, of images" if isinstance(spec, EncoderSpec) else "layers"
