@@ -35,6 +35,7 @@ METHODS_ON_A_CPU = {
     "08": PROBE | dict(finetuning="top"),
     "09": PROBE | dict(lm_method="top"),
     "10": dict(method="full"),
+    "13": {},  # says its method: an encoder is never finetuned
 }
 
 
