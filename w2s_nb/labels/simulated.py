@@ -111,8 +111,9 @@ def _with_errors(
         n_right = int(_right(strong, split).sum())
         if n_wrong > n_right:
             raise ValueError(
-                f"{n_wrong} errors asked for in {split.name!r}; the strong model is right on only "
-                f"{n_right}"
+                f"errors 'confident': {n_wrong} of {len(split)} labels of {split.name!r} are to be "
+                f"wrong; the strong model is right on only {n_right}. Expected a better one, more "
+                f"accurate labels, or another structure of errors"
             )
     classes = split.hard_label.copy()
     wrong = wrong_first[:n_wrong]
