@@ -147,7 +147,7 @@ def test_a_notebook_runs_in_the_folder_that_is_named(own):
         (["03_conf_loss", "-p", "plugins", "my.py"], "plug-in 'my.py' is no Python file"),
         (["03_conf_loss", "-p", "n_train", "60000"], "asked for"),
         (["08_reward_modelling", "-p", "task", "boolq"], "compares two: "),
-        (["10_chess", "-p", "method", "probe"], "method 'probe' has two classes"),
+        (["10_chess", "-p", "method", "probe"], "method 'probe' learns classes"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_before_a_kernel_starts(
