@@ -74,6 +74,20 @@ def test_of_a_whole_repository_the_tasks_only_part_is_read(folder):
     assert all(row["choice"] == 1 for split in ("train", "test") for row in rows[split])
 
 
+def test_a_folder_beside_the_parts_of_a_repository_is_not_read(folder):
+    """red-team-attempts of hh-rlhf has other columns; single turns of other parts are doubled."""
+    for part, names in (
+        ("harmless-base", ("chosen", "rejected")),
+        ("red-team-attempts", ("transcript", "task_description")),
+    ):
+        of_part = folder.parent / "anthropic_hh" / part
+        of_part.mkdir(parents=True)
+        for split in ("train", "test"):
+            rows = [{name: f"{split} {i} {name}" for name in names} for i in range(60)]
+            pd.DataFrame(rows).to_json(of_part / f"{split}.jsonl", orient="records", lines=True)
+    assert w2s.load_task("anthropic_hh", **SIZES).counts["rows read"] == 120
+
+
 @pytest.mark.parametrize("with_splits", [True, False])
 def test_a_folder_of_save_to_disk_is_read(folder, with_splits):
     whole = datasets.Dataset.from_list(sciq())
