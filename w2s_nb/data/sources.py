@@ -121,19 +121,17 @@ def _ways_out(spec: TaskSpec, hub: Hub, error: Exception) -> str:
 
 
 def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
-    """Finds {split: files} below `$W2S_DATA/<task>`, or the folder of its part there.
+    """Finds {split: files} below `$W2S_DATA/<task>`, or the folders of its parts there.
 
     Files are called by their split, also with the number of a shard, as the hub has them; a folder
     that `save_to_disk` wrote counts as one file. Only splits that carry labels are taken.
     """
     hub = spec.source if isinstance(spec.source, Hub) else None
-    root = _local_folder(spec)
-    if root is None:
+    roots = _local_folders(spec)
+    if not roots:
         return {}
     files: dict[str, list[Path]] = {}
-    for path in [root, *sorted(root.rglob("*"))]:
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
-            continue  # what Jupyter, macOS and the hub's client keep beside
+    for path in [path for root in roots for path in _all_below(root)]:
         named = _suffix(path) in _SUFFIXES and path.name not in _ABOUT
         if named and path.is_symlink() and not path.exists():
             raise DataUnavailable(f"{_below_data(path)} is a link to {path.readlink()}: no file")
@@ -146,10 +144,19 @@ def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
         files = labelled or files
     if not files:
         raise DataUnavailable(
-            f"{root} holds no file named <split>{' or <split>'.join(_SUFFIXES)}, and no folder "
-            f"<split> that save_to_disk wrote"
+            f"{' and '.join(map(str, roots))} holds no file named <split>"
+            f"{' or <split>'.join(_SUFFIXES)}, and no folder <split> that save_to_disk wrote"
         )
     return files
+
+
+def _all_below(root: Path) -> list[Path]:
+    """Returns a folder and all that it holds, without what Jupyter, macOS and the hub's client keep
+    beside, whose names begin with a dot.
+    """
+    below = sorted(root.rglob("*"))
+    hidden = [any(part.startswith(".") for part in path.relative_to(root).parts) for path in below]
+    return [root, *(path for path, is_hidden in zip(below, hidden, strict=True) if not is_hidden)]
 
 
 def _suffix(path: Path) -> str:
@@ -168,19 +175,18 @@ def _split_of(path: Path) -> str:
     return path.parent.name if name.isdigit() else name
 
 
-def _local_folder(spec: TaskSpec) -> Path | None:
-    """Returns the first folder that exists of the local files of a dataset on the hub.
-
-    Of a whole repository that is the folder of its only part: others hold other columns.
+def _local_folders(spec: TaskSpec) -> list[Path]:
+    """Returns the first folder that exists of the local files of a dataset on the hub, or in it
+    those of the task's parts: others beside them hold other rows.
     """
     data = data_dir()
     if data is None or not isinstance(spec.source, Hub):
-        return None  # a function is the only source of its rows
+        return []  # a function is the only source of its rows
     folder = next((data / name for name in spec.folders if (data / name).is_dir()), None)
-    parts = spec.source.parts
-    if folder and len(parts) == 1 and (folder / parts[0]).is_dir():
-        return folder / parts[0]
-    return folder
+    if folder is None:
+        return []
+    parts = [folder / part for part in spec.source.parts if (folder / part).is_dir()]
+    return parts or [folder]
 
 
 @dataclass(frozen=True)
