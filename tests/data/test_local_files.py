@@ -171,7 +171,8 @@ def test_what_may_be_empty_may_be_null(folder):
         (
             "shp",
             {"history": "h", "human_ref_A": "a", "human_ref_B": "b", "labels": -1, "post_id": "p"},
-            "column 'labels' is -1; expected a number from 0 to 1",
+            "column 'labels' is -1, as where the labels of a test split are hidden; expected a "
+            "number from 0 to 1",
         ),
         (
             "cosmos_qa",

@@ -238,12 +238,13 @@ class TaskSpec:
         if self.narrow:
             return replace(self, **changes, keep=self.narrow(option))
         changes["folders"] = (f"{self.name}/{option}",)
-        if isinstance(self.source, Hub) and self.source.parts:
-            if option not in self.source.parts:
-                raise UnknownName(f"part of {self.name}", option, self.source.parts)
-            changes["source"] = replace(self.source, parts=(option,))
+        hub = self.source if isinstance(self.source, Hub) else None
+        if hub and option in hub.parts:
+            changes["source"] = replace(hub, parts=(option,))
         elif self.option is not None:
             changes |= self.option(option)
+        elif hub and hub.parts:
+            raise UnknownName(f"part of {self.name}", option, hub.parts)
         else:
             raise ValueError(f"{self.name}@{option}: the task {self.name} has no options")
         return replace(self, **changes)
@@ -487,7 +488,7 @@ def question_answer(
     answer, label 0, that the question's own hash draws.
 
     Wrong answers that are empty or None are not drawn. Nothing is yielded where no wrong answer
-    differs from the right one.
+    differs from the right one, or where the right one is empty.
 
     >>> [(e.texts[0], e.label) for e in question_answer("2 + 2?", "4", ["5", "4"])]
     [('2 + 2?\\nAnswer: 4', 1), ('2 + 2?\\nAnswer: 5', 0)]
@@ -498,7 +499,7 @@ def question_answer(
     need_text(right, "the right answer")
     filled = [answer for answer in wrong if isinstance(answer, str) and answer.strip()]
     others = [answer for answer in filled if answer.strip() != right.strip()]
-    if others:
+    if others and right.strip():
         yield Example((f"{prompt}\nAnswer: {right}",), 1, keys)
         yield Example((f"{prompt}\nAnswer: {others[draw(len(others), prompt)]}",), 0, keys)
 
@@ -514,17 +515,27 @@ def need_text(value, what: str) -> str:
     return value
 
 
-def choice_of(value, options: int, column: str) -> int:
+def choice_of(value, options: int, column: str, first: int = 0) -> int:
     """Returns which of its options a row says to be right, as a number in 0..options-1.
 
+    Args:
+        value: a number, or its digits, counted from `first`.
     Raises:
-        UnreadableRow: the column holds anything else, such as -1 or a text.
+        UnreadableRow: the column holds anything else, such as another text; or -1 or "", as where
+            labels are hidden.
+
+    >>> choice_of("3", 3, "label", first=1)
+    2
     """
-    if value not in range(options):
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if number not in range(first, first + options):
+        is_hidden = value in (-1, "-1", "")
+        hidden = ", as where the labels of a test split are hidden" if is_hidden else ""
         raise UnreadableRow(
-            f"column {column!r} is {value!r}; expected a number from 0 to {options - 1}"
+            f"column {column!r} is {value!r}{hidden}; expected a number from {first} to "
+            f"{first + options - 1}"
         )
-    return int(value)
+    return int(number) - first
 
 
 def either(names: Iterable[str]) -> str:
