@@ -3,9 +3,14 @@
 A model is always shown both responses, never one alone.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from .spec import Hub, Prompt, choice_of, comparison, need_text, register_task, unix_breaks
+from ...common.registry import UnknownName
+from .spec import Example, Hub, Prompt, choice_of, comparison, need_text, register_task, unix_breaks
 
 _ROLES = {"user": "Human"}
 _TURNS = ("Human:", "Assistant:", "System:")  # what the turns of a dialogue begin with
@@ -13,17 +18,33 @@ _TURNS = ("Human:", "Assistant:", "System:")  # what the turns of a dialogue beg
 # Burns et al. 2023, appendix A.3: one epoch, batches of 220, no early stopping
 REWARD_MODEL: dict[str, Any] = {"hyperparameters": {"epochs": 1, "batch_size": 220}, "stop": "last"}
 
+_HH = Hub(
+    "Anthropic/hh-rlhf",
+    "09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa",
+    parts=("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"),
+)
+_SINGLE = {
+    f"{kind}-single": tuple(part for part in _HH.parts if part.startswith(kind))
+    for kind in ("harmless", "helpful")
+}
+
+
+def _single_turns(name: str) -> dict[str, Any]:
+    """Returns what `@helpful-single` or `@harmless-single` changes: the dialogues with one request
+    and one reply, of all parts that are helpful or harmless.
+    """
+    if name not in _SINGLE:
+        raise UnknownName("part of anthropic_hh", name, (*_HH.parts, *_SINGLE))
+    return {"source": replace(_HH, parts=_SINGLE[name]), "examples": single_turn_hh}
+
 
 @register_task(
     "anthropic_hh",
     max_len=512,
     arity=2,
     **REWARD_MODEL,
-    source=Hub(
-        "Anthropic/hh-rlhf",
-        "09be8c5bbc57cb3887f3a9732ad6aa7ec602a1fa",
-        parts=("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"),
-    ),
+    source=_HH,
+    option=_single_turns,
     columns=("chosen", "rejected"),
     prompt=Prompt(
         "Dialogue A:\n{0}\n\nDialogue B:\n{1}\n\nBetter:",
@@ -40,6 +61,16 @@ def anthropic_hh(row):
     """
     chosen, rejected = _dialogues(row.get("prompt"), row["chosen"], row["rejected"])
     yield from comparison(chosen, rejected, chosen.partition("\n\nAssistant:")[0])
+
+
+def single_turn_hh(row) -> Iterable[Example]:
+    """Is the second dialogue the one that people preferred? Of one request and one reply.
+
+    A reply that plays further turns of the assistant, as some do, is one reply.
+    """
+    for example in anthropic_hh(row):
+        if not any("\n\nHuman:" in text for text in example.texts):
+            yield example
 
 
 def _dialogues(prompt, *replies) -> list[str]:
