@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb.common.registry import TASKS
+from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.data import sources
 
 N = 240
@@ -183,3 +183,44 @@ def test_tweets_sorted_by_label_are_refused_where_the_first_are_of_one_class(dat
     write(data, "twitter_sentiment", "test", [tweet("b", i) for i in range(N)])
     with pytest.raises(ValueError, match="task 'twitter_sentiment' has 0 balanced examples"):
         w2s.load_task("twitter_sentiment")
+
+
+def anli_rows(split):
+    for i in range(90):
+        texts = {"premise": f"{split}, passage {i // 3}", "hypothesis": f"claim {i}"}
+        yield {"uid": str(i), **texts, "label": i % 3, "reason": ""}
+
+
+def test_anli_takes_neutral_and_contradiction_as_one_by_option(data):
+    for split in ("train_r2", "test_r2", "train_r3", "test_r3"):
+        write(data, "anli", split, anli_rows(split))
+    sizes = {"n_train": 20, "n_val": 6, "n_test": 30}
+    three = w2s.load_task("anli")
+    for name, of_round in (("binary", "r2"), ("r2-binary", "r2"), ("r3-binary", "r3")):
+        spec = TASKS[f"anli@{name}"]
+        task = w2s.load_task(f"anli@{name}", **sizes)
+        assert spec.classes == spec.prompt.words == task.test.classes == ("no", "yes")
+        assert spec.about == spec.examples.__doc__
+        for split in task.splits:
+            assert split.hard_label.mean() == 0.5
+            texts = [text for (text,) in split.texts]
+            assert all(f"_{of_round}, passage" in text for text in texts)
+            entailed = [int(int(text.split()[-1]) % 3 == 0) for text in texts]
+            assert entailed == split.hard_label.tolist()
+        others = [int(t.split()[-1]) % 3 for (t,) in task.test.texts if int(t.split()[-1]) % 3]
+        assert set(others) == {1, 2}, "neutral and contradicting claims are the class no"
+        same = set(task.test.ids) & set(three.test.ids)
+        assert bool(same) == (of_round == "r2"), "one text has one id, whatever is asked of it"
+    with pytest.raises(UnknownName, match=r"option of anli 'r4-binary'.*r3, r3-binary"):
+        TASKS["anli@r4-binary"]
+
+
+def test_a_label_of_anli_that_is_none_of_three_is_refused(data):
+    rows = [*anli_rows("train_r2")][:2]
+    write(data, "anli", "train_r2", [rows[0], rows[1] | {"label": -1}])
+    write(data, "anli", "test_r2", rows)
+    with pytest.raises(
+        ValueError,
+        match="row 2 of anli/train_r2.*'label' is -1, as where .* hidden; expected a number",
+    ):
+        w2s.load_task("anli@binary")

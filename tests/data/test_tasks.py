@@ -516,7 +516,7 @@ def test_anli_has_three_classes_and_a_round_by_option(tmp_path, monkeypatch):
             assert all(text.startswith(source) for (text,) in split.texts)
             claims = [int(text.split()[-1]) % 3 for (text,) in split.texts]
             assert claims == split.hard_label.tolist()
-    with pytest.raises(UnknownName, match="option of anli 'r4'.*r1, r2, r3"):
+    with pytest.raises(UnknownName, match="option of anli 'r4'.*Known: binary, r1, "):
         TASKS["anli@r4"]
 
 

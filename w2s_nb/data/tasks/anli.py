@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ...common.registry import UnknownName
-from .spec import Example, Hub, Prompt, choice_of, register_task
+from .spec import Example, Hub, Prompt, Sizes, choice_of, register_task
 
 CLASSES = ("entailment", "neutral", "contradiction")
 ROUNDS = ("r1", "r2", "r3")  # each collected against a stronger model
+BINARY = "binary"
+OPTIONS = (*ROUNDS, BINARY, *(f"{name}-{BINARY}" for name in ROUNDS))
 
 
 def _source(of_round: str) -> Hub:
@@ -19,13 +22,28 @@ def _source(of_round: str) -> Hub:
     return Hub("facebook/anli", revision, f"train_{of_round}", f"test_{of_round}")
 
 
-def _round(name: str) -> dict[str, Any]:
-    """Returns what the option `@r1`, `@r2` or `@r3` changes; files of all rounds lie in one
-    folder.
+def _option(name: str) -> dict[str, Any]:
+    """Returns what an option changes: `r1`, `r2` or `r3` names a round, `binary` takes neutral and
+    contradiction as one, `r1-binary` does both. Files of all rounds lie in one folder.
     """
-    if name not in ROUNDS:
-        raise UnknownName("option of anli", name, ROUNDS)
-    return {"source": _source(name), "folders": ("anli",)}
+    if name not in OPTIONS:
+        raise UnknownName("option of anli", name, OPTIONS)
+    of_round = "r2" if name == BINARY else name.partition("-")[0]
+    changes = {"source": _source(of_round), "folders": ("anli",)}
+    if name in ROUNDS:
+        return changes
+    return changes | {
+        "examples": follows,
+        "about": "Does the hypothesis follow from the premise?",
+        "classes": ("no", "yes"),
+        "prompt": Prompt(
+            "{0}\nAnswer:",
+            ("no", "yes"),
+            "Does the hypothesis follow from the premise? Answer yes or no.",
+        ),
+        "cpu_sizes": Sizes(600, 200, 600),
+        "gpu_sizes": Sizes(10_000, 1_000, 660),  # of about 28,900 and 668
+    }
 
 
 @register_task(
@@ -34,7 +52,7 @@ def _round(name: str) -> dict[str, Any]:
     classes=CLASSES,
     gpu_sizes=(9_999, 999, 900),
     source=_source("r2"),
-    option=_round,
+    option=_option,
     columns=("premise", "hypothesis", "label"),
     prompt=Prompt(
         "{0}\nAnswer:",
@@ -46,8 +64,16 @@ def _round(name: str) -> dict[str, Any]:
 def anli(row):
     """Does the hypothesis follow from the premise, contradict it, or neither? Round 2, the paper's.
 
-    Source: Nie et al. 2020. Burns et al. 2023, appendix A.1, take neutral and contradiction as one.
+    Burns et al. 2023, appendix A.1, take neutral and contradiction as one: `anli@binary`.
+
+    Source: Nie et al. 2020.
     """
     label = choice_of(row["label"], len(CLASSES), "label")
     text = f"Premise: {row['premise'].strip()}\nHypothesis: {row['hypothesis'].strip()}"
     yield Example((text,), label, (row["premise"],))
+
+
+def follows(row: dict):
+    """Does the hypothesis follow from the premise?"""
+    for example in anli(row):
+        yield replace(example, label=int(example.label == CLASSES.index("entailment")))
