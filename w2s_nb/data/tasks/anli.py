@@ -42,7 +42,7 @@ def _option(name: str) -> dict[str, Any]:
             "Does the hypothesis follow from the premise? Answer yes or no.",
         ),
         "cpu_sizes": Sizes(600, 200, 600),
-        "gpu_sizes": Sizes(10_000, 1_000, 660),  # of about 28,900 and 668
+        "gpu_sizes": Sizes(10_000, 1_000, 660),  # fewer where the rows have fewer
     }
 
 

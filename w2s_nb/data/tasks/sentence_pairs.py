@@ -19,7 +19,7 @@ from .spec import Example, Hub, Prompt, register_task
     ),
 )
 def paws(row):
-    """Do the two sentences mean the same? They share most words; 44 % of 49,401 pairs do.
+    """Do the two sentences mean the same? They share most words; 49,401 pairs for training.
 
     Pairs with a sentence in common stay together.
 

@@ -25,7 +25,7 @@ SENTIMENTS = ("negative", "positive")
     ),
 )
 def cola(row):
-    """Is the sentence acceptable English? Linguists judged; 30 % of 8,551 sentences are not.
+    """Is the sentence acceptable English? Linguists judged 8,551 for training.
 
     Source: Warstadt et al. 2018.
     """
