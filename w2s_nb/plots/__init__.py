@@ -9,6 +9,7 @@ from .examples import card, confusion, differences
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
 from .preferences import length_bias, perplexity
+from .published import paper_mark
 from .results import accuracy, accuracy_by_size, lines, pgr, pgr_by_size
 from .sweeps import spread
 
@@ -29,6 +30,7 @@ __all__ = [
     "gain",
     "length_bias",
     "lines",
+    "paper_mark",
     "perplexity",
     "pgr",
     "pgr_by_size",
