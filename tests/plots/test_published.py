@@ -65,7 +65,7 @@ def test_a_mark_is_grey_small_and_leaves_colours_and_legend_alone():
     ours = [trace for trace in figure.data if trace.name != "paper"]
     assert [t.to_plotly_json() for t in ours] == [t.to_plotly_json() for t in before.data]
     (mark,) = marks_of(figure)
-    assert mark.marker.color not in plots.COLOURS.values() and mark.showlegend is False
+    assert mark.marker.line.color not in plots.COLOURS.values() and mark.showlegend is False
     assert mark.marker.size < min(t.marker.size for t in ours if t.mode == "markers+text")
 
 

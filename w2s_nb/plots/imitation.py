@@ -42,9 +42,10 @@ def agreement(rows: pd.DataFrame, title: str) -> go.Figure:
             name=arm,
             marker_color=colour(arm),
             text=[f"{value:.2f}" for value in rows_of_arm.value],
+            offsetgroup=arm,
             error_y=interval_of(rows_of_arm.low, rows_of_arm.value, rows_of_arm.high),
         )
-    figure.update_layout(barmode="group")
+    figure.update_layout(barmode="group", scattermode="group")
     figure.update_yaxes(range=[0, 1.05])
     return figure
 

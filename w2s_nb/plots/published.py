@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-GREY = "#8C8C8C"
+GREY = "#6E6E6E"
 _CAPTION = "published values"  # name of the annotation that explains the marks of a figure
 _ROOM = 0.03  # of the y axis, beyond a mark at its end
 
@@ -52,7 +52,8 @@ def paper_mark(
         showlegend=False,
         mode="lines+markers" if len(values) > 1 else "markers",
         line=dict(color=GREY, width=1, dash="dot"),
-        marker=dict(color=GREY, size=8, symbol="diamond-open", line=dict(width=1.5)),
+        # white inside, so that it is seen on a bar of any colour
+        marker=dict(color="white", size=8, symbol="diamond", line=dict(color=GREY, width=1.5)),
         hovertext=[_hover(what, each, value, where) for each in values],
         hoverinfo="text",
         offsetgroup=arm or None,
