@@ -1,0 +1,105 @@
+"""The register of published results: what is read, and what is refused."""
+
+import math
+
+import pytest
+
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.published import register
+from w2s_nb.published.verdict import AGREES, CONTRADICTS, TOO_NOISY, Range, judge, judge_all
+
+WHOLE = """
+citation: A (2020).
+url: https://example.org
+about: one sentence.
+recipe: {epochs: 2}
+scales: {cpu: {task: movie_snippets}}
+numbers:
+  half: {about: a, value: 0.5, metric: pgr, read: pixels, error: 0.01, where: figure 1}
+claims:
+  better:
+    {says: b, where: section 1, measure: naive_pgr, expects: {above: 0}, numbers: [half]}
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "a_2020.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_source_is_read_whole(written):
+    source = register.read(written(WHOLE))
+    assert source.name == "a-2020"
+    assert str(source.numbers["half"]) == "0.5 (± 0.01)"
+    claim = source.claims["better"]
+    assert claim.parts[0].expects == Range(low=0)
+    assert claim.scales == register.SCALES
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("error: 0.01, ", "", "have an error"),
+        ("read: pixels", "read: guessed", "expected one of printed"),
+        ("value: 0.5", "value: .nan", "finite"),
+        ("{above: 0}", "{around: 0}", "expected {above"),
+        ("{above: 0}", "{between: [1, 0]}", "lower end first"),
+        ("[half]", "[whole]", "unknown number"),
+        ("measure: naive_pgr, ", "", "expected measure"),
+        ("scales: {cpu", "scales: {phone", "expected one of cpu"),
+        ("url: https://example.org", "link: b", "unknown key"),
+        ("about: one sentence.", "", "has no about"),
+        ("value: 0.5", "value: 0.5, sd: 0.1", "sd and seeds"),
+        ("value: 0.5", "value: 0.5, interval: [0.6, 0.7]", "not within"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_refused(written, old, new, message):
+    assert old in WHOLE
+    with pytest.raises(ValueError, match=message):
+        register.read(written(WHOLE.replace(old, new)))
+
+
+def test_an_unknown_source_number_or_claim_lists_what_exists():
+    with pytest.raises(UnknownName, match="burns-2023"):
+        register.source("burns")
+    with pytest.raises(UnknownName, match="naive-pgr-positive"):
+        register.claim("burns-2023", "naive")
+    with pytest.raises(UnknownName, match="naive-pgr-typical"):
+        register.number("burns-2023", "naive")
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((0.1, 0.3), AGREES),
+        ((-0.3, -0.1), CONTRADICTS),
+        ((-0.1, 0.1), TOO_NOISY),
+        ((-0.1, 0.0), CONTRADICTS),
+        ((0.0, 0.1), TOO_NOISY),
+        ((-math.inf, math.inf), TOO_NOISY),
+        ((math.nan, math.nan), TOO_NOISY),
+    ],
+)
+def test_the_whole_interval_decides_the_verdict(interval, expected):
+    assert judge(*interval, Range(low=0)) == expected
+    low, high = interval
+    assert judge(-high, -low, Range(high=0)) == expected, "the mirrored claim"
+
+
+def test_a_range_is_judged_at_both_ends():
+    half = Range(0.25, 0.75)
+    assert judge(0.3, 0.7, half) == AGREES
+    assert judge(0.8, 0.9, half) == judge(0.0, 0.2, half) == CONTRADICTS
+    assert judge(0.2, 0.9, half) == TOO_NOISY
+
+
+def test_a_claim_of_parts_agrees_only_if_all_do():
+    assert judge_all([AGREES, AGREES]) == AGREES
+    assert judge_all([AGREES, TOO_NOISY]) == TOO_NOISY
+    assert judge_all([AGREES, TOO_NOISY, CONTRADICTS]) == CONTRADICTS
+    assert judge_all([]) == TOO_NOISY

@@ -1,0 +1,1 @@
+"""Published results as checks that run: numbers and claims of papers, with verdicts."""
