@@ -354,6 +354,7 @@ def test_permuting_the_classes_changes_no_metric():
     for before, after in zip(
         as_before, every_metric(*permuted, order.argsort()[truth]), strict=True
     ):
+        before, after = (dataclasses.replace(e, draws=None) for e in (before, after))
         assert dataclasses.astuple(after) == pytest.approx(dataclasses.astuple(before))
 
 

@@ -13,6 +13,7 @@ from .classification import (
 )
 from .estimate import Estimate, bootstrap, of_means
 from .gap import pgr, pgr_difference
+from .over_tasks import over_tasks
 
 __all__ = [
     "Estimate",
@@ -25,6 +26,7 @@ __all__ = [
     "imitation",
     "labels_of",
     "of_means",
+    "over_tasks",
     "pgr",
     "pgr_difference",
     "preference_bias",

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..common.seeds import check_count
 from ..data.classes import likeliest
-from .estimate import Estimate, bootstrap, of_means
+from .estimate import Estimate, bootstrap, draw_counts, from_draws, of_means
+
+_NUMBERS_AT_ONCE = 4_000_000  # of examples times draws, of which AUROC holds a few copies
 
 
 def probs_of(probs) -> np.ndarray:
@@ -138,29 +140,56 @@ def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
 
     Of two classes it is the probability that a random example of class 1 scores above one of class
     0; ties count half. Of more it is the mean over the classes of the area of one against the rest.
+    The interval is the one that `bootstrap` gives, a hundred times faster.
 
     Source: Provost and Domingos 2000, for more than two classes, without weights.
     """
-    from scipy.stats import rankdata  # over a second to import, and only needed here
-
     probs = probs_of(probs)
-    n_classes = probs.shape[-1]
+    label = labels_of(hard_label, probs)
+    n_seeds, n_examples, n_classes = probs.shape
     # of two classes, one against the rest is the other against the rest
     classes = range(n_classes) if n_classes > 2 else (1,)
+    by_seed, by_example = draw_counts(n_seeds, n_examples, group, resamples, 0)
 
-    def area_of(score, positive):
-        n1 = positive.sum(axis=1)
-        n0 = (~positive).sum(axis=1)
-        rank_sum = (rankdata(score, axis=1) * positive).sum(axis=1)
+    def areas(counts):
+        """Returns the area of each class and seed in each draw, (classes, s, draws)."""
+        return np.stack([_areas(probs[..., k], label == k, counts) for k in classes])
+
+    value = float(np.mean(areas(np.ones((n_examples, 1)))))
+    at_once = max(1, _NUMBERS_AT_ONCE // n_examples)
+    parts = [
+        areas(np.ascontiguousarray(by_example[start : start + at_once].T)).mean(axis=0)
+        for start in range(0, resamples, at_once)
+    ]
+    of_seed = np.concatenate([np.empty((n_seeds, 0)), *parts], axis=1).T
+    # the area of a seed that a draw does not have may be undefined
+    draws = np.where(by_seed > 0, by_seed * of_seed, 0).sum(axis=1) / n_seeds
+    return from_draws(value, draws, n_examples, n_seeds)
+
+
+def _areas(score: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Computes the area under the ROC curve of each seed in each draw; ties count half.
+
+    Args:
+        score, positive: (s, n) each.
+        counts: (n, draws) how often a draw has each example.
+    Returns:
+        (s, draws), NaN where a draw lacks positive or negative examples.
+    """
+    areas = np.empty((len(score), counts.shape[1]))
+    for area, of_seed, is_positive in zip(areas, score, positive, strict=True):
+        low_to_high = np.flatnonzero(~is_positive)
+        low_to_high = low_to_high[np.argsort(of_seed[low_to_high], kind="stable")]
+        # how many negatives are among the lowest 0, 1, ...
+        negatives = np.zeros((len(low_to_high) + 1, counts.shape[1]))
+        np.cumsum(counts[low_to_high], axis=0, out=negatives[1:])
+        below = np.searchsorted(of_seed[low_to_high], of_seed[is_positive], "left")
+        up_to = np.searchsorted(of_seed[low_to_high], of_seed[is_positive], "right")
+        positives = counts[is_positive]
+        won_twice = np.einsum("nd,nd->d", positives, negatives[below] + negatives[up_to])
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (rank_sum - n1 * (n1 + 1) / 2) / (n1 * n0)
-
-    def area(label, *scores):
-        pairs = zip(classes, scores, strict=True)
-        return float(np.mean([area_of(score, label == number) for number, score in pairs]))
-
-    scores = [probs[..., number] for number in classes]
-    return bootstrap(area, labels_of(hard_label, probs), *scores, group=group, resamples=resamples)
+            area[:] = won_twice / 2 / (positives.sum(axis=0) * negatives[-1])
+    return areas
 
 
 def calibration_error(

@@ -11,7 +11,7 @@ import functools
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Estimate:
 
     Attributes:
         note: a few words on why the number means little; "" if nothing is held against it.
+        draws: (resamples,) the number in each draw, NaN where it is not defined in one; None of a
+            number without draws. `over_tasks` and differences go by them.
     """
 
     value: float
@@ -34,6 +36,7 @@ class Estimate:
     n: int
     seeds: int = 1
     note: str = ""
+    draws: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return format(self)
@@ -83,7 +86,7 @@ def bootstrap(
     n_seeds, n_examples = _shape(arrays)
     _check_resamples(resamples, n_examples)
     value = float(statistic(*arrays))
-    seed_counts, example_counts = _draw(n_seeds, n_examples, group, resamples, seed)
+    seed_counts, example_counts = draw_counts(n_seeds, n_examples, group, resamples, seed)
     draws = []
     for by_seed, by_example in zip(
         seed_counts.astype(int), example_counts.astype(int), strict=True
@@ -125,7 +128,7 @@ def means_and_draws(
 ) -> tuple[list[float], list[np.ndarray]]:
     """Returns the mean of each array (s, n), and its mean in each draw, (resamples,)."""
     n_seeds, n_examples = _shape(arrays)
-    by_seed, by_example = _draw(n_seeds, n_examples, group, resamples, seed)
+    by_seed, by_example = draw_counts(n_seeds, n_examples, group, resamples, seed)
     size = by_seed.sum(axis=1) * by_example.sum(axis=1)
     means = [float(np.mean(array)) for array in arrays]
     draws = [((by_seed @ array) * by_example).sum(axis=1) / size for array in arrays]
@@ -161,16 +164,26 @@ def from_draws(value: float, draws: np.ndarray, n_examples: int, n_seeds: int) -
     """Returns a value with the percentile interval of its draws, (resamples,)."""
     if not len(draws):
         return Estimate(value, math.nan, math.nan, n_examples, n_seeds)
-    # a draw without a value could lie anywhere
+    low, high = ends_of(*bounds_of(draws))
+    return Estimate(value, low, high, n_examples, n_seeds, draws=draws)
+
+
+def bounds_of(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the least and the greatest that each draw could be: one without a value, NaN, could
+    lie anywhere.
+    """
     undefined = np.isnan(draws)
-    lowest = np.where(undefined, -np.inf, draws)
-    highest = np.where(undefined, np.inf, draws)
+    return np.where(undefined, -np.inf, draws), np.where(undefined, np.inf, draws)
+
+
+def ends_of(lowest: np.ndarray, highest: np.ndarray) -> tuple[float, float]:
+    """Returns the ends of the 95 % percentile interval, given the bounds of each draw."""
     low = np.quantile(lowest, 0.025, method="inverted_cdf")
     high = np.quantile(highest, 0.975, method="inverted_cdf")
-    return Estimate(value, float(low), float(high), n_examples, n_seeds)
+    return float(low), float(high)
 
 
-def _draw(
+def draw_counts(
     n_seeds: int, n_examples: int, group: np.ndarray | None, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns how often a draw has each seed, (resamples, s), and each example, (resamples, n)."""
@@ -214,7 +227,7 @@ def _check_group(group, n_examples: int) -> np.ndarray:
 def _count(
     n_seeds: int, group_of: tuple[int, ...], resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the counts of `_draw`, given the group of each example, a number from 0."""
+    """Returns the counts of `draw_counts`, given the group of each example, a number from 0."""
     rng = np.random.default_rng(seed)
     n_groups = max(group_of) + 1
     by_seed = np.empty((resamples, n_seeds))

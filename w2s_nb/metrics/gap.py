@@ -9,19 +9,29 @@ import numpy as np
 
 from ..common.progress import warn
 from ..common.seeds import check_number
-from .classification import correct, paired
-from .estimate import Estimate, from_draws, means_and_draws, of_means
+from .classification import accuracy, auroc, paired
+from .estimate import Estimate, from_draws
 
+MEASURES = {"accuracy": accuracy, "auroc": auroc}
 _REMEDY = "to change it: more training examples, more epochs, another learning rate, a larger model"
 
 
-def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float | None = None) -> Estimate:
+def pgr(
+    weak,
+    student,
+    ceiling,
+    hard_label,
+    *,
+    group=None,
+    chance: float | None = None,
+    measure: str = "accuracy",
+) -> Estimate:
     """Computes performance gap recovered: (student - weak) / (ceiling - weak).
 
-    The three are test accuracies, means over seeds. The ratio is not clipped: below 0 the student
-    is worse than its supervisor, above 1 better than the ceiling. It is not defined (NaN, with a
-    warning) where the ceiling is not above the supervisor by more than one standard error: it would
-    be noise over noise.
+    The three are test accuracies, or AUROCs, means over seeds. The ratio is not clipped: below 0
+    the student is worse than its supervisor, above 1 better than the ceiling. It is not defined
+    (NaN, with a warning) where the ceiling is not above the supervisor by more than one standard
+    error: it would be noise over noise.
 
     Where supervisor or ceiling is not above chance by its interval, there is nothing to recover
     from or no gap to recover. PGR then keeps value and interval, and says so in its `note` and in a
@@ -33,38 +43,74 @@ def pgr(weak, student, ceiling, hard_label, *, group=None, chance: float | None 
         hard_label: (n,) int, from 0 to K - 1.
         chance: accuracy of guessing, `Split.chance`: 0 for answers that are generated, the share of
             the commonest class where classes are of unequal size; None takes 1/K, as of classes of
-            equal size.
-    Source: Burns et al. 2023, section 3.
+            equal size. The AUROC of guessing is 0.5, whatever `chance` is.
+        measure: 'accuracy' or 'auroc'.
+    Raises:
+        ValueError: another measure.
+    Source: Burns et al. 2023, section 3; EleutherAI's w2s by AUROC.
     """
     n_classes = paired(weak, student, ceiling)[0].shape[-1]
     if chance is None:
         chance = 1 / n_classes
     check_number(chance, "chance", high=1.0)
-    arms = [correct(probs, hard_label) for probs in (weak, student, ceiling)]
-    means, draws = means_and_draws(arms, group, 1000, 0)
-    n_seeds, n_examples = arms[0].shape
+    check_measure(measure)
+    arms = [MEASURES[measure](p, hard_label, group=group) for p in (weak, student, ceiling)]
+    return pgr_of(*arms, chance=chance, measure=measure)
+
+
+def check_measure(measure: str) -> None:
+    """Refuses anything but what PGR can be measured by.
+
+    Raises:
+        ValueError: neither 'accuracy' nor 'auroc'.
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"measure = {measure!r}; expected {' or '.join(map(repr, MEASURES))}")
+
+
+def pgr_of(
+    weak: Estimate, student: Estimate, ceiling: Estimate, *, chance: float, measure: str
+) -> Estimate:
+    """Computes PGR as `pgr` does, of accuracies or AUROCs that rest on the same draws.
+
+    Args:
+        chance: accuracy of guessing; it plays no part in AUROC.
+        measure: of the three, 'accuracy' or 'auroc'.
+    """
+    name = "PGR" if measure == "accuracy" else f"PGR by {measure.upper()}"
+    guessing = chance if measure == "accuracy" else 0.5
+    means = [arm.value for arm in (weak, student, ceiling)]
+    draws = [_draws_of(arm) for arm in (weak, student, ceiling)]
     gap = means[2] - means[0]
-    error = np.std(draws[2] - draws[0])
-    at_chance = {}
-    for i, arm in {0: "supervisor", 2: "ceiling"}.items():
-        accuracy = from_draws(means[i], draws[i], n_examples, n_seeds)
-        if accuracy.low <= chance:
-            at_chance[arm] = f"{arm} {accuracy}"
+    error = _spread(draws[2] - draws[0])
+    at_chance = {
+        arm: f"{arm} {estimate}"
+        for arm, estimate in {"supervisor": weak, "ceiling": ceiling}.items()
+        if estimate.low <= guessing
+    }
     note = f"{' and '.join(at_chance)} not above chance" if at_chance else ""
-    why = f"{note}, {chance:.3g}: {', '.join(at_chance.values())}; {_REMEDY}" if note else ""
-    if gap <= error:
+    why = f"{note}, {guessing:.3g}: {', '.join(at_chance.values())}; {_REMEDY}" if note else ""
+    if not gap > error:
         warn(
-            f"PGR is not defined: the ceiling is {gap:+.3f} above the supervisor, standard error "
-            f"{error:.3f}{why and '; ' + why}"
+            f"{name} is not defined: the ceiling is {gap:+.3f} above the supervisor, standard "
+            f"error {error:.3f}{why and '; ' + why}"
         )
-        return Estimate(math.nan, math.nan, math.nan, n_examples, n_seeds, note)
+        return Estimate(math.nan, math.nan, math.nan, weak.n, weak.seeds, note)
     if note:
-        warn(f"PGR is marked: {why}")
+        warn(f"{name} is marked: {why}")
     value = float(_recovered(*means))
-    return replace(from_draws(value, _recovered(*draws), n_examples, n_seeds), note=note)
+    return replace(from_draws(value, _recovered(*draws), weak.n, weak.seeds), note=note)
 
 
-def pgr_difference(arms, other, hard_label, *, group=None, chance: float | None = None) -> Estimate:
+def pgr_difference(
+    arms,
+    other,
+    hard_label,
+    *,
+    group=None,
+    chance: float | None = None,
+    measure: str = "accuracy",
+) -> Estimate:
     """Computes the PGR of one experiment minus that of another, with a paired interval.
 
     It is not defined where either PGR is not, and has the note of each that has one.
@@ -72,21 +118,34 @@ def pgr_difference(arms, other, hard_label, *, group=None, chance: float | None 
     Args:
         arms, other: (weak, student, ceiling) test predictions each, as in `pgr`, of the same
             examples and seeds.
-        chance: as in `pgr`.
+        chance, measure: as in `pgr`.
     """
-    notes = []
+    paired(*arms, *other)
+    both = []
     for weak, student, ceiling in (arms, other):
-        recovered = pgr(weak, student, ceiling, hard_label, group=group, chance=chance)
+        recovered = pgr(
+            weak, student, ceiling, hard_label, group=group, chance=chance, measure=measure
+        )
         if math.isnan(recovered.value):
             return recovered
-        notes.append(recovered.note)
-    right = [correct(probs, hard_label) for probs in (*arms, *other)]
+        both.append(recovered)
+    first, second = both
+    difference = from_draws(
+        first.value - second.value, _draws_of(first) - _draws_of(second), first.n, first.seeds
+    )
+    note = "; ".join(dict.fromkeys(filter(None, (first.note, second.note))))
+    return replace(difference, note=note)
 
-    def recovered_more(*means):
-        return _recovered(*means[:3]) - _recovered(*means[3:])
 
-    note = "; ".join(dict.fromkeys(filter(None, notes)))
-    return replace(of_means(recovered_more, *right, group=group), note=note)
+def _draws_of(estimate: Estimate) -> np.ndarray:
+    """Returns the draws of an estimate; none where it was computed without."""
+    return np.empty(0) if estimate.draws is None else estimate.draws
+
+
+def _spread(draws: np.ndarray) -> float:
+    """Returns the standard deviation of the draws in which the number is defined; NaN of none."""
+    defined = draws[~np.isnan(draws)]
+    return float(np.std(defined)) if len(defined) else math.nan
 
 
 def _recovered(weak, student, ceiling):
