@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
@@ -18,6 +19,7 @@ from ..data.splits import Split, Task
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..metrics import imitation, preference_bias
+from ..metrics.gap import check_measure, pgr_of
 from ..training.fit import check_fit, fit
 from ..training.result import STOPS, AnswerFit, Fit, need_fit
 from . import advice
@@ -38,6 +40,7 @@ from .prepare import (
 NOT_DEFINED = metrics.Estimate(np.nan, np.nan, np.nan, 0)
 WEAK = "weak supervisor"
 CEILING = "strong ceiling"
+MANY_CLASSES = 20  # of more, AUROC takes too long for a table
 _ON = ", on "  # between a student's loss and its labels
 
 # Labels for the student half, made from a task and its supervisor.
@@ -187,19 +190,41 @@ class Arms:
         """Returns the test accuracy of an arm, mean over seeds."""
         return metrics.accuracy(self.probs(arm, stop=stop), self.hard_label, group=self.test.group)
 
-    def pgr(self, student: str, *, stop: str | None = None) -> metrics.Estimate:
+    def auroc(self, arm: str, *, stop: str | None = None) -> metrics.Estimate:
+        """Returns the area under an arm's ROC curve on the test examples, mean over seeds.
+
+        Raises:
+            ValueError: the task is answered by generating.
+        """
+        self.test.need_classes("AUROC")
+        if (arm, stop) not in self._aurocs:  # it takes longer than accuracy, and PGR needs it again
+            self._aurocs[arm, stop] = metrics.auroc(
+                self.probs(arm, stop=stop), self.hard_label, group=self.test.group
+            )
+        return self._aurocs[arm, stop]
+
+    @functools.cached_property
+    def _aurocs(self) -> dict[tuple[str, str | None], metrics.Estimate]:
+        """Holds the areas that were computed, {(arm, stop): area}."""
+        return {}
+
+    def pgr(
+        self, student: str, *, stop: str | None = None, measure: str = "accuracy"
+    ) -> metrics.Estimate:
         """Returns the performance gap recovered by a student arm.
 
         Args:
             stop: the student's checkpoint; supervisor and ceiling stay at theirs.
+            measure: 'accuracy' or 'auroc', by which the gap is measured.
         """
-        return metrics.pgr(
-            self.probs(WEAK),
-            self.probs(student, stop=stop),
-            self.probs(CEILING),
-            self.hard_label,
-            group=self.test.group,
+        check_measure(measure)
+        of_arm = self.auroc if measure == "auroc" else self.accuracy
+        return pgr_of(
+            of_arm(WEAK),
+            of_arm(student, stop=stop),
+            of_arm(CEILING),
             chance=self.test.chance,
+            measure=measure,
         )
 
     def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:
@@ -307,14 +332,25 @@ class Arms:
             group=self.test.group,
         )
 
-    def pgr_over(self, other: Arms, student: str, *, stop: str | None = None) -> metrics.Estimate:
-        """Returns the PGR of a student arm minus that of the same arm in `other`, paired."""
+    def pgr_over(
+        self, other: Arms, student: str, *, stop: str | None = None, measure: str = "accuracy"
+    ) -> metrics.Estimate:
+        """Returns the PGR of a student arm minus that of the same arm in `other`, paired.
+
+        Args:
+            stop, measure: as in `pgr`.
+        """
         ours, theirs = (
             [arms.probs(WEAK), arms.probs(student, stop=stop), arms.probs(CEILING)]
             for arms in (self, other)
         )
         return metrics.pgr_difference(
-            ours, theirs, self.hard_label, group=self.test.group, chance=self.test.chance
+            ours,
+            theirs,
+            self.hard_label,
+            group=self.test.group,
+            chance=self.test.chance,
+            measure=measure,
         )
 
     def label_accuracy(self, student: str) -> float:
@@ -324,11 +360,14 @@ class Arms:
 
     @warn_once()
     def table(self) -> pd.DataFrame:
-        """Returns a row per arm: accuracy, students' PGR and agreement, with 95 % intervals.
+        """Returns a row per arm: accuracy and AUROC, students' PGR by both and agreement with the
+        supervisor, with 95 % intervals.
 
-        Its column stop is the rule that chose the arm's checkpoint (see `fit`); `attrs["chance"]`
-        is the accuracy of guessing, which figures draw. Warns of arms at chance and of trainings
-        that failed or were too short, with what to change.
+        Answers that are generated have no AUROC, and that of more than 20 classes takes too long
+        for a table: both have no columns auroc and pgr_auroc. The column stop is the rule that
+        chose the arm's checkpoint (see `fit`); `attrs["chance"]` is the accuracy of guessing, which
+        figures draw. Warns of arms at chance and of trainings that failed or were too short, with
+        what to change.
         """
         rows = []
         for arm, fits in self.fits.items():
@@ -339,10 +378,9 @@ class Arms:
                 "seeds": len(self.tasks),
                 "n_train": round(np.mean([len(f.record["trained_on"]) for f in fits])),
                 "n_test": len(self.test),
-                **self.accuracy(arm).as_dict("accuracy"),
+                **self._measures(arm),
             }
             if arm in self.students:
-                row |= self.pgr(arm).as_dict("pgr")
                 row |= self.agreement(arm).as_dict("agreement")
             rows.append(row)
         advice.tell(self.fits, CEILING, self.test)
@@ -350,24 +388,42 @@ class Arms:
         table.attrs["chance"] = self.test.chance
         return table
 
+    @property
+    def _has_auroc(self) -> bool:
+        """Tells whether tables have AUROC: not of generated answers, nor of many classes."""
+        return not self.answered and self.test.n_classes <= MANY_CLASSES
+
+    def _measures(self, arm: str) -> dict:
+        """Returns the columns of a table's row with accuracy and AUROC, and a student's PGR."""
+        row = self.accuracy(arm).as_dict("accuracy")
+        if self._has_auroc:
+            row |= self.auroc(arm).as_dict("auroc")
+        if arm not in self.students:
+            return row | NOT_DEFINED.as_dict("pgr")
+        row |= self.pgr(arm).as_dict("pgr")
+        if self._has_auroc:
+            with collect_warnings():  # PGR by accuracy has said what is held against the arms
+                row |= self.pgr(arm, measure="auroc").as_dict("pgr_auroc")
+        return row
+
     def by_seed(self) -> pd.DataFrame:
-        """Returns a row per arm and seed: test accuracy, and PGR within the seed, with intervals.
+        """Returns a row per arm and seed: test accuracy and AUROC, and PGR by both within the seed,
+        with intervals.
 
         PGR is NaN where it is not defined; see `metrics.pgr`.
         """
+        seeds = [
+            replace(self, tasks=[task], fits={arm: [fits[i]] for arm, fits in self.fits.items()})
+            for i, task in enumerate(self.tasks)
+        ]
         rows = []
         for arm in self.fits:
-            for i, task in enumerate(self.tasks):
-                row = {"weak": self.weak, "strong": self.strong, "arm": arm, "seed": task.seed}
-                alone = replace(
-                    self, tasks=[task], fits={name: [fits[i]] for name, fits in self.fits.items()}
-                )
-                row |= alone.accuracy(arm).as_dict("accuracy")
-                pgr = NOT_DEFINED
-                if arm in self.students:
-                    with collect_warnings():  # the seeds together say what they have to
-                        pgr = alone.pgr(arm)
-                rows.append(row | pgr.as_dict("pgr"))
+            for alone in seeds:
+                seed = alone.tasks[0].seed
+                row = {"weak": self.weak, "strong": self.strong, "arm": arm, "seed": seed}
+                with collect_warnings():  # the seeds together say what they have to
+                    row |= alone._measures(arm)
+                rows.append(row)
         by_seed = pd.DataFrame(rows)
         by_seed.attrs["chance"] = self.test.chance
         return by_seed
