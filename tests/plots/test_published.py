@@ -115,3 +115,11 @@ def test_a_mark_stands_in_the_panel_that_is_named():
 def test_a_mark_that_says_too_little_is_refused(value, x, label, words):
     with pytest.raises(ValueError, match=words):
         plots.paper_mark(figure_of_two_arms(), value, x=x, label=label)
+
+
+def test_marks_stand_only_where_the_figure_has_the_place_and_the_arm():
+    numbers = {"a": NUMBER, "elsewhere": NUMBER}
+    figure = plots.paper_marks(figure_of_two_arms(), numbers, arm="student, naive")
+    assert [list(mark.x) for mark in marks_of(figure)] == [["a"]]
+    assert not marks_of(plots.paper_marks(figure_of_two_arms(), numbers, arm="student, entropy"))
+    assert not captions_of(plots.paper_marks(figure_of_two_arms(), {"elsewhere": NUMBER}))

@@ -9,7 +9,7 @@ from .examples import card, confusion, differences
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
 from .preferences import length_bias, perplexity
-from .published import paper_mark
+from .published import paper_mark, paper_marks
 from .results import accuracy, accuracy_by_size, lines, pgr, pgr_by_size
 from .sweeps import spread
 
@@ -31,6 +31,7 @@ __all__ = [
     "length_bias",
     "lines",
     "paper_mark",
+    "paper_marks",
     "perplexity",
     "pgr",
     "pgr_by_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,31 @@ def paper_mark(
     )
     _make_room(figure, values)
     _explain(figure, where or what)
+    return figure
+
+
+def paper_marks(
+    figure: go.Figure,
+    numbers: Mapping[Any, Any],
+    *,
+    arm: str = "",
+    row: int | None = None,
+    col: int | None = None,
+) -> go.Figure:
+    """Adds a published value at each place that a figure has; those of other places are left out.
+
+    Args:
+        numbers: {place on the x axis: value, as in `paper_mark`}.
+        arm: as in `paper_mark`; nothing is drawn where the figure lacks the arm.
+        row, col: as in `paper_mark`.
+    Returns:
+        the figure itself.
+    """
+    traces = [trace for trace in figure.data if not arm or trace.offsetgroup == arm]
+    places = {place for trace in traces if trace.x is not None for place in trace.x}
+    for x, value in numbers.items():
+        if x in places:
+            paper_mark(figure, value, x=x, arm=arm, row=row, col=col)
     return figure
 
 

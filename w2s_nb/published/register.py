@@ -170,6 +170,15 @@ def number(source_name: str, name: str) -> Number:
     return numbers[name]
 
 
+def numbers(source_name: str, names: Mapping[Any, str]) -> dict[Any, Number]:
+    """Returns {place: number} of {place: its name}, as `plots.paper_marks` draws them.
+
+    Raises:
+        UnknownName: no such source or number; lists what exists.
+    """
+    return {place: number(source_name, name) for place, name in names.items()}
+
+
 def claim(source_name: str, name: str) -> Claim:
     """Returns a published claim.
 

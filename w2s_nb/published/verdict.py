@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..metrics import Estimate
 
 AGREES = "agrees"
 CONTRADICTS = "contradicts"
@@ -11,7 +15,9 @@ TOO_NOISY = "too noisy to say"
 VERDICTS = (AGREES, CONTRADICTS, TOO_NOISY)
 RULE = (
     "A claim is a range of a quantity. It agrees where our 95 % interval lies wholly in the range, "
-    "contradicts where the interval lies wholly outside, and is too noisy to say otherwise."
+    "contradicts where the interval lies wholly outside, and is too noisy to say otherwise; so is "
+    "a quantity that is not defined, whose models are at chance, or that rests on one seed. Of "
+    "twenty intervals about one misses by chance."
 )
 
 
@@ -48,6 +54,16 @@ def judge(low: float, high: float, expected: Range) -> str:
     if high <= expected.low or low >= expected.high:
         return CONTRADICTS
     return TOO_NOISY
+
+
+def doubt(estimate: Estimate) -> str:
+    """Returns why an estimate cannot be judged, in a few words; "" where its interval decides."""
+    if math.isnan(estimate.value):
+        return "not defined"
+    # notes of numbers over several tasks name tasks, and are no doubt of the whole
+    if estimate.note.endswith("not above chance") and ": " not in estimate.note:
+        return estimate.note
+    return "one seed" if estimate.seeds == 1 else ""
 
 
 def judge_all(verdicts: list[str]) -> str:

@@ -1,0 +1,116 @@
+"""Claims beside what a notebook measured: every claim has a row, and the rule its verdict."""
+
+import math
+
+import pytest
+
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.metrics import Estimate
+from w2s_nb.published import register
+from w2s_nb.published.beside import NOT_MEASURED, paper_claims
+from w2s_nb.published.verdict import AGREES, CONTRADICTS, RULE, TOO_NOISY, Range
+
+PART = register.Part("", "naive_pgr", {}, Range(low=0))
+TWO = tuple(register.Part(name, "loss_gain", {}, Range(low=0)) for name in ("one", "two"))
+
+
+def claim(name, parts=(PART,)):
+    return register.Claim(
+        source="burns-2023",
+        name=name,
+        says=f"{name} is <so>.",
+        where="section 1",
+        parts=parts,
+        scales=("cpu",),
+        numbers=("naive-pgr-typical",),
+        notebooks=("a",),
+    )
+
+
+@pytest.fixture(autouse=True)
+def claims(monkeypatch):
+    known = {"better": claim("better"), "both": claim("both", TWO)}
+    monkeypatch.setattr("w2s_nb.published.beside.claims_of", lambda notebook: known)
+
+
+def estimate(low, high, seeds=5, note=""):
+    return Estimate((low + high) / 2, low, high, 100, seeds, note)
+
+
+def verdict_on(measured, name="better"):
+    return paper_claims("a", {name: measured}).table.verdict[name]
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        (estimate(0.1, 0.3), AGREES),
+        (estimate(-0.3, -0.1), CONTRADICTS),
+        (estimate(-0.1, 0.3), TOO_NOISY),
+        (estimate(0.1, 0.3, seeds=1), f"{TOO_NOISY} (one seed)"),
+        (estimate(math.nan, math.nan), f"{TOO_NOISY} (not defined)"),
+        (
+            estimate(0.1, 0.3, note="supervisor not above chance"),
+            f"{TOO_NOISY} (supervisor not above chance)",
+        ),
+        (estimate(0.1, 0.3, note="not defined on sciq, left out"), AGREES),
+        (estimate(0.1, 0.3, note="sciq: supervisor not above chance"), AGREES),
+        (None, NOT_MEASURED),
+    ],
+    ids=str,
+)
+def test_the_interval_decides_unless_it_rests_on_too_little(measured, verdict):
+    assert verdict_on(measured) == verdict
+    assert verdict_on(lambda: measured) == verdict
+
+
+def test_every_claim_of_the_notebook_has_a_row_with_what_was_published():
+    table = paper_claims("a", {"better": estimate(0.1, 0.3)}).table
+    assert list(table.index) == ["better", "both"]
+    assert list(table.verdict) == [AGREES, NOT_MEASURED]
+    assert table.published["better"] == "above 0\nnaive-pgr-typical 0.5"
+    assert table["where"]["better"] == "burns-2023, section 1"
+    assert table.here["better"] == "0.200 [0.100, 0.300]"
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "verdict"),
+    [
+        (estimate(0.1, 0.3), estimate(0.1, 0.3), AGREES),
+        (estimate(0.1, 0.3), estimate(-0.3, -0.1), CONTRADICTS),
+        (estimate(0.1, 0.3), estimate(-0.1, 0.3), TOO_NOISY),
+        (estimate(0.1, 0.3), None, f"{TOO_NOISY} ({NOT_MEASURED})"),
+        (estimate(0.1, 0.3, seeds=1), estimate(-0.3, -0.1), CONTRADICTS),
+        (None, None, NOT_MEASURED),
+    ],
+    ids=["both", "one contradicts", "one is noisy", "one lacks", "one seed of one", "neither"],
+)
+def test_a_claim_of_parts_needs_all_of_them(one, two, verdict):
+    table = paper_claims("a", {"both": {"one": one, "two": two}}).table
+    assert table.verdict["both"] == verdict
+    if one and two:
+        assert table.here["both"].split("\n") == [f"one: {one}", f"two: {two}"]
+
+
+def test_an_arm_that_the_run_lacks_leaves_its_claim_unmeasured():
+    def lacking():
+        raise UnknownName("arm", "student, confidence", ["student, naive"])
+
+    assert verdict_on(lacking) == NOT_MEASURED
+    with pytest.raises(ZeroDivisionError):
+        verdict_on(lambda: 1 / 0)
+
+
+def test_unknown_claims_and_parts_and_plain_numbers_are_refused():
+    with pytest.raises(UnknownName, match="better"):
+        paper_claims("a", {"beter": None})
+    with pytest.raises(UnknownName, match="one"):
+        verdict_on({"onne": estimate(0, 1)}, "both")
+    with pytest.raises(TypeError, match="expected an Estimate"):
+        verdict_on(0.3)
+
+
+def test_the_table_is_shown_whole_and_as_text():
+    claims = paper_claims("a", {"better": estimate(0.1, 0.3)})
+    assert "better is &lt;so&gt;." in claims._repr_html_() and RULE in repr(claims)
+    assert "above 0<br>naive-pgr-typical 0.5" in claims._repr_html_()

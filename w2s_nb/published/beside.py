@@ -1,0 +1,117 @@
+"""Puts the paper's claims beside what a notebook measured, with a verdict on each."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ..common.registry import UnknownName
+from ..metrics import Estimate
+from .register import Claim, claims_of, number
+from .verdict import RULE, TOO_NOISY, doubt, judge, judge_all
+
+NOT_MEASURED = "not measured here"
+_COLUMNS = ("claim", "where", "published", "here", "verdict")
+Measured = Estimate | Mapping[str, Estimate] | None
+
+
+@dataclass(frozen=True)
+class PaperClaims:
+    """The claims of a notebook with their verdicts; shown as a table.
+
+    Attributes:
+        table: a row per claim, by its name: claim, where, published, here, verdict.
+    """
+
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        lines = [f"{row.claim}\n    {row.here}: {row.verdict}" for row in self.table.itertuples()]
+        return "\n".join([*lines, RULE])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
+        rows = []
+        for row in self.table[list(_COLUMNS)].itertuples(index=False):
+            cells = (html.escape(str(value)).replace("\n", "<br>") for value in row)
+            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        style = (
+            "<style>.w2s-claims td, .w2s-claims th {text-align: left; vertical-align: top}</style>"
+        )
+        table = f"<table class='w2s-claims'><tr>{head}</tr>{''.join(rows)}</table>"
+        return f"{style}{table}<p>{html.escape(RULE)}</p>"
+
+
+def paper_claims(
+    notebook: str, measured: Mapping[str, Measured | Callable[[], Measured]]
+) -> PaperClaims:
+    """Returns the published claims that a notebook judges, each with its verdict.
+
+    Args:
+        notebook: its name, such as "03_conf_loss".
+        measured: {claim: the quantity that it is about}; {part: quantity} for a claim of several
+            parts. A function without arguments is called for it; where that names an arm that the
+            run lacks, and for claims that are not given or are None, the table says that they were
+            not measured.
+    Raises:
+        UnknownName: no claim of this notebook, or no part of it, has that name.
+        TypeError: anything but an Estimate.
+    """
+    claims = claims_of(notebook)
+    for name in measured:
+        if name not in claims:
+            raise UnknownName(f"claim of {notebook}", str(name), claims)
+    rows = []
+    for name, claim in claims.items():
+        here, verdict = _judge(claim, _value_of(measured.get(name)))
+        where = f"{claim.source}, {claim.where}"
+        rows.append([claim.says, where, _published(claim), here, verdict])
+    table = pd.DataFrame(rows, columns=list(_COLUMNS), index=pd.Index(claims, name="name"))
+    return PaperClaims(table)
+
+
+def _value_of(measured: Measured | Callable[[], Measured]) -> Measured:
+    """Returns what was measured; None where the run lacks an arm that it needs."""
+    if not callable(measured):
+        return measured
+    try:
+        return measured()
+    except UnknownName:
+        return None
+
+
+def _published(claim: Claim) -> str:
+    """Returns the range that agrees, and the published numbers, in lines."""
+    numbers = [number(claim.source, name) for name in claim.numbers]
+    ranges = dict.fromkeys(str(part.expects) for part in claim.parts)
+    return "\n".join([", ".join(ranges), *(f"{each.name} {each}" for each in numbers)])
+
+
+def _judge(claim: Claim, measured: Measured) -> tuple[str, str]:
+    """Returns what was measured, as a text, and the verdict on a claim."""
+    by_part = measured if isinstance(measured, Mapping) else {claim.parts[0].name: measured}
+    by_part = {name: value for name, value in by_part.items() if value is not None}
+    known = [part.name for part in claim.parts]
+    for name, value in by_part.items():
+        if name not in known:
+            raise UnknownName(f"part of {claim.name}", str(name), known)
+        if not isinstance(value, Estimate):
+            raise TypeError(f"{claim.name} is a {type(value).__name__}; expected an Estimate")
+    if not by_part:
+        return NOT_MEASURED, NOT_MEASURED
+    lines, verdicts, doubts = [], [], []
+    for part in claim.parts:
+        estimate = by_part.get(part.name)
+        label = f"{part.name}: " if part.name else ""
+        lines.append(label + (NOT_MEASURED if estimate is None else str(estimate)))
+        doubts.append(NOT_MEASURED if estimate is None else doubt(estimate))
+        if estimate is None or doubts[-1]:
+            verdicts.append(TOO_NOISY)
+        else:
+            verdicts.append(judge(estimate.low, estimate.high, part.expects))
+    verdict = judge_all(verdicts)
+    why = "; ".join(dict.fromkeys(filter(None, doubts))) if verdict == TOO_NOISY else ""
+    return "\n".join(lines), f"{verdict} ({why})" if why else verdict
