@@ -178,18 +178,27 @@ def _areas(score: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.nd
     """
     areas = np.empty((len(score), counts.shape[1]))
     for area, of_seed, is_positive in zip(areas, score, positive, strict=True):
-        low_to_high = np.flatnonzero(~is_positive)
-        low_to_high = low_to_high[np.argsort(of_seed[low_to_high], kind="stable")]
-        # how many negatives are among the lowest 0, 1, ...
-        negatives = np.zeros((len(low_to_high) + 1, counts.shape[1]))
-        np.cumsum(counts[low_to_high], axis=0, out=negatives[1:])
-        below = np.searchsorted(of_seed[low_to_high], of_seed[is_positive], "left")
-        up_to = np.searchsorted(of_seed[low_to_high], of_seed[is_positive], "right")
-        positives = counts[is_positive]
-        won_twice = np.einsum("nd,nd->d", positives, negatives[below] + negatives[up_to])
+        positives, negatives = np.flatnonzero(is_positive), np.flatnonzero(~is_positive)
+        # the scores that positives have, from low to high, and a last one above all
+        levels, place = np.unique(of_seed[positives], return_inverse=True)
+        below = np.searchsorted(levels, of_seed[negatives], "left")
+        up_to = np.searchsorted(levels, of_seed[negatives], "right")
+        at_level = _sums(place, positives, counts, len(levels) + 1)
+        # a negative counts from the first level above it on, and half at a level of its own score
+        halves = np.concatenate([below, up_to])
+        lost = _sums(halves, np.tile(negatives, 2), counts, len(levels) + 1).cumsum(axis=0) / 2
+        won = np.einsum("ld,ld->d", at_level, lost)
         with np.errstate(invalid="ignore", divide="ignore"):
-            area[:] = won_twice / 2 / (positives.sum(axis=0) * negatives[-1])
+            area[:] = won / (at_level.sum(axis=0) * lost[-1])
     return areas
+
+
+def _sums(place: np.ndarray, examples: np.ndarray, counts: np.ndarray, n: int) -> np.ndarray:
+    """Sums the counts of examples, rows of (n, draws), by the place of each, from 0 to n - 1."""
+    from scipy import sparse  # a tenth of a second to import, and only needed here
+
+    ones = np.ones(len(examples))
+    return sparse.csr_array((ones, (place, examples)), shape=(n, len(counts))) @ counts
 
 
 def calibration_error(

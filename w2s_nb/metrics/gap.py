@@ -54,8 +54,13 @@ def pgr(
         chance = 1 / n_classes
     check_number(chance, "chance", high=1.0)
     check_measure(measure)
-    arms = [MEASURES[measure](p, hard_label, group=group) for p in (weak, student, ceiling)]
-    return pgr_of(*arms, chance=chance, measure=measure)
+    of_weak, of_student, of_ceiling = (
+        MEASURES[measure](probs, hard_label, group=group) for probs in (weak, student, ceiling)
+    )
+    estimate, message = _of_arms(of_weak, of_student, of_ceiling, chance, measure)
+    if message:
+        warn(message)
+    return estimate
 
 
 def check_measure(measure: str) -> None:
@@ -77,6 +82,16 @@ def pgr_of(
         chance: accuracy of guessing; it plays no part in AUROC.
         measure: of the three, 'accuracy' or 'auroc'.
     """
+    estimate, message = _of_arms(weak, student, ceiling, chance, measure)
+    if message:
+        warn(message)
+    return estimate
+
+
+def _of_arms(
+    weak: Estimate, student: Estimate, ceiling: Estimate, chance: float, measure: str
+) -> tuple[Estimate, str]:
+    """Returns PGR, and what is to be warned of; "" if nothing is."""
     name = "PGR" if measure == "accuracy" else f"PGR by {measure.upper()}"
     guessing = chance if measure == "accuracy" else 0.5
     means = [arm.value for arm in (weak, student, ceiling)]
@@ -91,15 +106,14 @@ def pgr_of(
     note = f"{' and '.join(at_chance)} not above chance" if at_chance else ""
     why = f"{note}, {guessing:.3g}: {', '.join(at_chance.values())}; {_REMEDY}" if note else ""
     if not gap > error:
-        warn(
+        undefined = Estimate(math.nan, math.nan, math.nan, weak.n, weak.seeds, note)
+        return undefined, (
             f"{name} is not defined: the ceiling is {gap:+.3f} above the supervisor, standard "
             f"error {error:.3f}{why and '; ' + why}"
         )
-        return Estimate(math.nan, math.nan, math.nan, weak.n, weak.seeds, note)
-    if note:
-        warn(f"{name} is marked: {why}")
     value = float(_recovered(*means))
-    return replace(from_draws(value, _recovered(*draws), weak.n, weak.seeds), note=note)
+    estimate = from_draws(value, _recovered(*draws), weak.n, weak.seeds)
+    return replace(estimate, note=note), f"{name} is marked: {why}" if note else ""
 
 
 def pgr_difference(
