@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb import plots
+from w2s_nb import metrics, plots
 from w2s_nb.common import paths
 from w2s_nb.data.classes import likeliest
 from w2s_nb.experiments.arms import CEILING, WEAK, tables, with_intervals
@@ -170,9 +170,41 @@ def test_a_seeds_numbers_have_intervals_too(arms, words):
     )
     alone = one_seed.table().reset_index()
     first = rows[rows.seed == 0].reset_index(drop=True)
-    for name in ("accuracy", "pgr"):
+    for name in ("accuracy", "auroc", "pgr", "pgr_auroc"):
         for end in ("", "_low", "_high"):
             assert first[name + end].equals(alone[name + end])
+
+
+def test_tables_have_auroc_beside_accuracy_and_pgr_by_both(arms):
+    table = arms.table()
+    columns = [name for name in table if not name.endswith(("_low", "_high", "_note"))]
+    assert columns[-5:] == ["accuracy", "auroc", "pgr", "pgr_auroc", "agreement"]
+    truth, group = arms.hard_label, arms.test.group
+    for arm in arms.fits:
+        area = metrics.auroc(arms.probs(arm), truth, group=group)
+        assert table.loc[arm, ["auroc", "auroc_low", "auroc_high"]].tolist() == [
+            area.value,
+            area.low,
+            area.high,
+        ]
+    probs = [arms.probs(arm) for arm in (WEAK, "student, naive", CEILING)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        recovered = metrics.pgr(*probs, truth, group=group, measure="auroc")
+        by_auroc = arms.pgr("student, naive", measure="auroc")
+    assert str(recovered) == str(by_auroc)
+    np.testing.assert_equal(table.pgr_auroc["student, naive"], recovered.value)
+    with pytest.raises(ValueError, match="measure = 'f1'; expected 'accuracy' or 'auroc'"):
+        arms.pgr("student, naive", measure="f1")
+
+
+def test_auroc_of_very_many_classes_is_left_out_of_tables(three, tiny, monkeypatch):
+    sizes = dict(n_train=48, n_val=33, n_test=63)
+    arms = w2s.run_arms("three", f"{tiny}@1", tiny, method="probe", epochs=5, **sizes)
+    assert "auroc" in arms.table() and "pgr_auroc" in arms.by_seed()
+    monkeypatch.setattr("w2s_nb.experiments.arms.MANY_CLASSES", 2)
+    assert "auroc" not in arms.table() and "pgr_auroc" not in arms.by_seed()
+    assert 0 <= arms.auroc(WEAK).value <= 1, "it can still be asked for"
 
 
 REFERENCE = sorted((paths.checkout() / "papermill_runs" / "reference").glob("[01]*.json"))

@@ -75,9 +75,11 @@ def test_a_chain_of_two_is_direct_supervision(words, tiny):
     np.testing.assert_array_equal(chain.probs(-1), arms.probs("student, naive"))
     assert chain.name == "direct supervision" and chain.gain_over(chain).value == 0
     table = chain.table().set_index("arm")
-    assert table.loc[chain.name, "pgr"] == pytest.approx(
-        arms.table().loc["student, naive", "pgr"], nan_ok=True
-    )
+    for column in ("accuracy", "auroc", "auroc_low", "pgr", "pgr_auroc", "pgr_auroc_high"):
+        assert table.loc[chain.name, column] == pytest.approx(
+            arms.table().loc["student, naive", column], nan_ok=True
+        )
+    assert table.auroc["strong ceiling"] == arms.table().auroc["strong ceiling"]
 
 
 def test_flow_and_survival_count_the_same_answers(words, tiny):

@@ -40,6 +40,7 @@ from .prepare import (
 NOT_DEFINED = metrics.Estimate(np.nan, np.nan, np.nan, 0)
 WEAK = "weak supervisor"
 CEILING = "strong ceiling"
+PGR_BY = {"accuracy": "pgr", "auroc": "pgr_auroc"}  # columns of tables
 MANY_CLASSES = 20  # of more, AUROC takes too long for a table
 _ON = ", on "  # between a student's loss and its labels
 
@@ -86,6 +87,11 @@ def by_labels(table: pd.DataFrame, own: str = "supervisor's own") -> pd.DataFram
     cut = rows.arm.str.partition(_ON)
     labels = cut[2].where(cut[2] != "", own)
     return rows.assign(arm=cut[0], labels=labels).reset_index(drop=True)
+
+
+def has_auroc(test: Split) -> bool:
+    """Tells whether tables have AUROC: not of generated answers, nor of many classes."""
+    return not test.answers and test.n_classes <= MANY_CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,7 +308,8 @@ class Arms:
 
     @warn_once()
     def stops(self) -> pd.DataFrame:
-        """Returns a row per student and stopping rule: test accuracy and PGR (section 5.1.1).
+        """Returns a row per student and stopping rule: test accuracy and AUROC, and PGR by both
+        (section 5.1.1).
 
         A rule that one of its fits lacks has no row (see `Fit.stops`).
         """
@@ -314,9 +321,7 @@ class Arms:
                 if not all(stop in one_fit.stops for one_fit in fits):
                     continue
                 row = {"arm": arm, "stop": stop, "seeds": len(self.tasks)}
-                row |= self.accuracy(arm, stop=stop).as_dict("accuracy")
-                row |= self.pgr(arm, stop=stop).as_dict("pgr")
-                rows.append(row)
+                rows.append(row | self.measures(arm, stop=stop))
         return pd.DataFrame(rows)
 
     def gain_over(self, arm: str, other: str, *, others: Arms | None = None) -> metrics.Estimate:
@@ -378,7 +383,7 @@ class Arms:
                 "seeds": len(self.tasks),
                 "n_train": round(np.mean([len(f.record["trained_on"]) for f in fits])),
                 "n_test": len(self.test),
-                **self._measures(arm),
+                **self.measures(arm),
             }
             if arm in self.students:
                 row |= self.agreement(arm).as_dict("agreement")
@@ -388,22 +393,22 @@ class Arms:
         table.attrs["chance"] = self.test.chance
         return table
 
-    @property
-    def _has_auroc(self) -> bool:
-        """Tells whether tables have AUROC: not of generated answers, nor of many classes."""
-        return not self.answered and self.test.n_classes <= MANY_CLASSES
+    def measures(self, arm: str, *, stop: str | None = None) -> dict:
+        """Returns the columns of a table's row with an arm's accuracy and AUROC and, of a student,
+        its PGR by both, each with its interval.
 
-    def _measures(self, arm: str) -> dict:
-        """Returns the columns of a table's row with accuracy and AUROC, and a student's PGR."""
-        row = self.accuracy(arm).as_dict("accuracy")
-        if self._has_auroc:
-            row |= self.auroc(arm).as_dict("auroc")
+        Args:
+            stop: the arm's checkpoint; PGR keeps supervisor and ceiling at theirs.
+        """
+        row = self.accuracy(arm, stop=stop).as_dict("accuracy")
+        if has_auroc(self.test):
+            row |= self.auroc(arm, stop=stop).as_dict("auroc")
         if arm not in self.students:
             return row | NOT_DEFINED.as_dict("pgr")
-        row |= self.pgr(arm).as_dict("pgr")
-        if self._has_auroc:
+        row |= self.pgr(arm, stop=stop).as_dict("pgr")
+        if has_auroc(self.test):
             with collect_warnings():  # PGR by accuracy has said what is held against the arms
-                row |= self.pgr(arm, measure="auroc").as_dict("pgr_auroc")
+                row |= self.pgr(arm, stop=stop, measure="auroc").as_dict("pgr_auroc")
         return row
 
     def by_seed(self) -> pd.DataFrame:
@@ -422,7 +427,7 @@ class Arms:
                 seed = alone.tasks[0].seed
                 row = {"weak": self.weak, "strong": self.strong, "arm": arm, "seed": seed}
                 with collect_warnings():  # the seeds together say what they have to
-                    row |= alone._measures(arm)
+                    row |= alone.measures(arm)
                 rows.append(row)
         by_seed = pd.DataFrame(rows)
         by_seed.attrs["chance"] = self.test.chance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,10 +14,11 @@ from .. import metrics
 from ..common.progress import collect_warnings, warn_once
 from ..data.report import footnote
 from ..data.splits import Split, Task
+from ..metrics.gap import MEASURES, pgr_of
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
 from . import advice
-from .arms import CEILING, WEAK, stop_of, with_intervals
+from .arms import CEILING, PGR_BY, WEAK, has_auroc, stop_of, with_intervals
 from .prepare import args_of, ceiling_reads_first, prepare, refuse_own, tell_swapped
 
 DATA = ("same", "fresh", "further")
@@ -104,21 +107,18 @@ class Chain:
     def table(self) -> pd.DataFrame:
         """Returns a row per model: accuracy of its labels and on test, with 95 % intervals.
 
-        Its column stop is the rule that chose the model's checkpoint.
-        Students have a PGR, between the first supervisor and the ceiling; the last row is the
-        ceiling. Warns as `Arms.table`.
+        Its column stop is the rule that chose the model's checkpoint. Students have a PGR, between
+        the first supervisor and the ceiling; the last row is the ceiling. AUROC, PGR by it and
+        warnings are as in `Arms.table`.
         """
         rows = [self._table_row(step) for step in range(len(self.models))]
-        accuracy = metrics.accuracy(
-            self._predict(self.ceiling), self.test.hard_label, group=self.test.group
-        )
         ceiling = {
             "arm": CEILING,
             "strong": self.models[-1],
             "stop": stop_of(self.ceiling),
             "seeds": len(self.tasks),
         }
-        rows.append(ceiling | accuracy.as_dict("accuracy"))
+        rows.append(ceiling | self._measures(len(self.models)))
         fits = {**self._fits_by_arm, CEILING: self.ceiling}
         advice.tell(fits, CEILING, self.test)
         return pd.DataFrame(rows)
@@ -130,11 +130,8 @@ class Chain:
         return dict(zip(names, self.steps, strict=True))
 
     def _table_row(self, step: int) -> dict:
-        truth = self.test.hard_label
-        group = self.test.group
         records = [f.record for f in self.steps[step]]
-        probs = self.probs(step)
-        row = {
+        return {
             "arm": self.name if step else WEAK,
             "strong": self.models[step],
             "step": step,
@@ -142,15 +139,36 @@ class Chain:
             "seeds": len(self.tasks),
             "n_train": len(records[0]["trained_on"]),
             "label_accuracy": float(np.mean([r["summary"]["label_accuracy"] for r in records])),
-            **metrics.accuracy(probs, truth, group=group).as_dict("accuracy"),
+            **self._measures(step),
         }
-        if step:
-            ceiling = self._predict(self.ceiling)
-            pgr = metrics.pgr(
-                self.probs(0), probs, ceiling, truth, group=group, chance=self.test.chance
-            )
-            row |= pgr.as_dict("pgr")
+
+    def _measures(self, step: int) -> dict:
+        """Returns the columns with accuracy and AUROC, and a student's PGR.
+
+        Args:
+            step: 0 is the supervisor; the one after the last model is the ceiling.
+        """
+        row: dict = {}
+        for measure, by_step in self._estimates.items():
+            row |= by_step[step].as_dict(measure)
+        if not 0 < step < len(self.models):
+            return row
+        for measure, by_step in self._estimates.items():
+            of_arms = by_step[0], by_step[step], by_step[-1]
+            # PGR by accuracy has said what is held against the arms
+            quiet = collect_warnings() if measure == "auroc" else contextlib.nullcontext()
+            with quiet:
+                pgr = pgr_of(*of_arms, chance=self.test.chance, measure=measure)
+            row |= pgr.as_dict(PGR_BY[measure])
         return row
+
+    @functools.cached_property
+    def _estimates(self) -> dict[str, list[metrics.Estimate]]:
+        """Returns {measure: its value of every model and of the ceiling}."""
+        measures = list(MEASURES) if has_auroc(self.test) else ["accuracy"]
+        truth, group = self.test.hard_label, self.test.group
+        probs = [self._predict(fits) for fits in (*self.steps, self.ceiling)]
+        return {name: [MEASURES[name](p, truth, group=group) for p in probs] for name in measures}
 
     def gain_over(self, other: Chain) -> metrics.Estimate:
         """Returns the test accuracy of the last student minus that of another chain's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -10,7 +11,7 @@ from ..common.progress import warn_once
 from ..common.registry import UnknownName
 from ..prompting.prompt import check_shots, one_model, prompt
 from ..training.result import Fit
-from .arms import WEAK, Arms
+from .arms import CEILING, WEAK, Arms
 
 ZERO_SHOT = "zero-shot"
 FEW_GT = "few-shot, ground truth"
@@ -88,8 +89,8 @@ def by_shots(arms: Arms, shots: Iterable[int], **prompt_args) -> tuple[pd.DataFr
         arms, prompt_args: as in `with_prompts`.
         shots: numbers of shots.
     Returns:
-        Rows (arm, shots, seeds, accuracy with interval, PGR with interval), and rows (arm, shots,
-        seed, accuracy).
+        Rows (arm, shots, seeds, accuracy, AUROC, PGR by both, with intervals), and rows (arm,
+        shots, seed, and the same).
     """
     if isinstance(shots, str) or not isinstance(shots, Iterable):
         raise TypeError(f"shots = {shots!r}; expected several numbers, such as [0, 2, 5]")
@@ -103,10 +104,10 @@ def by_shots(arms: Arms, shots: Iterable[int], **prompt_args) -> tuple[pd.DataFr
         for k in shots:
             arm = FEW_GT if k else ZERO_SHOT
             prompted = with_prompts(arms, k, only=(arm,), **prompt_args)
+            needed = {name: prompted.fits[name] for name in (WEAK, arm, CEILING)}
+            prompted = replace(prompted, fits=needed)
             row = {"arm": arm, "shots": k, "seeds": len(arms.tasks)}
-            row |= prompted.accuracy(arm).as_dict("accuracy")
-            row |= prompted.pgr(arm).as_dict("pgr")
-            rows.append(row)
+            rows.append(row | prompted.measures(arm))
             by_seed = prompted.by_seed()
             rows_by_seed.append(by_seed[by_seed.arm == arm].assign(shots=k))
     return pd.DataFrame(rows), pd.concat(rows_by_seed, ignore_index=True)
