@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from w2s_nb.common.progress import warn
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.metrics import Estimate
 from w2s_nb.published import register
@@ -42,26 +43,31 @@ def verdict_on(measured, name="better"):
 
 
 @pytest.mark.parametrize(
-    ("measured", "verdict"),
+    ("measured", "verdict", "here"),
     [
-        (estimate(0.1, 0.3), AGREES),
-        (estimate(-0.3, -0.1), CONTRADICTS),
-        (estimate(-0.1, 0.3), TOO_NOISY),
-        (estimate(0.1, 0.3, seeds=1), f"{TOO_NOISY} (one seed)"),
-        (estimate(math.nan, math.nan), f"{TOO_NOISY} (not defined)"),
+        (estimate(0.1, 0.3), AGREES, "0.200 [0.100, 0.300]"),
+        (estimate(-0.3, -0.1), CONTRADICTS, "-0.200 [-0.300, -0.100]"),
+        (estimate(-0.1, 0.3), TOO_NOISY, "0.100 [-0.100, 0.300]"),
+        (estimate(0.1, 0.3, seeds=1), TOO_NOISY, "0.200 [0.100, 0.300] (one seed)"),
+        (estimate(math.nan, math.nan), TOO_NOISY, "not defined"),
         (
             estimate(0.1, 0.3, note="supervisor not above chance"),
-            f"{TOO_NOISY} (supervisor not above chance)",
+            TOO_NOISY,
+            "0.200 [0.100, 0.300] (supervisor not above chance)",
         ),
-        (estimate(0.1, 0.3, note="not defined on sciq, left out"), AGREES),
-        (estimate(0.1, 0.3, note="sciq: supervisor not above chance"), AGREES),
-        (None, NOT_MEASURED),
+        (
+            estimate(0.1, 0.3, note="sciq: supervisor not above chance"),
+            AGREES,
+            "0.200 [0.100, 0.300] (sciq: supervisor not above chance)",
+        ),
+        (None, NOT_MEASURED, NOT_MEASURED),
     ],
-    ids=str,
+    ids=["above", "below", "both", "one seed", "not defined", "chance", "over tasks", "none"],
 )
-def test_the_interval_decides_unless_it_rests_on_too_little(measured, verdict):
-    assert verdict_on(measured) == verdict
-    assert verdict_on(lambda: measured) == verdict
+def test_the_interval_decides_unless_it_rests_on_too_little(measured, verdict, here):
+    for given in (measured, lambda: measured):
+        row = paper_claims("a", {"better": given}).table.loc["better"]
+        assert (row.verdict, row.here) == (verdict, here)
 
 
 def test_every_claim_of_the_notebook_has_a_row_with_what_was_published():
@@ -79,7 +85,7 @@ def test_every_claim_of_the_notebook_has_a_row_with_what_was_published():
         (estimate(0.1, 0.3), estimate(0.1, 0.3), AGREES),
         (estimate(0.1, 0.3), estimate(-0.3, -0.1), CONTRADICTS),
         (estimate(0.1, 0.3), estimate(-0.1, 0.3), TOO_NOISY),
-        (estimate(0.1, 0.3), None, f"{TOO_NOISY} ({NOT_MEASURED})"),
+        (estimate(0.1, 0.3), None, TOO_NOISY),
         (estimate(0.1, 0.3, seeds=1), estimate(-0.3, -0.1), CONTRADICTS),
         (None, None, NOT_MEASURED),
     ],
@@ -89,7 +95,8 @@ def test_a_claim_of_parts_needs_all_of_them(one, two, verdict):
     table = paper_claims("a", {"both": {"one": one, "two": two}}).table
     assert table.verdict["both"] == verdict
     if one and two:
-        assert table.here["both"].split("\n") == [f"one: {one}", f"two: {two}"]
+        lines = table.here["both"].split("\n")
+        assert lines[0].startswith(f"one: {one}") and lines[1] == f"two: {two}"
 
 
 def test_an_arm_that_the_run_lacks_leaves_its_claim_unmeasured():
@@ -99,6 +106,15 @@ def test_an_arm_that_the_run_lacks_leaves_its_claim_unmeasured():
     assert verdict_on(lacking) == NOT_MEASURED
     with pytest.raises(ZeroDivisionError):
         verdict_on(lambda: 1 / 0)
+
+
+def test_a_function_does_not_warn_a_second_time(capsys):
+    def measured():
+        warn("PGR is marked")
+        return estimate(0.1, 0.3)
+
+    assert verdict_on(measured) == AGREES
+    assert "PGR" not in "".join(capsys.readouterr())
 
 
 def test_unknown_claims_and_parts_and_plain_numbers_are_refused():

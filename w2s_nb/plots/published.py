@@ -63,7 +63,7 @@ def paper_mark(
         col=col,
     )
     _make_room(figure, values)
-    _explain(figure, where or what)
+    _explain(figure, where or what, above_titles=row is not None)
     return figure
 
 
@@ -142,8 +142,8 @@ def _make_room(figure: go.Figure, values: list[float]) -> None:
     figure.for_each_yaxis(lengthen)
 
 
-def _explain(figure: go.Figure, where: str) -> None:
-    """Adds to the line above a figure that says what the diamonds are, and where they stand."""
+def _explain(figure: go.Figure, where: str, *, above_titles: bool) -> None:
+    """Adds to the line above a figure, or above its panels' titles, that explains the diamonds."""
     captions = [each for each in figure.layout.annotations if each.name == _CAPTION]
     if not captions:
         figure.add_annotation(
@@ -155,6 +155,7 @@ def _explain(figure: go.Figure, where: str) -> None:
             y=1,
             xanchor="right",
             yanchor="bottom",
+            yshift=22 if above_titles else 0,
             showarrow=False,
             font=dict(color=GREY, size=11),
         )

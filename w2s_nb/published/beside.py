@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..common.progress import collect_warnings
 from ..common.registry import UnknownName
 from ..metrics import Estimate
 from .register import Claim, claims_of, number
@@ -53,9 +54,9 @@ def paper_claims(
     Args:
         notebook: its name, such as "03_conf_loss".
         measured: {claim: the quantity that it is about}; {part: quantity} for a claim of several
-            parts. A function without arguments is called for it; where that names an arm that the
-            run lacks, and for claims that are not given or are None, the table says that they were
-            not measured.
+            parts. A function without arguments is called for it; its warnings stay unsaid, for the
+            table has them. The table says of a claim that it was not measured where the claim is
+            not given, is None, or its function names an arm that the run lacks.
     Raises:
         UnknownName: no claim of this notebook, or no part of it, has that name.
         TypeError: anything but an Estimate.
@@ -78,7 +79,8 @@ def _value_of(measured: Measured | Callable[[], Measured]) -> Measured:
     if not callable(measured):
         return measured
     try:
-        return measured()
+        with collect_warnings():  # the table says what is held against a number
+            return measured()
     except UnknownName:
         return None
 
@@ -102,16 +104,20 @@ def _judge(claim: Claim, measured: Measured) -> tuple[str, str]:
             raise TypeError(f"{claim.name} is a {type(value).__name__}; expected an Estimate")
     if not by_part:
         return NOT_MEASURED, NOT_MEASURED
-    lines, verdicts, doubts = [], [], []
+    lines, verdicts = [], []
     for part in claim.parts:
         estimate = by_part.get(part.name)
-        label = f"{part.name}: " if part.name else ""
-        lines.append(label + (NOT_MEASURED if estimate is None else str(estimate)))
-        doubts.append(NOT_MEASURED if estimate is None else doubt(estimate))
-        if estimate is None or doubts[-1]:
+        why_not = NOT_MEASURED if estimate is None else doubt(estimate)
+        lines.append(f"{part.name}: " if part.name else "")
+        lines[-1] += why_not if estimate is None else _as_text(estimate, why_not)
+        if estimate is None or why_not:
             verdicts.append(TOO_NOISY)
         else:
             verdicts.append(judge(estimate.low, estimate.high, part.expects))
-    verdict = judge_all(verdicts)
-    why = "; ".join(dict.fromkeys(filter(None, doubts))) if verdict == TOO_NOISY else ""
-    return "\n".join(lines), f"{verdict} ({why})" if why else verdict
+    return "\n".join(lines), judge_all(verdicts)
+
+
+def _as_text(estimate: Estimate, why_not: str) -> str:
+    """Returns an estimate with what is held against it, once."""
+    text = str(estimate)
+    return f"{text} ({why_not})" if why_not not in text else text
