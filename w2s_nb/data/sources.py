@@ -116,7 +116,8 @@ def _ways_out(spec: TaskSpec, hub: Hub, error: Exception) -> str:
         f"out: put {files} (or .jsonl.gz, or the hub's folder as it is, in its own columns) into "
         f"$W2S_DATA/{spec.folders[0]}/ (W2S_DATA is {data_dir() or 'not set'}); or fill HF_HOME on "
         f"a machine with network and set HF_HUB_OFFLINE=1; or use an embedded task: "
-        f"movie_snippets, amazon_snippets, tweet_snippets, snippet_preferences, mate_in_one."
+        f"movie_snippets, amazon_snippets, tweet_snippets, editorial_snippets, "
+        f"snippet_preferences, mate_in_one."
     )
 
 

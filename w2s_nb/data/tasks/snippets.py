@@ -45,7 +45,7 @@ def three_sentiments(row: dict):
 
 
 def _review_of(row: dict) -> str:
-    """Returns what keeps the snippets of one review together."""
+    """Returns what keeps the snippets of one review or article together."""
     return row["id"].partition("_")[0] if "_" in row["id"] else row["text"]
 
 
@@ -102,8 +102,8 @@ def _with_neutral(task: str, what: str, sizes: Sizes) -> Callable[[str], dict[st
     return option
 
 
-# each with its sizes on a CPU and on a GPU, of 1,782, 7,450 and 1,626 examples for training; and
-# with those of three classes, of 1,527, 1,212 and 1,701
+# each with its sizes on a CPU and on a GPU, of 1,782, 7,450, 1,626 and 1,782 examples for training;
+# and with those of three classes, of 1,527, 1,212, 1,701 and 2,589
 for _name, _asset, _what, _cpu_sizes, _gpu_sizes, _three_sizes in [
     (
         "amazon_snippets",
@@ -127,6 +127,14 @@ for _name, _asset, _what, _cpu_sizes, _gpu_sizes, _three_sizes in [
         "Tweet",
         (500, 200, 500),
         (600, 200, 500),
+        Sizes(600, 198, 600),
+    ),
+    (
+        "editorial_snippets",
+        "nytEditorialSnippets_GroundTruth.txt",
+        "Sentence of an editorial",
+        (600, 200, 500),
+        (700, 200, 500),
         Sizes(600, 198, 600),
     ),
 ]:
