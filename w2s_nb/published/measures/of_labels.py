@@ -1,0 +1,38 @@
+"""Measures of labels: their calibration, and what students make of other labels."""
+
+from __future__ import annotations
+
+from ... import metrics
+from ...experiments.arms import WEAK, student_name
+from ...metrics.estimate import Estimate
+from .setting import Experiments, losses_with
+
+
+def label_calibration_error(experiments: Experiments) -> Estimate:
+    """Computes the expected calibration error of the supervisor on the test examples."""
+    arms = experiments.arms()
+    return metrics.calibration_error(arms.probs(WEAK), arms.hard_label, group=arms.test.group)
+
+
+def error_structure_difference(
+    experiments: Experiments, *, errors: str, other: str, loss: str = "xent"
+) -> Estimate:
+    """Computes a student's test accuracy on labels with errors of one structure minus of another.
+
+    Args:
+        errors, other: structures of errors, as in `matched`.
+    """
+    sets = ("own", "random", "unconfident", "confident")
+    needed = sets if {errors, other} <= set(sets) else (errors, other)
+    arms = experiments.arms(losses=losses_with(loss), errors=needed)
+    return arms.gain_over(student_name(loss, errors), student_name(loss, other))
+
+
+def surest_gain(experiments: Experiments, *, share: float, loss: str = "xent") -> Estimate:
+    """Computes the test accuracy on the supervisor's surest labels minus that on all of them.
+
+    Args:
+        share: of the labels of each class.
+    """
+    arms = experiments.arms(losses=losses_with(loss), surest=share)
+    return arms.gain_over(student_name(loss, "surest"), student_name(loss))

@@ -1,0 +1,45 @@
+"""Measures of other ways to bring out what a strong model knows: steps, probes, prompts, texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...experiments.arms import student_name
+from ...experiments.generative_finetuning import LABELS_ONLY, STUDENT_ON_TEXT
+from ...experiments.prompts import ZERO_SHOT, with_prompts
+from ...metrics.estimate import Estimate
+from .setting import Experiments
+
+
+def chain_gain(experiments: Experiments, *, data: str = "same") -> Estimate:
+    """Computes the test accuracy by bootstrapping minus that by direct supervision.
+
+    Args:
+        data: examples of each step, as in `run_chain`.
+    """
+    direct = experiments.chain(direct=True, data=data)
+    return experiments.chain(direct=False, data=data).gain_over(direct)
+
+
+def saliency_difference(experiments: Experiments, *, arm: str, other: str) -> Estimate:
+    """Computes the test accuracy of one arm of `run_saliency` minus that of another."""
+    return experiments.saliency().gain_over(arm, other)
+
+
+def generative_gain(experiments: Experiments) -> Estimate:
+    """Computes the PGR of naive finetuning after generative finetuning minus that without it."""
+    by_order = experiments.generative()
+    return by_order[STUDENT_ON_TEXT].pgr_over(by_order[LABELS_ONLY], student_name("xent"))
+
+
+def zero_shot_over_chance(experiments: Experiments) -> Estimate:
+    """Computes the strong model's test accuracy without examples minus that of guessing."""
+    arms = with_prompts(experiments.arms(), 0, only=(ZERO_SHOT,))
+    accuracy = arms.accuracy(ZERO_SHOT)
+    chance = arms.test.chance
+    return replace(
+        accuracy,
+        value=accuracy.value - chance,
+        low=accuracy.low - chance,
+        high=accuracy.high - chance,
+    )
