@@ -67,9 +67,9 @@ def paper_claims(
             raise UnknownName(f"claim of {notebook}", str(name), claims)
     rows = []
     for name, claim in claims.items():
-        here, verdict = _judge(claim, _value_of(measured.get(name)))
+        here, verdict = judge_claim(claim, _value_of(measured.get(name)))
         where = f"{claim.source}, {claim.where}"
-        rows.append([claim.says, where, _published(claim), here, verdict])
+        rows.append([claim.says, where, published_text(claim), here, verdict])
     table = pd.DataFrame(rows, columns=list(_COLUMNS), index=pd.Index(claims, name="name"))
     return PaperClaims(table)
 
@@ -85,15 +85,22 @@ def _value_of(measured: Measured | Callable[[], Measured]) -> Measured:
         return None
 
 
-def _published(claim: Claim) -> str:
+def published_text(claim: Claim) -> str:
     """Returns the range that agrees, and the published numbers, in lines."""
     numbers = [number(claim.source, name) for name in claim.numbers]
     ranges = dict.fromkeys(str(part.expects) for part in claim.parts)
     return "\n".join([", ".join(ranges), *(f"{each.name} {each}" for each in numbers)])
 
 
-def _judge(claim: Claim, measured: Measured) -> tuple[str, str]:
-    """Returns what was measured, as a text, and the verdict on a claim."""
+def judge_claim(claim: Claim, measured: Measured) -> tuple[str, str]:
+    """Returns what was measured, as a text, and the verdict on a claim.
+
+    Args:
+        measured: the quantity that it is about; {part: quantity} for a claim of several parts.
+    Raises:
+        UnknownName: no part has that name.
+        TypeError: anything but an Estimate.
+    """
     by_part = measured if isinstance(measured, Mapping) else {claim.parts[0].name: measured}
     by_part = {name: value for name, value in by_part.items() if value is not None}
     known = [part.name for part in claim.parts]
