@@ -23,6 +23,7 @@ from .experiments.arms import run_arms as run_arms
 from .experiments.arms import student_name as student_name
 from .experiments.arms import tables as tables
 from .experiments.bootstrapping import run_chain as run_chain
+from .experiments.easy_to_hard import run_easy_to_hard as run_easy_to_hard
 from .experiments.generative_finetuning import run_generative as run_generative
 from .experiments.history import all_students as all_students
 from .experiments.label_sets import confident as confident
