@@ -74,7 +74,9 @@ def test_every_claim_of_the_notebook_has_a_row_with_what_was_published():
     table = paper_claims("a", {"better": estimate(0.1, 0.3)}).table
     assert list(table.index) == ["better", "both"]
     assert list(table.verdict) == [AGREES, NOT_MEASURED]
-    assert table.published["better"] == "above 0\nnaive-pgr-typical 0.5"
+    assert table.published["better"] == "naive-pgr-typical 0.5"
+    assert table["agrees if"]["better"] == "above 0"
+    assert table["agrees if"]["both"] == "above 0\nabove 0"
     assert table["where"]["better"] == "burns-2023, section 1"
     assert table.here["better"] == "0.200 [0.100, 0.300]"
 
@@ -129,4 +131,4 @@ def test_unknown_claims_and_parts_and_plain_numbers_are_refused():
 def test_the_table_is_shown_whole_and_as_text():
     claims = paper_claims("a", {"better": estimate(0.1, 0.3)})
     assert "better is &lt;so&gt;." in claims._repr_html_() and RULE in repr(claims)
-    assert "above 0<br>naive-pgr-typical 0.5" in claims._repr_html_()
+    assert "above 0<br>above 0" in claims._repr_html_()

@@ -15,7 +15,7 @@ from .register import Claim, claims_of, number
 from .verdict import RULE, TOO_NOISY, doubt, judge, judge_all
 
 NOT_MEASURED = "not measured here"
-_COLUMNS = ("claim", "where", "published", "here", "verdict")
+_COLUMNS = ("claim", "where", "published", "agrees if", "here", "verdict")
 Measured = Estimate | Mapping[str, Estimate] | None
 
 
@@ -24,13 +24,19 @@ class PaperClaims:
     """The claims of a notebook with their verdicts; shown as a table.
 
     Attributes:
-        table: a row per claim, by its name: claim, where, published, here, verdict.
+        table: a row per claim, by its name: claim, where, published, agrees if, here, verdict; a
+            line per number and per part of a claim.
     """
 
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        lines = [f"{row.claim}\n    {row.here}: {row.verdict}" for row in self.table.itertuples()]
+        lines = []
+        for row in self.table.itertuples():
+            lines += [
+                f"{row.verdict}: {row.claim}",
+                *(f"    {text}" for text in row.here.split("\n")),
+            ]
         return "\n".join([*lines, RULE])
 
     def _repr_html_(self) -> str:
@@ -69,7 +75,8 @@ def paper_claims(
     for name, claim in claims.items():
         here, verdict = judge_claim(claim, _value_of(measured.get(name)))
         where = f"{claim.source}, {claim.where}"
-        rows.append([claim.says, where, published_text(claim), here, verdict])
+        texts = [published_text(claim), ranges_text(claim)]
+        rows.append([claim.says, where, *texts, here, verdict])
     table = pd.DataFrame(rows, columns=list(_COLUMNS), index=pd.Index(claims, name="name"))
     return PaperClaims(table)
 
@@ -86,10 +93,14 @@ def _value_of(measured: Measured | Callable[[], Measured]) -> Measured:
 
 
 def published_text(claim: Claim) -> str:
-    """Returns the range that agrees, and the published numbers, in lines."""
+    """Returns the published numbers that stand beside a claim, one per line."""
     numbers = [number(claim.source, name) for name in claim.numbers]
-    ranges = dict.fromkeys(str(part.expects) for part in claim.parts)
-    return "\n".join([", ".join(ranges), *(f"{each.name} {each}" for each in numbers)])
+    return "\n".join(f"{each.name} {each}" for each in numbers)
+
+
+def ranges_text(claim: Claim) -> str:
+    """Returns the range that agrees with each part of a claim, one per line."""
+    return "\n".join(str(part.expects) for part in claim.parts)
 
 
 def judge_claim(claim: Claim, measured: Measured) -> tuple[str, str]:
