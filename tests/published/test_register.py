@@ -1,11 +1,13 @@
 """The register of published results: what is read, and what is refused."""
 
 import math
+import statistics
 
 import pytest
 
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.published import register
+from w2s_nb.published.measures.table import check_measure
 from w2s_nb.published.verdict import AGREES, CONTRADICTS, TOO_NOISY, Range, judge, judge_all
 
 WHOLE = """
@@ -103,3 +105,34 @@ def test_a_claim_of_parts_agrees_only_if_all_do():
     assert judge_all([AGREES, TOO_NOISY]) == TOO_NOISY
     assert judge_all([AGREES, TOO_NOISY, CONTRADICTS]) == CONTRADICTS
     assert judge_all([]) == TOO_NOISY
+
+
+def test_every_file_is_read_and_every_claim_has_a_measure_that_takes_its_arguments():
+    for name, source in register.sources().items():
+        assert source.numbers, name
+        for claim in source.claims.values():
+            for part in claim.parts:
+                check_measure(part.measure, part.arguments)
+
+
+def test_no_two_sources_name_a_claim_alike():
+    names = [name for source in register.sources().values() for name in source.claims]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("how", ["mean", "median"])
+@pytest.mark.parametrize("loss", ["naive", "confidence", "entropy", "window"])
+def test_medians_and_means_over_sets_follow_from_the_sets(how, loss):
+    numbers = register.source("eleuther-2024").numbers
+    each = [number.value for name, number in numbers.items() if name.endswith(f"-pgr-{loss}")]
+    assert len(each) == 21
+    recomputed = {"mean": statistics.mean, "median": statistics.median}[how](each)
+    assert abs(recomputed - numbers[f"{how}-{loss}"].value) <= numbers["sst2-pgr-naive"].error
+
+
+def test_published_pgr_follows_from_published_accuracies():
+    numbers = register.source("burns-2023").numbers
+    for model in ("resnet50", "vitb8"):
+        student = numbers[f"vision-{model}-naive"]
+        pgr = (student.value - student.weak) / (student.ceiling - student.weak)
+        assert abs(pgr - numbers[f"vision-{model}-pgr"].value) < 0.01

@@ -36,3 +36,13 @@ def surest_gain(experiments: Experiments, *, share: float, loss: str = "xent") -
     """
     arms = experiments.arms(losses=losses_with(loss), surest=share)
     return arms.gain_over(student_name(loss, "surest"), student_name(loss))
+
+
+def reverse_gain_under_noise(experiments: Experiments, *, loss: str, noise: float) -> Estimate:
+    """Computes the test accuracy by a loss minus that by cross-entropy, on labels partly flipped.
+
+    Args:
+        noise: share of the supervisor's labels that are flipped, drawn by the seed.
+    """
+    arms = experiments.arms(losses=losses_with(loss), flipped=noise)
+    return arms.gain_over(student_name(loss, "flipped"), student_name("xent", "flipped"))

@@ -105,3 +105,13 @@ def opinion_pgr(experiments: Experiments, *, loss: str) -> Estimate:
 def _of_pgr(arms: Arms, loss: str, stop: str) -> list:
     """Returns predictions of supervisor, of a student at one of its checkpoints, and of ceiling."""
     return [arms.probs(WEAK), arms.probs(student_name(loss), stop=stop), arms.probs(CEILING)]
+
+
+def ceiling_accuracy(experiments: Experiments, *, model: str) -> Estimate:
+    """Computes the test accuracy of a model trained on ground truth of the student half."""
+    return experiments.arms(strong=model).accuracy(CEILING)
+
+
+def mistakes_agreement(experiments: Experiments, *, loss: str) -> Estimate:
+    """Computes the share of the supervisor's mistakes that a student repeats."""
+    return experiments.arms(losses=losses_with(loss)).agreement(student_name(loss), on="mistakes")

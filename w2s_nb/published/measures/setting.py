@@ -8,14 +8,17 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...common.registry import UnknownName
+from ...data.splits import Task
 from ...experiments.arms import Arms, run_arms
 from ...experiments.bootstrapping import Chain, run_chain
 from ...experiments.generative_finetuning import LABELS_ONLY, STUDENT_ON_TEXT, run_generative
 from ...experiments.label_sets import confident, matched
 from ...experiments.saliency import run_saliency
 from ...experiments.task_variants import with_opinion
+from ...labels.soft import SoftLabels
 from ...models.names import models_between
 from ...notebook.parameters import names_in
+from ...training.result import Fit
 
 _PLACES = ("weak", "first_between", "last_between", "strong")
 
@@ -105,6 +108,7 @@ class Experiments:
         losses: Sequence[str] = ("xent",),
         errors: Sequence[str] = (),
         surest: float | None = None,
+        flipped: float | None = None,
         opinion: bool = False,
     ) -> Arms:
         """Returns supervisor, students and ceiling of two models of the setting.
@@ -112,17 +116,20 @@ class Experiments:
         Args:
             errors: further label sets, as `matched` makes them.
             surest: share of the surest labels, a further label set 'surest'.
+            flipped: share of the labels that are flipped, in a further label set 'flipped'.
             opinion: writes the supervisor's answer into the texts.
         """
         setting = self.setting
         pair = (setting.model(weak), setting.model(strong))
-        key = ("arms", *pair, tuple(losses), tuple(errors), surest, opinion)
+        key = ("arms", *pair, tuple(losses), tuple(errors), surest, flipped, opinion)
 
         def run() -> Arms:
             teacher = {"method": "probe"} if setting.method == "top" else {"method": setting.method}
             labels = {name: matched(name, pair[1], **teacher) for name in errors}
             if surest is not None:
                 labels["surest"] = confident(surest)
+            if flipped is not None:
+                labels["flipped"] = functools.partial(_flip, flipped)
             variant = with_opinion if opinion else None
             return run_arms(
                 setting.task,
@@ -188,6 +195,11 @@ class Experiments:
 def experiments_of(setting: Setting) -> Experiments:
     """Returns the experiments of a setting, which all claims of one process share."""
     return Experiments(setting)
+
+
+def _flip(share: float, task: Task, supervisor: Fit) -> SoftLabels:
+    """Returns the supervisor's labels of the student half, a share of them flipped."""
+    return supervisor.label(task.student).flip(share, seed=task.seed)
 
 
 def losses_with(loss: str) -> tuple[str, ...]:

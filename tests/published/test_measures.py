@@ -1,0 +1,88 @@
+"""Measures of the register: settings, and published numbers judged against their own noise."""
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind_from_stats
+
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.published.measures import measure
+from w2s_nb.published.measures.of_grids import _pearson
+from w2s_nb.published.measures.setting import Setting
+from w2s_nb.published.measures.table import split_arguments
+from w2s_nb.published.register import source
+from w2s_nb.published.verdict import AGREES, TOO_NOISY, Range, judge
+
+CPU = source("burns-2023").scales["cpu"]
+
+
+def test_places_in_the_setting_name_its_models():
+    setting = Setting.read(CPU)
+    assert setting.model("first_between") == "SmolLM2-135M@8"
+    assert setting.model("last_between") == "SmolLM2-135M@12"
+    assert setting.model("strong") == "SmolLM2-135M@16"
+    assert setting.model("pythia-1b") == "pythia-1b"
+
+
+def test_a_claim_may_change_a_model_of_the_setting_by_its_place():
+    setting, own = split_arguments(CPU, {"weak": "last_between", "loss": "confidence"})
+    assert (setting.weak, setting.strong) == ("SmolLM2-135M@12", "SmolLM2-135M@16")
+    assert own == {"loss": "confidence"}
+
+
+def test_models_of_another_series_have_models_between_of_their_own():
+    setting, _ = split_arguments(CPU, {"task": "mate_in_one", "weak": "chess-0.1M@1"})
+    assert setting.between == ()
+
+
+def test_words_that_neither_setting_nor_measure_takes_are_refused():
+    with pytest.raises(UnknownName, match="argument of naive_pgr"):
+        measure("naive_pgr", CPU, {"epoch": 3})
+    with pytest.raises(UnknownName, match="naive_pgr"):
+        measure("naiv_pgr", CPU, {})
+    with pytest.raises(UnknownName, match="word of a setting"):
+        measure("naive_pgr", {**CPU, "epoch": 3}, {})
+
+
+def test_published_baselines_of_2026_are_within_each_others_spread():
+    arguments = {"source": "anthropic-2026", "first": "confident-pgr", "second": "vanilla-pgr"}
+    change = measure("published_difference", CPU, arguments)
+    assert judge(change.low, change.high, Range(low=0)) == TOO_NOISY
+    arguments["first"], arguments["second"] = "vanilla-pgr", "zero-shot-pgr"
+    change = measure("published_difference", CPU, arguments)
+    assert judge(change.low, change.high, Range(low=0)) == AGREES
+
+
+def test_the_interval_of_a_published_difference_is_welchs():
+    numbers = source("anthropic-2026").numbers
+    first, second = numbers["confident-pgr"], numbers["vanilla-pgr"]
+    test = ttest_ind_from_stats(
+        first.value, first.sd, 5, second.value, second.sd, 5, equal_var=False
+    )
+    arguments = {"source": "anthropic-2026", "first": first.name, "second": second.name}
+    change = measure("published_difference", CPU, arguments)
+    # the half width over the standard error is the quantile of Welch's freedom
+    error = (change.value) / test.statistic
+    assert np.isclose((change.high - change.value) / error, 2.3084, atol=0.01)
+
+
+def test_sets_of_a_published_comparison_are_paired():
+    arguments = {"source": "eleuther-2024", "first": "pgr-confidence", "second": "pgr-naive"}
+    change = measure("published_paired_difference", CPU, arguments)
+    assert change.n == 21
+    assert np.isclose(change.value, 0.481 - 0.456, atol=0.002)
+    assert change.low < 0 < change.high, "the report says p = .135, one-sided"
+
+
+def test_a_number_without_a_spread_has_no_published_difference():
+    with pytest.raises(ValueError, match="no sd over seeds"):
+        arguments = {"source": "openai-2023", "first": "sciq-naive-median-pgr"}
+        measure("published_difference", CPU, arguments | {"second": "sciq-ceiling-gpt2"})
+
+
+def test_a_partial_correlation_takes_out_what_a_third_quantity_explains():
+    rng = np.random.default_rng(0)
+    gap = rng.normal(size=400)
+    alike, gain = -gap + 0.1 * rng.normal(size=400), gap + 0.1 * rng.normal(size=400)
+    points = np.stack([alike, gain, gap], axis=1)
+    assert _pearson(points, partial=False) < -0.9
+    assert abs(_pearson(points, partial=True)) < 0.2
