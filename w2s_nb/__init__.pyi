@@ -2,6 +2,7 @@
 from . import chess as chess
 from . import metrics as metrics
 from . import plots as plots
+from . import published as published
 from . import vision as vision
 from .common.registry import MODELS as MODELS
 from .common.registry import TASKS as TASKS
