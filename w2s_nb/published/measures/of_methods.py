@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from ... import metrics
+from ...data.load import load_task
 from ...experiments.arms import student_name
 from ...experiments.generative_finetuning import LABELS_ONLY, STUDENT_ON_TEXT
-from ...experiments.prompts import ZERO_SHOT, with_prompts
 from ...metrics.estimate import Estimate
+from ...prompting.prompt import prompt
 from .setting import Experiments
 
 
@@ -33,13 +37,26 @@ def generative_gain(experiments: Experiments) -> Estimate:
 
 
 def zero_shot_over_chance(experiments: Experiments) -> Estimate:
-    """Computes the strong model's test accuracy without examples minus that of guessing."""
-    arms = with_prompts(experiments.arms(), 0, only=(ZERO_SHOT,))
-    accuracy = arms.accuracy(ZERO_SHOT)
-    chance = arms.test.chance
+    """Computes the strong model's test accuracy without examples minus that of guessing.
+
+    Nothing is trained, so that answers are the same for every seed.
+    """
+    setting = experiments.setting
+    sizes = {name: getattr(setting, name) for name in ("n_train", "n_val", "n_test")}
+    test = load_task(setting.task, **sizes).test
+    probs = prompt(setting.model("strong"), test, shots=0).predict(test)
+    accuracy = metrics.accuracy(
+        np.stack([probs] * setting.seeds), test.hard_label, group=test.group
+    )
+    return minus_chance(accuracy, test.chance)
+
+
+def minus_chance(accuracy: Estimate, chance: float) -> Estimate:
+    """Returns how far an accuracy and its interval are above the accuracy of guessing."""
     return replace(
         accuracy,
         value=accuracy.value - chance,
         low=accuracy.low - chance,
         high=accuracy.high - chance,
+        draws=None if accuracy.draws is None else accuracy.draws - chance,
     )
