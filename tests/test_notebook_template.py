@@ -67,12 +67,15 @@ def git(*arguments) -> str:
 
 
 def sources_and_outputs(commit: str, path: str) -> tuple[list, list] | None:
-    """Sources and outputs of a notebook's cells in a commit; None where it does not exist."""
+    """Sources and outputs of a notebook's cells in a commit; None where it does not exist.
+
+    A new cell that has not run has no outputs, and changes none.
+    """
     text = git("show", f"{commit}:{path}")
     if not text:
         return None
     cells = json.loads(text)["cells"]
-    return [c["source"] for c in cells], [c.get("outputs") for c in cells]
+    return [c["source"] for c in cells], [c["outputs"] for c in cells if c.get("outputs")]
 
 
 def commits_under_the_rule() -> list[str]:
