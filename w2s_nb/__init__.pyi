@@ -52,6 +52,7 @@ from .notebook.parameters import names_in as names_in
 from .notebook.setup import setup as setup
 from .prompting.prompt import prompt as prompt
 from .published.beside import paper_claims as paper_claims
+from .published.running import reproduce as reproduce
 from .sweeps.driver import run_sweep as run_sweep
 from .training.answers import zero_shot as zero_shot
 from .training.fit import fit as fit

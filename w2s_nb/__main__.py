@@ -20,6 +20,7 @@ ERRORS_IN_ONE_LINE = (
     "list",
     "plan",
     "report",
+    "reproduce",
     "run",
     "site",
     "store",
@@ -223,6 +224,36 @@ def report(file: str) -> None:
     print(sweeps.write_report(runs))
 
 
+def reproduce(
+    source: str | None, scale: str, claims: list[str] | None, out: str | None, dry_run: bool
+) -> int:
+    """Judges published claims and writes the page; returns the exit code.
+
+    Returns:
+        0 if every claim could be measured and none contradicts, 1 if one contradicts, 2 if one
+        could not be measured, 130 after Ctrl-C.
+    """
+    from .published import running
+
+    asked_for = running.claims_at(source, scale, claims)
+    if dry_run:
+        print("\n".join(running.plan_lines(source, scale, claims)))
+        return 0
+    outcomes = []
+    try:
+        for outcome in running.outcomes(asked_for, scale):
+            print(outcome, flush=True)
+            outcomes.append(outcome)
+    except KeyboardInterrupt:
+        print("stopped; finished fits are kept, the same call goes on")
+        return 130
+    reproduction = running.collect(source, scale, claims, outcomes)
+    print(reproduction.summary())
+    page = reproduction.write(out or paths.runs_folder() / "reproduce")
+    print(paths.short_path(page))
+    return reproduction.exit_code
+
+
 def site(out: str | None) -> None:
     """Writes the static site of the notebooks with their stored outputs; prints where it is and
     what it lacks.
@@ -272,6 +303,9 @@ def parse(arguments: list[str] | None) -> dict:
     )
     command = commands.add_parser("report", help="render a sweep's report")
     command.add_argument("file", help="the sweep's YAML")
+    _add_reproduce_arguments(
+        commands.add_parser("reproduce", help="judge published claims by experiments of ours")
+    )
     command = commands.add_parser("store", help="print what the store holds, by kind and size")
     command.add_argument(
         "action", nargs="?", choices=["prune"], help="remove what no fit uses, after asking"
@@ -293,6 +327,22 @@ def _add_list_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("kind", choices=("tasks", "models", "losses", "recipes"))
     command.add_argument(
         "--plugins", default="", metavar="FILES", help="Python files to import first, with commas"
+    )
+
+
+def _add_reproduce_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", nargs="?", help="of the register; default: all")
+    command.add_argument(
+        "--scale", default="cpu", help="cpu (the embedded models), gpu24 or gpu80; %(default)s"
+    )
+    command.add_argument(
+        "--claim", dest="claims", metavar="NAME", action="append", help="only this one; repeatable"
+    )
+    command.add_argument(
+        "--out", metavar="FOLDER", help="of the page; default: papermill_runs/reproduce"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="print the claims and their settings; run nothing"
     )
 
 
@@ -374,6 +424,7 @@ def main(arguments: list[str] | None = None) -> int:
         "mates": mates,
         "plan": plan,
         "report": report,
+        "reproduce": reproduce,
         "run": run,
         "site": site,
         "store": store,

@@ -69,6 +69,12 @@ class Setting:
         weak = places.get(setting.weak, setting.weak)
         return replace(setting, weak=weak)
 
+    def __str__(self) -> str:
+        parts = [self.task, f"{self.weak} → {self.strong}", self.method, f"{self.seeds} seeds"]
+        sizes = {"training": self.n_train, "validation": self.n_val, "test": self.n_test}
+        told = [f"{size} {part}" for part, size in sizes.items() if size is not None]
+        return ", ".join([*parts, *([" and ".join(told) + " examples"] if told else [])])
+
     def model(self, name: str) -> str:
         """Returns the model at a place ('weak', 'first_between', ...), or of that name."""
         if name not in _PLACES:

@@ -32,8 +32,22 @@ def measure(name: str, scale: Mapping[str, Any], arguments: Mapping[str, Any]) -
         UnknownName: no such measure, or a word that neither it nor a setting takes.
     """
     check_measure(name, arguments)
+    if not needs_experiments(name):
+        return MEASURES[name](**arguments)
     setting, own = split_arguments(scale, arguments)
     return MEASURES[name](experiments_of(setting), **own)
+
+
+def needs_experiments(name: str) -> bool:
+    """Tells whether a measure runs anything; others compute with published numbers alone."""
+    return "experiments" in inspect.signature(MEASURES[name]).parameters
+
+
+def setting_of(name: str, scale: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    """Returns the setting in which a measure is computed, in one line."""
+    if not needs_experiments(name):
+        return "published numbers alone"
+    return str(split_arguments(scale, arguments)[0])
 
 
 def check_measure(name: str, arguments: Mapping[str, Any]) -> None:
@@ -41,9 +55,10 @@ def check_measure(name: str, arguments: Mapping[str, Any]) -> None:
     if name not in MEASURES:
         raise UnknownName("measure", str(name), MEASURES)
     own = [key for key in inspect.signature(MEASURES[name]).parameters if key != "experiments"]
+    known = [*own, *_WORDS] if needs_experiments(name) else own
     for word in arguments:
-        if word not in _WORDS and word not in own:
-            raise UnknownName(f"argument of {name}", str(word), [*own, *_WORDS])
+        if word not in known:
+            raise UnknownName(f"argument of {name}", str(word), known)
 
 
 def split_arguments(
