@@ -9,16 +9,12 @@ import numpy as np
 from ...metrics.estimate import Estimate
 from ..register import number
 from ..register import source as source_of
-from .setting import Experiments
 
 
-def published_difference(
-    experiments: Experiments | None, *, source: str, first: str, second: str
-) -> Estimate:
+def published_difference(*, source: str, first: str, second: str) -> Estimate:
     """Computes one published number minus another, with Welch's interval of the two spreads.
 
     Args:
-        experiments: not used.
         source, first, second: names in the register; both numbers have sd and seeds.
     Raises:
         ValueError: a number without a spread over seeds.
@@ -41,13 +37,10 @@ def published_difference(
     return Estimate(value, value - half, value + half, 0, seeds)
 
 
-def published_paired_difference(
-    experiments: Experiments | None, *, source: str, first: str, second: str
-) -> Estimate:
+def published_paired_difference(*, source: str, first: str, second: str) -> Estimate:
     """Computes the mean difference of two rows of published numbers, with Student's interval.
 
     Args:
-        experiments: not used.
         source: name in the register.
         first, second: ends of names, such as pgr-confidence; numbers whose names begin alike, such
             as sst2-pgr-confidence and sst2-pgr-naive, are a pair.
