@@ -46,10 +46,12 @@ def test_every_student_stands_with_the_intervals_of_its_arms(words, tiny):
     row = rows[(rows.weak == tiny) & (rows.arm == "student, confidence")].iloc[0]
     assert row.setting == "epochs = 30, alpha = 0.75" and row.seeds == 2 and row.n_train == 96
     table = arms.table()
-    for name in ("accuracy", "pgr", "agreement"):
+    for name in ("accuracy", "auroc", "pgr", "pgr_auroc", "agreement"):
         for end in ("", "_low", "_high"):
             assert row[name + end] == pytest.approx(table.loc["student, confidence", name + end])
     assert row.ceiling_accuracy == table.accuracy["strong ceiling"]
+    assert row.ceiling_auroc == table.auroc["strong ceiling"]
+    assert row.weak_auroc == table.auroc["weak supervisor"]
 
 
 def test_students_of_three_classes_stand_with_the_intervals_of_their_arms(three, tiny):
@@ -58,7 +60,7 @@ def test_students_of_three_classes_stand_with_the_intervals_of_their_arms(three,
     arms = w2s.run_arms("three", tiny, f"{tiny}@1", **args)
     row = w2s.all_students().iloc[0]
     naive = arms.table().loc["student, naive"]
-    for name in ("accuracy", "pgr", "agreement"):
+    for name in ("accuracy", "auroc", "pgr", "pgr_auroc", "agreement"):
         for end in ("", "_low", "_high"):
             np.testing.assert_equal(row[name + end], naive[name + end])
     assert np.isfinite(row.pgr) and row.pgr_note == arms.pgr("student, naive").note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, replace
@@ -17,10 +18,11 @@ from ..common.progress import collect_warnings, progress
 from ..common.registry import LOSSES
 from ..data.classes import likeliest
 from ..losses.contract import loss_args
+from ..metrics.gap import pgr_of
 from ..models.names import size_order
 from ..training.hyperparameters import METHODS, PROBES
 from ..training.result import probs_at
-from .arms import NOT_DEFINED, student_name
+from .arms import MANY_CLASSES, NOT_DEFINED, PGR_BY, student_name
 
 # Hyper-parameters that the column `setting` names where they differ from the method's defaults.
 _NAMED = (
@@ -50,14 +52,15 @@ _NAMES = (
     "stop",
 )
 _RATES = ("weak_lr", "lr")
-_ARMS = ("weak_accuracy", "accuracy", "ceiling_accuracy")
-_ESTIMATES = (*_ARMS, "pgr", "agreement")
+_ARMS = ("weak_", "", "ceiling_")
+_OF_ARMS = [f"{arm}{measure}" for measure in PGR_BY for arm in _ARMS]
+_ESTIMATES = (*_OF_ARMS, *PGR_BY.values(), "agreement")
 _COLUMNS = [
     *_NAMES,
     *_RATES,
     "seeds",
     *(name + end for name in _ESTIMATES for end in ("", "_low", "_high")),
-    "pgr_note",
+    *(f"{pgr}_note" for pgr in PGR_BY.values()),
     "seconds",
     "created",
 ]
@@ -82,9 +85,10 @@ def all_students() -> pd.DataFrame:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,
         weak_method, method, n_train, setting (what differs from the defaults of labels, loss and
         hyper-parameters), n_test, stop (the student's checkpoint), weak_lr and lr (learning rates
-        of the bodies, NaN of probes), seeds; weak_accuracy, accuracy, ceiling_accuracy, pgr,
-        agreement, each with the ends of its interval, `_low` and `_high`; pgr_note, see
-        `metrics.pgr`; seconds that the students took, and when the newest was created.
+        of the bodies, NaN of probes), seeds; weak_accuracy, accuracy, ceiling_accuracy, weak_auroc,
+        auroc, ceiling_auroc, pgr, pgr_auroc, agreement, each with the ends of its interval, `_low`
+        and `_high`; pgr_note and pgr_auroc_note, see `metrics.pgr`; seconds that the students took,
+        and when the newest was created. AUROC is missing where `Arms.table` has none.
     """
     rows = _build_rows(_find_settings(_read_fits()))
     rows.sort(key=_row_order)
@@ -402,10 +406,23 @@ def _files_of(fit: _StoredFit | None) -> tuple:
 
 
 class _StoredTests:
-    """Reads the test predictions of fits, each once."""
+    """Reads the test predictions of fits, each once, and computes each AUROC once: supervisors and
+    ceilings stand in many rows.
+    """
 
     def __init__(self):
         self._shared: dict[tuple[str, str], pd.DataFrame | None] = {}
+        self._aurocs: dict[tuple, metrics.Estimate] = {}
+
+    def auroc(self, probs: np.ndarray, truth: np.ndarray, group: np.ndarray) -> metrics.Estimate:
+        """Returns the AUROC of predictions (s, n, K); not defined where tables have none."""
+        if probs.shape[-1] > MANY_CLASSES or len(np.unique(truth)) < 2:  # answers are all true
+            return NOT_DEFINED
+        digest = hashlib.sha256(probs.tobytes() + truth.tobytes()).hexdigest()
+        key = digest, tuple(group.tolist())
+        if key not in self._aurocs:
+            self._aurocs[key] = metrics.auroc(probs, truth, group=group)
+        return self._aurocs[key]
 
     def read(self, trio: _Trio) -> list[pd.DataFrame] | None:
         """Returns what each fit of a seed predicts on test, or None if one cannot be compared."""
@@ -451,28 +468,42 @@ def _build_row(trios: list[_Trio], stored: _StoredTests) -> dict | None:
     group = first.group.to_numpy()
     chance = trios_read[-1].student.chance
     # A setting has a ceiling if every seed has one.
-    has_ceiling = all(trio.ceiling for trio in trios_read)
+    n_arms = 3 if all(trio.ceiling for trio in trios_read) else 2
     row = trios_read[-1].names | trios_read[-1].rates | {"seeds": len(trios_read)}
-    probs = []
-    for arm, column in enumerate(_ARMS[: 3 if has_ceiling else 2]):
-        probs.append(np.stack([_probs_of(tests[arm], first.index) for tests in tests_read]))
-        row |= metrics.accuracy(probs[arm], truth, group=group).as_dict(column)
-    pgr = NOT_DEFINED
-    if has_ceiling:
-        with collect_warnings():  # where PGR is not defined it is missing
-            weak, student, ceiling = probs
-            pgr = metrics.pgr(weak, student, ceiling, truth, group=group, chance=chance)
+    probs = [
+        np.stack([_probs_of(tests[arm], first.index) for tests in tests_read])
+        for arm in range(n_arms)
+    ]
+    accuracies = [metrics.accuracy(p, truth, group=group) for p in probs]
+    aurocs = [stored.auroc(p, truth, group) for p in probs]
+    row |= _measures({"accuracy": accuracies, "auroc": aurocs}, chance)
     weak_says, student_says = (
         np.stack([tests[arm].says.loc[first.index] for tests in tests_read]) for arm in (0, 1)
     )
     agreement = metrics.of_means(np.asarray, weak_says == student_says, group=group)
     return row | {
-        **pgr.as_dict("pgr"),
-        "pgr_note": pgr.note,
         **agreement.as_dict("agreement"),
         "seconds": sum(trio.student.seconds for trio in trios_read),
         "created": trios_read[-1].student.created,
     }
+
+
+def _measures(by_measure: dict[str, list[metrics.Estimate]], chance: float) -> dict:
+    """Returns a row's columns with accuracy, AUROC and PGR by both.
+
+    Args:
+        by_measure: {measure: its value of supervisor, student and, if there is one, ceiling}.
+    """
+    row: dict = {}
+    for measure, of_arms in by_measure.items():
+        for arm, estimate in zip(_ARMS, of_arms, strict=False):
+            row |= estimate.as_dict(arm + measure)
+        pgr = NOT_DEFINED
+        if len(of_arms) == len(_ARMS) and not any(math.isnan(arm.value) for arm in of_arms):
+            with collect_warnings():  # where PGR is not defined it is missing
+                pgr = pgr_of(*of_arms, chance=chance, measure=measure)
+        row |= pgr.as_dict(PGR_BY[measure]) | {f"{PGR_BY[measure]}_note": pgr.note}
+    return row
 
 
 def _probs_of(test: pd.DataFrame, ids: pd.Index) -> np.ndarray:

@@ -67,6 +67,41 @@ def figure_of(title: str, x: str, y: str, **layout) -> go.Figure:
     return figure
 
 
+def by_measure(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Returns rows with the numbers of a measure in the columns that figures draw.
+
+    Args:
+        measure: 'accuracy' leaves the rows as they are; 'auroc' puts the columns auroc and
+            pgr_auroc, their intervals and notes in the place of accuracy and pgr.
+    Raises:
+        ValueError: another measure, or rows without AUROC.
+    """
+    if measure == "accuracy":
+        return rows
+    if measure != "auroc":
+        raise ValueError(f"measure = {measure!r}; expected 'accuracy' or 'auroc'")
+    if not {"auroc", "pgr_auroc"} & set(rows):
+        raise ValueError(
+            "the rows have no AUROC: it is not of generated answers, nor of very many classes; "
+            "expected a column auroc or pgr_auroc, as Arms.table has"
+        )
+    ends = ("", "_low", "_high", "_note")
+    names = {f"pgr_auroc{end}": f"pgr{end}" for end in ends}
+    names |= {f"auroc{end}": f"accuracy{end}" for end in ends}
+    by_auroc = {new: rows[old] for old, new in names.items() if old in rows}
+    return rows.drop(columns=[new for new in names.values() if new in rows]).assign(**by_auroc)
+
+
+def pgr_title(measure: str) -> str:
+    """Returns the title of an axis of PGR."""
+    return "performance gap recovered" + (", by AUROC" if measure == "auroc" else "")
+
+
+def measure_title(measure: str) -> str:
+    """Returns the title of an axis of accuracy or AUROC."""
+    return "test AUROC" if measure == "auroc" else "test accuracy"
+
+
 def interval_of(low, value, high) -> dict:
     """Returns plotly's error bar for an interval; an end that is not finite leaves every axis.
 

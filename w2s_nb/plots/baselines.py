@@ -7,7 +7,17 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from .base import CEILING, add_chance, add_references, chance_of, colour, figure_of, interval_of
+from .base import (
+    CEILING,
+    add_chance,
+    add_references,
+    by_measure,
+    chance_of,
+    colour,
+    figure_of,
+    interval_of,
+    measure_title,
+)
 
 
 def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
@@ -78,8 +88,9 @@ def by_task(
     title: str,
     *,
     chance: Mapping[str, float] | None = None,
+    measure: str = "accuracy",
 ) -> go.Figure:
-    """Draws the test accuracy of every arm on several tasks: bars in groups.
+    """Draws the test accuracy of every arm on several tasks, or its AUROC: bars in groups.
 
     With 95 % intervals and a dot per seed.
 
@@ -88,13 +99,17 @@ def by_task(
             are drawn too.
         by_seed: rows with task, arm, accuracy.
         chance: {task: accuracy of guessing}; None takes `table.attrs["chance"]`, which
-            `w2s.tables` sets, and draws no line for tasks that it lacks.
+            `w2s.tables` sets, and draws no line for tasks that it lacks. The AUROC of guessing is
+            0.5.
+        measure: 'accuracy' or 'auroc', of the columns auroc.
     """
     chance = _chance_by_task(table) if chance is None else chance
+    chance = dict.fromkeys(table.task, 0.5) if measure == "auroc" else chance
+    table, by_seed = by_measure(table, measure), by_measure(by_seed, measure)
     figure = figure_of(
         title,
         "",
-        "test accuracy",
+        measure_title(measure),
         barmode="group",
         boxmode="group",
         bargap=0.2,

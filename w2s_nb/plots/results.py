@@ -13,12 +13,15 @@ from .base import (
     add_chance,
     add_notes,
     add_pgr_ends,
+    by_measure,
     chance_of,
     colour,
     figure_of,
     interval_of,
+    measure_title,
     pgr_points,
     pgr_range,
+    pgr_title,
     ticks_of,
 )
 
@@ -29,19 +32,27 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def accuracy(
-    table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, chance: float | None = None
+    table: pd.DataFrame,
+    by_seed: pd.DataFrame,
+    title: str,
+    *,
+    chance: float | None = None,
+    measure: str = "accuracy",
 ) -> go.Figure:
-    """Draws the test accuracy of each arm: bar, 95 % interval, a dot per seed, and the line of
-    chance.
+    """Draws the test accuracy of each arm, or its AUROC: bar, 95 % interval, a dot per seed, and
+    the line of chance.
 
     Args:
         table: `Arms.table()`.
         by_seed: `Arms.by_seed()`.
         chance: accuracy of guessing; None takes `table.attrs["chance"]`, which `Arms.table` sets,
-            and draws no line for a table that has none.
+            and draws no line for a table that has none. The AUROC of guessing is 0.5.
+        measure: 'accuracy' or 'auroc'.
     """
     chance = chance_of(table) if chance is None else chance
-    figure = figure_of(title, "", "test accuracy", showlegend=False)
+    table, by_seed = by_measure(table, measure), by_measure(by_seed, measure)
+    chance = 0.5 if measure == "auroc" else chance
+    figure = figure_of(title, "", measure_title(measure), showlegend=False)
     for arm, row in table.iterrows():
         figure.add_bar(
             x=[arm],
@@ -71,7 +82,9 @@ def accuracy(
     return figure
 
 
-def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go.Figure:
+def pgr(
+    table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str, measure: str = "accuracy"
+) -> go.Figure:
     """Draws PGR by column `x` of the table, a colour per arm: point, 95 % interval, a dot per seed.
 
     Lines mark 0 and 1.
@@ -80,8 +93,10 @@ def pgr(table: pd.DataFrame, by_seed: pd.DataFrame, title: str, *, x: str) -> go
         table: rows with arm, pgr, pgr_low, pgr_high and the column `x`; rows without a PGR are
             left out, and those with a pgr_note are marked.
         by_seed: rows with the same columns.
+        measure: 'accuracy', or 'auroc' for PGR by AUROC, of the columns pgr_auroc.
     """
-    figure = figure_of(title, x, "performance gap recovered")
+    table, by_seed = by_measure(table, measure), by_measure(by_seed, measure)
+    figure = figure_of(title, x, pgr_title(measure))
     rows = table.dropna(subset=["pgr"])
     for arm, rows_of_arm in rows.groupby("arm", sort=False):
         dots = by_seed[by_seed.arm == arm].dropna(subset=["pgr"])
@@ -122,16 +137,18 @@ def _seeds_on_hover(dots: pd.DataFrame) -> list[str]:
     return pgr_points(dots, seeds)["hovertext"]
 
 
-def accuracy_by_size(table: pd.DataFrame, title: str) -> go.Figure:
-    """Draws test accuracy against the student's size, a line per arm, with intervals.
+def accuracy_by_size(table: pd.DataFrame, title: str, *, measure: str = "accuracy") -> go.Figure:
+    """Draws test accuracy, or AUROC, against the student's size, a line per arm, with intervals.
 
     Supervisor and ceiling are dashed.
 
     Args:
         table: rows with arm, strong, accuracy, accuracy_low, accuracy_high, ordered by the
             student's size.
+        measure: 'accuracy' or 'auroc', of the columns auroc.
     """
-    figure = figure_of(title, "strong student", "test accuracy")
+    table = by_measure(table, measure)
+    figure = figure_of(title, "strong student", measure_title(measure))
     rows = table.assign(tick=table.strong.map(ticks_of(table.strong)))
     for arm, rows_of_arm in rows.groupby("arm", sort=False):
         figure.add_scatter(
@@ -151,7 +168,7 @@ def accuracy_by_size(table: pd.DataFrame, title: str) -> go.Figure:
     return figure
 
 
-def pgr_by_size(rows: pd.DataFrame, title: str) -> go.Figure:
+def pgr_by_size(rows: pd.DataFrame, title: str, *, measure: str = "accuracy") -> go.Figure:
     """Draws PGR against the student's size, a line per series in the colour of its arm.
 
     With 95 % intervals; lines mark 0 and 1.
@@ -160,8 +177,10 @@ def pgr_by_size(rows: pd.DataFrame, title: str) -> go.Figure:
         rows: of `all_students`, ordered by size. The rows of a series have the same arm, task,
             weak, weak_method, method, n_train, setting and n_test; its name tells what differs
             between the series. Rows without a PGR are left out.
+        measure: 'accuracy', or 'auroc' for PGR by AUROC.
     """
-    figure = figure_of(title, "strong student", "performance gap recovered")
+    rows = by_measure(rows, measure)
+    figure = figure_of(title, "strong student", pgr_title(measure))
     rows = rows.dropna(subset=["pgr"])
     ticks = ticks_of(rows.strong)
     varied = [column for column in _SERIES if column == "arm" or rows[column].nunique() > 1]

@@ -5,11 +5,26 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from .base import add_notes, add_pgr_ends, colour, figure_of, interval_of, pgr_points
+from .base import (
+    add_notes,
+    add_pgr_ends,
+    by_measure,
+    colour,
+    figure_of,
+    interval_of,
+    pgr_points,
+    pgr_title,
+)
 
 
 def spread(
-    rows: pd.DataFrame, medians: pd.DataFrame, title: str, *, x: str, hover: str
+    rows: pd.DataFrame,
+    medians: pd.DataFrame,
+    title: str,
+    *,
+    x: str,
+    hover: str,
+    measure: str = "accuracy",
 ) -> go.Figure:
     """Draws the PGR of every run by column `x`: a dot per run and arm, a bar at each arm's median.
 
@@ -19,8 +34,10 @@ def spread(
         rows: columns arm, pgr, pgr_low, pgr_high, the column `x`, and `hover`, a text that names
             the run; rows without a PGR are left out, and those with a pgr_note are marked.
         medians: columns arm, pgr, pgr_low, pgr_high and the column `x`.
+        measure: 'accuracy', or 'auroc' for PGR by AUROC, of the rows' columns pgr_auroc.
     """
-    figure = figure_of(title, "", "performance gap recovered")
+    rows = by_measure(rows, measure)
+    figure = figure_of(title, "", pgr_title(measure))
     rows = rows.dropna(subset=["pgr"])
     for arm, runs in rows.groupby("arm", sort=False):
         bars = medians[medians.arm == arm]

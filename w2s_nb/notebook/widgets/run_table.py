@@ -148,7 +148,9 @@ def _table_row(row: pd.Series) -> dict:
         "seeds": row.seeds,
         "test": row.n_test,
         "accuracy": _with_interval(row, "accuracy"),
+        "AUROC": _with_interval(row, "auroc"),
         "PGR": _with_interval(row, "pgr"),
+        "PGR by AUROC": _with_interval(row, "pgr_auroc"),
         "agreement": _with_interval(row, "agreement"),
     }
 

@@ -12,9 +12,10 @@ import plotly.graph_objects as go
 
 from ... import metrics, plots
 from ...common.paths import data_dir
+from ...common.progress import collect_warnings
 from ...common.registry import LOSSES, TASKS
 from ...data.tasks.spec import Hub
-from ...experiments.arms import WEAK, Arms
+from ...experiments.arms import WEAK, Arms, has_auroc
 from ...experiments.one_setting import one_setting, sizes_of
 from ...losses.contract import check_share, loss_args
 from ...models.encoders import with_depth
@@ -221,12 +222,19 @@ def confusion_figure(arms: Arms) -> go.Figure:
 
 
 def html_of_metrics(arms: Arms) -> str:
-    """Returns an HTML table of PGR, agreement and expected calibration errors of `one_setting`,
-    with 95 % intervals.
+    """Returns an HTML table of PGR, AUROC, agreement and expected calibration errors of
+    `one_setting`, with 95 % intervals.
     """
     student = arms.students[0]
+    by_auroc = {}
+    if has_auroc(arms.test):
+        with collect_warnings():  # PGR has said what is held against the arms
+            by_auroc["PGR by AUROC"] = arms.pgr(student, measure="auroc")
+        by_auroc["AUROC, supervisor"] = arms.auroc(WEAK)
+        by_auroc["AUROC, student"] = arms.auroc(student)
     rows = {
         "PGR": arms.pgr(student),
+        **by_auroc,
         "agreement": arms.agreement(student),
         "on its mistakes": arms.agreement(student, on="mistakes"),
         "ECE, supervisor": _calibration_error(arms, WEAK),
