@@ -74,7 +74,9 @@ def demo() -> None:
 
 
 def print_result(result: dict) -> None:
-    """Prints a notebook's result: accuracy and PGR of each arm with their 95 % intervals."""
+    """Prints a notebook's result: accuracy and PGR of each arm with their 95 % intervals, and the
+    same by AUROC where the task has classes.
+    """
     p = result["parameters"]
     rows = result["table"]
     print(
@@ -86,9 +88,13 @@ def print_result(result: dict) -> None:
     for row in rows:
         accuracy, pgr, agreement = (_cell(row, name) for name in ("accuracy", "pgr", "agreement"))
         print(f"{row['arm']:<22}{accuracy:<24}{pgr:<26}{agreement}")
-    for note in dict.fromkeys(row.get("pgr_note") for row in rows):
-        if note:
-            print(f"† {note}")
+    if any(row.get("auroc") is not None for row in rows):
+        print(f"\n{'arm':<22}{'test AUROC':<24}PGR by AUROC")
+        for row in rows:
+            print(f"{row['arm']:<22}{_cell(row, 'auroc'):<24}{_cell(row, 'pgr_auroc')}".rstrip())
+    notes = [row.get(name) for name in ("pgr_note", "pgr_auroc_note") for row in rows]
+    for note in dict.fromkeys(filter(None, notes)):
+        print(f"† {note}")
 
 
 def _cell(row: dict, name: str) -> str:

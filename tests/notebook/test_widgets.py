@@ -549,9 +549,8 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
 
 
 def test_a_marked_pgr_is_marked_among_the_runs():
-    numbers = {
-        f"{n}{end}": 0.5 for n in ("accuracy", "pgr", "agreement") for end in ("", "_low", "_high")
-    }
+    measures = ("accuracy", "auroc", "pgr", "pgr_auroc", "agreement")
+    numbers = {f"{n}{end}": 0.5 for n in measures for end in ("", "_low", "_high")}
     names = dict.fromkeys(("task", "weak", "strong", "arm", "method", "weak_method"), "a")
     row = names | numbers | dict(n_train=1, n_test=1, seeds=1, setting="")
     notes = ("", "supervisor not above chance")

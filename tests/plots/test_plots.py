@@ -40,6 +40,55 @@ def test_figures_show_the_tables_numbers(arms):
     )
 
 
+ENDS = ("", "_low", "_high")
+BOTH = pd.DataFrame(
+    [
+        {"arm": arm, "strong": "m@4", "task": "t", "auroc": area, "auroc_low": area - 0.1}
+        | {"auroc_high": area + 0.1, "accuracy": 0.7, "accuracy_low": 0.6, "accuracy_high": 0.8}
+        | {name + end: value for name, value in (("pgr", 0.4), ("pgr_auroc", 0.6)) for end in ENDS}
+        | {"seed": 0, "pgr_note": "held against accuracy", "pgr_auroc_note": note}
+        for arm, area, note in (
+            ("student, naive", 0.85, ""),
+            ("student, confidence", 0.9, "held against AUROC"),
+        )
+    ]
+)
+
+
+def test_figures_by_auroc_draw_its_columns_notes_and_chance():
+    by_arm = BOTH.set_index("arm")
+    for figure in (
+        plots.accuracy(by_arm, BOTH, "t", chance=0.9, measure="auroc"),
+        plots.by_task(BOTH, BOTH, "t", chance={"t": 0.9}, measure="auroc"),
+    ):
+        assert [y for t in figure.data if t.type == "bar" for y in t.y] == [0.85, 0.9]
+        assert figure.layout.yaxis.title.text == "test AUROC"
+        assert [shape.y0 for shape in figure.layout.shapes] == [0.5], "the AUROC of guessing"
+    assert [t.y[0] for t in plots.accuracy_by_size(BOTH, "t", measure="auroc").data] == [0.85, 0.9]
+    medians = BOTH.assign(pgr=0.6)
+    for figure in (
+        plots.pgr(BOTH, BOTH, "t", x="arm", measure="auroc"),
+        plots.spread(BOTH, medians, "t", x="arm", hover="task", measure="auroc"),
+    ):
+        assert {y for t in figure.data for y in t.y} == {0.6}
+        assert figure.layout.yaxis.title.text == "performance gap recovered, by AUROC"
+        assert "† held against AUROC" in [note.text for note in figure.layout.annotations]
+
+
+def test_without_a_measure_figures_are_of_accuracy():
+    figure = plots.pgr(BOTH, BOTH, "t", x="arm")
+    assert {y for t in figure.data for y in t.y} == {0.4}
+    assert "† held against accuracy" in [note.text for note in figure.layout.annotations]
+
+
+def test_figures_refuse_another_measure_and_rows_without_auroc():
+    with pytest.raises(ValueError, match="measure = 'f1'; expected 'accuracy' or 'auroc'"):
+        plots.pgr(BOTH, BOTH, "t", x="arm", measure="f1")
+    answered = BOTH.drop(columns=[name for name in BOTH if "auroc" in name])
+    with pytest.raises(ValueError, match="the rows have no AUROC: it is not of generated answers"):
+        plots.accuracy_by_size(answered, "t", measure="auroc")
+
+
 def test_an_arm_has_the_same_colour_in_every_figure(arms):
     table = arms.table().reset_index().assign(strong="m", pgr=0.5, pgr_low=0.4, pgr_high=0.6)
     for figure in (

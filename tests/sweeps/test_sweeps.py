@@ -657,6 +657,34 @@ def test_a_marked_pgr_is_marked_in_the_report_and_on_the_command_line(quick, cap
     assert lines[-1] == f"† {note}"
 
 
+def test_auroc_stands_beside_accuracy_in_the_report_and_on_the_command_line(quick, capsys):
+    given, _ = quick
+    runs = sweeps.run_sweep(given | {"axes": {"n": [0]}})
+    assert "AUROC" not in sweeps.write_report(runs).read_text(), (
+        "runs of earlier versions have none"
+    )
+    path = runs.folder_of(runs.done[0]) / "result.json"
+    result = json.loads(path.read_text())
+    result["parameters"] |= dict.fromkeys(("task", "weak", "strong", "method", "n_train"), "same")
+    area = {"auroc": 0.85, "auroc_low": 0.8, "auroc_high": 0.875}
+    by_auroc = {"pgr_auroc": 0.625, "pgr_auroc_low": 0.5, "pgr_auroc_high": None}
+    result["table"] = [result["table"][0] | area | by_auroc]
+    path.write_text(json.dumps(result))
+    running.write_outcome(path.parent, runs.outcomes[runs.done[0].address])
+    again = sweeps.SweepRuns(runs.sweep)
+    again.write()
+    [row] = students(again).itertuples()
+    assert (row.auroc, row.pgr_auroc, row.pgr_auroc_high) == (0.85, 0.625, float("inf"))
+    page = sweeps.write_report(again).read_text()
+    assert "0.850 [0.800, 0.875]<" in page and "0.625 [0.500, inf]<" in page
+    assert "PGR by AUROC by loss" in page
+    assert medians(students(again), "task", "auroc").pgr.tolist() == [0.625]
+    print_result(result)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.split("  ")[0] == "student, naive"
+    assert "0.850 [0.800, 0.875]" in last and "0.625 [0.500, inf]" in last
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"nbformat": 3, "worksheets": []}'])
 def test_a_file_that_is_no_notebook_is_refused_in_one_line(text, tmp_path):
     (tmp_path / "x.ipynb").write_text(text)

@@ -13,11 +13,12 @@ import plotly.io
 from .. import metrics, plots
 from ..common.files import write_atomic
 from ..models.names import size_order
-from ..plots.base import short
+from ..plots.base import by_measure, short
 from .grid import RunSpec
 from .state import SweepRuns
 
 _PGR = ("pgr", "pgr_low", "pgr_high")
+_NOTES = ("pgr_note", "pgr_auroc_note")
 _STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto;
 padding: 0 1em} table {border-collapse: collapse; font-size: 13px} th, td {padding: 3px 9px;
 border-bottom: 1px solid #ddd; text-align: left; vertical-align: top} td.number {text-align: right}
@@ -59,23 +60,32 @@ def _figures(rows: pd.DataFrame) -> list:
         plots.pgr(of_task, no_dots, f"{task}: PGR by pair, with 95 % interval", x="pair")
         for task, of_task in rows.groupby("task", sort=False)
     ]
-    title = "PGR by {}, one dot per run, the bar their median with 95 % interval over runs"
-    for x, name in {"arm": "loss", "task": "task"}.items():
-        if x == "arm" or rows.task.nunique() > 1:
+    title = "{} by {}, one dot per run, the bar their median with 95 % interval over runs"
+    by = {"arm": "loss", "task": "task"} if rows.task.nunique() > 1 else {"arm": "loss"}
+    for measure, pgr in {"accuracy": "PGR", "auroc": "PGR by AUROC"}.items():
+        if measure == "auroc" and rows.pgr_auroc.isna().all():  # no task with classes, or old runs
+            continue
+        for x, name in by.items():
+            bars = medians(rows, x, measure)
             figures.append(
-                plots.spread(rows, medians(rows, x), title.format(name), x=x, hover="pair")
+                plots.spread(
+                    rows, bars, title.format(pgr, name), x=x, hover="pair", measure=measure
+                )
             )
     return figures
 
 
-def medians(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+def medians(rows: pd.DataFrame, x: str, measure: str = "accuracy") -> pd.DataFrame:
     """Computes the median PGR of the students of each arm by column `x`, without those that have a
     pgr_note.
 
+    Args:
+        measure: 'accuracy', or 'auroc' for PGR by AUROC.
     Returns:
         Columns arm, the column `x`, pgr, pgr_low, pgr_high: the 95 % interval of drawing the runs
         again; of a single run, its own.
     """
+    rows = by_measure(rows, measure)
     unmarked = rows[rows.pgr.notna() & (rows.pgr_note == "")]
     computed = []
     for (arm, place), runs in unmarked.groupby(["arm", unmarked[x].rename("x")], sort=False):
@@ -157,14 +167,17 @@ def students(runs: SweepRuns) -> pd.DataFrame:
 
 
 def _with_numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows with names as text, and with accuracy, PGR and their intervals as floats."""
+    """Returns the rows with names as text, and with accuracy, AUROC, PGR by both and their
+    intervals as floats.
+    """
     for name in ("task", "weak", "strong"):
         rows[name] = rows[name].fillna("").astype(str) if name in rows else ""
     for suffix, missing in (("", math.nan), ("_low", -math.inf), ("_high", math.inf)):
-        for measure in ("accuracy", "pgr"):
+        for measure in ("accuracy", "auroc", "pgr", "pgr_auroc"):
             column = rows.get(measure + suffix, pd.Series(math.nan, rows.index))
             rows[measure + suffix] = pd.to_numeric(column, errors="coerce").fillna(missing)
-    rows["pgr_note"] = rows.get("pgr_note", pd.Series("", rows.index)).fillna("")
+    for note in _NOTES:
+        rows[note] = rows.get(note, pd.Series("", rows.index)).fillna("")
     return rows
 
 
@@ -175,7 +188,7 @@ def _distinguishing_columns(rows: pd.DataFrame, varied: list[str]) -> list[str]:
     named_already = ("task", "weak", "strong", "loss", "losses", "notebook")
     others = [name for name in varied if name not in named_already]
     for name in rows.columns[rows.map(lambda value: isinstance(value, str)).all()]:
-        if name in (*others, "arm", "model", "task", "weak", "strong", "pgr_note"):
+        if name in (*others, "arm", "model", "task", "weak", "strong", *_NOTES):
             continue
         if rows.groupby("run")[name].nunique().max() > 1:
             others.append(name)
@@ -208,10 +221,15 @@ def _line_of(versions: dict[str, str]) -> str:
 
 
 def _student_cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the students' table as text: names, then accuracy and PGR with their intervals."""
+    """Returns the students' table as text: names, then accuracy, PGR and, where a run has it,
+    AUROC, with their intervals.
+    """
     names = rows[[c for c in ("task", "pair", "arm", "seeds", "n_test") if c in rows]]
     cells = names.astype(str).map(html.escape)
-    return cells.assign(accuracy=_intervals(rows, "accuracy"), PGR=_intervals(rows, "pgr"))
+    columns = {"accuracy": "accuracy", "AUROC": "auroc", "PGR": "pgr", "PGR by AUROC": "pgr_auroc"}
+    if rows.auroc.isna().all() and rows.pgr_auroc.isna().all():
+        columns = {"accuracy": "accuracy", "PGR": "pgr"}
+    return cells.assign(**{title: _intervals(rows, name) for title, name in columns.items()})
 
 
 def _intervals(rows: pd.DataFrame, name: str) -> list[str]:
