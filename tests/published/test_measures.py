@@ -5,8 +5,10 @@ import pytest
 from scipy.stats import ttest_ind_from_stats
 
 from w2s_nb.common.registry import UnknownName
+from w2s_nb.metrics import Estimate
 from w2s_nb.published.measures import measure
 from w2s_nb.published.measures.of_grids import _pearson
+from w2s_nb.published.measures.of_published import difference_from_published
 from w2s_nb.published.measures.setting import Setting
 from w2s_nb.published.measures.table import split_arguments
 from w2s_nb.published.register import source
@@ -86,3 +88,52 @@ def test_a_partial_correlation_takes_out_what_a_third_quantity_explains():
     points = np.stack([alike, gain, gap], axis=1)
     assert _pearson(points, partial=False) < -0.9
     assert abs(_pearson(points, partial=True)) < 0.2
+
+
+class Made:
+    """Experiments whose supervisor, student and ceiling reach .6, .7 and .8 by both measures."""
+
+    def arms(self, **_):
+        return self
+
+    def accuracy(self, arm):
+        return Estimate(0.7, 0.68, 0.72, 100, 5)
+
+    auroc = accuracy
+
+    def pgr(self, arm, measure):
+        return Estimate(0.5, 0.4, 0.6, 100, 5)
+
+
+def difference(source_name, published, baselines="own"):
+    return difference_from_published(
+        Made(), source=source_name, published=published, baselines=baselines
+    )
+
+
+def test_a_difference_from_a_published_value_has_both_spreads():
+    theirs = source("anthropic-2026").numbers["vanilla-pgr"]
+    ours = difference("anthropic-2026", "vanilla-pgr")
+    half = np.hypot(0.1, 2.776 * theirs.sd / np.sqrt(5))
+    expected = [0.5 - theirs.value + shift for shift in (0, -half, half)]
+    assert np.allclose([ours.value, ours.low, ours.high], expected, atol=1e-3)
+
+
+def test_published_baselines_give_another_pgr_of_the_same_student():
+    theirs = source("anthropic-2026").numbers["vanilla-pgr"]
+    ours = difference("anthropic-2026", "vanilla-pgr", "published")
+    recovered = (0.7 - theirs.weak) / (theirs.ceiling - theirs.weak)
+    assert np.isclose(ours.value, recovered - theirs.value)
+
+
+def test_an_accuracy_has_no_baselines_and_a_gain_is_no_students():
+    theirs = source("anthropic-2026").numbers["vanilla-accuracy"]
+    for baselines in ("own", "published"):
+        ours = difference("anthropic-2026", "vanilla-accuracy", baselines)
+        assert np.isclose(ours.value, 0.7 - theirs.value)
+    with pytest.raises(ValueError, match="no baselines"):
+        difference("openai-2023", "sciq-naive-median-pgr", "published")
+    with pytest.raises(ValueError, match="is a gain"):
+        difference("mayankmahajan24", "gain-1-percent")
+    with pytest.raises(ValueError, match="expected 'own' or 'published'"):
+        difference("anthropic-2026", "vanilla-pgr", "theirs")
