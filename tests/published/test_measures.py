@@ -6,8 +6,8 @@ from scipy.stats import ttest_ind_from_stats
 
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.metrics import Estimate
-from w2s_nb.published.measures import measure
-from w2s_nb.published.measures.of_grids import _pearson
+from w2s_nb.published.measures import measure, of_grids
+from w2s_nb.published.measures.of_grids import _pearson, similarity_correlation
 from w2s_nb.published.measures.of_published import difference_from_published
 from w2s_nb.published.measures.setting import Setting
 from w2s_nb.published.measures.table import split_arguments
@@ -137,3 +137,25 @@ def test_an_accuracy_has_no_baselines_and_a_gain_is_no_students():
         difference("mayankmahajan24", "gain-1-percent")
     with pytest.raises(ValueError, match="expected 'own' or 'published'"):
         difference("anthropic-2026", "vanilla-pgr", "theirs")
+
+
+def test_points_of_one_seed_are_not_taken_for_independent_ones(monkeypatch):
+    """With one pair that differs, no number of seeds makes a correlation certain."""
+
+    class Ladder:
+        setting = Setting.read(CPU)
+
+        def arms(self, weak, strong):
+            return weak, strong
+
+    rng = np.random.default_rng(0)
+
+    def points(pair):
+        apart = pair == ("SmolLM2-135M@4", "SmolLM2-135M@16")
+        noise = 0.01 * rng.normal(size=(50, 3))
+        return (np.array([0.2 if apart else 0.5, 0.1 if apart else 0.0, 0.1]) + noise).tolist()
+
+    monkeypatch.setattr(of_grids, "_points", points)
+    correlation = similarity_correlation(Ladder(), partial=False)
+    assert correlation.value < -0.9 and correlation.n == 6 and correlation.seeds == 50
+    assert correlation.high > -0.3, "a third of the draws lack the pair that differs"

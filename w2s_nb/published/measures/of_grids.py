@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from ... import metrics
-from ...experiments.arms import CEILING, WEAK, student_name
+from ...experiments.arms import CEILING, WEAK, Arms, student_name
 from ...metrics.estimate import Estimate, from_draws
 from .setting import Experiments
 
@@ -22,29 +22,38 @@ def similarity_correlation(experiments: Experiments, *, partial: bool) -> Estima
     Args:
         partial: correlates what the gap of ceiling and supervisor does not explain of either.
     Returns:
-        Pearson's correlation; its interval draws points with replacement, which takes points of one
-        seed for independent.
+        Pearson's correlation; a draw of its interval takes pairs and seeds with replacement, so
+        that points which share a seed or a pair do not count as independent ones.
     Source: Goel et al. 2025 (arXiv 2502.04313), section 4.
     """
-    points = []
-    for weak, strong in combinations(experiments.setting.ladder, 2):
-        arms = experiments.arms(weak=weak, strong=strong)
-        by_arm = {arm: arms.probs(arm) for arm in (WEAK, student_name("xent"), CEILING)}
-        for seed in range(len(arms.tasks)):
-            weak_probs, student, ceiling = (probs[seed] for probs in by_arm.values())
-            truth = arms.hard_label
-            alike = metrics.imitation.similarity(ceiling, weak_probs, truth).value
-            right = [metrics.correct(p, truth).mean() for p in (weak_probs, student, ceiling)]
-            points.append([alike, right[1] - right[0], right[2] - right[0]])
-    return _correlation(np.array(points), partial, len(experiments.setting.ladder))
-
-
-def _correlation(points: np.ndarray, partial: bool, seeds: int) -> Estimate:
-    """Returns the correlation of the first two columns, given the third if `partial`."""
+    ladder = experiments.setting.ladder
+    points = np.array(
+        [
+            _points(experiments.arms(weak=weak, strong=strong))
+            for weak, strong in combinations(ladder, 2)
+        ]
+    )
+    n_pairs, n_seeds = points.shape[:2]
     rng = np.random.default_rng(0)
-    draws = rng.integers(len(points), size=(1000, len(points)))
-    values = np.array([_pearson(points[rows], partial) for rows in draws])
-    return from_draws(_pearson(points, partial), values, len(points), seeds)
+    draws = np.empty(1000)
+    for draw in range(len(draws)):
+        pairs, seeds = (rng.integers(n, size=n) for n in (n_pairs, n_seeds))
+        draws[draw] = _pearson(points[np.ix_(pairs, seeds)].reshape(-1, 3), partial)
+    value = _pearson(points.reshape(-1, 3), partial)
+    return from_draws(value, draws, n_pairs, n_seeds)
+
+
+def _points(arms: Arms) -> list[list[float]]:
+    """Returns similarity, gain over the supervisor and gap of the ceiling, per seed."""
+    truth = arms.hard_label
+    points = []
+    for weak, student, ceiling in zip(
+        *(arms.probs(arm) for arm in (WEAK, student_name("xent"), CEILING)), strict=True
+    ):
+        alike = metrics.imitation.similarity(ceiling, weak, truth).value
+        right = [metrics.correct(probs, truth).mean() for probs in (weak, student, ceiling)]
+        points.append([alike, right[1] - right[0], right[2] - right[0]])
+    return points
 
 
 def _pearson(points: np.ndarray, partial: bool) -> float:
