@@ -18,6 +18,7 @@ from ...experiments.task_variants import with_opinion
 from ...labels.soft import SoftLabels
 from ...models.names import models_between
 from ...notebook.parameters import names_in
+from ...training.recipes import read_recipe
 from ...training.result import Fit
 
 _PLACES = ("weak", "first_between", "last_between", "strong")
@@ -33,6 +34,7 @@ class Setting:
         seeds: how many.
         n_train, n_val, n_test: as in `load_task`; None takes the task's own.
         top_layers: of method 'top'; None takes the default.
+        recipe: hyper-parameters, as a notebook's parameter takes them; "" takes the defaults.
         lm_method: of generative finetuning.
     """
 
@@ -46,6 +48,7 @@ class Setting:
     n_val: int | None = None
     n_test: int | None = None
     top_layers: int | None = None
+    recipe: str = ""
     lm_method: str = "top"
 
     @classmethod
@@ -67,7 +70,8 @@ class Setting:
         setting = cls(**{**words, "between": tuple(names)})
         places = {place: setting.model(place) for place in _PLACES[1:3]} if names else {}
         weak = places.get(setting.weak, setting.weak)
-        return replace(setting, weak=weak)
+        larger = names[names.index(weak) + 1 :] if weak in names else names
+        return replace(setting, weak=weak, between=tuple(larger))
 
     def __str__(self) -> str:
         parts = [self.task, f"{self.weak} → {self.strong}", self.method, f"{self.seeds} seeds"]
@@ -96,7 +100,10 @@ class Setting:
         for name in ("n_train", "n_val", "n_test", "top_layers"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
-        return given
+        of_students = read_recipe(self.recipe, self.method)
+        of_supervisor = read_recipe(self.recipe, self.method, supervisor=True)
+        weak_args = {k: v for k, v in of_supervisor.items() if of_students.get(k) != v}
+        return given | of_students | ({"weak_args": weak_args} if weak_args else {})
 
 
 class Experiments:
