@@ -130,6 +130,38 @@ def test_medians_and_means_over_sets_follow_from_the_sets(how, loss):
     assert abs(recomputed - numbers[f"{how}-{loss}"].value) <= numbers["sst2-pgr-naive"].error
 
 
+def test_the_report_counts_the_sets_where_confidence_does_better_as_its_numbers_do():
+    numbers = register.source("eleuther-2024").numbers
+    sets = [name.removesuffix("-pgr-naive") for name in numbers if name.endswith("-pgr-naive")]
+    better = [
+        one
+        for one in sets
+        if numbers[f"{one}-pgr-confidence"].value > numbers[f"{one}-pgr-naive"].value
+    ]
+    assert len(better) == 16
+    assert all(numbers[f"{one}-pgr-confidence"].value > 0 for one in sets)
+
+
+def test_published_pgr_by_auroc_follows_from_published_auroc():
+    numbers = register.source("eleuther-2024").numbers
+    for one in ("anli-r2", "dream", "hellaswag", "sciq", "boolq"):
+        weak, student, ceiling = (
+            numbers[f"{one}-auroc-{arm}"].value for arm in ("weak", "confidence", "ceiling")
+        )
+        pgr = numbers[f"{one}-pgr-confidence"]
+        assert (pgr.weak, pgr.ceiling) == (weak, ceiling)
+        # each AUROC was read with an error of .002
+        assert abs((student - weak) / (ceiling - weak) - pgr.value) < 0.004 / (ceiling - weak)
+
+
+def test_numbers_and_claims_are_told_in_whole_sentences():
+    for source in register.sources().values():
+        texts = [source.about, *(number.about for number in source.numbers.values())]
+        texts += [claim.says for claim in source.claims.values()]
+        for text in texts:
+            assert text[0].isupper() and text.endswith("."), text
+
+
 def test_published_pgr_follows_from_published_accuracies():
     numbers = register.source("burns-2023").numbers
     for model in ("resnet50", "vitb8"):
