@@ -11,8 +11,8 @@ from w2s_nb.common.registry import UnknownName
 from w2s_nb.metrics import Estimate
 from w2s_nb.published import register, running
 from w2s_nb.published.measures import table
-from w2s_nb.published.page import page, pgr_of
-from w2s_nb.published.verdict import AGREES, CONTRADICTS, TOO_NOISY
+from w2s_nb.published.page import _strip, page, pgr_of
+from w2s_nb.published.verdict import AGREES, CONTRADICTS, TOO_NOISY, Range
 
 SOURCE = """
 citation: A & B (2020).
@@ -98,6 +98,14 @@ def test_the_page_and_the_file_have_what_was_measured(tmp_path):
     better = written["claims"][0]
     assert better["verdict"] == AGREES and better["agrees_if"] == "above 0"
     assert better["parts"][0]["value_low"] == 0.1 and better["parts"][0]["seeds"] == 5
+
+
+def test_a_drawing_shades_the_range_up_to_the_edge_where_it_has_no_end():
+    estimate = Estimate(0.2, 0.1, 0.4, 10, 5)
+    above = _strip(Range(low=0), estimate)
+    assert "M54.0 6H162.0" in above, "0 and .4 stand at a tenth and nine tenths of 180 pixels"
+    assert "<rect x='18.0' width='162.0'" in above
+    assert "<rect x='0.0' width='18.0'" in _strip(Range(high=0), estimate)
 
 
 def test_a_scale_without_a_setting_leaves_its_claims_out_and_says_why(capsys):

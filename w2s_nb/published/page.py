@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..common import device
 from .register import Number, Source
-from .verdict import AGREES, CONTRADICTS, RULE, TOO_NOISY
+from .verdict import AGREES, CONTRADICTS, RULE, TOO_NOISY, Range
 
 if TYPE_CHECKING:
+    from ..metrics import Estimate
     from .running import Outcome, Reproduction
 
 _COLORS = {AGREES: "#1a7f37", CONTRADICTS: "#b42318", TOO_NOISY: "#666"}
@@ -19,6 +20,7 @@ _STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margi
 padding: 0 1em} .w2s-verdicts table {border-collapse: collapse; font-size: 13px}
 .w2s-verdicts th, .w2s-verdicts td {padding: 3px 9px; border-bottom: 1px solid #ddd;
 text-align: left; vertical-align: top} .w2s-verdicts .wide {overflow-x: auto}"""
+_WIDTH = 180  # pixels of a drawing
 _CLAIMS = ("claim", "where", "theirs", "agrees if", "ours", "verdict", "setting", "seconds")
 _NUMBERS = ("number", "value", "metric", "how read", "where", "about")
 
@@ -39,7 +41,8 @@ def page(reproduction: Reproduction) -> str:
 
 def body(reproduction: Reproduction) -> str:
     """Returns the verdicts by source, and what is not judged at this scale, as HTML."""
-    parts = [f"<p>{_text(reproduction.summary())}.</p><p>{_text(RULE)}</p>"]
+    drawn = "In the drawings the line is our interval, the shade the range that agrees."
+    parts = [f"<p>{_text(reproduction.summary())}.</p><p>{_text(RULE)} {drawn}</p>"]
     for source in reproduction.sources:
         of_source = [each for each in reproduction.outcomes if each.claim.source == source.name]
         if of_source:
@@ -76,11 +79,44 @@ def _claim_cells(outcome: Outcome) -> list[str]:
         _text(row["where"]),
         _text(row["theirs"]),
         _text(row["agrees_if"]),
-        _text(row["ours"]),
+        _text(row["ours"]) + "".join(map(_strip, *_measured_parts(outcome))),
         f"<b style='color: {color}'>{_text(outcome.verdict)}</b>",
         _text(row["setting"]),
         f"{outcome.seconds:.0f}",
     ]
+
+
+def _measured_parts(outcome: Outcome) -> tuple[list[Range], list[Estimate]]:
+    """Returns range and estimate of each part of a claim that has an interval."""
+    measured = [
+        (part.expects, outcome.estimates[part.name])
+        for part in outcome.claim.parts
+        if part.name in outcome.estimates
+    ]
+    finite = [pair for pair in measured if math.isfinite(pair[1].low + pair[1].high)]
+    return [expects for expects, _ in finite], [estimate for _, estimate in finite]
+
+
+def _strip(expected: Range, estimate: Estimate) -> str:
+    """Returns a small drawing of an interval over the range that agrees, which is shaded."""
+    ends = [end for end in (expected.low, expected.high) if math.isfinite(end)]
+    least = min(estimate.low, *ends)
+    widest = max(estimate.high, *ends) - least or 1.0
+
+    def x(value: float) -> float:
+        return _WIDTH * (0.1 + 0.8 * (value - least) / widest)
+
+    left, right = (
+        x(end) if math.isfinite(end) else _WIDTH * (end > 0)
+        for end in (expected.low, expected.high)
+    )
+    low, value, high = (x(each) for each in (estimate.low, estimate.value, estimate.high))
+    return (
+        f"<br><svg width='{_WIDTH}' height='12' role='img' aria-label='interval over the range'>"
+        f"<rect x='{left:.1f}' width='{right - left:.1f}' height='12' fill='#d8eedd'/>"
+        f"<path d='M{low:.1f} 6H{high:.1f}' stroke='#333' stroke-width='1.5'/>"
+        f"<circle cx='{value:.1f}' cy='6' r='3' fill='#333'/></svg>"
+    )
 
 
 def _numbers_of(source: Source) -> str:
