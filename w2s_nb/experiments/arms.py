@@ -256,9 +256,10 @@ class Arms:
         """Measures what each student takes over from its supervisor, with 95 % intervals.
 
         Returns:
-            A row per student: PGR; agreement with the supervisor, and cross_entropy towards its
-            answers, on all examples, on its mistakes and on its correct answers; misfit and the
-            gain it predicts; similarity and error_consistency. See `metrics.imitation`.
+            A row per student: PGR by accuracy and AUROC; agreement with the supervisor, and
+            cross_entropy towards its answers, on all examples, on its mistakes and on its correct
+            answers; misfit and the gain it predicts; similarity and error_consistency. See
+            `metrics.imitation`.
         """
         self.test.need_classes("imitation beyond agreement")
         return pd.DataFrame([self._imitation_row(arm) for arm in self.students])
@@ -269,7 +270,7 @@ class Arms:
         truth = self.hard_label
         group = self.test.group
         row = {"arm": arm, "weak": self.weak, "strong": self.strong, "seeds": len(self.tasks)}
-        row |= self.pgr(arm).as_dict("pgr")
+        row |= self._pgr_by_both(arm)
         for measure in (imitation.agreement, imitation.cross_entropy):
             for on in imitation.ON:
                 estimate = measure(student, weak, truth, on=on, group=group)
@@ -405,10 +406,14 @@ class Arms:
             row |= self.auroc(arm, stop=stop).as_dict("auroc")
         if arm not in self.students:
             return row | NOT_DEFINED.as_dict("pgr")
-        row |= self.pgr(arm, stop=stop).as_dict("pgr")
+        return row | self._pgr_by_both(arm, stop)
+
+    def _pgr_by_both(self, student: str, stop: str | None = None) -> dict:
+        """Returns the columns with a student's PGR by accuracy and, if tables have it, by AUROC."""
+        row = self.pgr(student, stop=stop).as_dict("pgr")
         if has_auroc(self.test):
             with collect_warnings():  # PGR by accuracy has said what is held against the arms
-                row |= self.pgr(arm, stop=stop, measure="auroc").as_dict("pgr_auroc")
+                row |= self.pgr(student, stop=stop, measure="auroc").as_dict("pgr_auroc")
         return row
 
     def by_seed(self) -> pd.DataFrame:
