@@ -7,13 +7,13 @@ import pytest
 from w2s_nb.common.registry import LOSSES, TASKS
 from w2s_nb.models.names import resolve, size_order
 from w2s_nb.published import register
+from w2s_nb.published.measures.memory import GB, memory_line
 from w2s_nb.published.measures.setting import Setting
 from w2s_nb.published.measures.table import split_arguments
 from w2s_nb.training.device_memory import estimate
 from w2s_nb.training.device_memory.estimate import USABLE
 from w2s_nb.training.recipes import RECIPES
 
-GB = {"gpu24": 24, "gpu80": 80}
 TOKENS = 256
 
 
@@ -85,3 +85,19 @@ def test_a_recipe_of_another_method_is_refused():
     words = register.source("eleuther-2024").scales["gpu24"] | {"method": "full"}
     with pytest.raises(ValueError, match="is of method lora"):
         Setting.read(words).arguments  # noqa: B018
+
+
+def test_models_between_lie_between_what_a_claim_takes_for_its_ends():
+    words = register.source("burns-2023").scales["cpu"]
+    assert Setting.read(words).ladder[1:3] == ["SmolLM2-135M@8", "SmolLM2-135M@12"]
+    shorter = Setting.read(words | {"weak": "first_between", "strong": "SmolLM2-135M@16"})
+    assert shorter.ladder == ["SmolLM2-135M@8", "SmolLM2-135M@12", "SmolLM2-135M@16"]
+    shorter = Setting.read(words | {"strong": "SmolLM2-135M@12"})
+    assert shorter.ladder == ["SmolLM2-135M@4", "SmolLM2-135M@8", "SmolLM2-135M@12"]
+
+
+def test_a_dry_run_says_what_memory_the_largest_model_takes():
+    words = {"task": "sst2", "method": "full", "seeds": 3, "between": ("pythia-160m",)}
+    setting = Setting.read(words | {"weak": "pythia-70m", "strong": "pythia-410m@2"})
+    line = memory_line(setting, 24)
+    assert line.startswith("pythia-410m@2 takes ") and " of 24 GB, 32 at a time" in line

@@ -16,7 +16,14 @@ from ..common.progress import collect_warnings, progress
 from ..common.registry import UnknownName
 from ..metrics import Estimate
 from .beside import judge_claim, published_text, ranges_text
-from .measures.table import check_measure, measure, setting_of
+from .measures.memory import GB, memory_line
+from .measures.table import (
+    check_measure,
+    measure,
+    needs_experiments,
+    setting_of,
+    split_arguments,
+)
 from .register import SCALES, Claim, Source, source, sources
 from .verdict import CONTRADICTS, RULE, VERDICTS
 
@@ -200,7 +207,10 @@ def claims_at(source: str | None, scale: str, names: Sequence[str] | None = None
 
 def plan_lines(source: str | None, scale: str, names: Sequence[str] | None) -> list[str]:
     """Returns the settings in which the claims of a scale are measured, a line each, and beneath
-    it the claims.
+    it the claims; for a GPU, with the memory of the largest training.
+
+    Raises:
+        MemoryError: a training does not fit on the scale's GPU.
     """
     by_setting: dict[str, list[str]] = {}
     of = {one.name: one for one in _sources(source)}
@@ -208,6 +218,8 @@ def plan_lines(source: str | None, scale: str, names: Sequence[str] | None) -> l
         words = of[claim.source].scales[scale]
         for part in claim.parts:
             setting = setting_of(part.measure, words, part.arguments)
+            if scale in GB and needs_experiments(part.measure):
+                setting += f"; {memory_line(split_arguments(words, part.arguments)[0], GB[scale])}"
             named = f"  {claim.source} {claim.name}" + (f": {part.name}" if part.name else "")
             by_setting.setdefault(setting, []).append(named)
     return [line for setting, claims in by_setting.items() for line in (setting, *claims)]

@@ -70,11 +70,15 @@ class Setting:
         setting = cls(**{**words, "between": tuple(names)})
         places = {place: setting.model(place) for place in _PLACES[1:3]} if names else {}
         weak = places.get(setting.weak, setting.weak)
-        larger = names[names.index(weak) + 1 :] if weak in names else names
-        return replace(setting, weak=weak, between=tuple(larger))
+        if weak in names:
+            names = names[names.index(weak) + 1 :]
+        if setting.strong in names:
+            names = names[: names.index(setting.strong)]
+        return replace(setting, weak=weak, between=tuple(names))
 
     def __str__(self) -> str:
-        parts = [self.task, f"{self.weak} → {self.strong}", self.method, f"{self.seeds} seeds"]
+        method = f"{self.method} ({self.recipe})" if self.recipe else self.method
+        parts = [self.task, f"{self.weak} → {self.strong}", method, f"{self.seeds} seeds"]
         sizes = {"training": self.n_train, "validation": self.n_val, "test": self.n_test}
         told = [f"{size} {part}" for part, size in sizes.items() if size is not None]
         return ", ".join([*parts, *([" and ".join(told) + " examples"] if told else [])])
