@@ -1,12 +1,14 @@
 """Measures of the register: settings, and published numbers judged against their own noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_ind_from_stats
 
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.metrics import Estimate
-from w2s_nb.published.measures import measure, of_grids
+from w2s_nb.published.measures import experiments_of, measure, of_grids
 from w2s_nb.published.measures.of_grids import _pearson, similarity_correlation
 from w2s_nb.published.measures.of_published import difference_from_published
 from w2s_nb.published.measures.setting import Setting
@@ -159,3 +161,12 @@ def test_points_of_one_seed_are_not_taken_for_independent_ones(monkeypatch):
     correlation = similarity_correlation(Ladder(), partial=False)
     assert correlation.value < -0.9 and correlation.n == 6 and correlation.seeds == 50
     assert correlation.high > -0.3, "a third of the draws lack the pair that differs"
+
+
+@pytest.mark.model
+def test_answers_that_are_generated_are_learned_by_their_one_loss():
+    pytest.importorskip("chess")
+    small = {"n_train": 20, "n_test": 20, "seeds": 1, "strong": "chess-0.4M"}
+    setting, _ = split_arguments(CPU, {"task": "mate_in_one", "weak": "chess-0.1M@1", **small})
+    arms = experiments_of(replace(setting, method="full")).arms(losses=("xent", "confidence"))
+    assert arms.students == ["student, naive"]

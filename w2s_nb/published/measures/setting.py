@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ...common.registry import UnknownName
+from ...common.registry import TASKS, UnknownName
 from ...data.splits import Task
 from ...experiments.arms import Arms, run_arms
 from ...experiments.bootstrapping import Chain, run_chain
@@ -138,6 +138,8 @@ class Experiments:
         """
         setting = self.setting
         pair = (setting.model(weak), setting.model(strong))
+        if not TASKS[setting.task].classes:
+            losses = ("xent",)  # the one loss of answers that are generated
         key = ("arms", *pair, tuple(losses), tuple(errors), surest, flipped, opinion)
 
         def run() -> Arms:
