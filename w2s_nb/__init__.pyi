@@ -27,6 +27,10 @@ from .experiments.bootstrapping import run_chain as run_chain
 from .experiments.easy_to_hard import run_easy_to_hard as run_easy_to_hard
 from .experiments.generative_finetuning import run_generative as run_generative
 from .experiments.history import all_students as all_students
+from .experiments.label_controls import constant as constant
+from .experiments.label_controls import random_labels as random_labels
+from .experiments.label_controls import shuffled as shuffled
+from .experiments.label_controls import with_truth as with_truth
 from .experiments.label_sets import confident as confident
 from .experiments.label_sets import matched as matched
 from .experiments.label_sets import taught_by as taught_by
