@@ -57,6 +57,7 @@ from .notebook.setup import setup as setup
 from .prompting.prompt import prompt as prompt
 from .published.beside import paper_claims as paper_claims
 from .published.running import reproduce as reproduce
+from .suites.run import run_suite as run_suite
 from .sweeps.driver import run_sweep as run_sweep
 from .training.answers import zero_shot as zero_shot
 from .training.fit import fit as fit

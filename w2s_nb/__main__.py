@@ -24,6 +24,7 @@ ERRORS_IN_ONE_LINE = (
     "run",
     "site",
     "store",
+    "suite",
     "sweep",
 )  # commands whose input a user writes
 
@@ -260,6 +261,37 @@ def reproduce(
     return reproduction.exit_code
 
 
+def suite(name: str | None, weak: str, strong: str, losses: str, out: str | None, **rest) -> int:
+    """Runs a suite and prints medians over its tasks; without a name, prints the suites there are.
+
+    Returns:
+        0, or 130 after Ctrl-C.
+    """
+    from .common.registry import TASKS
+    from .suites.names import SUITES
+
+    if name is None:
+        for each in SUITES.values():
+            print(f"{each.name}: {each.about}\n  {', '.join(each.tasks)}")
+        return 0
+    from .notebook.parameters import names_in
+    from .suites.run import run_suite
+
+    is_suite = name in SUITES or ("," not in name and name not in TASKS)
+    named = name if is_suite else names_in(name)
+    models = names_in(weak), names_in(strong)
+    try:
+        result = run_suite(named, *models, losses=names_in(losses), **rest)
+    except KeyboardInterrupt:
+        print("stopped; finished fits are kept, the same call goes on")
+        return 130
+    print("\n".join(result.lines()))
+    if out:
+        for path in result.write(out):
+            print(paths.short_path(path))
+    return 0
+
+
 def site(out: str | None) -> None:
     """Writes the static site of the notebooks with their stored outputs; prints where it is and
     what it lacks.
@@ -317,6 +349,7 @@ def parse(arguments: list[str] | None) -> dict:
         "action", nargs="?", choices=["prune"], help="remove what no fit uses, after asking"
     )
     command.add_argument("--fits", action="store_true", help="prune fits of earlier code too")
+    _add_suite_arguments(commands.add_parser("suite", help="run many tasks; medians over them"))
     _add_sweep_arguments(commands.add_parser("sweep", help="run a grid of notebooks"))
     parsed, rest = parser.parse_known_args(arguments)
     if parsed.command == "run" and parsed.output is None and len(rest) == 1 and rest[0][:1] != "-":
@@ -391,6 +424,31 @@ def _add_parameter_arguments(command: argparse.ArgumentParser) -> None:
         )
 
 
+def _add_suite_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "name", nargs="?", help="a suite, or tasks with commas; without it, prints the suites"
+    )
+    for role, default in (("weak", "SmolLM2-135M@4"), ("strong", "SmolLM2-135M@16")):
+        command.add_argument(
+            f"--{role}", default=default, metavar="MODELS", help="with commas (%(default)s)"
+        )
+    command.add_argument(
+        "--losses", default="xent, confidence", help="of the students, with commas (%(default)s)"
+    )
+    command.add_argument("--seeds", type=int, default=5, help="how many (%(default)s)")
+    command.add_argument(
+        "--method", help="of every fit; default: probe on a CPU, on a GPU what fits in memory"
+    )
+    for size in ("train", "val", "test"):
+        command.add_argument(
+            f"--n-{size}", type=int, metavar="N", help="the most examples; default: the task's own"
+        )
+    command.add_argument("--engine", help="local or ray: train by a sweep first; default: here")
+    command.add_argument("--jobs", type=int, help="local runs at once")
+    command.add_argument("--address", help="address of a Ray cluster, such as auto")
+    command.add_argument("--out", metavar="FOLDER", help="of both tables, as csv files")
+
+
 def _add_sweep_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", help="YAML; see papermill_runs/sweeps")
     command.add_argument(
@@ -434,6 +492,7 @@ def main(arguments: list[str] | None = None) -> int:
         "run": run,
         "site": site,
         "store": store,
+        "suite": suite,
         "sweep": sweep,
     }
     try:

@@ -176,6 +176,11 @@ def _split_of(path: Path) -> str:
     return path.parent.name if name.isdigit() else name
 
 
+def has_local_files(spec: TaskSpec) -> bool:
+    """Tells whether `W2S_DATA` has a folder of a task's; it may hold no file that can be read."""
+    return bool(_local_folders(spec))
+
+
 def _local_folders(spec: TaskSpec) -> list[Path]:
     """Returns the first folder that exists of the local files of a dataset on the hub, or in it
     those of the task's parts: others beside them hold other rows.
