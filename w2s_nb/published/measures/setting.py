@@ -12,6 +12,7 @@ from ...data.splits import Task
 from ...experiments.arms import Arms, run_arms
 from ...experiments.bootstrapping import Chain, run_chain
 from ...experiments.generative_finetuning import LABELS_ONLY, STUDENT_ON_TEXT, run_generative
+from ...experiments.label_controls import constant, random_labels, shuffled, with_truth
 from ...experiments.label_sets import confident, matched
 from ...experiments.saliency import run_saliency
 from ...experiments.task_variants import with_opinion
@@ -21,6 +22,7 @@ from ...notebook.parameters import names_in
 from ...training.recipes import read_recipe
 from ...training.result import Fit
 
+CONTROLS = {"shuffled": shuffled, "random": random_labels, "constant": constant}
 _PLACES = ("weak", "first_between", "last_between", "strong")
 
 
@@ -126,6 +128,8 @@ class Experiments:
         errors: Sequence[str] = (),
         surest: float | None = None,
         flipped: float | None = None,
+        controls: Sequence[str] = (),
+        truth: Sequence[tuple[float, str]] = (),
         opinion: bool = False,
     ) -> Arms:
         """Returns supervisor, students and ceiling of two models of the setting.
@@ -134,13 +138,16 @@ class Experiments:
             errors: further label sets, as `matched` makes them.
             surest: share of the surest labels, a further label set 'surest'.
             flipped: share of the labels that are flipped, in a further label set 'flipped'.
+            controls: of `CONTROLS`, further label sets that say nothing.
+            truth: (share, by) of further label sets, as `with_truth` makes them.
             opinion: writes the supervisor's answer into the texts.
         """
         setting = self.setting
         pair = (setting.model(weak), setting.model(strong))
         if not TASKS[setting.task].classes:
             losses = ("xent",)  # the one loss of answers that are generated
-        key = ("arms", *pair, tuple(losses), tuple(errors), surest, flipped, opinion)
+        sets = (tuple(errors), surest, flipped, tuple(controls), tuple(truth))
+        key = ("arms", *pair, tuple(losses), *sets, opinion)
 
         def run() -> Arms:
             teacher = {"method": "probe"} if setting.method == "top" else {"method": setting.method}
@@ -149,6 +156,8 @@ class Experiments:
                 labels["surest"] = confident(surest)
             if flipped is not None:
                 labels["flipped"] = functools.partial(_flip, flipped)
+            labels |= {name: CONTROLS[name]() for name in controls}
+            labels |= {truth_name(share, by): with_truth(share, by) for share, by in truth}
             variant = with_opinion if opinion else None
             return run_arms(
                 setting.task,
@@ -224,3 +233,8 @@ def _flip(share: float, task: Task, supervisor: Fit) -> SoftLabels:
 def losses_with(loss: str) -> tuple[str, ...]:
     """Returns the losses of an experiment that asks for one, so that claims share their fits."""
     return ("xent", "confidence") if loss == "xent" else tuple(dict.fromkeys(("xent", loss)))
+
+
+def truth_name(share: float, by: str) -> str:
+    """Returns the name of the label set of which a share is ground truth."""
+    return f"{share:.0%} truth by {by}"
