@@ -19,6 +19,8 @@ from ...experiments.task_variants import with_opinion
 from ...labels.soft import SoftLabels
 from ...models.names import models_between
 from ...notebook.parameters import names_in
+from ...suites.result import SuiteResult
+from ...suites.run import run_suite
 from ...training.recipes import read_recipe
 from ...training.result import Fit
 
@@ -212,6 +214,15 @@ class Experiments:
             )
 
         return self._once(("generative",), run)
+
+    def suite(self, suite: str) -> SuiteResult:
+        """Returns the arms of weak and strong on every task of a suite, by naive and confidence."""
+        setting = self.setting
+
+        def run() -> SuiteResult:
+            return run_suite(suite, setting.weak, setting.strong, **setting.arguments)
+
+        return self._once(("suite", suite), run)
 
     def _once(self, key: tuple, run):
         if key not in self._done:
