@@ -11,6 +11,7 @@ from .labels import quality_by_confidence, reliability
 from .preferences import length_bias, perplexity
 from .published import paper_mark, paper_marks
 from .results import accuracy, accuracy_by_size, lines, pgr, pgr_by_size
+from .suites import by_pair, by_supervisor
 from .sweeps import spread
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "accuracy_by_size",
     "agreement",
     "by_depth",
+    "by_pair",
     "by_shots",
     "by_size",
+    "by_supervisor",
     "by_task",
     "card",
     "colour",
