@@ -60,6 +60,10 @@ SMALLER = {
         "strong": "efficientnet-lite2@5",
         "supervisors": "efficientnet-lite0@1, efficientnet-lite0@2",
     },
+    "14_suite": {
+        "suite": "movie_snippets, tweet_snippets",
+        "between": "SmolLM2-135M@6",
+    },
 }
 
 # Solutions train little that the notebooks do not: by probe what is finetuned there, and less of
@@ -78,6 +82,7 @@ SOLUTIONS = {
         "strong": "SmolLM2-135M@6",
     },
     "13_vision": {"strong": "efficientnet-lite2@5"},
+    "14_suite": {"task": "movie_snippets, tweet_snippets"},
 }
 
 

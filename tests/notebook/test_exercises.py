@@ -51,6 +51,8 @@ RIGHT = {
     ),
     "check_passed_on": lambda supervisor, student: (~student)[~supervisor].mean(),
     "check_labels_a_step": lambda n, models: (n // (models - 1), n),
+    "check_median_pgr": lambda w, s, c, error: np.median(((s - w) / (c - w))[c - w > error]),
+    "check_difficulty": lambda right: len(right) - np.cumprod(right[::-1], 0).sum(0),
     "check_misfit": lambda student, weak: ((student - weak) ** 2).mean(),
     "check_longest": lambda lengths, n: lengths >= sorted(lengths)[-n],
     "check_pgr": lambda w, s, c: (s - w) / (c - w),
@@ -115,6 +117,8 @@ WRONG = {
         n // models,
         n,
     ),  # the supervisor counted as a student
+    "check_median_pgr": lambda w, s, c, error: np.median((s - w) / (c - w)),  # noise over noise
+    "check_difficulty": lambda right: len(right) - right.sum(0),  # right by luck counts
     "check_misfit": lambda student, weak: abs(student - weak).mean(),  # not squared
     "check_longest": lambda lengths, n: lengths <= sorted(lengths)[n - 1],  # the shortest
     "check_pgr": lambda w, s, c: min(1, max(0, (s - w) / (c - w))),  # clipped
@@ -152,6 +156,14 @@ ALSO_WRONG = [
         "check_confidence_targets",
         lambda logits, targets, a: RIGHT["check_confidence_targets"](logits, targets, 1 - a),
     ),  # the two weights exchanged
+    (
+        "check_median_pgr",
+        lambda w, s, c, error: (np.median(s) - np.median(w)) / (np.median(c) - np.median(w)),
+    ),  # of medians
+    (
+        "check_difficulty",
+        lambda right: np.where(right.any(0), right.argmax(0), len(right)),
+    ),  # the first that is right
     (
         "check_passed_on",
         lambda supervisor, student: student[~supervisor].mean(),

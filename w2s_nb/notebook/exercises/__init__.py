@@ -145,6 +145,34 @@ def check_passed_on(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     return judge("mistakes passed on", answer, ((supervisor, student), 0.75))
 
 
+def check_median_pgr(
+    answer: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float],
+) -> bool:
+    """Checks `answer(weak (t,), student (t,), ceiling (t,), gap_error (t,))`, of accuracies on t
+    tasks: the median PGR over the tasks whose gap is larger than its standard error.
+    """
+    weak = np.array([0.6, 0.7, 0.65, 0.8, 0.75])
+    student = np.array([0.7, 0.72, 0.8, 0.83, 0.7])
+    ceiling = np.array([0.9, 0.9, 0.85, 0.81, 0.85])
+    error = np.array([0.02, 0.02, 0.02, 0.02, 0.02])
+    cases = ((weak, student, ceiling, error), 13 / 60), ((weak, student, ceiling, error / 4), 1 / 3)
+    return judge("median of PGR over tasks", answer, *cases)
+
+
+def check_difficulty(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Checks `answer(right (rungs, n))`, smallest model first: the index of the smallest rung from
+    which all are right, and the number of rungs where the largest is wrong.
+    """
+    right = np.array(
+        [
+            [True, False, False, True, True, False],
+            [True, True, False, False, True, False],
+            [True, True, True, True, False, False],
+        ]
+    )
+    return judge("difficulty", answer, ((right,), [0, 1, 2, 2, 3, 3]))
+
+
 def check_labels_a_step(answer: Callable[[int, int], tuple[float, float]]) -> bool:
     """Checks `answer(n_examples, n_models)`: how many labels each student of a chain is trained on,
     with fresh data and with the same.
