@@ -170,3 +170,12 @@ def test_answers_that_are_generated_are_learned_by_their_one_loss():
     setting, _ = split_arguments(CPU, {"task": "mate_in_one", "weak": "chess-0.1M@1", **small})
     arms = experiments_of(replace(setting, method="full")).arms(losses=("xent", "confidence"))
     assert arms.students == ["student, naive"]
+
+
+def test_a_suite_in_place_of_a_task_names_the_tasks_of_the_scale():
+    setting = Setting.read(CPU | {"task": "suite"})
+    assert setting.tasks[:2] == ("movie_snippets", "amazon_snippets")
+    assert str(setting).startswith("suite laptop, SmolLM2-135M@4 → SmolLM2-135M@16")
+    assert Setting.read(CPU).tasks == ("movie_snippets",)
+    with pytest.raises(UnknownName, match="suite"):
+        Setting.read(CPU | {"task": "suite", "suite": "laptops"}).tasks  # noqa: B018

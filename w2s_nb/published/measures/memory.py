@@ -24,7 +24,9 @@ def memory_line(setting: Setting, gb: float) -> str:
     """
     method = setting.method
     model = max(setting.ladder, key=size_order)
-    options = training_options({"task": setting.task}, method, read_recipe(setting.recipe, method))
+    options = training_options(
+        {"tasks": ", ".join(setting.tasks)}, method, read_recipe(setting.recipe, method)
+    )
     if setting.top_layers is not None:
         options["top_layers"] = setting.top_layers
     needed = needed_by(model, method, Machine("cuda", gb), options, None)

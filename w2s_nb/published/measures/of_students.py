@@ -15,12 +15,6 @@ def naive_pgr(experiments: Experiments) -> Estimate:
     return experiments.arms().pgr(student_name("xent"))
 
 
-def auroc_pgr(experiments: Experiments, *, loss: str) -> Estimate:
-    """Computes the PGR of a student, with AUROC in place of accuracy."""
-    arms = experiments.arms(losses=losses_with(loss))
-    return arms.pgr(student_name(loss), measure="auroc")
-
-
 def pgr_change_by_student(
     experiments: Experiments, *, students: Sequence[str], loss: str = "xent"
 ) -> Estimate:

@@ -19,12 +19,14 @@ from ...experiments.task_variants import with_opinion
 from ...labels.soft import SoftLabels
 from ...models.names import models_between
 from ...notebook.parameters import names_in
+from ...suites.names import suite_of
 from ...suites.result import SuiteResult
 from ...suites.run import run_suite
 from ...training.recipes import read_recipe
 from ...training.result import Fit
 
 CONTROLS = {"shuffled": shuffled, "random": random_labels, "constant": constant}
+_SUITE = "suite"  # a task's name that stands for the suite of the scale
 _PLACES = ("weak", "first_between", "last_between", "strong")
 
 
@@ -33,13 +35,15 @@ class Setting:
     """Task, models and training of an experiment, in the words of a scale of the register.
 
     Attributes:
-        task, weak, strong, method: as in `run_arms`.
+        task: as in `run_arms`; "suite" stands for the tasks of `suite`.
+        weak, strong, method: as in `run_arms`.
         between: models between weak and strong, by size; () takes those that lie between them.
         seeds: how many.
         n_train, n_val, n_test: as in `load_task`; None takes the task's own.
         top_layers: of method 'top'; None takes the default.
         recipe: hyper-parameters, as a notebook's parameter takes them; "" takes the defaults.
         lm_method: of generative finetuning.
+        suite: a named list of tasks, for measures over tasks; "" for none.
     """
 
     task: str
@@ -54,6 +58,7 @@ class Setting:
     top_layers: int | None = None
     recipe: str = ""
     lm_method: str = "top"
+    suite: str = ""
 
     @classmethod
     def read(cls, words: Mapping[str, Any]) -> Setting:
@@ -82,10 +87,20 @@ class Setting:
 
     def __str__(self) -> str:
         method = f"{self.method} ({self.recipe})" if self.recipe else self.method
-        parts = [self.task, f"{self.weak} → {self.strong}", method, f"{self.seeds} seeds"]
+        task = f"suite {self.suite}" if self.task == _SUITE else self.task
+        parts = [task, f"{self.weak} → {self.strong}", method, f"{self.seeds} seeds"]
         sizes = {"training": self.n_train, "validation": self.n_val, "test": self.n_test}
         told = [f"{size} {part}" for part, size in sizes.items() if size is not None]
         return ", ".join([*parts, *([" and ".join(told) + " examples"] if told else [])])
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Returns the task, or the tasks of the suite, without those that `W2S_DATA` adds.
+
+        Raises:
+            UnknownName: no such suite.
+        """
+        return suite_of(self.suite).tasks if self.task == _SUITE else (self.task,)
 
     def model(self, name: str) -> str:
         """Returns the model at a place ('weak', 'first_between', ...), or of that name."""
@@ -190,6 +205,16 @@ class Experiments:
 
         return self._once(("chain", direct, data), run)
 
+    def suite(self, losses: Sequence[str]) -> SuiteResult:
+        """Returns supervisor, students and ceiling on every task of the setting's suite."""
+        setting = self.setting
+
+        def run() -> SuiteResult:
+            pair = (setting.weak, setting.strong)
+            return run_suite(setting.suite, *pair, losses=losses, **setting.arguments)
+
+        return self._once(("suite", tuple(losses)), run)
+
     def saliency(self) -> Arms:
         """Returns probes and finetuning on weak labels and on ground truth."""
         setting = self.setting
@@ -214,15 +239,6 @@ class Experiments:
             )
 
         return self._once(("generative",), run)
-
-    def suite(self, suite: str) -> SuiteResult:
-        """Returns the arms of weak and strong on every task of a suite, by naive and confidence."""
-        setting = self.setting
-
-        def run() -> SuiteResult:
-            return run_suite(suite, setting.weak, setting.strong, **setting.arguments)
-
-        return self._once(("suite", suite), run)
 
     def _once(self, key: tuple, run):
         if key not in self._done:

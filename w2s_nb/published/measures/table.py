@@ -14,7 +14,7 @@ from .setting import Setting, experiments_of
 
 MEASURES: dict[str, Callable[..., Estimate]] = {
     name: function
-    for module in (of_students, of_methods, of_labels, of_grids, of_suites, of_published)
+    for module in (of_students, of_suites, of_methods, of_labels, of_grids, of_published)
     for name, function in vars(module).items()
     if inspect.isfunction(function) and function.__module__ == module.__name__ and name[0] != "_"
 }
