@@ -56,9 +56,10 @@ def examples_by_row(spec: TaskSpec) -> dict[str, Iterable[list[Example]]]:
     return {path.stem: _Stored(path) for path in sorted(folder.glob("*.parquet"))}
 
 
-def _make(spec: TaskSpec, split: str, rows: Iterable[dict]) -> Iterator[list[Example]]:
-    for place, row in with_places(rows, split, spec.name):
-        yield examples_of(spec, row, place)
+def _make(spec: TaskSpec, split: str, rows: Iterable[dict]) -> Iterable[list[Example]]:
+    """Returns the examples of each row of a split, with the keys that rows have together."""
+    of_rows = (examples_of(spec, row, place) for place, row in with_places(rows, split, spec.name))
+    return spec.tie(of_rows) if spec.tie else of_rows
 
 
 def _write(path: Path, of_rows: Iterable[list[Example]]) -> None:

@@ -186,6 +186,9 @@ class TaskSpec:
             with names of images, as `Example.texts` has them, it gives the pixels, uint8
             (n, H, W, 3). None where examples are texts.
         fetched: its source is a function that reads the hub, or files in the place of it.
+        tie: function that adds keys to the examples of an official split, given one list of them
+            per row in the order of the rows, where rows that follow one another belong together;
+            None where the formatter knows all keys from the row.
     """
 
     name: str
@@ -215,6 +218,7 @@ class TaskSpec:
     prepared: Callable[[], dict] | None = None
     images: Callable[[], Callable] | None = None
     fetched: bool = False
+    tie: Callable[[Iterable[list[Example]]], Iterable[list[Example]]] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -275,7 +279,7 @@ def register_task(
             prompt, which are "no" and "yes" without one.
         further: fields of `TaskSpec`: balance, hyperparameters, stop, option, narrow, folders,
             max_answer, options, bare, measure, cpu_sizes, gpu_sizes, columns, may_be_empty,
-            prepared.
+            prepared, tie.
     Raises:
         ValueError: a field that a task has not, or that cannot be so; from the formatter's
             registration: the name has an `@`, or is a task of the kit.
