@@ -50,6 +50,7 @@ def verdict_on(measured, name="better"):
         (estimate(-0.1, 0.3), TOO_NOISY, "0.100 [-0.100, 0.300]"),
         (estimate(0.1, 0.3, seeds=1), TOO_NOISY, "0.200 [0.100, 0.300] (one seed)"),
         (estimate(math.nan, math.nan), TOO_NOISY, "not defined"),
+        (estimate(0.0, 0.0), TOO_NOISY, "0.000 [0.000, 0.000] (no two models differ)"),
         (
             estimate(0.1, 0.3, note="supervisor not above chance"),
             TOO_NOISY,
@@ -62,7 +63,17 @@ def verdict_on(measured, name="better"):
         ),
         (None, NOT_MEASURED, NOT_MEASURED),
     ],
-    ids=["above", "below", "both", "one seed", "not defined", "chance", "over tasks", "none"],
+    ids=[
+        "above",
+        "below",
+        "both",
+        "one seed",
+        "not defined",
+        "no spread",
+        "chance",
+        "over tasks",
+        "none",
+    ],
 )
 def test_the_interval_decides_unless_it_rests_on_too_little(measured, verdict, here):
     for given in (measured, lambda: measured):
