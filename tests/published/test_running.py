@@ -43,7 +43,7 @@ def low_to_high(low):
 
 def seeds_of(experiments):
     seeds = experiments.setting.seeds
-    return Estimate(seeds, seeds, seeds, 100, seeds)
+    return Estimate(seeds, seeds - 0.1, seeds + 0.1, 100, seeds)
 
 
 @pytest.fixture(autouse=True)

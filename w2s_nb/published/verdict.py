@@ -16,8 +16,8 @@ VERDICTS = (AGREES, CONTRADICTS, TOO_NOISY)
 RULE = (
     "A claim is a range of a quantity. It agrees where our 95 % interval lies wholly in the range, "
     "contradicts where the interval lies wholly outside, and is too noisy to say otherwise; so is "
-    "a quantity that is not defined, whose models are at chance, or that rests on one seed. Of "
-    "twenty intervals about one misses by chance."
+    "a quantity that is not defined, whose models are at chance or answer all alike, or that rests "
+    "on one seed. Of twenty intervals about one misses by chance."
 )
 
 
@@ -63,6 +63,8 @@ def doubt(estimate: Estimate) -> str:
     # notes of numbers over several tasks name tasks, and are no doubt of the whole
     if estimate.note.endswith("not above chance") and ": " not in estimate.note:
         return estimate.note
+    if estimate.low == estimate.high:
+        return "no two models differ"
     return "one seed" if estimate.seeds == 1 else ""
 
 
