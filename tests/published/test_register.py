@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -152,6 +153,21 @@ def test_published_pgr_by_auroc_follows_from_published_auroc():
         assert (pgr.weak, pgr.ceiling) == (weak, ceiling)
         # each AUROC was read with an error of .002
         assert abs((student - weak) / (ceiling - weak) - pgr.value) < 0.004 / (ceiling - weak)
+
+
+def test_notebooks_that_are_named_exist():
+    folder = Path(__file__).parents[2] / "notebooks"
+    for source in register.sources().values():
+        for entry in (*source.numbers.values(), *source.claims.values()):
+            for notebook in entry.notebooks:
+                assert (folder / f"{notebook}.ipynb").is_file(), f"{entry.name}: {notebook}"
+
+
+def test_every_claim_is_judged_at_a_scale_that_has_a_setting():
+    for source in register.sources().values():
+        for claim in source.claims.values():
+            assert claim.scales, f"{claim.name} is judged nowhere"
+            assert set(claim.scales) <= set(source.scales), f"{claim.name} has no setting"
 
 
 def test_numbers_and_claims_are_told_in_whole_sentences():
