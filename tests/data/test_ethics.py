@@ -203,7 +203,7 @@ def test_pairs_of_one_list_of_scenarios_stay_together_and_out_of_training_where_
     task = w2s.load_task("ethics_utilitarianism", n_train=60, n_val=20, n_test=10)
     beginnings = [{texts[0].partition(".")[0] for texts in split.texts} for split in task.splits]
     assert sum(map(len, beginnings)) == len(set.union(*beginnings))
-    assert task.counts["for training, left out as tied to a test example"] == 40
+    assert task.counts["training examples tied to the test split"] == 40
 
 
 @pytest.mark.parametrize("part", ROWS)

@@ -251,7 +251,6 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
     has_key = [bool(_keys_of(e)) for e in examples]
     more = {
         "left out to balance questions": len(pairs) - len(used),
-        "for training, left out as tied to a test example": len(order) - len(train) - len(test),
         "without a key, as others have": has_key.count(False) if any(has_key) else 0,
     }
     weights = np.ones(spec.n_classes, dtype=np.int64)
