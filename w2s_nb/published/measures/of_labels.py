@@ -5,7 +5,7 @@ from __future__ import annotations
 from ... import metrics
 from ...experiments.arms import WEAK, student_name
 from ...metrics.estimate import Estimate
-from .of_methods import minus_chance
+from .estimates import over_chance
 from .setting import CONTROLS, Experiments, losses_with, truth_name
 
 
@@ -56,7 +56,7 @@ def label_control_over_chance(experiments: Experiments, *, control: str) -> Esti
         control: 'shuffled', 'random' or 'constant'.
     """
     arms = experiments.arms(controls=tuple(CONTROLS))
-    return minus_chance(arms.accuracy(student_name("xent", control)), arms.test.chance)
+    return over_chance(arms.accuracy(student_name("xent", control)), arms.test.chance)
 
 
 def label_control_difference(experiments: Experiments, *, control: str) -> Estimate:

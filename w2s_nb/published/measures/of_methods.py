@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ... import metrics
@@ -12,6 +10,7 @@ from ...experiments.arms import student_name
 from ...experiments.generative_finetuning import LABELS_ONLY, STUDENT_ON_TEXT
 from ...metrics.estimate import Estimate
 from ...prompting.prompt import prompt
+from .estimates import over_chance
 from .setting import Experiments
 
 
@@ -48,15 +47,4 @@ def zero_shot_over_chance(experiments: Experiments) -> Estimate:
     accuracy = metrics.accuracy(
         np.stack([probs] * setting.seeds), test.hard_label, group=test.group
     )
-    return minus_chance(accuracy, test.chance)
-
-
-def minus_chance(accuracy: Estimate, chance: float) -> Estimate:
-    """Returns how far an accuracy and its interval are above the accuracy of guessing."""
-    return replace(
-        accuracy,
-        value=accuracy.value - chance,
-        low=accuracy.low - chance,
-        high=accuracy.high - chance,
-        draws=None if accuracy.draws is None else accuracy.draws - chance,
-    )
+    return over_chance(accuracy, test.chance)
