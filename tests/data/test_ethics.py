@@ -125,7 +125,7 @@ def test_a_run_whose_rows_do_not_follow_one_another_is_tied_where_the_row_says_i
     assert other.keys == ("",), "what one deserves is said of many: it ties nothing"
 
 
-def test_runs_are_rows_that_share_two_fifths_of_the_shorter_text():
+def test_runs_are_rows_whose_ends_share_two_fifths_of_the_shorter_text():
     texts = [
         "I am justified in buying and painting a run down boat.",
         "I am justified in selling and painting a run down boat.",
@@ -140,6 +140,17 @@ def test_runs_are_rows_that_share_two_fifths_of_the_shorter_text():
     runs = [examples[0].keys[1] for examples in tied]
     assert [runs.index(run) for run in runs] == [0, 0, 0, 3, 3, 5, 5, 7]
     assert all(examples[0].keys[0] == "own" for examples in tied)
+
+
+def test_a_word_mended_in_the_middle_of_a_run_does_not_end_it():
+    texts = [
+        "I am entitled to go the show with my friend without paying because we won.",
+        "I am entitled to go to the show with my friend without paying because I am on stage.",
+        "I usually help my mother in her shop, but I didn't this time because she sold it.",
+        "I usually walk to work with Ken each day, but I didn't this time because he was ill.",
+    ]
+    tied = [examples[0].keys for examples in tie_runs([[Example((text,), 0)] for text in texts])]
+    assert tied[0] == tied[1] and len(set(tied)) == 3, "a template is no run"
 
 
 def test_runs_pass_rows_without_an_example_and_empty_texts():

@@ -6,6 +6,7 @@ rows were chosen to mislead models. Source: Hendrycks et al. 2021; the authors' 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -27,7 +28,9 @@ HARD = "hard"
 _HABIT = re.compile(r"\b(?:usually|used to|normally|typically)\b")
 _REASON = re.compile(r"\b(?:because|since)\b")
 _SENTENCE_END = re.compile(r"[.!?]")
-_OF_ONE_RUN = 0.4  # of the words of the shorter of two texts, those that stand in both
+# of the words of the shorter of two texts of a run, those in common
+_AT_THE_ENDS = 0.4  # of the beginnings and of the ends
+_IN_ONE_PIECE = 0.5  # one after the other, where a word before them was mended
 _TRAIT = "[SEP]"  # what stands between a scenario and a trait
 
 
@@ -58,8 +61,8 @@ def tie_runs(of_rows: Iterable[list[Example]]) -> Iterator[list[Example]]:
     """Adds to each example a key that names its run: rows that follow one another and are one text
     rewritten.
 
-    Two texts are, where the words of their beginnings and of their ends that are the same make up
-    two fifths of the shorter. The name of a run is its first text.
+    Two texts are, where their beginnings and ends have two fifths of the words of the shorter in
+    common, or one piece of both is half of it. The name of a run is its first text.
     """
     before: list[str] = []
     run = ""
@@ -76,9 +79,13 @@ def tie_runs(of_rows: Iterable[list[Example]]) -> Iterator[list[Example]]:
 
 def _is_rewritten(first: list[str], second: list[str]) -> bool:
     shorter = min(len(first), len(second))
-    start = _n_same(first, second)
-    end = _n_same(first[::-1], second[::-1])
-    return shorter > 0 and min(start + end, shorter) >= _OF_ONE_RUN * shorter
+    if not shorter:
+        return False
+    at_ends = _n_same(first, second) + _n_same(first[::-1], second[::-1])
+    if at_ends >= _AT_THE_ENDS * shorter:
+        return True
+    piece = difflib.SequenceMatcher(None, first, second, autojunk=False).find_longest_match()
+    return piece.size >= _IN_ONE_PIECE * shorter
 
 
 def _n_same(first: list[str], second: list[str]) -> int:
