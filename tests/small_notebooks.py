@@ -61,8 +61,11 @@ SMALLER = {
         "supervisors": "efficientnet-lite0@1, efficientnet-lite0@2",
     },
     "14_suite": {
+        "n_train": 60,
+        "n_test": 80,
         "suite": "movie_snippets, tweet_snippets",
-        "between": "SmolLM2-135M@6",
+        "strong": "SmolLM2-135M@16",
+        "between": "SmolLM2-135M@8",
     },
 }
 
@@ -82,7 +85,7 @@ SOLUTIONS = {
         "strong": "SmolLM2-135M@6",
     },
     "13_vision": {"strong": "efficientnet-lite2@5"},
-    "14_suite": {"task": "movie_snippets, tweet_snippets"},
+    "14_suite": {"n_train": 60, "n_test": 80, "task": "movie_snippets, tweet_snippets"},
 }
 
 
