@@ -58,6 +58,8 @@ def test_the_papers_curve_stands_beside_ours_in_grey(rows):
     assert list(ours[0].y) == pytest.approx([0.29, 0.33, 0.37])
     assert list(beside[0].y) == [number.value for number in numbers]
     assert "figure 3d" in beside[0].hovertext[0]
+    named = [note for note in figure.layout.annotations if note.text == "student, naive"]
+    assert [(note.x, note.y) for note in named] == [(0, 0.27)], "at the first of its places"
 
 
 def test_without_a_paper_there_is_one_panel(rows):

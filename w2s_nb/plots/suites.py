@@ -104,7 +104,7 @@ def by_supervisor(
         where = getattr(numbers[0], "where", "")
         paper_mark(figure, values, x=places, label=f"{arm}, {where}".strip(", "), row=1, col=2)
         figure.add_annotation(
-            x=places[0],
+            x=0,  # the first place: a text of digits would be taken for a place's number
             y=values[0],
             text=arm,
             xanchor="left",
