@@ -136,6 +136,14 @@ def test_wrong_input_is_refused_before_anything_is_trained(wrong, message, words
     assert w2s.results().empty
 
 
+def test_a_ladder_that_does_not_rise_is_refused(words, tiny):
+    with pytest.raises(
+        ValueError, match=r"@2 before .*@1, which is smaller; expected the smallest"
+    ):
+        w2s.run_easy_to_hard("words", [f"{tiny}@2", f"{tiny}@1", tiny], **QUICK)
+    assert w2s.results().empty
+
+
 def test_parts_of_the_test_examples_have_names(run):
     with pytest.raises(ValueError, match="hardest"):
         run.accuracy(EASY, on="hardest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from .. import metrics
 from ..common.registry import UnknownName
 from ..data.report import footnote
 from ..data.splits import Split, Task
+from ..models.names import resolve
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
 from .arms import WEAK, Arms, run_arms, student_name, with_intervals
-from .prepare import ceiling_reads_first, list_losses, prepare, refuse_own
+from .prepare import ceiling_reads_first, is_larger, list_losses, prepare, refuse_own
 
 EASY = "truth, the easy part"
 AS_MANY = "truth, as many at random"
@@ -256,6 +258,12 @@ def _check_ladder(ladder: Iterable[str]) -> list[str]:
         raise ValueError(
             f"ladder = {ladder!r}; expected a list of at least two models, the smallest first"
         )
+    for smaller, larger in itertools.pairwise(names):
+        if is_larger(resolve(smaller), resolve(larger)):
+            raise ValueError(
+                f"ladder has {smaller} before {larger}, which is smaller; expected the smallest "
+                f"first"
+            )
     return names
 
 

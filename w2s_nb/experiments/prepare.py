@@ -209,7 +209,7 @@ def tell_swapped(models: Sequence[str]) -> None:
         models: names, the supervisor's first; "" where a name is not known.
     """
     for teacher, taught in itertools.pairwise(models):
-        if teacher and taught and _is_larger(resolve(teacher), resolve(taught)):
+        if teacher and taught and is_larger(resolve(teacher), resolve(taught)):
             warn(
                 f"{teacher} is larger than {taught}, which it teaches: the weak model is named "
                 f"first",
@@ -217,7 +217,7 @@ def tell_swapped(models: Sequence[str]) -> None:
             )
 
 
-def _is_larger(one: Checkpoint, other: Checkpoint) -> bool:
+def is_larger(one: Checkpoint, other: Checkpoint) -> bool:
     """Tells whether one model has more layers of the same weights, or else more parameters."""
     one, other = with_depth(one), with_depth(other)
     if one.root.base == other.root.base:
