@@ -1,9 +1,12 @@
 """What a suite says of numbers over tasks, on made experiments."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from w2s_nb.common.registry import UnknownName
 from w2s_nb.experiments.arms import CEILING, WEAK
 from w2s_nb.metrics.estimate import Estimate, from_draws
 from w2s_nb.suites.result import SuiteResult
@@ -92,3 +95,24 @@ def test_unknown_measures_and_columns_are_refused():
         result.over("median", "f1", ("small", "large", NAIVE))
     with pytest.raises(ValueError, match="how = 'mode'; expected 'median' or 'mean'"):
         result.table("mode")
+
+
+@pytest.mark.parametrize(
+    "task, arm, message",
+    [
+        ("b", ("small", "large", NAIVE), "unknown task of made 'b'"),
+        ("a", ("large", "small", NAIVE), "unknown pair of made 'large teaches small'"),
+        ("a", ("small", "large", "student, nave"), "unknown arm of made 'student, nave'"),
+    ],
+)
+def test_a_task_a_pair_or_an_arm_that_was_not_run_is_refused_in_one_line(task, arm, message):
+    with pytest.raises(UnknownName, match=message):
+        suite_of(a=0.3).estimate(task, arm)
+
+
+def test_a_difference_keeps_what_is_held_against_either_arm():
+    result = suite_of(a=0.3, b=0.5)
+    weak_at_chance = result.experiments["a", "small", "large"]
+    weak_at_chance._pgr = replace(weak_at_chance._pgr, note="supervisor not above chance")
+    difference = result.difference(("small", "large", NAIVE), ("small", "large", NAIVE))
+    assert difference.note == "a: supervisor not above chance"
