@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..common.files import write_atomic
 from ..common.progress import collect_warnings, warn
+from ..common.registry import UnknownName
 from ..experiments.arms import CEILING, PGR_BY, WEAK, Arms, has_auroc, with_intervals
 from ..metrics.estimate import Estimate, from_draws
 from ..metrics.over_tasks import over_tasks
@@ -90,6 +91,9 @@ class SuiteResult:
         Returns:
             The number; not defined for the PGR of supervisor and ceiling, or on another kind of
             task than those of AUROC.
+        Raises:
+            UnknownName: a task, a pair or an arm that was not run; lists those that were.
+            ValueError: another measure.
         """
         key = (task, arm, measure)
         if key not in self._estimates:
@@ -105,6 +109,7 @@ class SuiteResult:
         if measure not in _MEASURES:
             raise ValueError(f"measure = {measure!r}; expected one of {', '.join(_MEASURES)}")
         weak, strong, name = arm
+        self._check_run(task, weak, strong, name)
         arms = self.experiments[task, weak, strong]
         by = _MEASURES[measure]
         is_pgr = measure in PGR_BY.values()
@@ -113,6 +118,18 @@ class SuiteResult:
         if is_pgr:
             return arms.pgr(name, measure=by)
         return arms.auroc(name) if by == "auroc" else arms.accuracy(name)
+
+    def _check_run(self, task: str, weak: str, strong: str, arm: str) -> None:
+        """Refuses a task, a pair of models or an arm that was not run."""
+        pairs = [f"{one} teaches {other}" for one, other in self.pairs]
+        asked_for = {
+            "task": (task, self.tasks),
+            "pair": (f"{weak} teaches {strong}", pairs),
+            "arm": (arm, self.arms),
+        }
+        for kind, (name, known) in asked_for.items():
+            if name not in known:
+                raise UnknownName(f"{kind} of {self.name}", str(name), known)
 
     def over(self, how: str, measure: str, arm: Arm) -> Estimate:
         """Returns the median or mean over tasks of one number of one arm.
@@ -144,9 +161,9 @@ class SuiteResult:
             if one.draws is None or two.draws is None:
                 per_task[task] = Estimate(math.nan, math.nan, math.nan, one.n, one.seeds)
             else:
-                per_task[task] = from_draws(
-                    one.value - two.value, one.draws - two.draws, one.n, one.seeds
-                )
+                change = from_draws(one.value - two.value, one.draws - two.draws, one.n, one.seeds)
+                notes = dict.fromkeys(filter(None, (one.note, two.note)))
+                per_task[task] = replace(change, note="; ".join(notes))
         return over_tasks(how, per_task)
 
     @functools.cached_property
