@@ -59,6 +59,13 @@ def test_a_source_is_read_whole(written):
         ("about: one sentence.", "", "has no about"),
         ("value: 0.5", "value: 0.5, sd: 0.1", "sd and seeds"),
         ("value: 0.5", "value: 0.5, interval: [0.6, 0.7]", "not within"),
+        ("value: 0.5", "value: 0.5, interval: 0.1", "interval 0.1; expected"),
+        ("value: 0.5", "value: 0.5, interval: [low, 0.7]", "interval is 'low'; expected a finite"),
+        ("value: 0.5", "value: 0.5, notebooks: 00_tour", "notebooks '00_tour'; expected a list"),
+        ("says: b", "says: b, notebooks: 00_tour", "notebooks '00_tour'; expected a list"),
+        ("numbers: [half]", "numbers: half", "numbers 'half'; expected a list"),
+        ("says: b", "says: b, why_not: no", "why_not False; expected {scale: why}"),
+        ("{cpu: {task: movie_snippets}}", "cpu", "scales 'cpu'; expected {scale: setting}"),
     ],
 )
 def test_a_file_that_is_not_as_it_should_be_is_refused(written, old, new, message):
