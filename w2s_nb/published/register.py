@@ -214,10 +214,7 @@ def read(path: Path) -> Source:
         raise ValueError(f"{path.name} is {content!r:.40}; expected {', '.join(_SOURCE)}")
     _check_keys(content, _SOURCE, _SOURCE, path.name)
     name = path.stem.replace("_", "-")
-    scales = content["scales"]
-    for scale in scales:
-        if scale not in SCALES:
-            raise ValueError(f"{path.name}: scale {scale!r}; expected one of {', '.join(SCALES)}")
+    scales = _by_scale(content["scales"], f"{path.name}: scales", "setting")
     numbers = {
         key: _number(name, key, entry, f"{path.name}, number {key!r}")
         for key, entry in (content["numbers"] or {}).items()
@@ -227,7 +224,7 @@ def read(path: Path) -> Source:
         for key, entry in (content["claims"] or {}).items()
     }
     told = {key: content[key] for key in ("citation", "url", "about", "recipe")}
-    return Source(name=name, scales=dict(scales), numbers=numbers, claims=claims, **told)
+    return Source(name=name, scales=scales, numbers=numbers, claims=claims, **told)
 
 
 _SOURCE = ("citation", "url", "about", "recipe", "scales", "numbers", "claims")
@@ -241,7 +238,7 @@ _OF_CLAIM = (*_CLAIM, *_PART, "parts", "why_not", "numbers", "notebooks")
 def _number(source_name: str, name: str, entry: Mapping, where: str) -> Number:
     _check_keys(entry, _NUMBER, _OF_NUMBER, where)
     fields = dict(entry)
-    low, high = fields.pop("interval", (None, None))
+    low, high = _interval(fields.pop("interval", None), where)
     for key, known in (("read", READ), ("metric", METRICS)):
         if fields[key] not in known:
             raise ValueError(f"{where}: {key} {fields[key]!r}; expected one of {', '.join(known)}")
@@ -253,7 +250,7 @@ def _number(source_name: str, name: str, entry: Mapping, where: str) -> Number:
         raise ValueError(f"{where}: {fields['value']} is not within [{low}, {high}]")
     if ("sd" in fields) != ("seeds" in fields):
         raise ValueError(f"{where}: expected sd and seeds, or neither")
-    fields["notebooks"] = tuple(fields.get("notebooks", ()))
+    fields["notebooks"] = _names(entry, "notebooks", where)
     return Number(source=source_name, name=name, low=low, high=high, **fields)
 
 
@@ -262,11 +259,9 @@ def _claim(source_name: str, name: str, entry: Mapping, numbers: Mapping, where:
     if ("parts" in entry) == ("measure" in entry):
         raise ValueError(f"{where}: expected measure, arguments and expects, or parts with them")
     parts = entry.get("parts") or {"": {key: entry[key] for key in _PART if key in entry}}
-    why_not = dict(entry.get("why_not", {}))
-    for scale in why_not:
-        if scale not in SCALES:
-            raise ValueError(f"{where}: scale {scale!r}; expected one of {', '.join(SCALES)}")
-    for key in entry.get("numbers", ()):
+    why_not = _by_scale(entry.get("why_not", {}), f"{where}: why_not", "why")
+    beside = _names(entry, "numbers", where)
+    for key in beside:
         if key not in numbers:
             raise UnknownName(f"number in {where}", str(key), numbers)
     return Claim(
@@ -277,8 +272,8 @@ def _claim(source_name: str, name: str, entry: Mapping, numbers: Mapping, where:
         parts=tuple(_part(key, part, where) for key, part in parts.items()),
         scales=tuple(scale for scale in SCALES if scale not in why_not),
         why_not=why_not,
-        numbers=tuple(entry.get("numbers", ())),
-        notebooks=tuple(entry.get("notebooks", ())),
+        numbers=beside,
+        notebooks=_names(entry, "notebooks", where),
     )
 
 
@@ -290,6 +285,35 @@ def _part(name: str, entry: Mapping, where: str) -> Part:
         arguments=dict(entry.get("arguments") or {}),
         expects=_range(entry["expects"], where),
     )
+
+
+def _names(entry: Mapping, key: str, where: str) -> tuple[str, ...]:
+    """Reads a list of names; a word alone is none."""
+    names = entry.get(key, [])
+    if not isinstance(names, list):
+        raise ValueError(f"{where}: {key} {names!r}; expected a list of names")
+    return tuple(names)
+
+
+def _by_scale(entry: object, what: str, of_each: str) -> dict[str, Any]:
+    """Reads {scale: what holds there}."""
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{what} {entry!r}; expected {{scale: {of_each}}}")
+    for scale in entry:
+        if scale not in SCALES:
+            raise ValueError(f"{what} {scale!r}; expected one of {', '.join(SCALES)}")
+    return dict(entry)
+
+
+def _interval(entry: object, where: str) -> tuple[float, float] | tuple[None, None]:
+    """Reads [low, high]; None of a number without an interval."""
+    if entry is None:
+        return None, None
+    if not isinstance(entry, list) or len(entry) != 2:
+        raise ValueError(f"{where}: interval {entry!r}; expected [low, high]")
+    for end in entry:
+        _check_finite(end, f"{where}: end of the interval")
+    return entry[0], entry[1]
 
 
 def _range(entry: object, where: str) -> Range:
