@@ -159,3 +159,8 @@ def test_pgr_of_published_values_is_by_the_sources_own_baselines():
     numbers = register.source("a-2020").numbers
     assert pgr_of(numbers["student"]) == pytest.approx(0.5)
     assert math.isnan(pgr_of(numbers["half"]))
+
+
+def test_one_name_of_a_claim_instead_of_a_list_is_refused():
+    with pytest.raises(TypeError, match="claims = 'oracle-stop-helps'; expected a list of names"):
+        running.claims_at("burns-2023", "cpu", "oracle-stop-helps")

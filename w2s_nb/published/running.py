@@ -189,7 +189,10 @@ def claims_at(source: str | None, scale: str, names: Sequence[str] | None = None
 
     Raises:
         UnknownName: no such source, scale, claim or measure, or no such argument of it.
+        TypeError: one name instead of a list of names.
     """
+    if isinstance(names, str):
+        raise TypeError(f"claims = {names!r}; expected a list of names")
     if scale not in SCALES:
         raise UnknownName("scale", str(scale), SCALES)
     named = _sources(source)
