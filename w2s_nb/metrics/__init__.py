@@ -13,6 +13,7 @@ from .classification import (
 )
 from .estimate import Estimate, bootstrap, of_means
 from .gap import pgr, pgr_difference
+from .monitoring import monitoring_table, most_at_budget, recall_at_budget, recall_difference
 from .over_tasks import over_tasks
 
 __all__ = [
@@ -25,11 +26,15 @@ __all__ = [
     "difference",
     "imitation",
     "labels_of",
+    "monitoring_table",
+    "most_at_budget",
     "of_means",
     "over_tasks",
     "pgr",
     "pgr_difference",
     "preference_bias",
     "probs_of",
+    "recall_at_budget",
+    "recall_difference",
     "share",
 ]
