@@ -23,6 +23,9 @@ TASKS.provide(
     package="PIL",
     extra="vision",
 )
+TASKS.provide(
+    "w2s_nb.code_safety.real_code", ("sven", "ctrl_z", "apps_backdoors", "primevul", "devign")
+)
 MODELS.provide(
     "w2s_nb.vision.models",
     (

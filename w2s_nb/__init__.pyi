@@ -1,5 +1,6 @@
 # Every public name and the file that defines it. `__init__.py` imports a name on its first use.
 from . import chess as chess
+from . import code_safety as code_safety
 from . import metrics as metrics
 from . import plots as plots
 from . import published as published

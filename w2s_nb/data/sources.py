@@ -16,6 +16,7 @@ from .tables import splits_in
 from .tasks.checking import in_one_line
 from .tasks.spec import Hub, TaskSpec
 
+JOINED = "+"  # stands between the names of splits that are read as one
 _SCRIPT = "scripts are no longer supported"
 _CONVERTED = "refs/convert/parquet"
 _SUFFIXES = {
@@ -76,7 +77,7 @@ def identity_of(spec: TaskSpec) -> dict | None:
     hub = spec.source
     if not isinstance(hub, Hub):
         return None
-    taken = {"splits": [hub.train, hub.test], "limit": hub.limit}
+    taken: dict = {"splits": [hub.train, hub.test], "limit": hub.limit}
     local = _local_files(spec)
     if local:
         return taken | {"files": {split: _contents(paths) for split, paths in local.items()}}
@@ -86,6 +87,8 @@ def identity_of(spec: TaskSpec) -> dict | None:
         revision = None
     if revision is None:
         return None
+    if hub.config:
+        taken["config"] = hub.config
     return taken | {"hub": hub.id, "parts": list(hub.parts), "revision": revision}
 
 
@@ -109,7 +112,8 @@ def _call(source: Callable[[], object], task: str) -> object:
 
 def _ways_out(spec: TaskSpec, hub: Hub, error: Exception) -> str:
     """Says in one line what is missing and what to do about it."""
-    files = " and ".join(dict.fromkeys([f"{hub.train}.parquet", f"{hub.test}.parquet"]))
+    names = [*hub.train.split(JOINED), *hub.test.split(JOINED)]
+    files = " and ".join(dict.fromkeys(f"{name}.parquet" for name in names))
     return (
         f"task {spec.name!r}: dataset {hub.id} (revision {hub.revision or 'main'}) is not in the "
         f"local cache and could not be fetched: {type(error).__name__}: {str(error)[:200]}. Ways "
@@ -138,6 +142,8 @@ def _local_files(spec: TaskSpec) -> dict[str, list[Path]]:
             raise DataUnavailable(f"{_below_data(path)} is a link to {path.readlink()}: no file")
         if (named and path.is_file()) or (path / _SAVED).is_file():
             files.setdefault(_split_of(path), []).append(path)
+    if hub and JOINED in hub.train and hub.train == hub.test:
+        files = {hub.train: [path for paths in files.values() for path in paths]} if files else {}
     if hub and hub.train != hub.test:
         labelled = {
             split: paths for split, paths in files.items() if split in (hub.train, hub.test)
@@ -335,6 +341,8 @@ def _from_hub(hub: Hub, split: str) -> list[dict]:
     import datasets
 
     def load(**where):
+        if hub.config:
+            where["name"] = hub.config
         return datasets.load_dataset(hub.id, split=split, streaming=hub.limit is not None, **where)
 
     rows: list[dict] = []

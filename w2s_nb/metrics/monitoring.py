@@ -188,8 +188,9 @@ def monitoring_table(
         rows.append(row)
     share = float(np.mean(np.asarray(hard_label) == positive)) if rate is None else rate
     if 0 < share < 1:
-        best = {column_of(budget): most_at_budget(budget, share) for budget in budgets}
-        rows.append({"monitor": "perfect", "auroc": 1.0} | best)
+        best: dict[str, float | str] = {"monitor": "perfect", "auroc": 1.0}
+        best |= {column_of(budget): most_at_budget(budget, share) for budget in budgets}
+        rows.append(best)
     return pd.DataFrame(rows)
 
 

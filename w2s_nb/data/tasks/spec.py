@@ -77,8 +77,10 @@ class Hub:
 
     Attributes:
         revision: a commit; None takes the one that `main` is at when the rows are first asked for.
+        train, test: names of splits; both the same where there is one. "train+val" joins two.
         parts: `data_dir` folders to be joined, or () for the whole repository.
         limit: rows streamed of each split, for sets too large to fetch whole; None fetches all.
+        config: name of the configuration, of a repository that has several; "" takes its default.
     """
 
     id: str
@@ -87,9 +89,10 @@ class Hub:
     test: str = "test"
     parts: tuple[str, ...] = ()
     limit: int | None = None
+    config: str = ""
 
     def __post_init__(self):
-        for name in ("id", "revision", "train", "test"):
+        for name in ("id", "revision", "train", "test", "config"):
             value = getattr(self, name)
             if not isinstance(value, str) and (name, value) != ("revision", None):
                 raise TypeError(f"Hub: {name} = {value!r}; expected a text")
