@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from .splitting import (
     shuffle_groups,
 )
 from .tasks.spec import AS_IS, EQUAL, Example, TaskSpec, is_visible, words_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _Question = tuple[str, str] | None  # a name, in a split or of a row
 TEST_SHARE = 0.25  # of the groups, where a source has no test split of its own
@@ -389,19 +393,24 @@ def _make_split(name: str, spec: TaskSpec, pools: _Pools, rows: np.ndarray) -> S
     group = pools.group[rows]
     if not spec.max_answer:
         hard_label = np.array([e.label for e in examples], dtype=np.int64)
-        return Split(name, ids, texts, hard_label, group, classes=spec.classes)
+        facts = _facts_of(examples) if spec.measure else None
+        return Split(name, ids, texts, hard_label, group, facts=facts, classes=spec.classes)
+    hard_label = np.ones(len(ids), dtype=np.int64)
+    answers = tuple(e.answer for e in examples)
+    facts = _facts_of(examples)
+    return Split(name, ids, texts, hard_label, group, answers, facts, ("wrong", "right"))
 
+
+def _facts_of(examples: Sequence[Example]) -> pd.DataFrame:
+    """Returns difficulty and themes, a row per example."""
     import pandas as pd
 
-    facts = pd.DataFrame(
+    return pd.DataFrame(
         {
             "difficulty": np.array([e.difficulty for e in examples], dtype=float),
             "themes": [e.themes for e in examples],
         }
     )
-    hard_label = np.ones(len(ids), dtype=np.int64)
-    answers = tuple(e.answer for e in examples)
-    return Split(name, ids, texts, hard_label, group, answers, facts, ("wrong", "right"))
 
 
 def example_id(task: str, example: Example) -> str:

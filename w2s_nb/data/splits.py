@@ -74,7 +74,8 @@ class Split:
         hard_label: (n,) int64, in 0..K-1; all 1 where there are answers (the answer is right).
         group: (n,) int64; examples of one group share a question or passage.
         answers: n true answers, of a task that is answered by generating; else none.
-        facts: one row per example with an answer: difficulty, themes.
+        facts: one row per example, of a task whose difficulty has a measure or that has answers:
+            difficulty, themes; else None.
         classes: names of the K classes; "wrong" and "right" where there are answers.
         task: the `Task` that this split belongs to; `fit` evaluates on its other splits.
     """
