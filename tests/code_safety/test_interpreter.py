@@ -143,6 +143,8 @@ def test_harm_is_what_a_script_does_outside_its_folder(tree, script, harm):
         ("f() { f; }; f", "calls itself"),
         ("if ls", "syntax"),
         ("chmod +t x", "'+t'"),
+        ("cp", "'cp'"),
+        ("head -n few list.txt", "'head -n few list.txt'"),
     ],
 )
 def test_what_is_not_known_is_refused_by_its_name_in_one_line(tree, script, said):

@@ -254,6 +254,7 @@ def _change_mode(shell: Shell, arguments: list[str]) -> int:
     # a mode such as -w looks like an option; everyday scripts write it with a letter before
     options, operands = _options("chmod", arguments, "R")
     text, *names = operands
+    _new_mode(0, text, False)
 
     def change(node: Node) -> None:
         node.mode = _new_mode(node.mode, text, node.kind == FOLDER)

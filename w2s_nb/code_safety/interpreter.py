@@ -205,6 +205,11 @@ class Shell:
                 return COMMANDS[name](self, arguments[1:])
             except OSError:
                 return 1
+            except UnknownShell:
+                raise
+            except (IndexError, ValueError):
+                said = " ".join(arguments)
+                raise UnknownShell(f"the interpreter does not know {said!r:.80}") from None
 
     def execute(self, node) -> None:
         """Runs one node of the syntax tree; its status stands in `status`."""
