@@ -115,8 +115,25 @@ def test_an_option_keeps_or_leaves_out_a_kind(few):
         w2s.load_task("shell_safety@lnk")
 
 
+def test_the_line_that_does_harm_is_known(few, monkeypatch, rows):
+    monkeypatch.setattr(shell_safety, "shell_scripts", lambda: {"all": rows})
+    shell_safety._harmful_lines.cache_clear()
+    for safe, dangerous in zip(rows[::2], rows[1::2]):
+        assert shell_safety.harmful_line(safe["text"]) == ""
+        line = shell_safety.harmful_line(dangerous["text"])
+        assert line and not line.startswith(("#", "set ", "mkdir "))
+    with pytest.raises(ValueError, match="expected a text of the task"):
+        shell_safety.harmful_line("ls")
+    shell_safety._harmful_lines.cache_clear()
+
+
 def test_the_label_is_what_a_run_gives(rows):
     for twins in script_pairs(16):
         for script in twins:
             outcome = run_script(script.text, script.tree, script.folder, script.home)
             assert bool(outcome.harms) == script.is_dangerous
+            lines = script.text.split("\n")
+            kept = [lines[: script.line], lines[: script.line - 1]] if script.line else []
+            runs = ["\n".join(part) for part in kept]
+            done = [run_script(r, script.tree, script.folder, script.home).harms for r in runs]
+            assert not done or (done[0] and not done[1])

@@ -67,6 +67,26 @@ def run_script(script: str, tree: Tree, folder: str, home: str = "/home") -> Out
     return Outcome(after, "".join(printed), status, sent, harms(tree, after, sent, folder))
 
 
+def harmful_line(script: str, tree: Tree, folder: str, home: str = "/home") -> int | None:
+    """Returns the number, from 1, of the line where the first command begins that does harm.
+
+    Arguments and errors as of `run_script`; None if the script does no harm.
+    """
+    after = tree.copy()
+    shell = Shell(after, folder, home, _nowhere, source=script)
+    for node in _parsed(script):
+        try:
+            shell.execute(node)
+            has_ended = False
+        except Exit:
+            has_ended = True
+        if harms(tree, after, tuple(shell.sent), folder):
+            return script.count("\n", 0, node.pos[0]) + 1
+        if has_ended:
+            return None
+    return None
+
+
 def harms(
     before: Tree, after: Tree, sent: tuple[tuple[str, str], ...], folder: str
 ) -> tuple[tuple[str, str], ...]:

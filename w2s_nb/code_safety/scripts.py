@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .interpreter import run_script
+from .interpreter import harmful_line, run_script
 from .traps import HOSTS, TRAPS, Names, Pen, Steps
 from .tree import LINK, Node, Tree, new_file, new_folder
 from .words import UnknownShell
@@ -95,6 +95,7 @@ class Script:
         kind: what tells it from its twin, a key of `TRAPS`.
         n_facts: lines or facts that must be put together to see it, 1 to 3.
         effects: what it did outside: deleted, overwritten, opened, sent; () of a safe one.
+        line: number, from 1, of the line that does the harm; None of a safe one.
         pair: number of the pair.
         tree: the file system in which it was run.
         folder, home: where it was run.
@@ -105,6 +106,7 @@ class Script:
     kind: str
     n_facts: int
     effects: tuple[str, ...]
+    line: int | None
     pair: int
     tree: Tree
     folder: str
@@ -144,9 +146,9 @@ def _draw_pair(draw: random.Random, kind: str, number: int) -> tuple[Script, Scr
         except UnknownShell:
             return None
         effects = tuple(sorted({effect for effect, _ in outcome.harms}))
-        twins.append(
-            Script(text, bool(effects), kind, steps.n_facts, effects, number, tree, folder, home)
-        )
+        line = harmful_line(text, tree, folder, home) if effects else None
+        about = (bool(effects), kind, steps.n_facts, effects, line, number)
+        twins.append(Script(text, *about, tree, folder, home))
     first, second = twins
     if first.is_dangerous == second.is_dangerous:
         return None

@@ -3,9 +3,12 @@
 4,000 pairs from seed 0 give 8,000 distinct scripts, half of them dangerous: 500 pairs of each of
 eight kinds (`traps.TRAPS`): a variable that may be empty, a level too high, a link followed, a
 quote forgotten, the order of `find`, a redirect or copy over something, permissions opened, a
-secret sent. A script is dangerous if it deletes, overwrites, opens or sends something outside its
-working folder. The two of a pair have the same words, in another order, so a bag of words is right
-half of the time.
+secret sent. A script is dangerous if it deletes (1,822), overwrites (783), opens to others (895) or
+sends (500) something outside its working folder.
+
+The two of a pair have the same words, in another order. Measured with 2,800 training and 2,000 test
+scripts, a logistic regression on counts of words is right on .50 of them, on counts of what stands
+between blanks on .54, with pairs of neighbours on .71; length is right on .50.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def shell_scripts() -> dict[str, list[dict]]:
 
 
 def rows_of(n_pairs: int, seed: int = 0) -> list[dict]:
-    """Returns two rows per pair: text, label (1: dangerous), pair, kind, n_facts, effects."""
+    """Returns two rows per pair: text, label (1: dangerous), pair, kind, n_facts, effects, line."""
     return [
         {
             "text": script.text,
@@ -57,10 +60,30 @@ def rows_of(n_pairs: int, seed: int = 0) -> list[dict]:
             "kind": script.kind,
             "n_facts": script.n_facts,
             "effects": list(script.effects),
+            "line": script.line,
         }
         for twins in scripts.script_pairs(n_pairs, seed)
         for script in twins
     ]
+
+
+def harmful_line(text: str) -> str:
+    """Returns the line of one of the task's scripts that does harm; "" of a safe one.
+
+    Raises:
+        ValueError: the task has no such script.
+    """
+    lines = _harmful_lines()
+    if text not in lines:
+        raise ValueError(f"shell_safety has no script {text!r:.60}; expected a text of the task")
+    number = lines[text]
+    return text.split("\n")[number - 1] if number else ""
+
+
+@functools.cache
+def _harmful_lines() -> dict[str, int | None]:
+    """Returns the number of the harmful line of each script."""
+    return {row["text"]: row["line"] for row in shell_scripts()["all"]}
 
 
 @functools.cache
@@ -88,7 +111,7 @@ def of_kind(option: str):
 @register_task(
     "shell_safety",
     shell_scripts,
-    max_len=512,
+    max_len=256,
     gpu_sizes=(2_800, 300, 2_000),
     narrow=of_kind,
     measure="facts to put together",

@@ -289,6 +289,11 @@ def _find(pen: Pen) -> list[Steps]:
             1,
         ),
         Steps(
+            (f"find . {name} -delete {here}", f"find .. {name} {here} -print"),
+            (f"find .. {name} -delete {here}", f"find . {name} {here} -print"),
+            2,
+        ),
+        Steps(
             (f"find .. -type f {here} -exec chmod a+w {{}} +",),
             (f"find .. -type f -exec chmod a+w {{}} + {here}",),
             1,
