@@ -16,6 +16,8 @@ from w2s_nb.code_safety.scripts import script_pairs
 from w2s_nb.code_safety.traps import TRAPS
 from w2s_nb.data.load import _make_pools
 
+from ..conftest import ARCHITECTURES, WORDS, save_tiny
+
 N = 240  # pairs, 30 of each kind
 
 
@@ -137,3 +139,19 @@ def test_the_label_is_what_a_run_gives(rows):
             runs = ["\n".join(part) for part in kept]
             done = [run_script(r, script.tree, script.folder, script.home).harms for r in runs]
             assert not done or (done[0] and not done[1])
+
+
+@pytest.mark.model
+def test_arms_are_told_apart_by_kind_and_by_difficulty(few, rows, tmp_path):
+    words = [*WORDS, *sorted({word for row in rows for word in row["text"].split()} - set(WORDS))]
+    config = ARCHITECTURES["llama"]()
+    config.vocab_size = len(words)
+    model = save_tiny(tmp_path / "tiny", config=config, words=words)
+    sizes = {"n_train": 120, "n_val": 40, "n_test": 80, "max_len": 64}
+    arms = w2s.run_arms("shell_safety", f"{model}@1", model, seeds=1, method="probe", **sizes)
+    by_kind = w2s.chess.by_theme(arms, least=1)
+    assert set(TRAPS) | {"deleted", "opened"} <= set(by_kind.theme)
+    kinds = by_kind[by_kind.theme.isin(TRAPS)].groupby("arm").n.sum()
+    assert (kinds == 80).all() and by_kind.accuracy.between(0, 1).all()
+    by_facts = w2s.chess.by_difficulty(arms, [2, 3])
+    assert by_facts.groupby("arm").n.sum().eq(80).all()
