@@ -86,6 +86,11 @@ def test_truth_goes_where_the_supervisor_doubts_or_errs(words, supervisor):
     assert (after.argmax(axis=1) == words.student.hard_label).all()
 
 
+def test_a_share_that_rounds_to_no_example_is_refused(words, supervisor):
+    with pytest.raises(ValueError, match="share 0.001 of 96 examples is none; expected at least"):
+        w2s.with_truth(0.001)(words, supervisor)
+
+
 def test_labels_of_validation_examples_stay_the_supervisors(words, supervisor):
     labels = w2s.with_truth(1.0)(words, supervisor)
     own = supervisor.label(words.student)
