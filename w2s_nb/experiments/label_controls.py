@@ -105,7 +105,13 @@ def _repeat(task: Task, own: SoftLabels, label: int) -> np.ndarray:
 
 def _replace(task: Task, own: SoftLabels, share: float, by: str) -> np.ndarray:
     half = task.student
-    chosen = CHOOSE[by](task, own)[: round(share * len(half))]
+    n_chosen = round(share * len(half))
+    if not n_chosen:
+        raise ValueError(
+            f"share {share:g} of {len(half)} examples is none; expected at least "
+            f"{1 / len(half):.2g}"
+        )
+    chosen = CHOOSE[by](task, own)[:n_chosen]
     truth = dict(zip(half.ids[chosen], np.eye(own.n_classes)[half.hard_label[chosen]], strict=True))
     return np.array([truth.get(example, p) for example, p in zip(own.ids, own.probs, strict=True)])
 
