@@ -17,6 +17,7 @@ from .data.tasks.spec import comparison as comparison
 from .data.tasks.spec import draw as draw
 from .data.tasks.spec import question_answer as question_answer
 from .data.tasks.spec import register_task as register_task
+from .experiments import stress as stress
 from .experiments.arms import CEILING as CEILING
 from .experiments.arms import WEAK as WEAK
 from .experiments.arms import by_labels as by_labels
@@ -43,6 +44,7 @@ from .experiments.saliency import probes_by_depth as probes_by_depth
 from .experiments.saliency import run_saliency as run_saliency
 from .experiments.task_variants import swapped as swapped
 from .experiments.task_variants import with_opinion as with_opinion
+from .experiments.under_stress import run_stress as run_stress
 from .inputs.features import features as features
 from .inputs.tokens import split_report as split_report
 from .labels.simulated import combine as combine

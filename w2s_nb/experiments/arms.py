@@ -36,6 +36,7 @@ from .prepare import (
     refuse_own,
     tell_swapped,
 )
+from .stress import NONE, Stress
 
 NOT_DEFINED = metrics.Estimate(np.nan, np.nan, np.nan, 0)
 WEAK = "weak supervisor"
@@ -470,6 +471,7 @@ def run_arms(
     extra_halves: int = 0,
     labels: dict[str, Labeller] | None = None,
     variant: Callable[[Task, Fit], Task] | None = None,
+    stress: Stress = NONE,
     weak_args: dict | None = None,
     strong_args: dict | None = None,
     student_args: dict | None = None,
@@ -492,6 +494,7 @@ def run_arms(
             one student per loss and set, trained on the examples that the set labels.
         variant: (task, supervisor) -> the task that student and ceiling are given instead, row by
             row the same examples, such as `task_variants.with_opinion`.
+        stress: a change of the task or the supervisor, such as `stress.imbalanced(0.1)`.
         weak_args, strong_args, student_args: arguments, beside fit_args, of the supervisor's `fit`,
             of that of students and ceiling, and of the students' alone, such as {"features": 30} or
             {"evals": 8}.
@@ -507,8 +510,7 @@ def run_arms(
     ceiling_args = fit_args | args_of(strong_args, "strong_args", _OWN)
     student_args = ceiling_args | args_of(student_args, "student_args", _OWN)
     labellers = {"": _label_student_half, **_check_labellers(labels)}
-    if variant is not None:
-        need_function(variant, "variant", "of a task and its supervisor")
+    variant = _choose_variant(variant, stress)
     tasks = prepare(
         task,
         [name_of(model) for model in (weak, strong) if name_of(model)],
@@ -520,6 +522,7 @@ def run_arms(
         n_test=n_test,
         extra_halves=extra_halves,
     )
+    tasks = list(map(stress.change_task, tasks))
     check_fit_of(weak, tasks[0].supervisor, **supervisor_args)
     for loss in loss_names:
         of_loss = {"loss": loss, "loss_args": loss_args.get(loss)}
@@ -537,6 +540,7 @@ def run_arms(
         reads_dealt = variant is None
         with ceiling_reads_first(strong_name, dealt.student, ceiling_args if reads_dealt else {}):
             supervisor = fit(weak_name, dealt.supervisor, seed=seed, **supervisor_args)
+        supervisor = stress.change_supervisor(dealt, supervisor)
         given, supervisor = _vary(dealt, supervisor, variant)
         with ceiling_reads_first(strong_name, given.student, ceiling_args):
             label_sets = _label(labellers, given, supervisor)
@@ -548,6 +552,24 @@ def run_arms(
         for arm, one_fit in {WEAK: supervisor, **students, CEILING: ceiling}.items():
             fits.setdefault(arm, []).append(one_fit)
     return Arms(str(weak), str(strong), taught, fits)
+
+
+def _choose_variant(
+    variant: Callable[[Task, Fit], Task] | None, stress: Stress
+) -> Callable[[Task, Fit], Task] | None:
+    """Returns the variant that `run_arms` is given, or that of the stress.
+
+    Raises:
+        TypeError: no stress, no function, or two variants.
+    """
+    if not isinstance(stress, Stress):
+        raise TypeError(f"stress is {stress!r}; expected one such as w2s.stress.imbalanced(0.1)")
+    if variant is None:
+        return stress.variant
+    need_function(variant, "variant", "of a task and its supervisor")
+    if stress.variant is not None:
+        raise TypeError(f"variant is given, and the stress {stress.name!r} has one; expected one")
+    return variant
 
 
 def _label_student_half(task: Task, supervisor: Fit) -> SoftLabels:

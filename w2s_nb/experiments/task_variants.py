@@ -28,7 +28,7 @@ def swapped(split: Split) -> Split:
     texts = tuple((second, first) for first, second in split.texts)
     hard_label = 1 - split.hard_label
     task = split.task.name if split.task else ""
-    ids = _make_ids(task, texts, hard_label)
+    ids = make_ids(task, texts, hard_label)
     return replace(split, ids=ids, texts=texts, hard_label=hard_label)
 
 
@@ -100,11 +100,11 @@ def _append_opinion(split: Split, weak: Fit, opinions: list[str], task: str) -> 
         classes = [label] if len(example) == 1 else [1 - label, label]
         pairs = zip(example, classes, strict=True)
         texts.append(tuple(text + opinions[of_class] for text, of_class in pairs))
-    ids = _make_ids(task, texts, split.hard_label)
+    ids = make_ids(task, texts, split.hard_label)
     return replace(split, ids=ids, texts=tuple(texts))
 
 
-def _make_ids(task: str, texts, hard_label: np.ndarray) -> np.ndarray:
+def make_ids(task: str, texts, hard_label: np.ndarray) -> np.ndarray:
     """Returns (n,) ids of examples with these texts."""
     examples = zip(texts, hard_label, strict=True)
     return np.array([example_id(task, Example(text, int(label))) for text, label in examples])
