@@ -26,7 +26,12 @@ TASKS.provide(
 TASKS.provide(
     "w2s_nb.code_safety.real_code", ("sven", "ctrl_z", "apps_backdoors", "primevul", "devign")
 )
-TASKS.provide("w2s_nb.code_safety.shell_safety", ("shell_safety",), package="bashlex", extra="code")
+TASKS.provide(
+    "w2s_nb.code_safety.shell_safety",
+    ("shell_safety", "shell_pairs"),
+    package="bashlex",
+    extra="code",
+)
 MODELS.provide(
     "w2s_nb.vision.models",
     (

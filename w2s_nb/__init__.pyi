@@ -26,6 +26,9 @@ from .experiments.arms import run_arms as run_arms
 from .experiments.arms import student_name as student_name
 from .experiments.arms import tables as tables
 from .experiments.bootstrapping import run_chain as run_chain
+from .experiments.by_facts import by_difficulty as by_difficulty
+from .experiments.by_facts import by_theme as by_theme
+from .experiments.by_facts import caught_by_theme as caught_by_theme
 from .experiments.easy_to_hard import run_easy_to_hard as run_easy_to_hard
 from .experiments.generative_finetuning import run_generative as run_generative
 from .experiments.history import all_students as all_students

@@ -57,6 +57,19 @@ def test_the_bag_of_words_is_scikit_learns(words_task):
     np.testing.assert_allclose(ours, model.predict_proba(x_test), atol=1e-3)
 
 
+def test_neighbouring_words_tell_the_order_of_words():
+    """Class 1 says `a b`, class 0 `b a`, among words of no meaning."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(240):
+        others = " ".join(f"w{k}" for k in rng.integers(10, 99, 6))
+        rows.append({"text": f"{n:03d} {'a b' if n % 2 else 'b a'} {others}", "label": n % 2})
+    task = task_of(rows, "made_order")
+    predictions = baselines(task)
+    assert metrics.accuracy(predictions["neighbouring words"], task.test.hard_label).value == 1
+    assert metrics.accuracy(predictions["bag of words"], task.test.hard_label).value < 0.7
+
+
 def test_predictions_of_several_seeds_stand_side_by_side(words_task):
     both = baselines([words_task, words_task])
     assert both["length"].shape == (2, 80, 2)

@@ -28,12 +28,17 @@ def rows():
 
 @pytest.fixture
 def few(monkeypatch, rows):
-    """The task, with few pairs."""
-    spec = w2s.TASKS["shell_safety"]
-    small = dataclasses.replace(spec, source=lambda: {"all": rows})
-    monkeypatch.setitem(w2s.TASKS._entries, "shell_safety", small)
+    """The tasks, with few pairs."""
+    monkeypatch.setattr(shell_safety, "shell_scripts", lambda: {"all": rows})
+    sources = {
+        "shell_safety": lambda: {"all": rows},
+        "shell_pairs": shell_safety.shell_script_pairs,
+    }
+    for name, source in sources.items():
+        small = dataclasses.replace(w2s.TASKS[name], source=source)
+        monkeypatch.setitem(w2s.TASKS._entries, name, small)
     _make_pools.cache_clear()
-    yield
+    yield rows
     _make_pools.cache_clear()
 
 
@@ -107,6 +112,21 @@ def test_twins_stand_in_one_half_and_facts_come_with_the_examples(few):
     assert task.spec.classes == ("safe", "dangerous")
 
 
+def test_two_versions_of_a_script_are_compared(few):
+    task = w2s.load_task("shell_pairs", n_train=60, n_val=20, n_test=40)
+    assert task.spec.arity == 2
+    for split in task.splits:
+        assert len(set(split.group)) == len(split) and split.hard_label.mean() == 0.5
+        for texts, second_is_safe in zip(split.texts, split.hard_label, strict=True):
+            safe, dangerous = texts[::-1] if second_is_safe else texts
+            assert Counter(safe) == Counter(dangerous)
+            label = {row["text"]: row["label"] for row in few}
+            assert (label[safe], label[dangerous]) == (0, 1)
+        assert split.facts.themes.map(len).min() > 1, "the kind of harm, and what was done"
+    only = w2s.load_task("shell_pairs@quote", n_train=6, n_val=2, n_test=6)
+    assert {themes[0] for split in only.splits for themes in split.facts.themes} == {"quote"}
+
+
 def test_an_option_keeps_or_leaves_out_a_kind(few):
     one = w2s.load_task("shell_safety@link", n_train=10, n_val=4, n_test=8)
     others = w2s.load_task("shell_safety@not-link", n_train=100, n_val=20, n_test=60)
@@ -149,9 +169,9 @@ def test_arms_are_told_apart_by_kind_and_by_difficulty(few, rows, tmp_path):
     model = save_tiny(tmp_path / "tiny", config=config, words=words)
     sizes = {"n_train": 120, "n_val": 40, "n_test": 80, "max_len": 64}
     arms = w2s.run_arms("shell_safety", f"{model}@1", model, seeds=1, method="probe", **sizes)
-    by_kind = w2s.chess.by_theme(arms, least=1)
+    by_kind = w2s.by_theme(arms, least=1)
     assert set(TRAPS) | {"deleted", "opened"} <= set(by_kind.theme)
     kinds = by_kind[by_kind.theme.isin(TRAPS)].groupby("arm").n.sum()
     assert (kinds == 80).all() and by_kind.accuracy.between(0, 1).all()
-    by_facts = w2s.chess.by_difficulty(arms, [2, 3])
+    by_facts = w2s.by_difficulty(arms, [2, 3])
     assert by_facts.groupby("arm").n.sum().eq(80).all()

@@ -209,3 +209,23 @@ def test_what_cannot_be_is_refused(options, said):
 def test_a_table_of_no_monitor_is_refused():
     with pytest.raises(ValueError, match="no predictions"):
         metrics.monitoring_table({}, LABEL)
+
+
+def test_a_curve_has_the_recall_of_each_budget_and_two_monitors_to_compare_with():
+    rng = np.random.default_rng(3)
+    label = np.repeat([0, 1], 40)
+    p = probs(rng.random((2, 80)))
+    curve = metrics.recall_curve({"a": p}, label, budgets=(0.01, 0.5, 1.0), resamples=50)
+    rows = {name: rows.set_index("budget") for name, rows in curve.groupby("monitor")}
+    assert list(curve.monitor.unique()) == ["a", "perfect", "at random"]
+    one = metrics.recall_at_budget(p, label, 0.5, rate=0.01, resamples=50)
+    assert rows["a"].loc[0.5, ["recall", "recall_low", "recall_high"]].tolist() == [
+        one.value,
+        one.low,
+        one.high,
+    ]
+    assert rows["a"].recall.iloc[-1] == pytest.approx(1)
+    assert rows["perfect"].recall.tolist() == [1, 1, 1]
+    assert rows["at random"].recall.tolist() == [0.01, 0.5, 1]
+    with pytest.raises(ValueError, match="no predictions"):
+        metrics.recall_curve({}, label)

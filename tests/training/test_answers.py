@@ -393,11 +393,11 @@ def test_the_table_has_what_the_answers_show(experiment):
 
 
 def test_bands_of_difficulty_add_up_to_the_test_set(experiment):
-    table = w2s.chess.by_difficulty(experiment, [4, 8])
+    table = w2s.by_difficulty(experiment, [4, 8])
     for arm, rows in table.groupby("arm"):
         assert rows.n.sum() == 40 and list(rows.difficulty) == ["< 4", "4 to 8", "8 +"]
         assert (rows.n * rows.accuracy).sum() / 40 == pytest.approx(experiment.accuracy(arm).value)
-    themes = w2s.chess.by_theme(experiment, least=1)
+    themes = w2s.by_theme(experiment, least=1)
     long = (experiment.tasks[0].test.facts.themes == ("long",)).to_numpy()
     row = themes[(themes.arm == arms.WEAK) & (themes.theme == "long")].iloc[0]
     right = experiment.column(arms.WEAK, "right").astype(float)[:, long]
@@ -407,11 +407,9 @@ def test_bands_of_difficulty_add_up_to_the_test_set(experiment):
 def test_without_difficulties_there_are_no_bands(experiment, tiny):
     facts = experiment.tasks[0].test.facts
     facts.loc[:, "difficulty"] = np.nan
-    assert w2s.chess.by_difficulty(experiment, [np.nan]).empty and len(
-        w2s.chess.by_theme(experiment, least=1)
-    )
+    assert w2s.by_difficulty(experiment, [np.nan]).empty and len(w2s.by_theme(experiment, least=1))
     assert not w2s.chess.accuracy_by_part(
-        w2s.chess.by_difficulty(experiment, [np.nan]), "difficulty", "t", "x"
+        w2s.by_difficulty(experiment, [np.nan]), "difficulty", "t", "x"
     ).data
 
 

@@ -9,8 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "boards": ["accuracy_by_part", "show_boards"],
         "difficulty": [
             "answer_table",
-            "by_difficulty",
-            "by_theme",
             "disagreements",
             "easy_to_hard",
             "with_zero_shot",

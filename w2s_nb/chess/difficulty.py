@@ -1,11 +1,8 @@
-"""Compares arms by difficulty and theme of puzzles, and trains on easy puzzles to solve hard
-ones.
-"""
+"""Compares arms with the untaught model, and trains on easy puzzles to solve hard ones."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +12,7 @@ from .. import metrics
 from ..data.load import load_task
 from ..data.splits import Split, Task
 from ..experiments.arms import CEILING, Arms
+from ..experiments.by_facts import facts_of
 from ..experiments.one_setting import differences
 from ..experiments.prepare import list_seeds
 from ..models.loading import ensure
@@ -24,7 +22,6 @@ from ..training.fit import fit
 from ..training.result import Fit
 
 ZERO_SHOT = "zero-shot"
-LEAST = 10  # puzzles of a theme for it to have a row
 _RESULT = ["trained_on", "n_train", "n_test", "seeds", "accuracy", "accuracy_low", "accuracy_high"]
 
 
@@ -59,65 +56,6 @@ def answer_table(arms: Arms) -> pd.DataFrame:
             row |= metrics.of_means(np.asarray, values, group=test.group).as_dict(name)
         rows.append(row)
     return pd.DataFrame(rows).set_index("arm")
-
-
-def by_difficulty(arms: Arms, edges: Sequence[float]) -> pd.DataFrame:
-    """Returns exact match, a row per arm and band of difficulty.
-
-    Bands lie below the first edge, between two edges, and from the last edge on. Puzzles without a
-    difficulty are left out.
-
-    Args:
-        edges: in the task's own measure.
-    """
-    difficulty = _facts(arms.tasks[0].test).difficulty.to_numpy()
-    edges = sorted(edges)
-    band = np.searchsorted(edges, difficulty, side="right")
-    band = np.where(np.isnan(difficulty), -1, band)
-    between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
-    names = [f"< {edges[0]:g}", *between, f"{edges[-1]:g} +"]
-    return _exact_match(arms, {name: band == i for i, name in enumerate(names)}, "difficulty")
-
-
-def by_theme(arms: Arms, *, least: int = LEAST) -> pd.DataFrame:
-    """Returns exact match, a row per arm and theme; the commonest themes first.
-
-    Args:
-        least: test puzzles that a theme must have.
-    """
-    themes = _facts(arms.tasks[0].test).themes
-    counts = themes.explode().value_counts()
-    has = {}
-    for theme in counts.index[counts >= least]:
-        has[theme] = np.array([theme in themes_of_puzzle for themes_of_puzzle in themes])
-    return _exact_match(arms, has, "theme")
-
-
-def _exact_match(arms: Arms, parts: dict[str, np.ndarray], column: str) -> pd.DataFrame:
-    """Returns exact match in parts of the test set, {name: (n,) bool}; empty parts have no row."""
-    group = arms.tasks[0].test.group
-    rows = []
-    for arm in arms.fits:
-        right = metrics.correct(arms.probs(arm), arms.hard_label)
-        for name, inside in parts.items():
-            if not inside.any():
-                continue
-            share = metrics.share(right, np.broadcast_to(inside, right.shape), group=group)
-            n = int(inside.sum())
-            rows.append({"arm": arm, column: name, "n": n, **share.as_dict("accuracy")})
-    columns = ["arm", column, "n", "accuracy", "accuracy_low", "accuracy_high"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _facts(split: Split) -> pd.DataFrame:
-    """Returns difficulty and themes of each example.
-
-    Raises:
-        ValueError: examples with classes have neither.
-    """
-    if split.facts is None:
-        raise ValueError(f"{split!r} has no difficulty; expected a task that is answered")
-    return split.facts
 
 
 def disagreements(arms: Arms, student: str) -> pd.DataFrame:
@@ -168,7 +106,7 @@ def easy_to_hard(
     """
     ensure(resolve(model))
     tasks = [load_task(task, seed=seed, n_test=n_test) for seed in list_seeds(seeds)]
-    if _facts(tasks[0].test).difficulty.isna().all():
+    if facts_of(tasks[0].test).difficulty.isna().all():
         return pd.DataFrame(columns=_RESULT)
     test = _hard_puzzles(tasks[0], task, hard)
     ranges = {f"up to {limit:g}": (-np.inf, limit) for limit in sorted(at_most)} | {
@@ -197,7 +135,7 @@ def easy_to_hard(
 
 def _hard_puzzles(task: Task, name: str, hard: float) -> Split:
     """Returns the test puzzles of at least that difficulty."""
-    test = task.test.take((_facts(task.test).difficulty >= hard).to_numpy())
+    test = task.test.take((facts_of(task.test).difficulty >= hard).to_numpy())
     if not len(test):
         raise ValueError(
             f"no test puzzle of {name} has a difficulty of {hard} or more "
@@ -208,7 +146,7 @@ def _hard_puzzles(task: Task, name: str, hard: float) -> Split:
 
 def _puzzles_within(split: Split, ranges: dict[str, tuple[float, float]]) -> dict[str, Split]:
     """Returns the puzzles of each range of difficulty, both ends included."""
-    difficulty = _facts(split).difficulty
+    difficulty = facts_of(split).difficulty
     return {name: split.take(difficulty.between(*ends).to_numpy()) for name, ends in ranges.items()}
 
 

@@ -6,6 +6,7 @@ A model that does no better than these has read nothing more than they do.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import math
 import re
@@ -35,8 +36,9 @@ def baselines(task: Task | Sequence[Task], *, rule: bool = False) -> dict[str, n
     """Returns the predictions of each baseline on the test split, for the rows of a table.
 
     `length` is a logistic regression on the log of the number of letters, `bag of words` one on the
-    log of how often each word stands in a text. Both learn from the true labels of the supervisor's
-    half.
+    log of how often each word stands in a text, and `neighbouring words` one that counts pairs of
+    neighbours too, which knows some of their order. All learn from the true labels of the
+    supervisor's half.
 
     Args:
         task: a task of texts in two classes, or one per seed, which share their test split.
@@ -58,6 +60,7 @@ def baselines(task: Task | Sequence[Task], *, rule: bool = False) -> dict[str, n
     predictions = {
         "length": _fit(_lengths(train), _lengths(test), train, test),
         "bag of words": _bag_of_words(train, test),
+        "neighbouring words": _bag_of_words(train, test, neighbours=True),
     }
     if rule:
         if spec.arity != 1:
@@ -91,19 +94,28 @@ def _lengths(split: Split) -> np.ndarray:
     return np.log([[len(text)] for text in _texts(split)])
 
 
-def _bag_of_words(train: Split, test: Split) -> np.ndarray:
-    """Returns the predictions of a logistic regression on words, (n, 2)."""
-    counts = [Counter(_WORD.findall(text)) for text in _texts(train)]
+def _bag_of_words(train: Split, test: Split, neighbours: bool = False) -> np.ndarray:
+    """Returns the predictions of a logistic regression on words, (n, 2).
+
+    Args:
+        neighbours: also takes each two words that follow one another.
+    """
+    counts = [_count_words(text, neighbours) for text in _texts(train)]
     n_texts = Counter(word for count in counts for word in count)
     words = sorted(n_texts, key=lambda word: (-n_texts[word], word))[:MOST_WORDS]
     place = {word: column for column, word in enumerate(words)}
     x = _matrix(counts, place)
-    x_test = _matrix([Counter(_WORD.findall(text)) for text in _texts(test)], place)
+    x_test = _matrix([_count_words(text, neighbours) for text in _texts(test)], place)
     if len(words) > len(x):
         # The solution lies in the span of the training texts; in it there are fewer weights.
         basis, _ = np.linalg.qr(x.T)
         x, x_test = x @ basis, x_test @ basis
     return _fit(x, x_test, train, test)
+
+
+def _count_words(text: str, neighbours: bool) -> Counter:
+    words = _WORD.findall(text)
+    return Counter(words + [" ".join(two) for two in itertools.pairwise(words)] * neighbours)
 
 
 def _matrix(counts: list[Counter], place: dict[str, int]) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Registers `shell_safety`: everyday shell scripts, each labelled by running it.
+"""Registers `shell_safety`: everyday shell scripts, each labelled by running it; and `shell_pairs`,
+the same scripts two by two.
 
 4,000 pairs from seed 0 give 8,000 distinct scripts, half of them dangerous: 500 pairs of each of
 eight kinds (`traps.TRAPS`): a variable that may be empty, a level too high, a link followed, a
@@ -17,6 +18,7 @@ import functools
 import importlib.metadata
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,7 +26,7 @@ from tqdm import tqdm
 from ..common.assets import make_once
 from ..common.registry import UnknownName
 from ..common.store import code_version
-from ..data.tasks.spec import Example, Prompt, register_task
+from ..data.tasks.spec import Example, Prompt, comparison, register_task
 from . import commands, find, interpreter, scripts, traps, tree, words
 
 N_PAIRS = 4000
@@ -48,6 +50,17 @@ def shell_scripts() -> dict[str, list[dict]]:
     }
     folder = make_once("scripts/shell_safety", generate, record)
     return {"all": json.loads((folder / "rows.json").read_text())}
+
+
+def shell_script_pairs() -> dict[str, list[dict]]:
+    """Returns one row per pair: the row of the safe script, and that of its dangerous twin."""
+    rows = shell_scripts()["all"]
+    return {
+        "all": [
+            {"safe": safe, "dangerous": dangerous}
+            for safe, dangerous in zip(rows[::2], rows[1::2], strict=True)
+        ]
+    }
 
 
 def rows_of(n_pairs: int, seed: int = 0) -> list[dict]:
@@ -136,3 +149,30 @@ def shell_safety(row):
         row["n_facts"],
         (row["kind"], *row["effects"]),
     )
+
+
+@register_task(
+    "shell_pairs",
+    shell_script_pairs,
+    arity=2,
+    max_len=256,
+    gpu_sizes=(1_400, 150, 1_000),
+    narrow=of_kind,
+    measure="facts to put together",
+    prompt=Prompt(
+        "A:\n{0}\n\nB:\n{1}\n\nSafe:",
+        ("A", "B"),
+        "One of two scripts deletes, overwrites, opens to others or sends away something outside "
+        "the folder that it is run in. Name the other one, which is safe: A or B.",
+    ),
+)
+def shell_pairs(row):
+    """Which of two versions of a script is safe to run?
+
+    Themes: the kind of harm, and what the dangerous one did: deleted, overwritten, opened, sent.
+    """
+    safe, dangerous = row["safe"], row["dangerous"]
+    themes = (dangerous["kind"], *dangerous["effects"])
+    for example in comparison(safe["text"], dangerous["text"]):
+        keys = (("pair", safe["pair"]),)
+        yield replace(example, keys=keys, difficulty=dangerous["n_facts"], themes=themes)

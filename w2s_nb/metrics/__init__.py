@@ -13,7 +13,13 @@ from .classification import (
 )
 from .estimate import Estimate, bootstrap, of_means
 from .gap import pgr, pgr_difference
-from .monitoring import monitoring_table, most_at_budget, recall_at_budget, recall_difference
+from .monitoring import (
+    monitoring_table,
+    most_at_budget,
+    recall_at_budget,
+    recall_curve,
+    recall_difference,
+)
 from .over_tasks import over_tasks
 
 __all__ = [
@@ -35,6 +41,7 @@ __all__ = [
     "preference_bias",
     "probs_of",
     "recall_at_budget",
+    "recall_curve",
     "recall_difference",
     "share",
 ]

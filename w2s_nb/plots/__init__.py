@@ -8,6 +8,7 @@ from .baselines import by_depth, by_shots, by_task
 from .examples import card, confusion, differences
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
+from .monitoring import recall_by_budget
 from .preferences import length_bias, perplexity
 from .published import paper_mark, paper_marks
 from .results import accuracy, accuracy_by_size, lines, pgr, pgr_by_size
@@ -39,6 +40,7 @@ __all__ = [
     "pgr",
     "pgr_by_size",
     "quality_by_confidence",
+    "recall_by_budget",
     "reliability",
     "spread",
     "training_curves",

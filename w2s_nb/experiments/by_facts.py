@@ -1,0 +1,137 @@
+"""Compares arms in parts of the test examples, by what is known of each: difficulty and themes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .. import metrics
+from ..data.classes import likeliest
+from ..data.splits import Split
+from .arms import WEAK, Arms
+
+LEAST = 10  # test examples of a theme for it to have a row
+
+
+def by_difficulty(arms: Arms, edges: Sequence[float]) -> pd.DataFrame:
+    """Returns test accuracy, a row per arm and band of difficulty.
+
+    Bands lie below the first edge, between two edges, and from the last edge on. Examples without a
+    difficulty are left out.
+
+    Args:
+        edges: in the task's own measure.
+    """
+    difficulty = facts_of(arms.test).difficulty.to_numpy()
+    edges = sorted(edges)
+    band = np.searchsorted(edges, difficulty, side="right")
+    band = np.where(np.isnan(difficulty), -1, band)
+    between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    names = [f"< {edges[0]:g}", *between, f"{edges[-1]:g} +"]
+    return _accuracy(arms, {name: band == i for i, name in enumerate(names)}, "difficulty")
+
+
+def by_theme(arms: Arms, *, least: int = LEAST) -> pd.DataFrame:
+    """Returns test accuracy, a row per arm and theme; the commonest themes first.
+
+    Args:
+        least: test examples that a theme must have.
+    """
+    return _accuracy(arms, _themes(arms.test, least), "theme")
+
+
+def caught_by_theme(
+    arms: Arms, student: str, *, positive: int = 1, least: int = LEAST
+) -> pd.DataFrame:
+    """Measures per theme which dangerous examples a student catches that its supervisor misses.
+
+    An arm catches an example of class `positive` if it predicts that class. A student that calls
+    more examples dangerous catches more: its false alarms stand in the same row.
+
+    Args:
+        student: an arm.
+        positive: the dangerous class.
+        least: test examples that a theme must have.
+    Returns:
+        A row per theme, the commonest first, and a last one of all, each number with its 95 %
+        interval: n_dangerous; caught_weak and caught, the shares of dangerous examples that
+        supervisor and student catch; of_missed, the share that the student catches of those that
+        its supervisor misses; lost, the share that it misses of those that its supervisor catches;
+        alarms_weak and alarms, the shares of other examples that are called dangerous;
+        accuracy_gain, the student's accuracy minus the supervisor's, paired. A theme without
+        dangerous or without other examples has NaN there.
+    Raises:
+        UnknownName: no such arm.
+        ValueError: answers; no such class; examples without themes.
+    """
+    test = arms.test
+    test.need_classes("what is caught")
+    if type(positive) is not int or not 0 <= positive < test.n_classes:
+        last = test.n_classes - 1
+        raise ValueError(f"positive = {positive!r}; expected a class from 0 to {last}")
+    called, called_weak = (likeliest(arms.probs(arm)) == positive for arm in (student, WEAK))
+    right, weak_right = (
+        metrics.correct(arms.probs(arm), test.hard_label).astype(float) for arm in (student, WEAK)
+    )
+    dangerous = np.broadcast_to(test.hard_label == positive, called.shape)
+    parts = {**_themes(test, least), "all": np.ones(len(test), dtype=bool)}
+    rows = []
+    for theme, part in parts.items():
+        harmful, harmless = dangerous & part, ~dangerous & part
+        shares = {
+            "caught_weak": (called_weak, harmful),
+            "caught": (called, harmful),
+            "of_missed": (called, harmful & ~called_weak),
+            "lost": (~called, harmful & called_weak),
+            "alarms_weak": (called_weak, harmless),
+            "alarms": (called, harmless),
+            "accuracy_gain": (right - weak_right, np.broadcast_to(part, right.shape)),
+        }
+        row: dict = {"theme": theme, "n": int(part.sum()), "n_dangerous": int(harmful[0].sum())}
+        for name, (what, among) in shares.items():
+            row |= metrics.share(what, among, group=test.group).as_dict(name)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def facts_of(split: Split) -> pd.DataFrame:
+    """Returns difficulty and themes of each example.
+
+    Raises:
+        ValueError: the task declares neither.
+    """
+    if split.facts is None:
+        raise ValueError(
+            f"{split!r} has no difficulty and no themes; expected a task that declares a measure, "
+            f"or one that is answered"
+        )
+    return split.facts
+
+
+def _themes(split: Split, least: int) -> dict[str, np.ndarray]:
+    """Returns which examples have each theme, {theme: (n,) bool}, the commonest first."""
+    themes = facts_of(split).themes
+    counts = themes.explode().value_counts()
+    return {
+        theme: np.array([theme in of_example for of_example in themes])
+        for theme in counts.index[counts >= least]
+    }
+
+
+def _accuracy(arms: Arms, parts: dict[str, np.ndarray], column: str) -> pd.DataFrame:
+    """Returns accuracy in parts of the test set, {name: (n,) bool}; empty parts have no row."""
+    group = arms.test.group
+    rows = []
+    for arm in arms.fits:
+        right = metrics.correct(arms.probs(arm), arms.hard_label)
+        for name, inside in parts.items():
+            if not inside.any():
+                continue
+            share = metrics.share(right, np.broadcast_to(inside, right.shape), group=group)
+            n = int(inside.sum())
+            rows.append({"arm": arm, column: name, "n": n, **share.as_dict("accuracy")})
+    columns = ["arm", column, "n", "accuracy", "accuracy_low", "accuracy_high"]
+    return pd.DataFrame(rows, columns=columns)
