@@ -9,7 +9,7 @@ import w2s_nb as w2s
 from w2s_nb.experiments import stress
 from w2s_nb.experiments.arms import CEILING, WEAK
 from w2s_nb.experiments.stress import NONE, Stress
-from w2s_nb.experiments.under_stress import _difference
+from w2s_nb.experiments.under_stress import Stressed, _difference
 
 SETTINGS = dict(method="probe", epochs=5, n_train=96, n_val=40, n_test=64, seeds=2)
 
@@ -226,3 +226,16 @@ def test_images_and_wrong_arguments_are_refused(words, tiny):
         with pytest.raises((TypeError, ValueError), match=says):
             w2s.run_stress("words", f"{tiny}@1", tiny, **given)
     assert Stress("mine").change_task(words) is words
+
+
+def test_no_stress_is_run_where_one_does_not_fit_the_task(words, tiny):
+    with pytest.raises(ValueError, match="asks for 0, expected at least 1"):
+        w2s.run_stress("words", f"{tiny}@1", tiny, stresses=[stress.imbalanced(0.001)], **SETTINGS)
+    assert w2s.results().empty
+    with pytest.raises(ValueError, match="no label is unknowable under none"):
+        Stressed([NONE], {"none": None}).unknowable()
+
+
+def test_validation_may_be_left_without_the_rare_class(words):
+    task = stress.imbalanced(0.02).change_task(words)
+    assert task.student.shares[1] == 1 / 48 and task.validation.shares[1] == 0

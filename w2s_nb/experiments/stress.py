@@ -78,8 +78,9 @@ def imbalanced(share: float, *, rare: int = 1) -> Stress:
         share: of the class in every training and validation split, between 0 and 1: 0.1 for 1:9.
         rare: number of the class.
     Raises:
-        ValueError: another share, or no number of a class; of a task that lacks the class, or so
-            many of its examples, before anything is trained.
+        ValueError: another share, or no number of a class; of a task that lacks the class or so
+            many of its examples, or a share that comes to none in a half, before anything is
+            trained. Validation may be left with none.
     """
     check_number(share, "share", low=0, high=1)
     if not 0 < share < 1:
@@ -102,7 +103,10 @@ def _leave(task: Task, share: float | None, rare: int) -> Task:
             f"from 0"
         )
     share = share or 1 / task.test.n_classes
-    splits = [_leave_of(split, share, rare) for split in _all_but_test(task)]
+    splits = [
+        _leave_of(split, share, rare, 0 if split.name == "validation" else 1)
+        for split in _all_but_test(task)
+    ]
     supervisor, student, validation, *extra = splits
     n_before, n_after = sum(map(len, _all_but_test(task))), sum(map(len, splits))
     told = f"left out, for a share {share:.3g} of class {task.test.classes[rare]}"
@@ -117,8 +121,12 @@ def _leave(task: Task, share: float | None, rare: int) -> Task:
     )
 
 
-def _leave_of(split: Split, share: float, rare: int) -> Split:
-    """Returns half of a split's examples, in their order, with this share of one class."""
+def _leave_of(split: Split, share: float, rare: int, least: int) -> Split:
+    """Returns half of a split's examples, in their order, with this share of one class.
+
+    Args:
+        least: examples of that class that the share must come to.
+    """
     size = len(split) // 2
     has = np.bincount(split.hard_label, minlength=split.n_classes)
     n_rare = round(share * size)
@@ -126,11 +134,11 @@ def _leave_of(split: Split, share: float, rare: int) -> Split:
     others[rare] = 0
     wanted = apportion(size - n_rare, others)
     wanted[rare] = n_rare
-    if not n_rare or (wanted > has).any():
+    if n_rare < least or (wanted > has).any():
         raise ValueError(
             f"{split.name!r} has {has[rare]} of {len(split)} examples of class "
             f"{split.classes[rare]}; a share of {share:.3g} among {size} asks for {n_rare}, "
-            f"expected at least 1 and no class with more than it has"
+            f"expected at least {least} and no class with more than it has"
         )
     rows = [np.flatnonzero(split.hard_label == k)[: wanted[k]] for k in range(split.n_classes)]
     return split.take(np.sort(np.concatenate(rows)))

@@ -11,11 +11,12 @@ import pandas as pd
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
 from ..data.classes import likeliest
+from ..data.load import load_task
 from ..data.splits import Split
 from ..metrics.estimate import Estimate, from_draws
 from . import stress
 from .arms import Arms, has_auroc, run_arms, student_name, with_intervals
-from .prepare import refuse_own
+from .prepare import list_seeds, refuse_own
 from .stress import NONE, Stress
 
 # fixed before any result was seen: the paper's two, and the loss that Zhang and Sabuncu (2018)
@@ -59,6 +60,7 @@ def run_stress(
     losses = list(losses)
     if "xent" not in losses:
         raise ValueError(f"losses = {losses!r}; expected 'xent' among them, the naive student's")
+    _check_stresses(listed, task, arms_args)
     arms = {}
     for each in listed:
         with collect_warnings():  # the table says again what is held against an arm
@@ -84,6 +86,15 @@ def _list_stresses(stresses: Iterable[Stress]) -> list[Stress]:
             named.setdefault(each.control.name, each.control)
         named[each.name] = each
     return list(named.values())
+
+
+def _check_stresses(stresses: Iterable[Stress], task: str, arms_args: dict) -> None:
+    """Refuses a stress that does not fit the task, before the first of them is run."""
+    of_task = ("n_train", "n_val", "n_test", "extra_halves")
+    sizes = {name: arms_args[name] for name in of_task if name in arms_args}
+    dealt = load_task(task, seed=list_seeds(arms_args.get("seeds", 1))[0], **sizes)
+    for each in stresses:
+        each.change_task(dealt)
 
 
 @dataclass(frozen=True, eq=False)
