@@ -13,6 +13,7 @@ from .classification import (
 )
 from .estimate import Estimate, bootstrap, of_means
 from .gap import pgr, pgr_difference
+from .many_comparisons import crossed_test, holm, mean_test, paired_test, sign_flip_test
 from .monitoring import (
     monitoring_table,
     most_at_budget,
@@ -29,13 +30,17 @@ __all__ = [
     "bootstrap",
     "calibration_error",
     "correct",
+    "crossed_test",
     "difference",
+    "holm",
     "imitation",
     "labels_of",
+    "mean_test",
     "monitoring_table",
     "most_at_budget",
     "of_means",
     "over_tasks",
+    "paired_test",
     "pgr",
     "pgr_difference",
     "preference_bias",
@@ -44,4 +49,5 @@ __all__ = [
     "recall_curve",
     "recall_difference",
     "share",
+    "sign_flip_test",
 ]

@@ -189,7 +189,7 @@ def draw_counts(
     """Returns how often a draw has each seed, (resamples, s), and each example, (resamples, n)."""
     _check_resamples(resamples, n_examples)
     if group is not None:
-        group = _check_group(group, n_examples)
+        group = check_group(group, n_examples)
     group_of = np.arange(n_examples)
     if group is not None:
         group_of = np.unique(group, return_inverse=True)[1]
@@ -208,7 +208,7 @@ def _check_resamples(resamples: int, n_examples: int) -> None:
         )
 
 
-def _check_group(group, n_examples: int) -> np.ndarray:
+def check_group(group, n_examples: int) -> np.ndarray:
     """Returns the groups of examples as an array (n,), checked."""
     group = np.asarray(group)
     if group.shape != (n_examples,):
