@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 import w2s_nb as w2s
 from w2s_nb.common import paths
-from w2s_nb.common.registry import ENCODERS, LOSSES, MODELS, TASKS
+from w2s_nb.common.registry import ENCODERS, LOSSES, METHODS, MODELS, TASKS
 from w2s_nb.data.tasks.spec import Example
 
 WORDS = ["<eos>", "0", "1", "<bos>", *[f"w{i}" for i in range(60)]]
@@ -260,8 +260,8 @@ def three(registries):
 
 @pytest.fixture
 def registries():
-    """Forgets the tasks, models, losses and encoders that a test registers."""
-    before = [(registry, dict(registry)) for registry in (TASKS, MODELS, LOSSES, ENCODERS)]
+    """Forgets the tasks, models, losses, methods and encoders that a test registers."""
+    before = [(registry, dict(registry)) for registry in (TASKS, MODELS, LOSSES, METHODS, ENCODERS)]
     yield
     for registry, entries in before:
         registry._entries.clear()

@@ -32,6 +32,7 @@ FLOW = [
     "notebook",
     "sweeps",
     "suites",
+    "comparisons",
     "published",
     "__main__",
 ]
@@ -78,7 +79,7 @@ def test_imports_go_down_the_list_of_rooms(path):
 
 def test_every_room_has_its_place_and_there_are_few():
     rooms = {room_of(path) for path in FILES} - {"__init__"}
-    assert rooms == set(FLOW) and len(rooms) <= 19
+    assert rooms == set(FLOW) and len(rooms) <= 20
     folders = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and p.name[0] not in "_."}
     assert folders <= rooms, "tests mirror the rooms"
 

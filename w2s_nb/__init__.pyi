@@ -5,9 +5,12 @@ from . import metrics as metrics
 from . import plots as plots
 from . import published as published
 from . import vision as vision
+from .common.registry import METHODS as METHODS
 from .common.registry import MODELS as MODELS
 from .common.registry import TASKS as TASKS
 from .common.store import results as results
+from .comparisons.methods import register_method as register_method
+from .comparisons.run import compare as compare
 from .data.from_file import task_from_file as task_from_file
 from .data.load import load_task as load_task
 from .data.tasks.spec import Example as Example

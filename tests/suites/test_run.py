@@ -106,9 +106,9 @@ def test_a_suite_takes_local_files_of_tasks_that_it_names(model, tasks, tmp_path
     suite = names.Suite("mine", "two of mine", ("words",), ("sst2", "wic"))
     monkeypatch.setitem(names.SUITES, "mine", suite)
     monkeypatch.setenv("W2S_DATA", str(tmp_path))
-    assert run._choose_tasks("mine") == (["words"], {})
+    assert run.choose_tasks("mine") == (["words"], {})
     (tmp_path / "sst2").mkdir()
-    assert run._choose_tasks("mine") == (["words", "sst2"], {})
+    assert run.choose_tasks("mine") == (["words", "sst2"], {})
 
 
 @pytest.mark.parametrize(

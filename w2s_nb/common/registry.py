@@ -163,9 +163,12 @@ class Registry(Mapping):
 TASKS = Registry("task")
 MODELS = Registry("model")
 LOSSES = Registry("loss")
+# {name of a method: `comparisons.methods.Method`}
+METHODS = Registry("method")
 # {kind of encoder: `models.encoders.Family`}
 ENCODERS = Registry("kind of encoder")
 
 TASKS.provide("w2s_nb.data.tasks")
 MODELS.provide("w2s_nb.models.names")
 LOSSES.provide("w2s_nb.losses")
+METHODS.provide("w2s_nb.comparisons.methods")

@@ -66,14 +66,14 @@ def run_suite(
         RuntimeError: runs of the engine's sweep failed; names their index.
     Source: Burns et al. 2023, figures 3 and 5.
     """
-    tasks, left_out = _choose_tasks(suite)
+    tasks, left_out = choose_tasks(suite)
     loss_names = list_losses(losses)
     seed_list = list_seeds(seeds)
     pairs = _pair_up(_names("weak", weak), _names("strong", strong))
     models = list(dict.fromkeys(name for pair in pairs for name in pair))
     _check_models(models, tasks, loss_names, loss_args)
     asked = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
-    sizes = _choose_sizes(tasks, asked, left_out)
+    sizes = choose_sizes(tasks, asked, left_out)
     chosen = method or _choose_method(list(sizes), pairs)
     for task, why in left_out.items():
         warn(f"{task} is left out of the suite: {why}")
@@ -89,7 +89,7 @@ def run_suite(
     return SuiteResult(name, experiments, left_out)
 
 
-def _choose_tasks(suite: str | Iterable[str]) -> tuple[list[str], dict[str, str]]:
+def choose_tasks(suite: str | Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """Returns the tasks of a suite, and {task: why} of those whose package is not installed."""
     if isinstance(suite, str):
         named = suite_of(suite)
@@ -161,7 +161,7 @@ def _check_models(
             require_kind(resolve(model), TASKS[task])
 
 
-def _choose_sizes(
+def choose_sizes(
     tasks: list[str], asked: Mapping[str, int | None], left_out: dict[str, str]
 ) -> dict[str, dict[str, int]]:
     """Returns the sizes of the splits of each task whose rows are here.

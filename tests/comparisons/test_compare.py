@@ -1,0 +1,157 @@
+"""Comparisons on tiny models: the same fits as run_arms, tables, failures, several tasks."""
+
+import numpy as np
+import pytest
+
+import w2s_nb as w2s
+from tests.conftest import register_words, save_tiny
+from w2s_nb import metrics
+from w2s_nb.common.registry import UnknownName
+from w2s_nb.experiments.arms import CEILING, WEAK, run_arms
+
+SIZES = dict(n_train=60, n_val=20, n_test=40)
+FREE = ["supervisor", "constant", "longest", "shuffled_labels"]
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture
+def words(registries):
+    register_words()
+    return "words"
+
+
+def compare(methods, task, model, **changes):
+    return w2s.compare(methods, task, f"{model}@1", model, **{**SIZES, "epochs": 2, **changes})
+
+
+def test_methods_have_the_fits_of_run_arms_and_the_table_their_numbers(model, words):
+    c = compare(["confidence", "confident@0.5"], words, model, seeds=2)
+    arms = run_arms(
+        words,
+        f"{model}@1",
+        model,
+        losses=("xent", "confidence"),
+        labels={"half": w2s.confident(0.5)},
+        seeds=2,
+        method="probe",
+        epochs=2,
+        **SIZES,
+    )
+    runs = c.by_task[words]
+    same = {
+        "naive": "student, naive",
+        "confidence": "student, confidence",
+        "confident@0.5": w2s.student_name("xent", "half"),
+        CEILING: CEILING,
+        "supervisor": WEAK,
+    }
+    for method, arm in same.items():
+        assert np.array_equal(runs.probs(method), arms.probs(arm)), method
+    table = c.table().set_index("method")
+    assert list(table.index) == ["naive", "confidence", "confident@0.5", *FREE, CEILING]
+    assert table.kind.tolist() == ["method"] * 3 + ["free"] * 4 + ["ceiling"]
+    assert list(table.columns[1:2]) == ["accuracy"], "accuracy comes first"
+    gain = arms.gain_over("student, confidence", "student, naive")
+    row = table.loc["confidence"]
+    assert [row.difference, row.difference_low, row.difference_high] == [
+        gain.value,
+        gain.low,
+        gain.high,
+    ]
+    gains = runs.gains("confidence")
+    assert row.p == metrics.paired_test(gains, group=runs.group).p
+    assert row.p_permutation == pytest.approx(
+        metrics.sign_flip_test(gains, group=runs.group).p, abs=0.02
+    )
+    corrected = metrics.holm(table.p[["confidence", "confident@0.5"]])
+    assert table.p_holm[["confidence", "confident@0.5"]].tolist() == corrected.tolist()
+    assert table.p[["naive", *FREE, CEILING]].isna().all()
+    assert (table.seconds.drop(CEILING) >= 0).all() and "error" not in table
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(model, words, monkeypatch):
+    first = compare(["confidence"], words, model, seeds=1)
+
+    def no_training(*args):
+        raise AssertionError("trains again")
+
+    monkeypatch.setattr("w2s_nb.training.fit._train", no_training)
+    again = compare(["confidence"], words, model, seeds=1)
+    columns = [c for c in first.table() if c != "seconds"]
+    assert again.table()[columns].equals(first.table()[columns]) and not again.errors
+
+
+def test_a_methods_own_ceiling_is_the_method_on_ground_truth(model, words):
+    runs = compare(["confident@0.5"], words, model, seeds=1).by_task[words]
+    assert set(runs.own_ceilings) == {"naive", "confident@0.5"}
+    of_naive = runs.own_ceilings["naive"][0].probs
+    assert np.allclose(of_naive, runs.ceiling[0]), "naive finetuning on truth is the ceiling"
+    assert not np.allclose(runs.own_ceilings["confident@0.5"][0].probs, of_naive)
+    without = compare(["confident@0.5"], words, model, seeds=1, own_ceilings=False)
+    assert without.table().pgr_own.isna().all()
+
+
+def test_a_method_that_fails_is_told_and_the_others_go_on(model, words):
+    @w2s.register_method
+    def crashes(labels, task, strong, seed, budget):
+        raise RuntimeError("no idea\nat all")
+
+    @w2s.register_method
+    def answers_too_little(labels, task, strong, seed, budget):
+        return np.full((3, 2), 0.5)
+
+    @w2s.register_method
+    def no_probabilities(labels, task, strong, seed, budget):
+        return np.full((len(task.test), 2), 0.9)
+
+    names = ["crashes", "answers_too_little", "no_probabilities", "confident"]
+    c = compare(names, words, model, seeds=1)
+    table = c.table().set_index("method")
+    assert c.errors["crashes"] == "words: RuntimeError: no idea"
+    assert "shape (3, 2); expected (40, 2)" in table.error["answers_too_little"]
+    assert "no probabilities" in table.error["no_probabilities"]
+    assert table.loc[names[:3], ["accuracy", "p", "p_holm", "pgr"]].isna().all(axis=None)
+    assert table.p_holm["confident"] == table.p["confident"], "it alone was tested"
+    assert table.error["naive"] == "" and c._repr_html_()
+
+
+def test_tasks_weigh_alike_and_the_interval_over_tasks_is_told_apart(model, words):
+    c = compare(["confident@0.3"], [words, "word_pairs"], model, seeds=2)
+    row = c.table().set_index("method").loc["confident@0.3"]
+    by_task = c.tables().set_index(["task", "method"])
+    each = [by_task.accuracy[task, "confident@0.3"] for task in (words, "word_pairs")]
+    assert row.accuracy == pytest.approx(np.mean(each))
+    assert row.difference == row.difference_over_tasks
+    tests = [
+        metrics.crossed_test(runs.gains("confident@0.3"), group=runs.group)
+        for runs in c.by_task.values()
+    ]
+    assert row.p == metrics.mean_test(tests).p
+    assert c.of_task(words).table().method.tolist() == [*c.methods, CEILING]
+    with pytest.raises(UnknownName, match="unknown task of this comparison"):
+        c.of_task("wrods")
+
+
+@pytest.mark.parametrize(
+    "changes, kind, message",
+    [
+        (dict(methods="confident"), TypeError, "expected several names"),
+        (dict(methods=["confidnet"]), UnknownName, "unknown method 'confidnet'"),
+        (dict(methods=["generalized_xent@2"]), ValueError, "q 2.0"),
+        (dict(task="wrods"), UnknownName, "unknown suite or task 'wrods'"),
+        (dict(loss="xent"), TypeError, "compare was given loss = 'xent', which methods decides"),
+        (dict(epochs=-1), ValueError, "epochs"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_trained(
+    model, words, monkeypatch, changes, kind, message
+):
+    monkeypatch.setattr("w2s_nb.comparisons.run.fit", lambda *a, **k: pytest.fail("trains"))
+    arguments = {"methods": ["confident"], "task": words, "model": model, **changes}
+    with pytest.raises(kind, match=message):
+        compare(**arguments)

@@ -1,0 +1,1 @@
+"""Compares methods of learning from weak labels: paired, corrected for how many are compared."""

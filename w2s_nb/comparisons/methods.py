@@ -1,0 +1,297 @@
+"""Registers methods: functions from weak labels to predictions on texts without labels.
+
+A method takes `(labels, task, strong, seed, budget)` and returns (n_test, K) probabilities of the
+task's test texts, rows that sum to 1:
+
+- labels: `SoftLabels` of the supervisor for the student half, validation and test texts;
+- task: as the seed deals it. In a sealed comparison the truth of these three splits is not there;
+- strong: the strong model's name; seed: of everything random;
+- budget: trains models (`Budget.fit`) and, in a sealed comparison, answers a limited number of
+  questions about the test (`Budget.ask`).
+
+Further keyword arguments, all with defaults, are its options: `confident@0.3` sets the first of
+them. Every loss is a method too, under its name; `xent` is `naive`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..common.registry import LOSSES, METHODS, UnknownName
+from ..common.seeds import check_count
+from ..data.classes import likeliest
+from ..data.splits import Split, Task
+from ..labels.soft import SoftLabels
+from ..models.loading import with_depth
+from ..models.names import resolve
+from ..prompting.prompt import prompt
+from ..training.fit import fit
+from ..training.result import Fit
+
+NAIVE = "naive"
+_FIXED = ("labels", "task", "strong", "seed", "budget")
+
+
+class QueriesSpent(RuntimeError):
+    """A method asked about the test more often than its budget allows."""
+
+
+def _refuse(probs: np.ndarray) -> float:
+    """Refuses every question, as a comparison does that is not sealed."""
+    raise QueriesSpent("this comparison answers no questions; a sealed one does")
+
+
+@dataclass
+class Budget:
+    """Gives a method what it may spend, and counts what it has spent.
+
+    Attributes:
+        fit_args: arguments of `fit` that all methods share, such as method and epochs.
+        ask: answers (n_test, K) probabilities with their accuracy on the public half of the test;
+            raises `QueriesSpent` when there are no queries left.
+        seconds_saved: what the trainings that the store already held took when they were made,
+            less what it took to find them.
+    """
+
+    fit_args: Mapping = field(default_factory=dict)
+    ask: Callable[[np.ndarray], float] = _refuse
+    seconds_saved: float = 0.0
+    _counted: set[str] = field(default_factory=set, repr=False)
+
+    def fit(self, model: str, split: Split, labels: SoftLabels | None, **fit_args) -> Fit:
+        """Trains a model as all methods of the comparison do, on the examples that have a label.
+
+        Args:
+            fit_args: of `fit`; they go before the comparison's own.
+        """
+        started = time.perf_counter()
+        labelled = split if labels is None else split.take(labels.knows(split))
+        fitted = fit(model, labelled, labels, **{**self.fit_args, **fit_args})
+        if fitted.address not in self._counted:
+            self._counted.add(fitted.address)
+            self.seconds_saved += fitted.record["seconds"] - (time.perf_counter() - started)
+        return fitted
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method.
+
+    Attributes:
+        name: in tables, with its option.
+        function: as it was registered.
+        options: keyword arguments of this variant.
+        free: it trains nothing, or learns from labels that say nothing: a row to be held against.
+        loss: the loss that it trains with, where it is one; "" of others.
+    """
+
+    name: str
+    function: Callable
+    options: Mapping = field(default_factory=dict)
+    free: bool = False
+    loss: str = ""
+
+    def __call__(
+        self, labels: SoftLabels, task: Task, strong: str, seed: int, budget: Budget
+    ) -> np.ndarray:
+        """Returns the method's predictions, (n_test, K)."""
+        return self.function(labels, task, strong, seed, budget, **self.options)
+
+    @property
+    def about(self) -> str:
+        """Returns the first line of what the function says of itself."""
+        return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+    def with_option(self, option: str) -> Method:
+        """Returns the method with its first option set, such as `confident@0.3`.
+
+        Raises:
+            ValueError: it has no options, or one of another type.
+        """
+        parameters = inspect.signature(self.function).parameters.values()
+        own = [p for p in parameters if p.name not in _FIXED]
+        if not own:
+            raise ValueError(f"method {self.name!r} has no options; given {option!r}")
+        kind = type(own[0].default)
+        try:
+            value = kind(option)
+        except ValueError:
+            raise ValueError(
+                f"method {self.name!r} takes {own[0].name} = {own[0].default!r}; given {option!r}"
+            ) from None
+        return replace(self, name=f"{self.name}@{option}", options={own[0].name: value})
+
+
+def register_method(function=None, *, free: bool = False):
+    """Registers a method under its function's name.
+
+    Args:
+        free: it learns nothing from the labels; the method is a row to hold others against, and
+            none of those that p-values are corrected for.
+    Raises:
+        TypeError: no function with a name, or one that takes other arguments than a method.
+        ValueError: the name is that of a loss.
+    """
+
+    def decorate(method):
+        _check_function(method)
+        METHODS.register(method.__name__, Method(method.__name__, method, free=free))
+        return method
+
+    return decorate if function is None else decorate(function)
+
+
+def _check_function(method) -> None:
+    """Refuses what has no name of its own, or takes other arguments than a method."""
+    name = getattr(method, "__name__", "")
+    if not callable(method) or not name.isidentifier():
+        given = " ".join(repr(method).split())
+        raise TypeError(f"register_method was given {given:.80}; expected a function, by `def`")
+    parameters = inspect.signature(method).parameters
+    required = [p.name for p in parameters.values() if p.default is p.empty]
+    if required != list(_FIXED):
+        raise TypeError(
+            f"method {name!r} takes {', '.join(parameters) or 'nothing'}; expected "
+            f"({', '.join(_FIXED)}) and options with defaults"
+        )
+    if name in LOSSES:
+        raise ValueError(
+            f"method {name!r} is a loss, and so a method already; give it another name"
+        )
+
+
+def method_of(name: str) -> Method:
+    """Returns a method by its name: registered, or that of a loss; with `@` and an option.
+
+    Raises:
+        UnknownName: no such method; lists what exists.
+        ValueError: an option that it does not take.
+    """
+    base, at, option = str(name).partition("@")
+    if base in METHODS:
+        return METHODS[name]
+    if base not in LOSSES:
+        raise UnknownName("method", str(name), [*METHODS, *LOSSES])
+    method = _of_loss(base)
+    return method.with_option(option) if at else method
+
+
+def _of_loss(loss: str) -> Method:
+    """Returns the method that trains a student with a loss; its options are the loss's."""
+
+    def train(labels, task, strong, seed, budget, **loss_args):
+        arguments: dict = {"loss": loss, "loss_args": loss_args or None, "seed": seed}
+        return budget.fit(strong, task.student, labels, **arguments).predict(task.test)
+
+    train.__doc__ = inspect.getdoc(LOSSES[loss])
+    fixed = [inspect.Parameter(p, inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in _FIXED]
+    parameters = inspect.signature(LOSSES[loss]).parameters.values()
+    own = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in parameters
+        if p.default is not p.empty and p.name not in ("progress", "previous")
+    ]
+    train.__signature__ = inspect.Signature([*fixed, *own])  # type: ignore[attr-defined]
+    return Method(NAIVE if loss == "xent" else loss, train, loss=loss)
+
+
+@register_method
+def naive(labels, task, strong, seed, budget):
+    """Trains the strong model on the supervisor's labels with cross-entropy."""
+    return budget.fit(strong, task.student, labels, seed=seed).predict(task.test)
+
+
+@register_method
+def confident(labels, task, strong, seed, budget, *, share=0.5):
+    """Trains on the supervisor's most confident labels alone (Burns et al. 2023, appendix B)."""
+    kept = labels.select(task.student, labels.confident(task.student, share))
+    return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
+
+
+@register_method
+def hard_labels(labels, task, strong, seed, budget):
+    """Trains on the supervisor's likeliest classes instead of its probabilities."""
+    return budget.fit(strong, task.student, labels.harden(), seed=seed).predict(task.test)
+
+
+@register_method
+def chain(labels, task, strong, seed, budget, *, through=""):
+    """Trains a middle model first; it teaches the strong one (Burns et al. 2023, section 4.3.1).
+
+    Without a middle model it is the strong one, cut to half its layers. It labels the examples that
+    it was trained on.
+    """
+    checkpoint = with_depth(resolve(strong))
+    middle = through or f"{checkpoint.base}@{max(1, checkpoint.layers // 2)}"
+    teacher = budget.fit(middle, task.student, labels, seed=seed, label_training_examples=True)
+    taught = teacher.label(task.student, training_examples=True)
+    return budget.fit(strong, task.student, taught, seed=seed).predict(task.test)
+
+
+@register_method
+def ensemble(labels, task, strong, seed, budget, *, students=3):
+    """Trains several students on random halves of the labels, and averages their predictions."""
+    check_count(students, "students")
+    rng = np.random.default_rng(seed)
+    each = []
+    for _ in range(students):
+        rows = np.sort(rng.permutation(len(task.student))[: max(2, len(task.student) // 2)])
+        half = labels.select(task.student, rows)
+        each.append(budget.fit(strong, task.student, half, seed=seed).predict(task.test))
+    return np.mean(each, axis=0)
+
+
+@register_method
+def zero_shot(labels, task, strong, seed, budget):
+    """Asks the strong model about each test text; it sees no label (section 5.2.1)."""
+    return prompt(strong, task.test).predict(task.test)
+
+
+@register_method(free=True)
+def supervisor(labels, task, strong, seed, budget):
+    """Takes the supervisor's own predictions."""
+    return labels.for_split(task.test)
+
+
+@register_method(free=True)
+def constant(labels, task, strong, seed, budget):
+    """Predicts the supervisor's commonest class of the student half for every text."""
+    counts = np.bincount(_likeliest(labels, task.student), minlength=labels.n_classes)
+    return np.tile(np.eye(labels.n_classes)[counts.argmax()], (len(task.test), 1))
+
+
+@register_method(free=True)
+def longest(labels, task, strong, seed, budget):
+    """Prefers the longer text of a pair; of single texts, the class whose length by the
+    supervisor's labels is nearest.
+    """
+    test, half = task.test, task.student
+    if test.arity == 2:
+        second = (1 + test.longer) / 2  # a tie is half of each
+        return np.column_stack([1 - second, second])
+    lengths = np.log1p([len(text) for (text,) in half.texts])
+    weights = labels.for_split(half)
+    means = (weights.T @ lengths) / np.maximum(weights.sum(axis=0), 1e-12)
+    of_test = np.log1p([len(text) for (text,) in test.texts])
+    return np.eye(len(means))[np.abs(of_test[:, None] - means).argmin(axis=1)]
+
+
+@register_method(free=True)
+def shuffled_labels(labels, task, strong, seed, budget):
+    """Trains on the supervisor's labels, each given to another example of its split."""
+    rng = np.random.default_rng(seed)
+    probs = labels.probs.copy()
+    for split in (task.student, task.validation):
+        rows = np.flatnonzero(np.isin(labels.ids, split.ids))
+        probs[rows] = probs[rng.permutation(rows)]
+    mixed = replace(labels, probs=probs, source=f"{labels.source}, shuffled")
+    return budget.fit(strong, task.student, mixed, seed=seed).predict(task.test)
+
+
+def _likeliest(labels: SoftLabels, split: Split) -> np.ndarray:
+    return likeliest(labels.for_split(split))

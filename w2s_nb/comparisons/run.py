@@ -1,0 +1,216 @@
+"""Runs methods on tasks: one supervisor per task and seed, and every method on its labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from ..common.progress import collect_warnings, progress, warn
+from ..common.registry import TASKS, UnknownName
+from ..data.splits import Task
+from ..experiments.prepare import args_of, ceiling_reads_first, check_fit_of, list_seeds, prepare
+from ..labels.soft import SoftLabels
+from ..metrics.classification import probs_of
+from ..suites.names import SUITES
+from ..suites.run import choose_sizes, choose_tasks
+from ..training.fit import fit
+from ..training.result import Fit
+from .methods import NAIVE, Budget, Method, method_of
+from .result import Comparison, MethodRun, TaskRuns
+
+FREE = ("supervisor", "constant", "longest", "shuffled_labels")
+# arguments of `fit` that compare gives each fit, and its own argument that decides them
+_OWN = {
+    "model": "weak and strong",
+    "split": "suite",
+    "labels": "methods",
+    "seed": "seeds=",
+    "loss": "methods",
+    "loss_args": "methods",
+}
+
+# Runs one method: (method, labels, task, strong, seed, arguments of fit) -> what it left.
+Runner = Callable[[Method, SoftLabels, Task, str, int, dict], MethodRun]
+
+
+def compare(
+    methods: Iterable[str],
+    suite: str | Iterable[str],
+    weak: str,
+    strong: str,
+    *,
+    seeds: int | Iterable[int] = 5,
+    n_train: int | None = None,
+    n_val: int | None = None,
+    n_test: int | None = None,
+    method: str = "probe",
+    own_ceilings: bool = True,
+    weak_args: dict | None = None,
+    strong_args: dict | None = None,
+    **fit_args,
+) -> Comparison:
+    """Runs methods on the same labels, and compares each with naive finetuning, paired.
+
+    Per task and seed a supervisor is trained on ground truth of its half, and a ceiling on that of
+    the student half. Each method gets the supervisor's labels and predicts the test texts. Rows
+    that cost nothing are added: the supervisor itself, a constant, the longest text, and shuffled
+    labels. A method that raises is told in the table, and the others go on. Fits that the store
+    holds are not trained again.
+
+    Args:
+        methods: names, of `METHODS` or of losses, with options as in `confident@0.3`; naive is
+            added.
+        suite: a suite, a task, or several tasks with classes.
+        weak, strong: models by name.
+        seeds, n_train, n_val, n_test: as in `run_suite`.
+        method: of every fit.
+        own_ceilings: run each method on ground truth of the student half too, so that it has a
+            ceiling of its own.
+        weak_args, strong_args: arguments, beside fit_args, of the supervisor's `fit`, and of all
+            others.
+        fit_args: of every `fit`, such as epochs.
+    Raises:
+        UnknownName, TypeError, ValueError, ModelUnavailable: before anything is trained.
+        DataUnavailable: no task has its rows here.
+    """
+    chosen = _list_methods(methods)
+    shared = {"method": method, **fit_args}
+    supervisor_args = shared | args_of(weak_args, "weak_args", _OWN)
+    student_args = args_of(shared, "compare", _OWN) | args_of(strong_args, "strong_args", _OWN)
+    asked = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
+    dealt = _deal(suite, weak, strong, chosen, list_seeds(seeds), asked)
+    for tasks in dealt.values():
+        check_fit_of(weak, tasks[0].supervisor, **supervisor_args)
+        check_fit_of(strong, tasks[0].student, **student_args)
+    runs = {}
+    for name in progress(list(dealt), desc="tasks"):
+        runs[name] = _run_task(
+            dealt[name], weak, strong, chosen, supervisor_args, student_args, own_ceilings
+        )
+    return Comparison(weak, strong, runs)
+
+
+def run_method(
+    method: Method, labels: SoftLabels, task: Task, strong: str, seed: int, fit_args: dict
+) -> MethodRun:
+    """Runs a method in this process, where it could read the truth of the test.
+
+    Args:
+        labels, task, strong, seed: as a method takes them.
+        fit_args: of every fit of the method.
+    Returns:
+        Its predictions; or the error that it raised, or that they are no predictions.
+    """
+    budget = Budget(fit_args)
+    started = time.perf_counter()
+    try:
+        with collect_warnings():
+            probs = check_predictions(method(labels, task, strong, seed, budget), task)
+    except Exception as error:  # whatever a method does, the others go on
+        return MethodRun(None, time.perf_counter() - started, error=describe(error))
+    return MethodRun(probs, time.perf_counter() - started + budget.seconds_saved)
+
+
+def check_predictions(probs, task: Task) -> np.ndarray:
+    """Returns what a method gave as (n_test, K) floats.
+
+    Raises:
+        TypeError, ValueError: no probabilities, or of other texts or classes.
+    """
+    expected = (len(task.test), task.test.n_classes)
+    given = probs_of(probs)
+    if np.ndim(probs) != 2 or given.shape[1:] != expected:
+        raise ValueError(
+            f"predictions of shape {np.shape(probs)}; expected {expected}, (test texts, classes)"
+        )
+    return given[0]
+
+
+def describe(error: BaseException) -> str:
+    """Returns an error in one line."""
+    first = (str(error).strip() or "no message").split("\n")[0]
+    return f"{type(error).__name__}: {first}"
+
+
+def _list_methods(methods: Iterable[str]) -> list[Method]:
+    """Returns naive, the methods that are named, each once, and the rows that cost nothing."""
+    if isinstance(methods, str):
+        raise TypeError(f"methods = {methods!r}; expected several names, such as ({methods!r},)")
+    named = [method_of(name) for name in (NAIVE, *methods, *FREE)]
+    return list({method.name: method for method in named}.values())
+
+
+def _deal(
+    suite: str | Iterable[str],
+    weak: str,
+    strong: str,
+    methods: Sequence[Method],
+    seeds: list[int],
+    asked: dict[str, int | None],
+) -> dict[str, list[Task]]:
+    """Returns {task: as each seed deals it} of the tasks whose rows are here."""
+    names, left_out = choose_tasks(_as_suite(suite))
+    sizes = choose_sizes(names, asked, left_out)
+    for task, why in left_out.items():
+        warn(f"{task} is left out of the comparison: {why}")
+    losses = [method.loss for method in methods if method.loss]
+    loss_args = {method.loss: dict(method.options) for method in methods if method.loss}
+    return {
+        task: prepare(task, [weak, strong], losses=losses, loss_args=loss_args, seeds=seeds, **n)
+        for task, n in sizes.items()
+    }
+
+
+def _as_suite(suite: str | Iterable[str]) -> str | Iterable[str]:
+    """Returns a suite's name, or names of tasks, of which one alone may be given."""
+    if not isinstance(suite, str) or suite in SUITES:
+        return suite
+    if suite.partition("@")[0] not in TASKS:
+        raise UnknownName("suite or task", suite, [*SUITES, *TASKS])
+    return [suite]
+
+
+def _run_task(
+    tasks: list[Task],
+    weak: str,
+    strong: str,
+    methods: Sequence[Method],
+    supervisor_args: dict,
+    student_args: dict,
+    own_ceilings: bool,
+) -> TaskRuns:
+    """Runs every method for each seed of a task."""
+    supervisors, ceilings = [], []
+    runs: dict[str, list[MethodRun]] = {method.name: [] for method in methods}
+    own: dict[str, list[MethodRun]] = {m.name: [] for m in methods if own_ceilings and not m.free}
+    for task in tasks:
+        with ceiling_reads_first(strong, task.student, student_args):
+            supervisor = fit(weak, task.supervisor, seed=task.seed, **supervisor_args)
+        ceiling = fit(strong, task.student, seed=task.seed, **student_args)
+        supervisors.append(supervisor.predict(task.test))
+        ceilings.append(ceiling.predict(task.test))
+        labels = label_all(supervisor, task)
+        for method in methods:
+            given = (task, strong, task.seed, student_args)
+            runs[method.name].append(run_method(method, labels, *given))
+            if method.name in own:
+                own[method.name].append(run_method(method, true_labels(labels, task), *given))
+    return TaskRuns(tasks, np.stack(supervisors), np.stack(ceilings), runs, own)
+
+
+def label_all(supervisor: Fit, task: Task) -> SoftLabels:
+    """Returns the supervisor's labels of the student half, validation and test texts."""
+    labels = supervisor.label(task.student)
+    ids = np.concatenate([labels.ids, task.test.ids])
+    probs = np.concatenate([labels.probs, supervisor.predict(task.test)])
+    return SoftLabels(ids, probs, labels.source, labels.address, labels.stop)
+
+
+def true_labels(labels: SoftLabels, task: Task) -> SoftLabels:
+    """Returns ground truth of the student half and validation, and the labels of the test texts."""
+    splits = (task.student, task.validation)
+    truth = [np.eye(split.n_classes)[split.hard_label] for split in splits]
+    ids = np.concatenate([*(split.ids for split in splits), task.test.ids])
+    return SoftLabels(ids, np.concatenate([*truth, labels.for_split(task.test)]), "ground truth")
