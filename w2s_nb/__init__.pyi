@@ -42,6 +42,8 @@ from .experiments.label_controls import with_truth as with_truth
 from .experiments.label_sets import confident as confident
 from .experiments.label_sets import matched as matched
 from .experiments.label_sets import taught_by as taught_by
+from .experiments.no_supervisor import no_supervisor as no_supervisor
+from .experiments.no_supervisor import with_no_supervisor as with_no_supervisor
 from .experiments.one_setting import differences as differences
 from .experiments.one_setting import one_setting as one_setting
 from .experiments.prompts import by_shots as by_shots

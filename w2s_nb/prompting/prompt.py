@@ -94,7 +94,7 @@ def prompt(
     task = _find_task(splits)
     _check_types(labels, source, balanced, calibrate, chat, wording)
     wording = wording or TASKS[task.name.partition(",")[0]].prompt
-    _check_words(wording, task)
+    check_words(wording, task)
     checkpoint = with_depth(require_kind(resolve(model), task.spec))
     require_unembedding(checkpoint, "a prompt")
     source = task.student if source is None else source
@@ -181,7 +181,7 @@ def _check_types(labels, source, balanced, calibrate, chat, wording) -> None:
         raise TypeError(f"wording = {wording!r}; expected a w2s.Prompt(template, words)")
 
 
-def _check_words(wording: Prompt, task: Task) -> None:
+def check_words(wording: Prompt, task: Task) -> None:
     """Refuses a wording that has not one answer for each class.
 
     Raises:
