@@ -96,6 +96,13 @@ def test_a_methods_own_ceiling_is_the_method_on_ground_truth(model, words):
     assert without.table().pgr_own.isna().all()
 
 
+def test_a_method_that_learns_from_no_labels_has_no_ceiling_of_its_own(model, words):
+    c = compare(["zero_shot"], words, model, seeds=1)
+    assert set(c.by_task[words].own_ceilings) == {"naive"}
+    table = c.table().set_index("method")
+    assert np.isnan(table.pgr_own["zero_shot"]) and table.p["zero_shot"] <= 1
+
+
 def test_a_method_that_fails_is_told_and_the_others_go_on(model, words):
     @w2s.register_method
     def crashes(labels, task, strong, seed, budget):
