@@ -1,12 +1,15 @@
 """Comparisons on tiny models: the same fits as run_arms, tables, failures, several tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import w2s_nb as w2s
 from tests.conftest import register_words, save_tiny
 from w2s_nb import metrics
-from w2s_nb.common.registry import UnknownName
+from w2s_nb.common.registry import TASKS, UnknownName
+from w2s_nb.data.tasks.spec import Prompt
 from w2s_nb.experiments.arms import CEILING, WEAK, run_arms
 
 SIZES = dict(n_train=60, n_val=20, n_test=40)
@@ -162,3 +165,18 @@ def test_wrong_input_is_refused_before_anything_is_trained(
     arguments = {"methods": ["confident"], "task": words, "model": model, **changes}
     with pytest.raises(kind, match=message):
         compare(**arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.*of words that its tokenizer does not know")
+def test_methods_without_a_supervisor_are_rows_that_labels_only_orient(model, words):
+    TASKS._entries[words] = replace(TASKS[words], prompt=Prompt("{0} w40", ("w41", "w42")))
+    names = ["first_component", "first_component@prompt", "mutual_predictability"]
+    names += ["contrast_component", "contrast_consistent"]
+    c = compare(names, words, model, seeds=1)
+    assert not c.errors and names == c.candidates
+    runs = c.by_task[words]
+    assert set(runs.own_ceilings) == {"naive"}, "they do not learn from labels"
+    by_supervisor, by_prompt = (runs.probs(name)[0] for name in names[:2])
+    assert np.allclose(by_prompt, by_supervisor) or np.allclose(by_prompt, by_supervisor[:, ::-1])
+    failed = compare(["first_component@truth"], words, model, seeds=1)
+    assert "unknown sign 'truth'" in failed.errors["first_component@truth"]

@@ -26,6 +26,7 @@ from ..common.registry import LOSSES, METHODS, UnknownName
 from ..common.seeds import check_count
 from ..data.classes import likeliest
 from ..data.splits import Split, Task
+from ..experiments.no_supervisor import SUPERVISOR, predict_test
 from ..labels.soft import SoftLabels
 from ..models.loading import with_depth
 from ..models.names import resolve
@@ -88,6 +89,7 @@ class Method:
         options: keyword arguments of this variant.
         free: it trains nothing, or learns from labels that say nothing: a row to be held against.
         loss: the loss that it trains with, where it is one; "" of others.
+        learns: it learns from the labels; a method that does not has no ceiling of its own.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Method:
     options: Mapping = field(default_factory=dict)
     free: bool = False
     loss: str = ""
+    learns: bool = True
 
     def __call__(
         self, labels: SoftLabels, task: Task, strong: str, seed: int, budget: Budget
@@ -127,12 +130,14 @@ class Method:
         return replace(self, name=f"{self.name}@{option}", options={own[0].name: value})
 
 
-def register_method(function=None, *, free: bool = False):
+def register_method(function=None, *, free: bool = False, learns: bool = True):
     """Registers a method under its function's name.
 
     Args:
         free: it learns nothing from the labels; the method is a row to hold others against, and
             none of those that p-values are corrected for.
+        learns: from the labels. A method that does not, such as a prompt, is one of those that are
+            compared, but has no ceiling of its own on ground truth, and so no pgr_own.
     Raises:
         TypeError: no function with a name, or one that takes other arguments than a method.
         ValueError: the name is that of a loss.
@@ -140,7 +145,7 @@ def register_method(function=None, *, free: bool = False):
 
     def decorate(method):
         _check_function(method)
-        METHODS.register(method.__name__, Method(method.__name__, method, free=free))
+        METHODS.register(method.__name__, Method(method.__name__, method, free=free, learns=learns))
         return method
 
     return decorate if function is None else decorate(function)
@@ -246,10 +251,34 @@ def ensemble(labels, task, strong, seed, budget, *, students=3):
     return np.mean(each, axis=0)
 
 
-@register_method
+@register_method(learns=False)
 def zero_shot(labels, task, strong, seed, budget):
     """Asks the strong model about each test text; it sees no label (section 5.2.1)."""
     return prompt(strong, task.test).predict(task.test)
+
+
+@register_method(learns=False)
+def first_component(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
+    """Takes the first principal component of the states; the labels decide its sign alone."""
+    return predict_test(strong, task, "first_component", labels, sign=sign, seed=seed)
+
+
+@register_method(learns=False)
+def contrast_component(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
+    """Takes the first component of the states with either answer (Burns et al. 2022)."""
+    return predict_test(strong, task, "contrast_component", labels, sign=sign, seed=seed)
+
+
+@register_method(learns=False)
+def contrast_consistent(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
+    """Searches for a direction along which one of two answers is right (Burns et al. 2022)."""
+    return predict_test(strong, task, "contrast_consistent", labels, sign=sign, seed=seed)
+
+
+@register_method(learns=False)
+def mutual_predictability(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
+    """Searches for the labels that predict each other best (Wen et al. 2025)."""
+    return predict_test(strong, task, "mutual_predictability", labels, sign=sign, seed=seed)
 
 
 @register_method(free=True)

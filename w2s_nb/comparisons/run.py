@@ -66,8 +66,8 @@ def compare(
         weak, strong: models by name.
         seeds, n_train, n_val, n_test: as in `run_suite`.
         method: of every fit.
-        own_ceilings: run each method on ground truth of the student half too, so that it has a
-            ceiling of its own.
+        own_ceilings: run each method that learns from labels on ground truth of the student half
+            too, so that it has a ceiling of its own.
         weak_args, strong_args: arguments, beside fit_args, of the supervisor's `fit`, and of all
             others.
         fit_args: of every `fit`, such as epochs.
@@ -184,7 +184,9 @@ def _run_task(
     """Runs every method for each seed of a task."""
     supervisors, ceilings = [], []
     runs: dict[str, list[MethodRun]] = {method.name: [] for method in methods}
-    own: dict[str, list[MethodRun]] = {m.name: [] for m in methods if own_ceilings and not m.free}
+    own: dict[str, list[MethodRun]] = {
+        m.name: [] for m in methods if own_ceilings and m.learns and not m.free
+    }
     for task in tasks:
         with ceiling_reads_first(strong, task.student, student_args):
             supervisor = fit(weak, task.supervisor, seed=task.seed, **supervisor_args)

@@ -18,7 +18,7 @@ from ..common import store
 from ..common.device import computing_versions, precision
 from ..common.registry import UnknownName
 from ..common.seeds import check_seed
-from ..data.splits import Split, need_split
+from ..data.splits import Split, Task, need_split
 from ..data.tasks.spec import Prompt
 from ..inputs import activations
 from ..inputs.features import features
@@ -171,17 +171,31 @@ def find_classes(
 
 
 def predict_test(
-    model: str, split: Split, test: Split, method: str, labels: SoftLabels, *, seed: int = 0
+    model: str,
+    task: Task,
+    method: str,
+    labels: SoftLabels,
+    *,
+    sign: str = SUPERVISOR,
+    seed: int = 0,
 ) -> np.ndarray:
-    """Returns (n, 2) probabilities of test examples; stores nothing and needs no truth.
+    """Returns (n_test, 2) probabilities of the test examples; stores nothing and needs no truth.
 
     Args:
-        split: the examples to learn from; the other arguments are those of `no_supervisor`.
+        task: as a seed deals it; the texts of its student half are learned from.
+        labels: the supervisor's.
+        sign: who decides which class is which, of `SIGNS`.
+    Raises: as `no_supervisor`.
     """
-    check_no_supervisor(model, split, method, labels)
-    of_split, of_test = find_classes(model, split, [split, test], method, seed=seed)
-    sign, _ = _orient_known(of_split, split, labels)
-    return of_test[:, ::sign]
+    half, test = task.student, task.test
+    if sign not in SIGNS:
+        raise UnknownName("sign", str(sign), SIGNS)
+    check_no_supervisor(model, half, method, labels if sign == SUPERVISOR else None)
+    if sign == PROMPT:
+        labels = SoftLabels(half.ids, prompt(model, half).predict(half), PROMPT)
+    of_half, of_test = find_classes(model, half, [half, test], method, seed=seed)
+    turn, _ = _orient_known(of_half, half, labels)
+    return of_test[:, ::turn]
 
 
 def with_no_supervisor(
