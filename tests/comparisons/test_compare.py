@@ -151,6 +151,7 @@ def test_tasks_weigh_alike_and_the_interval_over_tasks_is_told_apart(model, word
     "changes, kind, message",
     [
         (dict(methods="confident"), TypeError, "expected several names"),
+        (dict(methods=None), TypeError, "methods = None; expected several names"),
         (dict(methods=["confidnet"]), UnknownName, "unknown method 'confidnet'"),
         (dict(methods=["generalized_xent@2"]), ValueError, "q 2.0"),
         (dict(task="wrods"), UnknownName, "unknown suite or task 'wrods'"),
@@ -180,3 +181,32 @@ def test_methods_without_a_supervisor_are_rows_that_labels_only_orient(model, wo
     assert np.allclose(by_prompt, by_supervisor) or np.allclose(by_prompt, by_supervisor[:, ::-1])
     failed = compare(["first_component@truth"], words, model, seeds=1)
     assert "unknown sign 'truth'" in failed.errors["first_component@truth"]
+
+
+def test_a_method_that_writes_into_labels_or_truth_spoils_no_other(model, words):
+    @w2s.register_method
+    def writes_labels(labels, task, strong, seed, budget):
+        """Spoils the labels."""
+        labels.probs[:] = 0.5
+        return labels.for_split(task.test)
+
+    @w2s.register_method
+    def writes_truth(labels, task, strong, seed, budget):
+        """Spoils the truth."""
+        task.test.hard_label[:] = 0
+        return labels.for_split(task.test)
+
+    honest = compare(["confidence"], words, model, seeds=1).table().set_index("method").accuracy
+    names = ["writes_labels", "writes_truth"]
+    c = compare([*names, "confidence"], words, model, seeds=1)
+    assert set(c.errors) == set(names)
+    accuracy = c.table().set_index("method").accuracy.drop(names)
+    assert accuracy[honest.index].tolist() == honest.tolist()
+
+
+def test_a_method_that_ends_the_program_is_told_and_the_others_go_on(model, words):
+    @w2s.register_method
+    def leaves(labels, task, strong, seed, budget):
+        raise SystemExit("bye")
+
+    assert compare(["leaves"], words, model, seeds=1).errors == {"leaves": "words: SystemExit: bye"}
