@@ -196,6 +196,7 @@ def test_a_stress_that_cannot_be_is_refused_at_once(make, says):
         (stress.impossible(1e-6), "of 64 test examples is none"),
         (stress.distractor(["a", "b", "c"]), "3 sentences; expected 2"),
         (stress.errs_on(lambda split: [1.0]), r"has shape \(1,\); expected \(96,\)"),
+        (stress.errs_on(lambda split: [np.nan] * len(split)), "'student' has 96 numbers that are"),
         (stress.errs_on(lambda split: split.texts), "expected a number or a bool per example"),
     ],
 )
@@ -218,6 +219,8 @@ def test_images_and_wrong_arguments_are_refused(words, tiny):
             w2s.run_arms("words", f"{tiny}@1", tiny, **given)
     for given, says in [
         (dict(stresses=stress.opinion()), "stresses is one"),
+        (dict(stresses="opinion"), "stresses is one, 'opinion'"),
+        (dict(losses="xent"), "losses = 'xent'; expected several names"),
         (dict(stresses=["opinion"]), "stresses has 'opinion'"),
         (dict(stresses=[stress.opinion(), stress.opinion()]), "two stresses are named"),
         (dict(losses=["confidence"]), "expected 'xent' among them"),
@@ -239,3 +242,9 @@ def test_no_stress_is_run_where_one_does_not_fit_the_task(words, tiny):
 def test_validation_may_be_left_without_the_rare_class(words):
     task = stress.imbalanced(0.02).change_task(words)
     assert task.student.shares[1] == 1 / 48 and task.validation.shares[1] == 0
+
+
+def test_braces_in_the_text_that_says_nothing_are_text(words):
+    task = stress.impossible(0.5, text='{"id": {id}, "text": null}').change_task(words)
+    (new,) = (set(task.test.texts) - set(words.test.texts)).pop()
+    assert new.startswith('{"id": ') and new.endswith(', "text": null}') and "{id}" not in new
