@@ -108,7 +108,7 @@ def run_method(
     try:
         with collect_warnings():
             probs = check_predictions(method(labels, task, strong, seed, budget), task)
-    except Exception as error:  # whatever a method does, the others go on
+    except (Exception, SystemExit) as error:  # whatever a method does, the others go on
         return MethodRun(None, time.perf_counter() - started, error=describe(error))
     return MethodRun(probs, time.perf_counter() - started + budget.seconds_saved)
 
@@ -136,8 +136,8 @@ def describe(error: BaseException) -> str:
 
 def _list_methods(methods: Iterable[str]) -> list[Method]:
     """Returns naive, the methods that are named, each once, and the rows that cost nothing."""
-    if isinstance(methods, str):
-        raise TypeError(f"methods = {methods!r}; expected several names, such as ({methods!r},)")
+    if isinstance(methods, str) or not isinstance(methods, Iterable):
+        raise TypeError(f"methods = {methods!r}; expected several names, such as ['confidence']")
     named = [method_of(name) for name in (NAIVE, *methods, *FREE)]
     return list({method.name: method for method in named}.values())
 
@@ -194,12 +194,21 @@ def _run_task(
         supervisors.append(supervisor.predict(task.test))
         ceilings.append(ceiling.predict(task.test))
         labels = label_all(supervisor, task)
+        _protect(labels, task)
         for method in methods:
             given = (task, strong, task.seed, student_args)
             runs[method.name].append(run_method(method, labels, *given))
             if method.name in own:
                 own[method.name].append(run_method(method, true_labels(labels, task), *given))
     return TaskRuns(tasks, np.stack(supervisors), np.stack(ceilings), runs, own)
+
+
+def _protect(labels: SoftLabels, task: Task) -> None:
+    """Makes labels and splits read-only, so that no method changes them for the others."""
+    labels.probs.setflags(write=False)
+    for split in task.all_splits:
+        for column in (split.ids, split.hard_label, split.group):
+            column.setflags(write=False)
 
 
 def label_all(supervisor: Fit, task: Task) -> SoftLabels:
