@@ -182,7 +182,7 @@ def _blank(split: Split, rows: np.ndarray, text: str) -> list[tuple[str, ...]]:
     """Returns the texts of a split, those of `rows` replaced."""
     numbers = [int(i, 16) % 10**9 for i in split.ids]
     return [
-        tuple(text.format(id=f"{number}-{place + 1}") for place in range(len(texts)))
+        tuple(text.replace("{id}", f"{number}-{place + 1}") for place in range(len(texts)))
         if is_chosen
         else texts
         for texts, number, is_chosen in zip(split.texts, numbers, rows, strict=True)
@@ -348,9 +348,15 @@ def _values_of(slice_of: Callable[[Split], np.ndarray], split: Split) -> np.ndar
                 f"the slice of {split.name!r} is {str(values)[:60]!r}; expected a number or a "
                 f"bool per example"
             ) from None
-    if values.shape != split.hard_label.shape or not np.isfinite(values).all():
+    if values.shape != split.hard_label.shape:
         raise ValueError(
             f"the slice of {split.name!r} has shape {values.shape}; expected ({len(split)},), a "
+            f"finite number or a bool per example"
+        )
+    n_bad = int((~np.isfinite(values)).sum())
+    if n_bad:
+        raise ValueError(
+            f"the slice of {split.name!r} has {n_bad} numbers that are not finite; expected a "
             f"finite number or a bool per example"
         )
     return values

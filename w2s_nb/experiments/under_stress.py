@@ -16,7 +16,7 @@ from ..data.splits import Split
 from ..metrics.estimate import Estimate, from_draws
 from . import stress
 from .arms import Arms, has_auroc, run_arms, student_name, with_intervals
-from .prepare import list_seeds, refuse_own
+from .prepare import list_losses, list_seeds, refuse_own
 from .stress import NONE, Stress
 
 # fixed before any result was seen: the paper's two, and the loss that Zhang and Sabuncu (2018)
@@ -57,7 +57,7 @@ def run_stress(
     """
     refuse_own(arms_args, "run_stress", _OWN)
     listed = _list_stresses(stresses)
-    losses = list(losses)
+    losses = list_losses(losses)
     if "xent" not in losses:
         raise ValueError(f"losses = {losses!r}; expected 'xent' among them, the naive student's")
     _check_stresses(listed, task, arms_args)
@@ -70,8 +70,9 @@ def run_stress(
 
 def _list_stresses(stresses: Iterable[Stress]) -> list[Stress]:
     """Returns the unchanged experiment, and each stress after its control."""
-    if isinstance(stresses, Stress):
-        raise TypeError(f"stresses is one, {stresses.name!r}; expected several, such as a list")
+    if isinstance(stresses, (Stress, str)):
+        name = stresses if isinstance(stresses, str) else stresses.name
+        raise TypeError(f"stresses is one, {name!r}; expected several, such as a list")
     named = {NONE.name: NONE}
     of_caller = []
     for each in stresses:
