@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        "baselines",
+        "counting",
         "interpreter",
         "real_code",
         "scripts",
@@ -15,9 +15,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "windows",
     ],
     submod_attrs={
-        "baselines": ["baselines"],
-        "interpreter": ["Outcome", "harmful_line", "run_script"],
+        "counting": ["baselines"],
+        "interpreter": ["Outcome", "run_script"],
         "scripts": ["Script", "script_pairs"],
+        "shell_safety": ["harmful_line"],
         "windows": ["kept_by_window"],
     },
 )

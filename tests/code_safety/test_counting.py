@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 import w2s_nb as w2s
 from w2s_nb import metrics
-from w2s_nb.code_safety.baselines import bandit_findings, baselines
+from w2s_nb.code_safety.counting import bandit_findings, baselines
 
 
 @pytest.fixture(scope="module")
