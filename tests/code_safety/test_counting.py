@@ -89,8 +89,9 @@ def test_pairs_are_read_side_by_side(tmp_path, monkeypatch):
 
 
 def test_what_is_no_task_of_texts_in_two_classes_is_refused(words_task, length_task):
-    with pytest.raises(TypeError, match="expected a task"):
-        baselines([])
+    for given in ([], None, "sven", 3):
+        with pytest.raises(TypeError, match="expected a task"):
+            baselines(given)
     with pytest.raises(ValueError, match="tests of the 2 tasks differ"):
         baselines([words_task, length_task])
 

@@ -206,9 +206,15 @@ def test_what_cannot_be_is_refused(options, said):
         metrics.recall_at_budget(probs(FALLING), LABEL, **options)
 
 
-def test_a_table_of_no_monitor_is_refused():
+@pytest.mark.parametrize("measure", [metrics.monitoring_table, metrics.recall_curve])
+def test_a_table_of_no_monitor_or_of_no_budgets_is_refused(measure):
     with pytest.raises(ValueError, match="no predictions"):
-        metrics.monitoring_table({}, LABEL)
+        measure({}, LABEL)
+    with pytest.raises(TypeError, match="predictions is a ndarray; expected {name"):
+        measure(probs(FALLING), LABEL)
+    for budgets in (0.01, []):
+        with pytest.raises(ValueError, match="expected shares, such as"):
+            measure({"a": probs(FALLING)}, LABEL, budgets=budgets)
 
 
 def test_a_curve_has_the_recall_of_each_budget_and_two_monitors_to_compare_with():
