@@ -50,9 +50,9 @@ def baselines(task: Task | Sequence[Task], *, rule: bool = False) -> dict[str, n
             bandit; tests of several tasks that differ.
         ImportError: bandit is not installed.
     """
-    if not isinstance(task, Task):
+    if isinstance(task, (list, tuple)):
         return _of_seeds(list(task), rule)
-    need_task(task, "task")
+    task = need_task(task, "task")
     spec = task.spec
     if spec.n_classes != 2 or spec.max_answer or spec.images is not None:
         raise ValueError(f"task {task.name!r}; expected texts in two classes")

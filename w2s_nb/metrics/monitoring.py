@@ -165,12 +165,11 @@ def monitoring_table(
         Columns monitor, auroc and `recall at 1 %` and so on, each with its _low and _high. The
         AUROC does not depend on the rate; of K classes it is the mean over them.
     Raises:
-        ValueError: as `recall_at_budget`; no monitor.
+        TypeError, ValueError: as `recall_at_budget`; no monitors by name; no budget.
     """
     import pandas as pd
 
-    if not predictions:
-        raise ValueError("no predictions; expected {name of a monitor: probabilities}")
+    _check_table(predictions, budgets)
     rows = []
     for name, probs in predictions.items():
         row: dict[str, float | str] = {"monitor": name}
@@ -214,12 +213,11 @@ def recall_curve(
         A row per monitor and budget: monitor, budget, recall, recall_low, recall_high. Two monitors
         come last: a perfect one, and one that audits at random, whose recall is the budget.
     Raises:
-        ValueError: as `recall_at_budget`; no monitor.
+        TypeError, ValueError: as `recall_at_budget`; no monitors by name; no budget.
     """
     import pandas as pd
 
-    if not predictions:
-        raise ValueError("no predictions; expected {name of a monitor: probabilities}")
+    _check_table(predictions, budgets)
     options: dict = {"rate": rate, "positive": positive, "group": group, "resamples": resamples}
     rows = []
     for name, probs in predictions.items():
@@ -233,6 +231,17 @@ def recall_curve(
             rows.append({"monitor": "perfect", "budget": budget, "recall": best})
     rows += [{"monitor": "at random", "budget": budget, "recall": budget} for budget in budgets]
     return pd.DataFrame(rows)
+
+
+def _check_table(predictions: Mapping, budgets: Sequence[float]) -> None:
+    """Refuses what is no {name: probabilities}, and no list of budgets."""
+    expected = "expected {name of a monitor: probabilities}"
+    if not isinstance(predictions, Mapping):
+        raise TypeError(f"predictions is a {type(predictions).__name__}; {expected}")
+    if not predictions:
+        raise ValueError(f"no predictions; {expected}")
+    if not np.ndim(budgets) or not len(budgets):
+        raise ValueError(f"budgets = {budgets!r}; expected shares, such as {BUDGETS}")
 
 
 def column_of(budget: float) -> str:
