@@ -112,6 +112,13 @@ def test_what_fits_of_today_depend_on_stays(stored, monkeypatch):
     assert "fits" not in kinds
 
 
+def test_what_is_found_without_a_supervisor_is_of_todays_code(words, tiny, home):
+    labels = w2s.SoftLabels.truth(words.student)
+    w2s.no_supervisor(tiny, words.student, "first_component", labels)
+    age(home)
+    assert [item.unused for item in contents.list_store() if item.kind == "fits"] == [""]
+
+
 def test_what_was_written_today_is_not_removed(stored, monkeypatch):
     for path in stored["unused"]:
         path.write_bytes(b"new")
