@@ -7,6 +7,7 @@ taken from a supervisor's labels or from the model's own zero-shot answers, neve
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
@@ -91,7 +92,7 @@ def no_supervisor(
         "versions": computing_versions(),
         "splits": [each.fingerprint for each in (split, *splits)],
         "sign": store.address({"labels": labels.for_split(split.take(known)).round(6).tolist()}),
-        "code": [activations.code(), store.code_version(unsupervised, contrast)],
+        "code": code(),
     }
 
     def make():
@@ -111,6 +112,13 @@ def no_supervisor(
 
     address = store.address(config)
     return Fit(address, *store.get_or_make(address, make), "last")
+
+
+@functools.cache
+def code() -> str:
+    """Returns the version of the code that decides what is found."""
+    version = store.code_version(unsupervised, contrast, find_classes, _orient_known)
+    return store.address({"code": version, "states": activations.code()})
 
 
 def check_no_supervisor(

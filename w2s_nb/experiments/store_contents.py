@@ -18,6 +18,7 @@ from ..inputs import activations, tokens
 from ..losses import code as code_of_loss
 from ..prompting import prompt
 from ..training import answers, job, language_model
+from . import no_supervisor
 
 KINDS = ("fits", "weights of fits", "activations", "tokens", "unfinished files", "the rest")
 EARLIER = "of other code, or of other versions of packages"
@@ -190,7 +191,8 @@ def _is_of_today(record: dict) -> bool:
     if config.get("versions") != computing_versions():
         return False
     if not isinstance(code, list):
-        return code in (answers.code(), language_model.code(), prompt.code())
+        known = (answers.code(), language_model.code(), prompt.code(), no_supervisor.code())
+        return code in known
     loss = str(config.get("loss"))
     # a loss that is registered elsewhere cannot be compared
     of_loss = [code_of_loss(loss)] if loss in LOSSES else code[1:]
