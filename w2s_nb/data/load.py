@@ -136,6 +136,18 @@ def count_examples(name: str) -> tuple[int, int]:
     return pools.n_balanced(pools.train), pools.n_balanced(pools.test)
 
 
+def groups_of(name: str) -> dict[str, int]:
+    """Returns {id: group} of all examples of a task; examples of one group never stand in different
+    splits of it.
+
+    Raises:
+        UnknownName, DataUnavailable, ValueError: as `load_task`.
+    """
+    pools = _make_pools(name, TASKS[name], data_dir())
+    ids = [example_id(name, example) for example in pools.examples]
+    return dict(zip(ids, pools.group.tolist(), strict=True))
+
+
 @dataclass(frozen=True)
 class _Pools:
     """A task's examples, and which of them may be dealt to training and to test.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -18,11 +18,12 @@ from ..data.report import footnote
 from ..data.splits import Split, Task
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
-from ..metrics import imitation, preference_bias
+from ..metrics import imitation, preference_bias, shift
 from ..metrics.gap import check_measure, pgr_of
 from ..training.fit import check_fit, fit
-from ..training.result import STOPS, AnswerFit, Fit, need_fit
+from ..training.result import STOPS, AnswerFit, Fit, need_fit, task_of
 from . import advice
+from .elsewhere import load_elsewhere
 from .prepare import (
     Model,
     args_of,
@@ -53,6 +54,7 @@ _OWN_OF_SUPERVISOR = {
     "split": "task",
     "labels": "labels={name: labeller}",
     "seed": "seeds=",
+    "also": "elsewhere=[names of tasks]",
 }
 _OWN = _OWN_OF_SUPERVISOR | {
     "model": "strong",
@@ -105,12 +107,14 @@ class Arms:
         weak, strong: model names.
         tasks: the task as each seed deals it.
         fits: {arm: [Fit of each seed]}, weak supervisor first, ceiling last.
+        tests_elsewhere: {name of another task: its test split}, which the fits predict too.
     """
 
     weak: str
     strong: str
     tasks: list[Task]
     fits: dict[str, list[Fit]]
+    tests_elsewhere: dict[str, Split] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         names = list(self.fits)
@@ -132,6 +136,32 @@ class Arms:
     def test(self) -> Split:
         """Returns the test examples, the same for every arm and seed."""
         return self.tasks[0].test
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """Returns the names of the other tasks that `on` takes."""
+        return list(self.tests_elsewhere)
+
+    def on(self, name: str) -> Arms:
+        """Returns the same arms, tested on the test examples of another task.
+
+        Its tables, measures and figures are those of any arms; training splits and validation stay
+        those of the task trained on. The oracle's checkpoint has no predictions there.
+
+        Args:
+            name: one of `elsewhere`.
+        Raises:
+            UnknownName: another task; lists what exists.
+        """
+        if name not in self.tests_elsewhere:
+            raise UnknownName("task elsewhere", str(name), self.elsewhere)
+        test = self.tests_elsewhere[name]
+        there = task_of(test)
+        tasks = [
+            replace(task, name=name, spec=there.spec, counts=there.counts, test=test)
+            for task in self.tasks
+        ]
+        return replace(self, tasks=tasks, tests_elsewhere={})
 
     @property
     def hard_label(self) -> np.ndarray:
@@ -320,7 +350,7 @@ class Arms:
             if arm in (WEAK, CEILING):
                 continue
             for stop in STOPS:
-                if not all(stop in one_fit.stops for one_fit in fits):
+                if not all(one_fit.has(stop, self.test) for one_fit in fits):
                     continue
                 row = {"arm": arm, "stop": stop, "seeds": len(self.tasks)}
                 rows.append(row | self.measures(arm, stop=stop))
@@ -417,6 +447,48 @@ class Arms:
                 row |= self.pgr(student, stop=stop, measure="auroc").as_dict("pgr_auroc")
         return row
 
+    @warn_once()
+    def table_elsewhere(self) -> pd.DataFrame:
+        """Returns a row per arm and test split: the task's own first, then those of `elsewhere`.
+
+        Returns:
+            columns tested_on, arm, n_test, accuracy and AUROC, students' PGR by both; and, of other
+            tasks, accuracy_change and pgr_change, by accuracy: the value there minus that in
+            distribution, paired by seed. All have 95 % intervals.
+        """
+        rows = []
+        for name, arms in {self.tasks[0].name: self, **self._views()}.items():
+            for arm in self.fits:
+                row = {"tested_on": name, "arm": arm, "n_test": len(arms.test)}
+                row |= arms.measures(arm)
+                if arms is not self:
+                    row |= self._change(arms, arm)
+                rows.append(row)
+        table = pd.DataFrame(rows)
+        table.attrs["chance"] = self.test.chance
+        return table
+
+    def _views(self) -> dict[str, Arms]:
+        return {name: self.on(name) for name in self.elsewhere}
+
+    def _change(self, there: Arms, arm: str) -> dict:
+        """Returns columns with what changes for an arm on other test examples."""
+        row = shift.accuracy_change(there.tested(arm), self.tested(arm)).as_dict("accuracy_change")
+        if arm not in self.students:
+            return row
+        with collect_warnings():  # the row's PGR has said what is held against the arms
+            recovered = [there.pgr(arm), self.pgr(arm)]
+        if any(np.isnan(pgr.value) for pgr in recovered):
+            return row | NOT_DEFINED.as_dict("pgr_change")
+        three = (WEAK, arm, CEILING)
+        return row | shift.pgr_change(there.tested(*three), self.tested(*three)).as_dict(
+            "pgr_change"
+        )
+
+    def tested(self, *arms: str) -> shift.Tested:
+        """Returns what `metrics.shift` compares: predictions of arms, true classes and groups."""
+        return [self.probs(arm) for arm in arms], self.hard_label, self.test.group
+
     def by_seed(self) -> pd.DataFrame:
         """Returns a row per arm and seed: test accuracy and AUROC, and PGR by both within the seed,
         with intervals.
@@ -469,6 +541,7 @@ def run_arms(
     n_val: int | None = None,
     n_test: int | None = None,
     extra_halves: int = 0,
+    elsewhere: Iterable[str] = (),
     labels: dict[str, Labeller] | None = None,
     variant: Callable[[Task, Fit], Task] | None = None,
     stress: Stress = NONE,
@@ -490,6 +563,9 @@ def run_arms(
         seeds: how many (0, 1, ...), or which.
         n_train, n_val, n_test, extra_halves: as in `load_task`; the supervisor labels extra halves
             too, for chains.
+        elsewhere: names of other tasks with the same classes, on whose test examples all arms are
+            tested too, at most n_test of each; see `Arms.on` and `Arms.table_elsewhere`. Variant
+            and stress leave them as they are.
         labels: further label sets {name: (task, supervisor) -> SoftLabels} of the student half;
             one student per loss and set, trained on the examples that the set labels.
         variant: (task, supervisor) -> the task that student and ceiling are given instead, row by
@@ -505,10 +581,7 @@ def run_arms(
     """
     loss_names = list_losses(losses)
     loss_args = loss_args or {}
-    refuse_own(fit_args, "run_arms", _OWN)
-    supervisor_args = fit_args | args_of(weak_args, "weak_args", _OWN_OF_SUPERVISOR)
-    ceiling_args = fit_args | args_of(strong_args, "strong_args", _OWN)
-    student_args = ceiling_args | args_of(student_args, "student_args", _OWN)
+    args_of_fits = _args_of_fits(fit_args, weak_args, strong_args, student_args)
     labellers = {"": _label_student_half, **_check_labellers(labels)}
     variant = _choose_variant(variant, stress)
     tasks = prepare(
@@ -522,6 +595,9 @@ def run_arms(
         n_test=n_test,
         extra_halves=extra_halves,
     )
+    tests_elsewhere = load_elsewhere(elsewhere, tasks, n_test)
+    also = {"also": list(tests_elsewhere.values())}
+    supervisor_args, ceiling_args, student_args = (args | also for args in args_of_fits)
     tasks = list(map(stress.change_task, tasks))
     check_fit_of(weak, tasks[0].supervisor, **supervisor_args)
     for loss in loss_names:
@@ -551,7 +627,21 @@ def run_arms(
         taught.append(given)
         for arm, one_fit in {WEAK: supervisor, **students, CEILING: ceiling}.items():
             fits.setdefault(arm, []).append(one_fit)
-    return Arms(str(weak), str(strong), taught, fits)
+    return Arms(str(weak), str(strong), taught, fits, tests_elsewhere)
+
+
+def _args_of_fits(
+    fit_args: dict, weak_args: dict | None, strong_args: dict | None, student_args: dict | None
+) -> tuple[dict, dict, dict]:
+    """Returns the arguments of the supervisor's `fit`, of the ceiling's and of the students'.
+
+    Raises:
+        TypeError: arguments that the experiment gives itself.
+    """
+    refuse_own(fit_args, "run_arms", _OWN)
+    of_supervisor = fit_args | args_of(weak_args, "weak_args", _OWN_OF_SUPERVISOR)
+    of_ceiling = fit_args | args_of(strong_args, "strong_args", _OWN)
+    return of_supervisor, of_ceiling, of_ceiling | args_of(student_args, "student_args", _OWN)
 
 
 def _choose_variant(

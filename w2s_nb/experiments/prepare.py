@@ -23,7 +23,7 @@ from ..training.answers import check_questions
 from ..training.fit import check_fit
 from ..training.hyperparameters import PROBES
 from ..training.language_model import Tuned
-from ..training.result import labelable_splits, task_of
+from ..training.result import own_predicted_splits
 
 # A model by name, or a function that names one for each seed's task, such as `Tuned`.
 Model = str | Callable[[Task], str]
@@ -258,6 +258,5 @@ def ceiling_reads_first(model: str, half: Split, fit_args: dict) -> AbstractCont
     """
     if fit_args.get("method") not in PROBES:
         return nullcontext()
-    task = task_of(half)
-    splits = [half, task.test, task.validation, *labelable_splits(half, False)]
+    splits = [half, *own_predicted_splits(half, False), *fit_args.get("also", ())]
     return deepest_first({model: splits}, fit_args.get("max_len"))

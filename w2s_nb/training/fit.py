@@ -10,6 +10,7 @@ stored is in `result`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
@@ -51,7 +52,15 @@ from .hyperparameters import (
 from .job import TrainingJob
 from .language_model import choose_text_hyperparameters
 from .loop import evaluation_steps
-from .result import STOPS, Fit, labelable_splits, make_record, task_of
+from .result import (
+    STOPS,
+    Fit,
+    check_elsewhere,
+    make_record,
+    own_predicted_splits,
+    splits_elsewhere,
+    task_of,
+)
 from .speed import tell as tell_speed
 
 # The least number of labelled validation examples for early stopping, unless the split has fewer.
@@ -72,6 +81,7 @@ def fit(
     devices: int = 1,
     keep_weights: bool = False,
     label_training_examples: bool = False,
+    also: Sequence[Split] = (),
     **hyperparameters,
 ) -> Fit:
     """Trains a model on labels of a split, or finds that fit in the store.
@@ -99,6 +109,9 @@ def fit(
         keep_weights: store the trained tensors too.
         label_training_examples: predict the examples trained on too, so that `Fit.label` can label
             them.
+        also: splits of other tasks with the same classes, such as their test splits, that are
+            predicted and stored too, at every checkpoint but the oracle's. Their texts are cut to
+            this task's `max_len`; training, curve and stop do not look at them.
         hyperparameters: fields of `Hyperparameters` that differ from `METHODS[method]`, and from
             what the task sets for finetuning.
     Raises:
@@ -126,6 +139,7 @@ def fit(
         loss_args=loss_args,
         stop=stop,
         devices=devices,
+        also=also,
         **told,
         **hyperparameters,
     )
@@ -150,6 +164,7 @@ def fit(
         seed=check_seed(seed),
         keep_weights=settings.stop if keep_weights else None,
         label_training_examples=label_training_examples,
+        also=splits_elsewhere(own_predicted_splits(split, label_training_examples), settings.also),
     )
     config = job.config()
     address = store.address(config)
@@ -201,6 +216,7 @@ class Settings:
         loss_args: all keyword arguments of the loss.
         stop: the checkpoint that stands for the fit.
         devices: that train the model together.
+        also: splits of other tasks that are predicted too.
     """
 
     method: str
@@ -208,6 +224,7 @@ class Settings:
     loss_args: dict
     stop: str
     devices: int = 1
+    also: tuple[Split, ...] = ()
 
 
 def choose_settings(
@@ -224,6 +241,7 @@ def choose_settings(
     devices: int = 1,
     keep_weights: bool = False,
     label_training_examples: bool = False,
+    also: Sequence[Split] = (),
     **hyperparameters,
 ) -> Settings:
     """Checks all that a fit is told beside model and labels, and fills in what the task sets.
@@ -240,6 +258,7 @@ def choose_settings(
     check_flag(label_training_examples, "label_training_examples")
     _check_devices(devices, micro_batch, method, split)
     _check_size(split)
+    others = check_elsewhere(split, also)
     if split.answers:
         _check_generating(split, loss, loss_args, stop)
         chosen = choose_text_hyperparameters(method, task.hyperparameters, hyperparameters)
@@ -253,7 +272,12 @@ def choose_settings(
     losses.check_loss(loss, loss_args, split.n_classes)
     _check_logistic(method, loss)
     stop, chosen = _choose_evaluations(stop, chosen, method, split, weak, known)
-    return Settings(method, chosen, loss_args, stop, devices)
+    if others and stop == "oracle":
+        raise ValueError(
+            "stop 'oracle' with also; expected stop 'last' or 'validation', as the oracle's "
+            "checkpoint is stored for the test split alone"
+        )
+    return Settings(method, chosen, loss_args, stop, devices, others)
 
 
 def _fit_to_model(
@@ -273,17 +297,20 @@ def _fit_to_model(
     most = n_features(checkpoint)
     if chosen.features is not None and chosen.features > most:
         raise ValueError(f"features = {chosen.features}; {checkpoint.name} has {most}")
-    _check_context(checkpoint, split, cast(int, chosen.max_len))
+    _check_context(checkpoint, [split, *settings.also], cast(int, chosen.max_len))
     return checkpoint, layers, chosen
 
 
-def _check_context(checkpoint: Checkpoint, split: Split, max_len: int) -> None:
-    """Refuses texts that are longer than the model's context, of all that the fit will read."""
+def _check_context(checkpoint: Checkpoint, splits: list[Split], max_len: int) -> None:
+    """Refuses texts that are longer than the model's context, of all that the fit will read.
+
+    Args:
+        splits: the one trained on first, then those of other tasks.
+    """
     context = context_of(checkpoint)
     if context is None or max_len <= context:
         return
-    task = task_of(split)
-    for each in (split, task.test, task.validation, *labelable_splits(split, False)):
+    for each in (*splits, *own_predicted_splits(splits[0], False)):
         longest = int(tokenize(each, checkpoint, max_len).lengths.max())
         require_context(checkpoint, longest, "Give a smaller max_len.")
 
@@ -304,6 +331,8 @@ def _train(
     if speed is not None:
         tell_speed(job.label, speed)
         record["speed"] = asdict(speed)
+    if job.also:
+        record["also"] = {other.name: len(other) for other in job.also}
     return record, *tables
 
 

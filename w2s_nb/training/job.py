@@ -42,7 +42,14 @@ from ..models.classifier import Classifier, build, compact_embedding, probe
 from ..models.names import Checkpoint
 from . import logistic, loop
 from .hyperparameters import PROBES, Hyperparameters
-from .result import STOPS, class_columns, columns_at, labelable_splits, probs_at, task_of
+from .result import (
+    STOPS,
+    class_columns,
+    columns_at,
+    labelable_splits,
+    own_predicted_splits,
+    probs_at,
+)
 from .speed import Speed
 
 _ALONE = threading.Lock()  # torch has one random state for all threads: one training at a time
@@ -60,6 +67,7 @@ class TrainingJob:
             there are too few.
         keep_weights: the checkpoint whose weights are stored, or None.
         label_training_examples: predict the examples trained on too.
+        also: splits of other tasks that are predicted too, under names of their own.
     """
 
     checkpoint: Checkpoint
@@ -75,6 +83,7 @@ class TrainingJob:
     seed: int
     keep_weights: str | None
     label_training_examples: bool
+    also: tuple[Split, ...] = ()
 
     @property
     def label(self) -> str:
@@ -83,10 +92,14 @@ class TrainingJob:
 
     @functools.cached_property
     def predicted_splits(self) -> list[Split]:
-        """Returns the splits whose predictions are stored: test, validation, those to label."""
-        task = task_of(self.split)
-        labelable = labelable_splits(self.split, self.label_training_examples)
-        return [task.test, task.validation, *labelable]
+        """Returns the splits whose predictions are stored: test, validation, those to label, and
+        those of other tasks.
+        """
+        return [*self._own_splits, *self.also]
+
+    @property
+    def _own_splits(self) -> list[Split]:
+        return own_predicted_splits(self.split, self.label_training_examples)
 
     @property
     def label_fingerprint(self) -> str:
@@ -98,7 +111,9 @@ class TrainingJob:
 
     def config(self) -> dict:
         """Returns everything that decides the result, as the store's address takes it."""
-        return {
+        # where no other task is predicted, the address is the one that there was before
+        others = {"also": [split.fingerprint for split in self.also]} if self.also else {}
+        return others | {
             "model": loading.digest(self.checkpoint),
             "layers": self.layers,
             "method": self.method,
@@ -109,7 +124,7 @@ class TrainingJob:
             "precision": precision(),
             "versions": computing_versions(),
             "label_training_examples": self.label_training_examples,
-            "splits": [split.fingerprint for split in (self.split, *self.predicted_splits)],
+            "splits": [split.fingerprint for split in (self.split, *self._own_splits)],
             "code": [code() + tokens_module.code(), losses.code(self.loss)],
             "keep_weights": self.keep_weights,
             "trunk_gb": activations.trunk_limit() if self.method == "top" else None,

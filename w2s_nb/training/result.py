@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import html
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +24,7 @@ import pandas as pd
 import torch
 
 from ..common import store
-from ..data.splits import Split, Task, need_split
+from ..data.splits import Split, Task, list_splits, need_split
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..metrics.classification import accuracy
@@ -97,6 +98,78 @@ def labelable_splits(split: Split, training_examples: bool) -> list[Split]:
     if not training_examples:
         halves = [half.take(~half.among(split.ids)) for half in halves]
     return [half for half in halves if len(half)]
+
+
+def own_predicted_splits(split: Split, training_examples: bool) -> list[Split]:
+    """Returns the splits of its task that every fit on `split` predicts: test, validation and those
+    of `labelable_splits`, whose arguments these are.
+    """
+    task = task_of(split)
+    return [task.test, task.validation, *labelable_splits(split, training_examples)]
+
+
+def check_elsewhere(split: Split, also: Split | Sequence[Split]) -> tuple[Split, ...]:
+    """Returns splits of other tasks that a fit on `split` is asked to predict too.
+
+    Raises:
+        TypeError: one that is no split of a task.
+        ValueError: as `check_kind`; a split without examples; or an example that the fit is trained
+            on.
+    """
+    if isinstance(also, (list, tuple)) and not also:
+        return ()
+    splits = list_splits(also, "also")
+    for other in splits:
+        name = f"{task_of(other).name}, {other.name}"
+        if not len(other):
+            raise ValueError(f"{name} has no examples; expected at least one")
+        check_kind(split, other)
+        if n_shared := int(other.among(split.ids).sum()):
+            raise ValueError(
+                f"{n_shared} of {len(other)} examples of {name} are trained on; expected examples "
+                f"that the fit has not seen"
+            )
+    return tuple(splits)
+
+
+def check_kind(split: Split, other: Split) -> None:
+    """Refuses examples of another task that a model trained on `split` cannot be tested on.
+
+    Raises:
+        ValueError: answers, other classes, another number of texts, or images for texts.
+    """
+    trained, tested = task_of(split), task_of(other)
+    for each in (split, other):
+        each.need_classes("a test on another task")
+    if _kind_of(other) != _kind_of(split):
+        raise ValueError(
+            f"{tested.name} has {_kind_of(other)} per example; expected {_kind_of(split)}, as "
+            f"{trained.name} has"
+        )
+    if other.classes != split.classes:
+        raise ValueError(
+            f"{tested.name} has the classes {', '.join(other.classes)}; expected those of "
+            f"{trained.name}: {', '.join(split.classes)}"
+        )
+
+
+def _kind_of(split: Split) -> str:
+    """Names what one example is made of."""
+    if task_of(split).spec.images is not None:
+        return "an image"
+    return "two texts" if split.arity == 2 else "one text"
+
+
+def splits_elsewhere(predicted: list[Split], also: Iterable[Split]) -> tuple[Split, ...]:
+    """Returns the examples of `also` that are not predicted yet, as splits named by their task."""
+    known = set(np.concatenate([split.ids for split in predicted]))
+    named = []
+    for other in also:
+        new = other.take(~other.among(known))
+        known |= set(new.ids)
+        if len(new):
+            named.append(replace(new, name=f"{task_of(other).name}, {other.name}"))
+    return tuple(named)
 
 
 def make_record(
@@ -181,10 +254,11 @@ class Fit:
         address: where the store keeps it.
         record: config, summary, metrics, versions, machine, seconds; speed of the training's steps
             (see `speed.Speed`) where it read texts.
-        predictions: rows (split, id, truth, group, last, validation, oracle): the true class, the
-            group of examples that belong together, and P(y = 1) at the three checkpoints, NaN at
-            one that the fit lacks (see `stops`). Of K > 2 classes there are last_2 to last_{K-1}
-            too, and so on (see `class_columns`); `probs_at` reads them.
+        predictions: rows (split, id, truth, group, last, validation, oracle): the split's name,
+            with its task's before it where that is another one; the true class; the group of
+            examples that belong together; and P(y = 1) at the three checkpoints, NaN at one that
+            the fit lacks (see `stops`). Of K > 2 classes there are last_2 to last_{K-1} too, and so
+            on (see `class_columns`); `probs_at` reads them.
         curve: a row per evaluation in training: step, progress, train_loss; the accuracy on the
             validation split, against the fit's labels (validation_accuracy_on_labels) and ground
             truth (validation_accuracy); test_accuracy, on test_n examples, with its standard error
@@ -246,6 +320,12 @@ class Fit:
         """
         return tuple(stop for stop in STOPS if self.predictions[stop].notna().any())
 
+    def has(self, stop: str, split: Split) -> bool:
+        """Tells whether the fit has predictions of a split at a checkpoint."""
+        if stop not in self.stops or not split.among(self._by_id.index).all():
+            return False
+        return bool(self._by_id.loc[split.ids, stop].notna().all())
+
     @functools.cached_property
     def _by_id(self) -> pd.DataFrame:
         return self.predictions.set_index("id")
@@ -253,8 +333,9 @@ class Fit:
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
         """Looks up the stored class probabilities of a split's examples.
 
-        No model runs here: a fit predicts the test, validation and student splits of its task while
-        it is trained, and these predictions are stored. For other texts see `rewards`.
+        No model runs here: a fit predicts the test, validation and student splits of its task, and
+        those of other tasks that `fit(..., also=)` was given, while it is trained, and these
+        predictions are stored. For other texts see `rewards`.
 
         Args:
             stop: a checkpoint other than the fit's.
@@ -341,7 +422,9 @@ class Fit:
         new_ids: dict[str, str] = {}
         for old_split, new_split in zip(old.splits, new.splits, strict=True):
             new_ids |= dict(zip(old_split.ids, new_split.ids, strict=True))
-        predictions = self.predictions.assign(id=self.predictions.id.map(new_ids))
+        # examples of other tasks keep their ids
+        ids = self.predictions.id.map(new_ids).fillna(self.predictions.id)
+        predictions = self.predictions.assign(id=ids)
         return replace(self, predictions=predictions)
 
     def accuracy(self, split: Split, *, stop: str | None = None) -> Estimate:
@@ -379,6 +462,10 @@ class AnswerFit(Fit):
     def stops(self) -> tuple[str, ...]:
         """Returns the one checkpoint that there is, after the last step."""
         return (self.stop,)
+
+    def has(self, stop: str, split: Split) -> bool:
+        """Tells whether the fit has answers to a split at a checkpoint."""
+        return stop in self.stops and bool(split.among(self._by_id.index).all())
 
     def predict(self, split: Split, *, stop: str | None = None) -> np.ndarray:
         """Looks up which stored answers are right.
