@@ -5,6 +5,7 @@ An arm has one colour everywhere; dots are seeds, bars are intervals.
 
 from .base import COLOURS, colour
 from .baselines import by_depth, by_shots, by_task
+from .elsewhere import in_and_out
 from .examples import card, confusion, differences
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
@@ -32,6 +33,7 @@ __all__ = [
     "differences",
     "flow",
     "gain",
+    "in_and_out",
     "length_bias",
     "lines",
     "paper_mark",
