@@ -1,14 +1,17 @@
 """Tests of arms that are tested on other tasks too, in and out of distribution."""
 
 import functools
+import json
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import w2s_nb as w2s
 from tests.conftest import word_rows
 from w2s_nb import metrics
+from w2s_nb.common import paths
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.data.load import groups_of
 from w2s_nb.data.tasks.spec import Example
@@ -157,6 +160,7 @@ def test_the_table_has_each_arm_in_and_out_of_distribution(arms):
     assert list(table.arm) == [WEAK, NAIVE, CEILING] * 2
     inside, outside = table.iloc[:3], table.iloc[3:]
     assert inside.accuracy_change.isna().all()
+    assert table.attrs["chance"] == {"words": 0.5, "other": 0.5}
     change = outside.accuracy.to_numpy() - inside.accuracy.to_numpy()
     assert outside.accuracy_change.to_numpy() == pytest.approx(change)
     assert (outside.accuracy_change_low <= change).all()
@@ -203,3 +207,23 @@ def test_texts_of_another_task_that_are_trained_on_are_left_out(words, registrie
         )
     assert any("share a text or a group" in str(each.message) for each in said)
     assert all(shared != text.strip() for (text,) in arms.on("twin").test.texts)
+
+
+def test_the_kept_table_has_three_tasks_each_tested_on_all():
+    kept = json.loads((paths.checkout() / "papermill_runs/reference/elsewhere.json").read_text())
+    table = pd.DataFrame(kept["table"])
+    tasks = kept["parameters"]["tasks"]
+    places = set(zip(table.trained_on, table.tested_on))
+    assert places == {(trained, tested) for trained in tasks for tested in tasks}
+    moved = table[table.trained_on != table.tested_on]
+    inside = table[table.trained_on == table.tested_on].set_index(["trained_on", "arm"]).accuracy
+    before = inside.loc[list(zip(moved.trained_on, moved.arm))].to_numpy()
+    assert moved.accuracy_change.to_numpy() == pytest.approx(moved.accuracy.to_numpy() - before)
+    # as the README says
+    students = moved[moved.arm.str.startswith("student")]
+    assert len(students) == 12
+    assert ((students.pgr_change_low < 0) & (students.pgr_change_high > 0)).all()
+    assert (students.accuracy_change.round(2).max(), students.accuracy_change.round(2).min()) == (
+        -0.05,
+        -0.17,
+    )

@@ -454,10 +454,12 @@ class Arms:
         Returns:
             columns tested_on, arm, n_test, accuracy and AUROC, students' PGR by both; and, of other
             tasks, accuracy_change and pgr_change, by accuracy: the value there minus that in
-            distribution, paired by seed. All have 95 % intervals.
+            distribution, paired by seed. All have 95 % intervals. `attrs["chance"]` has
+            {tested_on: accuracy of guessing}.
         """
         rows = []
-        for name, arms in {self.tasks[0].name: self, **self._views()}.items():
+        tested = {self.tasks[0].name: self, **{name: self.on(name) for name in self.elsewhere}}
+        for name, arms in tested.items():
             for arm in self.fits:
                 row = {"tested_on": name, "arm": arm, "n_test": len(arms.test)}
                 row |= arms.measures(arm)
@@ -465,11 +467,8 @@ class Arms:
                     row |= self._change(arms, arm)
                 rows.append(row)
         table = pd.DataFrame(rows)
-        table.attrs["chance"] = self.test.chance
+        table.attrs["chance"] = {name: arms.test.chance for name, arms in tested.items()}
         return table
-
-    def _views(self) -> dict[str, Arms]:
-        return {name: self.on(name) for name in self.elsewhere}
 
     def _change(self, there: Arms, arm: str) -> dict:
         """Returns columns with what changes for an arm on other test examples."""
