@@ -19,6 +19,7 @@ def test_environment_and_lock_cover_pyproject():
         for d in project["dependencies"]
         + project["optional-dependencies"]["test"]
         + project["optional-dependencies"]["chess"]
+        + project["optional-dependencies"]["code"]
         + project["optional-dependencies"]["vision"]
     }
     lock = (ROOT / "requirements.txt").read_text()
@@ -36,7 +37,7 @@ def test_environment_and_lock_cover_pyproject():
         and project["requires-python"] == ">=3.11,<3.13"
     )
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-r requirements.txt", "-e .[chess,test,vision]"], (
+    assert pip == ["-r requirements.txt", "-e .[chess,code,test,vision]"], (
         "environment.yml installs the lock and the package"
     )
 
