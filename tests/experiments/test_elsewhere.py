@@ -3,6 +3,7 @@
 import functools
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -167,6 +168,36 @@ def test_the_table_has_each_arm_in_and_out_of_distribution(arms):
     student, before = outside[outside.arm == NAIVE].iloc[0], inside[inside.arm == NAIVE].iloc[0]
     if not np.isnan(student.pgr + before.pgr):
         assert student.pgr_change == pytest.approx(student.pgr - before.pgr)
+
+
+@pytest.mark.filterwarnings("ignore:.*of words that its tokenizer does not know")
+def test_an_arm_that_was_not_asked_elsewhere_is_left_out_there(arms, tiny):
+    wording = w2s.Prompt("{0} w40", ("w41", "w42"))
+    both = w2s.with_prompts(arms, 2, only=("zero-shot",), wording=wording)
+    assert list(both.on("other").fits) == list(arms.fits)
+    table = both.table_elsewhere()
+    assert table[table.arm == "zero-shot"].tested_on.tolist() == ["words"]
+    assert (table.groupby("arm").size().drop("zero-shot") == 2).all()
+
+
+def test_arms_without_a_supervisor_are_tested_elsewhere_too(arms, other, tiny):
+    both = w2s.with_no_supervisor(arms, ["first_component"], signs=["supervisor"])
+    arm = "first component, sign by supervisor"
+    there = both.on("other")
+    assert arm in there.fits and there.probs(arm).shape == (2, 64, 2)
+    inside = replace(arms, tests_elsewhere={})
+    plain = w2s.with_no_supervisor(inside, ["first_component"], signs=["supervisor"])
+    assert plain.fits[arm][0].address != both.fits[arm][0].address
+    assert np.array_equal(plain.probs(arm), both.probs(arm))
+    first = both.fits[arm][0].predict(other.test)
+    swapped = w2s.no_supervisor(
+        tiny,
+        arms.tasks[0].student,
+        "first_component",
+        arms.fits[WEAK][0].label(arms.tasks[0].student),
+        also=[other.test.take(slice(None, None, -1))],
+    ).predict(other.test)
+    np.testing.assert_allclose(swapped, first, atol=1e-9)
 
 
 def test_a_variant_of_the_task_leaves_other_test_examples_as_they_are(words, other, tiny):
