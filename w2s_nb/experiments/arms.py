@@ -146,7 +146,8 @@ class Arms:
         """Returns the same arms, tested on the test examples of another task.
 
         Its tables, measures and figures are those of any arms; training splits and validation stay
-        those of the task trained on. The oracle's checkpoint has no predictions there.
+        those of the task trained on. The oracle's checkpoint has no predictions there. Arms that
+        were not asked about these examples, such as prompts, are left out.
 
         Args:
             name: one of `elsewhere`.
@@ -161,7 +162,12 @@ class Arms:
             replace(task, name=name, spec=there.spec, counts=there.counts, test=test)
             for task in self.tasks
         ]
-        return replace(self, tasks=tasks, tests_elsewhere={})
+        asked = {
+            arm: fits
+            for arm, fits in self.fits.items()
+            if all(one_fit.has("last", test) for one_fit in fits)
+        }
+        return replace(self, tasks=tasks, fits=asked, tests_elsewhere={})
 
     @property
     def hard_label(self) -> np.ndarray:
@@ -451,6 +457,8 @@ class Arms:
     def table_elsewhere(self) -> pd.DataFrame:
         """Returns a row per arm and test split: the task's own first, then those of `elsewhere`.
 
+        Arms have no row where they were not asked; see `on`.
+
         Returns:
             columns tested_on, arm, n_test, accuracy and AUROC, students' PGR by both; and, of other
             tasks, accuracy_change and pgr_change, by accuracy: the value there minus that in
@@ -460,7 +468,7 @@ class Arms:
         rows = []
         tested = {self.tasks[0].name: self, **{name: self.on(name) for name in self.elsewhere}}
         for name, arms in tested.items():
-            for arm in self.fits:
+            for arm in arms.fits:
                 row = {"tested_on": name, "arm": arm, "n_test": len(arms.test)}
                 row |= arms.measures(arm)
                 if arms is not self:

@@ -32,7 +32,7 @@ from ..prompting import contrast
 from ..prompting.contrast import contrast_features, wording_of
 from ..prompting.prompt import prompt
 from ..training import unsupervised
-from ..training.result import STOPS, Fit, columns_at, task_of
+from ..training.result import STOPS, Fit, check_elsewhere, columns_at, splits_elsewhere, task_of
 from ..training.unsupervised import METHODS, orient
 from .arms import WEAK, Arms
 
@@ -50,6 +50,7 @@ def no_supervisor(
     *,
     seed: int = 0,
     wording: Prompt | None = None,
+    also: Sequence[Split] = (),
 ) -> Fit:
     """Finds two classes in a model's states of a split without labels, or finds that in the store.
 
@@ -63,22 +64,26 @@ def no_supervisor(
             the likeliest classes, and nothing else. None takes the model's zero-shot answers.
         seed: of random starts and searches.
         wording: template and answers of contrasts and of the zero-shot prompt; None takes the
-            task's own.
+            task's own, in `also` each split's.
+        also: splits of other tasks with the same classes, which are predicted too.
     Returns:
-        Predictions of the test and validation split and of `split`. `record["sign"]` has "by" (who
-        decided which class is which) and "agreement" (the share of examples that agree, from .5).
+        Predictions of the test and validation split, of `split` and of `also`. `record["sign"]` has
+        "by" (who decided which class is which) and "agreement" (the share of examples that agree,
+        from .5).
     Raises:
         UnknownName, TypeError, ValueError: no such method; other than two classes; fewer than four
             examples; no label of the split; as `prompt`; before any model is loaded.
         ModelUnavailable: the weights cannot be had here.
     """
     split = check_no_supervisor(model, split, method, labels, wording)
+    others = check_elsewhere(split, also)
     task = task_of(split)
     if labels is None:
         answers = prompt(model, split, wording=wording)
         labels = SoftLabels(split.ids, answers.predict(split), PROMPT, answers.address)
     splits = [task.test, task.validation]
     splits += [split] if not any(split.fingerprint == one.fingerprint for one in splits) else []
+    splits += splits_elsewhere(splits, others)
     checkpoint = with_depth(resolve(model))
     known = labels.knows(split)
     config = {
@@ -215,7 +220,7 @@ def with_no_supervisor(
 ) -> Arms:
     """Returns a copy of the arms with further students: their strong model, without a supervisor.
 
-    Each seed learns from the texts of its student half.
+    Each seed learns from the texts of its student half, and is tested elsewhere where the arms are.
 
     Args:
         arms: supervisor, students and ceiling, of `run_arms`.
@@ -240,9 +245,10 @@ def with_no_supervisor(
     for method, sign in asked:
         for half, labels, _ in halves:
             check_no_supervisor(arms.strong, half, method, labels[sign], wording)
+    asked_too: dict = {"wording": wording, "also": list(arms.tests_elsewhere.values())}
     found = {
         arm_name(method, sign): [
-            no_supervisor(arms.strong, half, method, labels[sign], seed=seed, wording=wording)
+            no_supervisor(arms.strong, half, method, labels[sign], seed=seed, **asked_too)
             for half, labels, seed in halves
         ]
         for method, sign in asked
