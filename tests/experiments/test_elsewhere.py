@@ -165,6 +165,9 @@ def test_the_table_has_each_arm_in_and_out_of_distribution(arms):
     change = outside.accuracy.to_numpy() - inside.accuracy.to_numpy()
     assert outside.accuracy_change.to_numpy() == pytest.approx(change)
     assert (outside.accuracy_change_low <= change).all()
+    moved = outside.auroc.to_numpy() - inside.auroc.to_numpy()
+    assert outside.auroc_change.to_numpy() == pytest.approx(moved)
+    assert {"pgr_change", "pgr_auroc_change"} <= set(table)
     student, before = outside[outside.arm == NAIVE].iloc[0], inside[inside.arm == NAIVE].iloc[0]
     if not np.isnan(student.pgr + before.pgr):
         assert student.pgr_change == pytest.approx(student.pgr - before.pgr)
@@ -254,6 +257,8 @@ def test_the_kept_table_has_three_tasks_each_tested_on_all():
     students = moved[moved.arm.str.startswith("student")]
     assert len(students) == 12
     assert ((students.pgr_change_low < 0) & (students.pgr_change_high > 0)).all()
+    by_auroc = (students.pgr_auroc_change_low < 0) & (students.pgr_auroc_change_high > 0)
+    assert by_auroc.sum() == 10
     assert (students.accuracy_change.round(2).max(), students.accuracy_change.round(2).min()) == (
         -0.05,
         -0.17,

@@ -461,8 +461,10 @@ class Arms:
 
         Returns:
             columns tested_on, arm, n_test, accuracy and AUROC, students' PGR by both; and, of other
-            tasks, accuracy_change and pgr_change, by accuracy: the value there minus that in
-            distribution, paired by seed. All have 95 % intervals. `attrs["chance"]` has
+            tasks, accuracy_change, auroc_change, pgr_change and pgr_auroc_change: the value there
+            minus that in distribution, paired by seed. All have 95 % intervals. Where accuracy
+            falls and AUROC does not, the order of the examples carries over and the threshold does
+            not. `attrs["chance"]` has
             {tested_on: accuracy of guessing}.
         """
         rows = []
@@ -480,17 +482,25 @@ class Arms:
 
     def _change(self, there: Arms, arm: str) -> dict:
         """Returns columns with what changes for an arm on other test examples."""
-        row = shift.accuracy_change(there.tested(arm), self.tested(arm)).as_dict("accuracy_change")
+        row: dict = {}
+        for measure in PGR_BY if has_auroc(self.test) else ("accuracy",):
+            row |= self._change_by(there, arm, measure)
+        return row
+
+    def _change_by(self, there: Arms, arm: str, measure: str) -> dict:
+        """Returns the columns of one measure and, of a student, of PGR by it."""
+        moved = shift.change(there.tested(arm), self.tested(arm), measure=measure)
+        row = moved.as_dict(f"{measure}_change")
         if arm not in self.students:
             return row
+        name = f"{PGR_BY[measure]}_change"
         with collect_warnings():  # the row's PGR has said what is held against the arms
-            recovered = [there.pgr(arm), self.pgr(arm)]
+            recovered = [arms.pgr(arm, measure=measure) for arms in (there, self)]
         if any(np.isnan(pgr.value) for pgr in recovered):
-            return row | NOT_DEFINED.as_dict("pgr_change")
+            return row | NOT_DEFINED.as_dict(name)
         three = (WEAK, arm, CEILING)
-        return row | shift.pgr_change(there.tested(*three), self.tested(*three)).as_dict(
-            "pgr_change"
-        )
+        moved = shift.pgr_change(there.tested(*three), self.tested(*three), measure=measure)
+        return row | moved.as_dict(name)
 
     def tested(self, *arms: str) -> shift.Tested:
         """Returns what `metrics.shift` compares: predictions of arms, true classes and groups."""

@@ -145,11 +145,25 @@ def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
     Source: Provost and Domingos 2000, for more than two classes, without weights.
     """
     probs = probs_of(probs)
+    n_seeds, n_examples, _ = probs.shape
+    by_seed, by_example = draw_counts(n_seeds, n_examples, group, resamples, 0)
+    value, draws = areas_of_draws(probs, hard_label, by_seed, by_example)
+    return from_draws(value, draws, n_examples, n_seeds)
+
+
+def areas_of_draws(
+    probs: np.ndarray, hard_label, by_seed: np.ndarray, by_example: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Computes the area under the ROC curve, and the same in each draw, (resamples,).
+
+    Args:
+        probs: (s, n, K).
+        by_seed, by_example: (resamples, s) and (resamples, n), as `draw_counts` gives them.
+    """
     label = labels_of(hard_label, probs)
     n_seeds, n_examples, n_classes = probs.shape
     # of two classes, one against the rest is the other against the rest
     classes = range(n_classes) if n_classes > 2 else (1,)
-    by_seed, by_example = draw_counts(n_seeds, n_examples, group, resamples, 0)
 
     def areas(counts):
         """Returns the area of each class and seed in each draw, (classes, s, draws)."""
@@ -159,12 +173,12 @@ def auroc(probs, hard_label, *, group=None, resamples: int = 1000) -> Estimate:
     at_once = max(1, _NUMBERS_AT_ONCE // n_examples)
     parts = [
         areas(np.ascontiguousarray(by_example[start : start + at_once].T)).mean(axis=0)
-        for start in range(0, resamples, at_once)
+        for start in range(0, len(by_example), at_once)
     ]
     of_seed = np.concatenate([np.empty((n_seeds, 0)), *parts], axis=1).T
     # the area of a seed that a draw does not have may be undefined
     draws = np.where(by_seed > 0, by_seed * of_seed, 0).sum(axis=1) / n_seeds
-    return from_draws(value, draws, n_examples, n_seeds)
+    return value, draws
 
 
 def _areas(score: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -111,8 +111,8 @@ def _of_arms(
             f"{name} is not defined: the ceiling is {gap:+.3f} above the supervisor, standard "
             f"error {error:.3f}{why and '; ' + why}"
         )
-    value = float(_recovered(*means))
-    estimate = from_draws(value, _recovered(*draws), weak.n, weak.seeds)
+    value = float(recovered(*means))
+    estimate = from_draws(value, recovered(*draws), weak.n, weak.seeds)
     return replace(estimate, note=note), f"{name} is marked: {why}" if note else ""
 
 
@@ -162,7 +162,7 @@ def _spread(draws: np.ndarray) -> float:
     return float(np.std(defined)) if len(defined) else math.nan
 
 
-def _recovered(weak, student, ceiling):
+def recovered(weak, student, ceiling):
     """Returns the share of the gap that is recovered, of mean accuracies; NaN without a gap."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(ceiling > weak, np.subtract(student, weak) / (ceiling - weak), np.nan)
