@@ -17,6 +17,7 @@ from .common.seeds import check_count
 
 DEMO = ("00_tour", "03_conf_loss")
 ERRORS_IN_ONE_LINE = (
+    "compare",
     "list",
     "plan",
     "report",
@@ -149,7 +150,7 @@ def plan(notebook: str, gb: float | None, devices: int | None, given: dict[str, 
 
 
 def list_names(kind: str, plugins: str) -> None:
-    """Prints the registered tasks, models or losses, or the published recipes, a line each."""
+    """Prints the registered tasks, models, losses or methods, or the published recipes."""
     from .common.plugins import load
     from .notebook.listing import lines
     from .notebook.parameters import names_in
@@ -292,6 +293,31 @@ def suite(name: str | None, weak: str, strong: str, losses: str, out: str | None
     return 0
 
 
+def compare(
+    methods: str, suite: str, weak: str, strong: str, plugins: str, out: str | None, **rest
+) -> int:
+    """Compares methods with naive finetuning, and prints their table.
+
+    Returns:
+        0, or 130 after Ctrl-C.
+    """
+    from .common.plugins import load
+    from .comparisons.run import compare as run_comparison
+    from .notebook.parameters import names_in
+
+    load(names_in(plugins))
+    names = names_in(suite)
+    on = names[0] if len(names) == 1 else names
+    try:
+        result = run_comparison(names_in(methods), on, weak, strong, **rest)
+    except KeyboardInterrupt:
+        print("stopped; finished fits are kept, the same call goes on")
+        return 130
+    print("\n".join(result.lines()))
+    print(paths.short_path(result.write(out)))
+    return 0
+
+
 def site(out: str | None) -> None:
     """Writes the static site of the notebooks with their stored outputs; prints where it is and
     what it lacks.
@@ -320,6 +346,7 @@ def parse(arguments: list[str] | None) -> dict:
     """Returns the command and its arguments by name."""
     parser = argparse.ArgumentParser(prog="python -m w2s_nb", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_compare_arguments(commands.add_parser("compare", help="test methods against naive"))
     commands.add_parser("assets", help="fetch the embedded model and texts")
     commands.add_parser("demo", help="run the main result on the embedded default")
     _add_list_arguments(commands.add_parser("list", help="print what can be named"))
@@ -363,9 +390,32 @@ def parse(arguments: list[str] | None) -> dict:
 
 
 def _add_list_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("kind", choices=("tasks", "models", "losses", "recipes"))
+    command.add_argument("kind", choices=("tasks", "models", "losses", "methods", "recipes"))
     command.add_argument(
         "--plugins", default="", metavar="FILES", help="Python files to import first, with commas"
+    )
+
+
+def _add_compare_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "methods", help="with commas, such as confidence,confident@0.3; `list methods` has them"
+    )
+    command.add_argument(
+        "--on", dest="suite", default="laptop", help="a suite, or tasks with commas (%(default)s)"
+    )
+    for role, default in (("weak", "SmolLM2-135M@4"), ("strong", "SmolLM2-135M@16")):
+        command.add_argument(f"--{role}", default=default, metavar="MODEL", help="%(default)s")
+    command.add_argument("--seeds", type=int, default=5, help="how many (%(default)s)")
+    command.add_argument("--method", default="probe", help="of every fit (%(default)s)")
+    for size in ("train", "val", "test"):
+        command.add_argument(
+            f"--n-{size}", type=int, metavar="N", help="the most examples; default: the task's own"
+        )
+    command.add_argument(
+        "--plugins", default="", metavar="FILES", help="Python files to import first, with commas"
+    )
+    command.add_argument(
+        "--out", metavar="FILE", help="of JSON; default: one in papermill_runs/comparisons"
     )
 
 
@@ -483,6 +533,7 @@ def main(arguments: list[str] | None = None) -> int:
     name = options.pop("command")
     commands: dict[str, Callable[..., int | None]] = {
         "assets": assets,
+        "compare": compare,
         "demo": demo,
         "list": list_names,
         "mates": mates,

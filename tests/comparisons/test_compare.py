@@ -1,5 +1,6 @@
 """Comparisons on tiny models: the same fits as run_arms, tables, failures, several tasks."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import w2s_nb as w2s
 from tests.conftest import register_words, save_tiny
 from w2s_nb import metrics
+from w2s_nb.__main__ import main
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.data.tasks.spec import Prompt
 from w2s_nb.experiments.arms import CEILING, WEAK, run_arms
@@ -210,3 +212,31 @@ def test_a_method_that_ends_the_program_is_told_and_the_others_go_on(model, word
         raise SystemExit("bye")
 
     assert compare(["leaves"], words, model, seeds=1).errors == {"leaves": "words: SystemExit: bye"}
+
+
+def test_the_command_line_compares_a_method_of_a_users_file(model, words, tmp_path, capsys):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "import numpy as np\nimport w2s_nb as w2s\n\n\n@w2s.register_method\n"
+        "def always_one(labels, task, strong, seed, budget):\n"
+        "    return np.tile([0.1, 0.9], (len(task.test), 1))\n"
+    )
+    out = tmp_path / "c.json"
+    arguments = ["compare", "always_one", "--on", words, "--weak", f"{model}@1", "--strong", model]
+    sizes = ["--seeds", "1", "--n-train", "60", "--n-val", "20", "--n-test", "40"]
+    assert main([*arguments, *sizes, "--plugins", str(plugin), "--out", str(out)]) == 0
+    assert "always_one            0.500 [" in capsys.readouterr().out
+    stored = json.loads(out.read_text())
+    assert [row["method"] for row in stored["table"]][:2] == ["naive", "always_one"]
+    assert stored["tasks"]["words"]["n_test"] == 40 and stored["seeds"] == [0]
+    assert main(["list", "methods"]) == 0
+    assert "confident" in capsys.readouterr().out
+    assert main(["compare", "always_tow", "--on", words]) == 2
+    assert capsys.readouterr().err.startswith("UnknownName: unknown method 'always_tow'. Near: ")
+
+
+def test_a_comparison_is_written_under_a_name_of_its_settings(model, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("w2s_nb.comparisons.result.runs_folder", lambda: tmp_path)
+    paths = [compare(["confident"], words, model, seeds=n).write() for n in (1, 1, 2)]
+    assert paths[0] == paths[1] != paths[2]
+    assert paths[0].parent == tmp_path / "comparisons" and paths[0].name.startswith("words-")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .. import metrics
+from ..common.files import to_strict_json, write_json
+from ..common.paths import runs_folder
 from ..common.progress import collect_warnings
 from ..common.registry import UnknownName
+from ..common.store import address
 from ..data.splits import Task
 from ..experiments.arms import CEILING, with_intervals
 from ..metrics.estimate import Estimate, from_draws
@@ -151,11 +156,13 @@ class Comparison:
     Attributes:
         weak, strong: model names.
         by_task: {task: its runs}.
+        settings: all else that `compare` was given, for those who read a stored comparison.
     """
 
     weak: str
     strong: str
     by_task: Mapping[str, TaskRuns]
+    settings: Mapping = field(default_factory=dict)
 
     @property
     def _first(self) -> TaskRuns:
@@ -308,12 +315,76 @@ class Comparison:
         """
         if task not in self.by_task:
             raise UnknownName("task of this comparison", str(task), self.by_task)
-        return Comparison(self.weak, self.strong, {task: self.by_task[task]})
+        return replace(self, by_task={task: self.by_task[task]})
 
     def tables(self) -> pd.DataFrame:
         """Returns `table` of each task, with the column task; p_holm is corrected within a task."""
         each = {task: self.of_task(task).table() for task in self.by_task}
         return pd.concat(each, names=["task"]).reset_index("task").reset_index(drop=True)
+
+    def as_dict(self) -> dict:
+        """Returns the comparison as strict JSON can hold it: settings, sizes, table, and tables."""
+        sizes = {
+            task: {
+                "n_train": len(runs.tasks[0].student),
+                "n_test": len(runs.tasks[0].test),
+                "n_scored": len(runs.scored),
+                "data": runs.tasks[0].data_version,
+            }
+            for task, runs in self.by_task.items()
+        }
+        return to_strict_json(
+            {
+                "weak": self.weak,
+                "strong": self.strong,
+                "seeds": self.seeds,
+                "tasks": sizes,
+                "settings": dict(self.settings),
+                "about": {name: method_of(name).about for name in self.methods},
+                "table": self.table().to_dict("records"),
+                "by_task": self.tables().to_dict("records"),
+            }
+        )
+
+    def write(self, path: str | Path | None = None) -> Path:
+        """Writes `as_dict` as JSON, and returns where.
+
+        Args:
+            path: of the file; None takes a name of its own in papermill_runs/comparisons.
+        """
+        content = self.as_dict()
+        if path is None:
+            decided = {
+                key: content[key] for key in ("weak", "strong", "seeds", "tasks", "settings")
+            }
+            name = address(decided | {"methods": self.methods})[:8]
+            path = runs_folder() / "comparisons" / f"{self._named()}-{name}.json"
+        path = Path(path).expanduser()
+        write_json(path, content)
+        return path
+
+    def _named(self) -> str:
+        """Names the comparison in a file's name: its task, or how many."""
+        if len(self.by_task) > 1:
+            return f"{len(self.by_task)}-tasks"
+        return re.sub(r"\W+", "-", next(iter(self.by_task)))
+
+    def lines(self) -> list[str]:
+        """Returns the table as lines of text, for a terminal."""
+        table = self.table()
+        lines = [
+            f"{self!r}".split("\n")[0],
+            "value [95 % interval]; difference to naive, paired",
+            "",
+        ]
+        lines.append(f"{'method':<22}{'accuracy':<22}{'difference':<26}{'p_holm':<9}seconds")
+        for row in table.to_dict("records"):
+            cells = [_cell(row, "accuracy", ".3f"), _cell(row, "difference", "+.3f")]
+            p = "" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.3f}"
+            seconds = "" if math.isnan(row["seconds"]) else f"{row['seconds']:.1f}"
+            line = f"{row['method']:<22}{cells[0]:<22}{cells[1]:<26}{p:<9}{seconds}"
+            lines.append(f"{line.rstrip()}  {row.get('error', '')}".rstrip())
+        return lines
 
     def _check(self, method: str) -> None:
         if method not in (*self.methods, CEILING):
@@ -328,6 +399,13 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return with_intervals(self.table().set_index("method")).to_html()
+
+
+def _cell(row: Mapping, name: str, form: str) -> str:
+    """Returns "value [low, high]", or "" where there is none."""
+    if math.isnan(row[name]):
+        return ""
+    return f"{row[name]:{form}} [{row[f'{name}_low']:{form}}, {row[f'{name}_high']:{form}}]"
 
 
 def _stack(runs: list[MethodRun]) -> np.ndarray | None:

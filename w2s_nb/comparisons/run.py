@@ -89,7 +89,8 @@ def compare(
         runs[name] = _run_task(
             dealt[name], weak, strong, chosen, supervisor_args, student_args, own_ceilings
         )
-    return Comparison(weak, strong, runs)
+    settings = {"supervisor": supervisor_args, "others": student_args}
+    return Comparison(weak, strong, runs, settings)
 
 
 def run_method(

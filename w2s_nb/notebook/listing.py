@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 from ..common.assets import ASSETS
-from ..common.registry import LOSSES, MODELS, TASKS
+from ..common.registry import LOSSES, METHODS, MODELS, TASKS
 from ..data.tasks.spec import Hub, TaskSpec
 from ..models.names import EncoderSpec, ModelSpec
 from ..training.recipes import RECIPES, Recipe, describe_recipe
 
-KINDS = ("tasks", "models", "losses", "recipes")
+KINDS = ("tasks", "models", "losses", "methods", "recipes")
 
 
 def lines(kind: str) -> list[str]:
@@ -19,15 +20,18 @@ def lines(kind: str) -> list[str]:
     Args:
         kind: tasks (name, what is done with the texts or images and with how many classes beyond
             two, where they come from, what is asked), models (name, parameters, layers, where
-            from), losses (name, arguments with their defaults, what it computes) or recipes (name,
-            method, what it sets and where it is from).
+            from), losses (name, arguments with their defaults, what it computes), methods (name,
+            options with their defaults, what it does) or recipes (name, method, what it sets and
+            where it is from).
     """
     if kind == "tasks":
         rows = [_about_task(name, spec) for name, spec in TASKS.items()]
     elif kind == "models":
         rows = [_about_model(name, spec) for name, spec in MODELS.items()]
     elif kind == "losses":
-        rows = [_about_loss(name) for name in LOSSES]
+        rows = [_about_function(name, LOSSES[name]) for name in LOSSES]
+    elif kind == "methods":  # every loss is one too
+        rows = [_about_function(name, method.function) for name, method in METHODS.items()]
     else:
         rows = [_about_recipe(name, recipe) for name, recipe in RECIPES.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -68,8 +72,8 @@ def _about_recipe(name: str, recipe: Recipe) -> tuple[str, ...]:
     return name, recipe.method, f"supervisor: {of_supervisor}; {sets}" if of_supervisor else sets
 
 
-def _about_loss(name: str) -> tuple[str, ...]:
-    parameters = inspect.signature(LOSSES[name]).parameters.values()
+def _about_function(name: str, function: Callable) -> tuple[str, ...]:
+    parameters = inspect.signature(function).parameters.values()
     arguments = [p for p in parameters if p.default is not p.empty and p.name != "previous"]
-    about = (inspect.getdoc(LOSSES[name]) or "").split("\n")[0]
+    about = (inspect.getdoc(function) or "").split("\n")[0]
     return name, ", ".join(f"{p.name}={p.default!r}" for p in arguments), about
