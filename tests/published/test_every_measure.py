@@ -18,7 +18,7 @@ from ..conftest import register_words
 SIZES = {"n_train": 48, "n_val": 32, "n_test": 64, "seeds": 2}
 # those whose claims have tasks or models of their own, which other tests run
 ELSEWHERE = (
-    "saliency_difference",
+    "saliency_difference",  # below
     "generative_gain",
     "zero_shot_over_chance",
     "similarity_correlation",
@@ -67,3 +67,26 @@ def test_every_measure_of_a_claim_gives_a_number(name, estimates):
     estimate = estimates[name]
     assert isinstance(estimate, Estimate)
     assert math.isnan(estimate.value) or estimate.low <= estimate.value <= estimate.high
+
+
+def saliency_parts():
+    """Returns {part: arguments} of every claim about probes against finetuning."""
+    return {
+        part.name: part.arguments
+        for source in register.sources().values()
+        for claim in source.claims.values()
+        for part in claim.parts
+        if part.measure == "saliency_difference"
+    }
+
+
+@pytest.mark.model
+def test_every_part_of_the_saliency_claims_names_arms_that_exist(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("W2S_HOME", str(tmp_path))
+    register_words()
+    scale = {"task": "words", "weak": f"{tiny}@1", "strong": tiny, "recipe": "epochs=1"}
+    tested = Experiments(split_arguments(scale | SIZES, {"method": "top", "top_layers": 1})[0])
+    with collect_warnings():
+        for name, arguments in saliency_parts().items():
+            arms = {"arm": arguments["arm"], "other": arguments["other"]}
+            assert MEASURES["saliency_difference"](tested, **arms).seeds == 2, name
