@@ -6,8 +6,9 @@ import numpy as np
 
 from ... import metrics
 from ...data.load import load_task
-from ...experiments.arms import student_name
+from ...experiments.arms import CEILING, student_name
 from ...experiments.generative_finetuning import LABELS_ONLY, STUDENT_ON_TEXT
+from ...experiments.saliency import FT_GT
 from ...metrics.estimate import Estimate
 from ...prompting.prompt import prompt
 from .estimates import over_chance
@@ -25,8 +26,13 @@ def chain_gain(experiments: Experiments, *, data: str = "same") -> Estimate:
 
 
 def saliency_difference(experiments: Experiments, *, arm: str, other: str) -> Estimate:
-    """Computes the test accuracy of one arm of `run_saliency` minus that of another."""
-    return experiments.saliency().gain_over(arm, other)
+    """Computes the test accuracy of one arm of `run_saliency` minus that of another.
+
+    Args:
+        arm, other: as figure 11 of the paper names them, such as lp(gt); ft(gt) is the ceiling.
+    """
+    first, second = (CEILING if name == FT_GT else name for name in (arm, other))
+    return experiments.saliency().gain_over(first, second)
 
 
 def generative_gain(experiments: Experiments) -> Estimate:
