@@ -16,6 +16,7 @@ from ..common.paths import data_dir
 from ..common.registry import TASKS
 from ..common.seeds import check_seed
 from .prepared import examples_by_row
+from .sealed import refuse_closed
 from .splits import Split, Task
 from .splitting import (
     apportion,
@@ -68,8 +69,10 @@ def load_task(
             answers are generated), not positive, or more than the task has; a seed that is no whole
             number from 0.
         DataUnavailable: the task's rows cannot be had here.
+        TruthSealed: this process runs a method of a sealed comparison on the task.
     Source: Burns et al. 2023, appendix A.1.
     """
+    refuse_closed(name)
     seed = check_seed(seed)
     extra_halves = check_seed(extra_halves, "extra_halves")
     spec = TASKS[name]

@@ -19,6 +19,7 @@ from ..common.progress import progress
 from ..common.registry import TASKS
 from ..common.seeds import check_count, check_flag, check_seed
 from ..data.classes import in_turn, likeliest
+from ..data.sealed import is_sealed
 from ..data.splits import Split, Task, list_splits, need_split
 from ..data.tasks.spec import Prompt
 from ..inputs import batches as inputs_module
@@ -240,7 +241,7 @@ def _draw_shots(
     order = np.random.default_rng(seed).permutation(len(source))
     if balanced is None:
         balanced = source.n_classes > 2
-    if balanced:
+    if balanced and n:
         order = order[in_turn(source.hard_label[order])]
     split = source.take(order[:n])
     for s in asked:
@@ -249,7 +250,9 @@ def _draw_shots(
                 f"the shots are drawn from {source.name!r}, whose examples are also asked "
                 f"({s.name!r}); give source=, such as task.validation"
             )
-    labels = SoftLabels.truth(split) if labels is None else labels
+    if labels is None:
+        probs = np.eye(split.n_classes)[split.hard_label if n else []]
+        labels = SoftLabels(split.ids, probs, "ground truth")
     classes = likeliest(labels.for_split(split)) if n else np.zeros(0, dtype=np.int64)
     return _Shots(source.name, split, labels, classes)
 
@@ -321,11 +324,16 @@ def _predict(predictions: pd.DataFrame, probs: np.ndarray) -> pd.DataFrame:
 
 
 def _measure(splits: list[Split], probs: np.ndarray) -> dict[str, float]:
-    """Returns the accuracy on the task's test split at every checkpoint; {} if it is not asked."""
+    """Returns the accuracy on the task's test split at every checkpoint.
+
+    It is {} where the split is not asked, or is sealed.
+    """
     metrics = {}
     ends = np.cumsum([len(s) for s in splits])
     for split, probs_of_split in zip(splits, np.split(probs, ends[:-1]), strict=True):
-        if split.task is not None and split.fingerprint == split.task.test.fingerprint:
+        if split.task is None or is_sealed(split):
+            continue
+        if split.fingerprint == split.task.test.fingerprint:
             accuracy = float(correct(probs_of_split, split.hard_label).mean())
             metrics = {f"accuracy_{stop}": accuracy for stop in STOPS}
     return metrics
@@ -351,8 +359,10 @@ def _summarize(task: Task, checkpoint: Checkpoint, shots: _Shots, seed: int) -> 
         summary |= {
             "labels": shots.labels.source,
             "labels_address": shots.labels.address,
-            "label_accuracy": float(np.mean(shots.classes == shots.split.hard_label)),
         }
+        if not is_sealed(shots.split):
+            right = shots.classes == shots.split.hard_label
+            summary["label_accuracy"] = float(np.mean(right))
     return summary
 
 

@@ -22,6 +22,7 @@ from ..common.device import precision
 from ..common.progress import warn
 from ..common.seeds import check_flag, check_seed
 from ..data.classes import likeliest
+from ..data.sealed import is_sealed, with_made_labels
 from ..data.splits import Split
 from ..inputs.tokens import tokenize
 from ..labels.answers import Answers
@@ -56,6 +57,7 @@ from .result import (
     STOPS,
     Fit,
     check_elsewhere,
+    class_columns,
     make_record,
     own_predicted_splits,
     splits_elsewhere,
@@ -325,8 +327,12 @@ def _train(
 ) -> tuple:
     """Trains, and returns record, predictions, curve and weights, as `store.write` takes them."""
     micro_batch = micro_batch_of_job(job, micro_batch, devices)
-    metrics, speed, *tables = training_job.carry_out(job, micro_batch, devices)
-    label_accuracy = float(np.mean(likeliest(job.targets) == job.split.hard_label))
+    if is_sealed(job.split):
+        metrics, speed, *tables = _carry_out_sealed(job, micro_batch, devices)
+        label_accuracy = math.nan
+    else:
+        metrics, speed, *tables = training_job.carry_out(job, micro_batch, devices)
+        label_accuracy = float(np.mean(likeliest(job.targets) == job.split.hard_label))
     record = make_record(config, metrics, stop, job.checkpoint, job.split, labels, label_accuracy)
     if speed is not None:
         tell_speed(job.label, speed)
@@ -334,6 +340,16 @@ def _train(
     if job.also:
         record["also"] = {other.name: len(other) for other in job.also}
     return record, *tables
+
+
+def _carry_out_sealed(job: TrainingJob, micro_batch: int | None, devices: int) -> tuple:
+    """Trains without truth: as `job.carry_out`, less all that is measured by it."""
+    made = replace(job, split=with_made_labels(job.split))
+    _, speed, predictions, curve, weights = training_job.carry_out(made, micro_batch, devices)
+    predictions = predictions.drop(columns="truth")
+    predictions[class_columns("oracle", job.split.n_classes)] = np.nan
+    measured = ["validation_accuracy", "test_accuracy", "test_n", "test_se"]
+    return {}, speed, predictions, curve.drop(columns=measured), weights
 
 
 def _choose_evaluations(
@@ -355,6 +371,8 @@ def _choose_evaluations(
     """
     looks = count_looks(chosen, method, len(split))
     stop = choose_stop(stop, method, weak=weak, known=known, looks=looks)
+    if stop == "oracle" and is_sealed(split):
+        raise ValueError("stop 'oracle' looks at the truth of the test, which is sealed here")
     if chosen.evals is None:
         chosen = replace(chosen, evals=LOOKS if weak or stop != "last" else 1)
     n_test = len(task_of(split).test)

@@ -262,7 +262,7 @@ class Fit:
         curve: a row per evaluation in training: step, progress, train_loss; the accuracy on the
             validation split, against the fit's labels (validation_accuracy_on_labels) and ground
             truth (validation_accuracy); test_accuracy, on test_n examples, with its standard error
-            test_se.
+            test_se. A fit on a sealed task has neither truth nor what is measured by it.
         stop: the checkpoint that stands for the fit: 'last', 'validation' or 'oracle'.
     """
 
@@ -370,6 +370,8 @@ class Fit:
         """Says why the fit has no predictions at a checkpoint."""
         there_are = f"there are {', '.join(self.stops)}"
         summary = self.record["summary"]
+        if stop == "oracle" and "test_n" not in self.curve:
+            return f"{self!r} has no oracle: the truth of its test is sealed; {there_are}"
         if stop == "oracle":
             return (
                 f"{self!r} has no oracle: its evaluations saw {self.curve.test_n.max()} of "
