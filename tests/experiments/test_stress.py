@@ -248,3 +248,11 @@ def test_braces_in_the_text_that_says_nothing_are_text(words):
     task = stress.impossible(0.5, text='{"id": {id}, "text": null}').change_task(words)
     (new,) = (set(task.test.texts) - set(words.test.texts)).pop()
     assert new.startswith('{"id": ') and new.endswith(', "text": null}') and "{id}" not in new
+
+
+def test_a_task_with_answers_is_left_as_it_is_where_nothing_is_changed():
+    pytest.importorskip("chess")
+    puzzles = w2s.load_task("mate_in_one", n_train=20, n_val=20, n_test=20)
+    assert NONE.change_task(puzzles) is puzzles
+    with pytest.raises(ValueError, match="needs classes; mate_in_one is answered by generating"):
+        stress.imbalanced(0.25).change_task(puzzles)
