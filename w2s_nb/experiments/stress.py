@@ -55,7 +55,8 @@ class Stress:
         Raises:
             ValueError: a task that is answered by generating, or that the stress does not fit.
         """
-        task.test.need_classes(f"the stress {self.name!r}")
+        if self.change or self.supervise or self.variant:
+            task.test.need_classes(f"the stress {self.name!r}")
         return self.change(task) if self.change else task
 
     def change_supervisor(self, task: Task, supervisor: Fit) -> Fit:
