@@ -67,6 +67,11 @@ SMALLER = {
         "strong": "SmolLM2-135M@16",
         "between": "SmolLM2-135M@8",
     },
+    "16_compare": {
+        "n_train": 60,
+        "suite": "movie_snippets, tweet_snippets",
+        "filters": "confident@0.5, hard_labels",
+    },
 }
 
 # Solutions train little that the notebooks do not: by probe what is finetuned there, and less of
@@ -86,6 +91,7 @@ SOLUTIONS = {
     },
     "13_vision": {"strong": "efficientnet-lite2@5"},
     "14_suite": {"n_train": 60, "n_test": 80, "task": "movie_snippets, tweet_snippets"},
+    "16_compare": {"n_train": 60},
 }
 
 

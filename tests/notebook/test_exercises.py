@@ -1,5 +1,6 @@
 """Checks of exercises: right answers pass, plausible wrong ones fail, no answer breaks one."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ RIGHT = {
     "check_passed_on": lambda supervisor, student: (~student)[~supervisor].mean(),
     "check_labels_a_step": lambda n, models: (n // (models - 1), n),
     "check_median_pgr": lambda w, s, c, error: np.median(((s - w) / (c - w))[c - w > error]),
+    "check_holm": lambda p: np.minimum([max(sum(p >= q) * q for q in p[p <= own]) for own in p], 1),
+    "check_sign_flips": lambda gains: np.mean(
+        [
+            abs(np.dot(signs, gains)) >= abs(gains.sum())
+            for signs in itertools.product([-1, 1], repeat=len(gains))
+        ]
+    ),
     "check_difficulty": lambda right: len(right) - np.cumprod(right[::-1], 0).sum(0),
     "check_misfit": lambda student, weak: ((student - weak) ** 2).mean(),
     "check_longest": lambda lengths, n: lengths >= sorted(lengths)[-n],
@@ -118,6 +126,13 @@ WRONG = {
         n,
     ),  # the supervisor counted as a student
     "check_median_pgr": lambda w, s, c, error: np.median((s - w) / (c - w)),  # noise over noise
+    "check_holm": lambda p: np.minimum(len(p) * p, 1),  # Bonferroni's correction
+    "check_sign_flips": lambda gains: np.mean(
+        [
+            np.dot(signs, gains) >= gains.sum()
+            for signs in itertools.product([-1, 1], repeat=len(gains))
+        ]
+    ),  # one side alone
     "check_difficulty": lambda right: len(right) - right.sum(0),  # right by luck counts
     "check_misfit": lambda student, weak: abs(student - weak).mean(),  # not squared
     "check_longest": lambda lengths, n: lengths <= sorted(lengths)[n - 1],  # the shortest

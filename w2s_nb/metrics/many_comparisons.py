@@ -35,7 +35,7 @@ class PairedTest(NamedTuple):
     p: float
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Corrects p-values of m tests so that a false one among all has at most the level's chance.
 
     The k-th smallest is multiplied by m - k + 1, and none is below one before it.

@@ -5,6 +5,7 @@ An arm has one colour everywhere; dots are seeds, bars are intervals.
 
 from .base import COLOURS, colour
 from .baselines import by_depth, by_shots, by_task
+from .comparisons import gains_over_naive
 from .elsewhere import in_and_out
 from .examples import card, confusion, differences
 from .imitation import agreement, by_size, flow, gain, training_curves
@@ -33,6 +34,7 @@ __all__ = [
     "differences",
     "flow",
     "gain",
+    "gains_over_naive",
     "in_and_out",
     "length_bias",
     "lines",

@@ -173,6 +173,24 @@ def check_difficulty(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
     return judge("difficulty", answer, ((right,), [0, 1, 2, 2, 3, 3]))
 
 
+def check_holm(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Checks `answer(p (m,))` against `metrics.holm`: p-values of m tests, corrected."""
+    cases = [np.array(p) for p in ([0.04], [0.01, 0.04, 0.03], [0.02, 0.021, 0.6, 0.9])]
+    return judge("Holm's correction", answer, *(((p,), metrics.holm(p)) for p in cases))
+
+
+def check_sign_flips(answer: Callable[[np.ndarray], float]) -> bool:
+    """Checks `answer(gains (n,))`, right minus right of n examples: the share of all 2^n flips of
+    signs whose sum is at least as far from 0.
+    """
+    cases = [np.array(gains) for gains in ([1, 1, 1, 1], [1, 0, -1, 1, 1], [-1, -1, 0, 0, 1, -1])]
+    return judge(
+        "p-value by sign flips",
+        answer,
+        *(((gains,), metrics.sign_flip_test(gains).p) for gains in cases),
+    )
+
+
 def check_labels_a_step(answer: Callable[[int, int], tuple[float, float]]) -> bool:
     """Checks `answer(n_examples, n_models)`: how many labels each student of a chain is trained on,
     with fresh data and with the same.
