@@ -189,6 +189,8 @@ def test_everything_that_can_be_named_is_listed(kind, capsys, tmp_path, registri
         "def listed_task(row):\n    'Is it listed?'\n"
         "@w2s.register_loss\n"
         "def listed_loss(logits, targets, *, progress, rate=0.5):\n    'A loss.'\n"
+        "@w2s.register_method\n"
+        "def listed_method(labels, task, strong, seed, budget, *, share=0.5):\n    'A method.'\n"
         "MODELS.register('listed_model', dataclasses.replace(MODELS['gpt2'], n_layers=3))\n"
     )
     assert main(["list", kind, "--plugins", str(plugin)]) == 0
@@ -198,6 +200,7 @@ def test_everything_that_can_be_named_is_listed(kind, capsys, tmp_path, registri
         "tasks": ("boolq", "mate_in_one", "listed_task"),
         "models": ("gpt2", "chess-3M", "listed_model"),
         "losses": ("xent", "confidence", "listed_loss"),
+        "methods": ("naive", "confident", "listed_method"),
         "recipes": ("openai", "eleuther-w2s"),
     }[kind]
     assert set(expected) <= set(found) and len(found) == len(printed)
@@ -205,6 +208,7 @@ def test_everything_that_can_be_named_is_listed(kind, capsys, tmp_path, registri
         "tasks": "Is it listed?",
         "models": "3 layers",
         "losses": "rate=0.5",
+        "methods": "share=0.5",
         "recipes": "supervisor: lr=0.0005; epochs=3",
     }
     assert about_last[kind] in found[expected[-1]]
