@@ -18,6 +18,7 @@ from .common.seeds import check_count
 DEMO = ("00_tour", "03_conf_loss")
 ERRORS_IN_ONE_LINE = (
     "compare",
+    "leaderboard",
     "list",
     "plan",
     "report",
@@ -318,6 +319,13 @@ def compare(
     return 0
 
 
+def leaderboard(comparisons: str | None, out: str | None) -> None:
+    """Writes the page of stored comparisons, and prints where it is."""
+    from .comparisons.leaderboard import write_leaderboard
+
+    print(paths.short_path(write_leaderboard(comparisons, out)))
+
+
 def site(out: str | None) -> None:
     """Writes the static site of the notebooks with their stored outputs; prints where it is and
     what it lacks.
@@ -349,6 +357,11 @@ def parse(arguments: list[str] | None) -> dict:
     _add_compare_arguments(commands.add_parser("compare", help="test methods against naive"))
     commands.add_parser("assets", help="fetch the embedded model and texts")
     commands.add_parser("demo", help="run the main result on the embedded default")
+    command = commands.add_parser("leaderboard", help="write stored comparisons as one page")
+    command.add_argument(
+        "comparisons", nargs="?", help="a folder or a file; default: papermill_runs/comparisons"
+    )
+    command.add_argument("--out", metavar="FILE", help="default: leaderboard.html in the folder")
     _add_list_arguments(commands.add_parser("list", help="print what can be named"))
     command = commands.add_parser("mates", help="print puzzles of mate_in_one as JSON")
     command.add_argument("n", type=int, nargs="?", default=100)
@@ -535,6 +548,7 @@ def main(arguments: list[str] | None = None) -> int:
         "assets": assets,
         "compare": compare,
         "demo": demo,
+        "leaderboard": leaderboard,
         "list": list_names,
         "mates": mates,
         "plan": plan,

@@ -11,6 +11,7 @@ from tests.conftest import register_words, save_tiny
 from w2s_nb import metrics
 from w2s_nb.__main__ import main
 from w2s_nb.common.registry import TASKS, UnknownName
+from w2s_nb.comparisons.leaderboard import write_leaderboard
 from w2s_nb.data.tasks.spec import Prompt
 from w2s_nb.experiments.arms import CEILING, WEAK, run_arms
 
@@ -240,3 +241,5 @@ def test_a_comparison_is_written_under_a_name_of_its_settings(model, words, tmp_
     paths = [compare(["confident"], words, model, seeds=n).write() for n in (1, 1, 2)]
     assert paths[0] == paths[1] != paths[2]
     assert paths[0].parent == tmp_path / "comparisons" and paths[0].name.startswith("words-")
+    page = write_leaderboard(tmp_path / "comparisons").read_text()
+    assert page.count("<table>") == 2 and "confident" in page, "seeds are part of a setting"
