@@ -12,13 +12,13 @@ from ..common.registry import TASKS, UnknownName
 from ..data.splits import Task
 from ..experiments.prepare import args_of, ceiling_reads_first, check_fit_of, list_seeds, prepare
 from ..labels.soft import SoftLabels
-from ..metrics.classification import probs_of
 from ..suites.names import SUITES
 from ..suites.run import choose_sizes, choose_tasks
 from ..training.fit import fit
 from ..training.result import Fit
-from .methods import NAIVE, Budget, Method, method_of
+from .methods import NAIVE, Budget, Method, check_predictions, describe, method_of
 from .result import Comparison, MethodRun, TaskRuns
+from .scorer import check_sealed, public_half, sealed_runner
 
 FREE = ("supervisor", "constant", "longest", "shuffled_labels")
 # arguments of `fit` that compare gives each fit, and its own argument that decides them
@@ -47,6 +47,7 @@ def compare(
     n_test: int | None = None,
     method: str = "probe",
     own_ceilings: bool = True,
+    queries: int | None = None,
     weak_args: dict | None = None,
     strong_args: dict | None = None,
     **fit_args,
@@ -68,6 +69,10 @@ def compare(
         method: of every fit.
         own_ceilings: run each method that learns from labels on ground truth of the student half
             too, so that it has a ceiling of its own.
+        queries: seals the comparison: every method runs in a process that does not have the truth
+            (see `scorer`), and may ask so many times how accurate it is on half of the test, the
+            public half. All numbers of the table are then of the other half. None runs methods in
+            this process, without questions. Methods and tasks of your own must be in a plug-in.
         weak_args, strong_args: arguments, beside fit_args, of the supervisor's `fit`, and of all
             others.
         fit_args: of every `fit`, such as epochs.
@@ -80,6 +85,10 @@ def compare(
     supervisor_args = shared | args_of(weak_args, "weak_args", _OWN)
     student_args = args_of(shared, "compare", _OWN) | args_of(strong_args, "strong_args", _OWN)
     asked = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
+    runner: Runner = run_method
+    if queries is not None:
+        check_sealed(queries, strong)
+        runner = sealed_runner(queries)
     dealt = _deal(suite, weak, strong, chosen, list_seeds(seeds), asked)
     for tasks in dealt.values():
         check_fit_of(weak, tasks[0].supervisor, **supervisor_args)
@@ -87,7 +96,7 @@ def compare(
     runs = {}
     for name in progress(list(dealt), desc="tasks"):
         runs[name] = _run_task(
-            dealt[name], weak, strong, chosen, supervisor_args, student_args, own_ceilings
+            dealt[name], weak, strong, chosen, supervisor_args, student_args, own_ceilings, runner
         )
     settings = {"supervisor": supervisor_args, "others": student_args}
     return Comparison(weak, strong, runs, settings)
@@ -108,31 +117,10 @@ def run_method(
     started = time.perf_counter()
     try:
         with collect_warnings():
-            probs = check_predictions(method(labels, task, strong, seed, budget), task)
+            probs = check_predictions(method(labels, task, strong, seed, budget), task.test)
     except (Exception, SystemExit) as error:  # whatever a method does, the others go on
         return MethodRun(None, time.perf_counter() - started, error=describe(error))
     return MethodRun(probs, time.perf_counter() - started + budget.seconds_saved)
-
-
-def check_predictions(probs, task: Task) -> np.ndarray:
-    """Returns what a method gave as (n_test, K) floats.
-
-    Raises:
-        TypeError, ValueError: no probabilities, or of other texts or classes.
-    """
-    expected = (len(task.test), task.test.n_classes)
-    given = probs_of(probs)
-    if np.ndim(probs) != 2 or given.shape[1:] != expected:
-        raise ValueError(
-            f"predictions of shape {np.shape(probs)}; expected {expected}, (test texts, classes)"
-        )
-    return given[0]
-
-
-def describe(error: BaseException) -> str:
-    """Returns an error in one line."""
-    first = (str(error).strip() or "no message").split("\n")[0]
-    return f"{type(error).__name__}: {first}"
 
 
 def _list_methods(methods: Iterable[str]) -> list[Method]:
@@ -181,6 +169,7 @@ def _run_task(
     supervisor_args: dict,
     student_args: dict,
     own_ceilings: bool,
+    runner: Runner,
 ) -> TaskRuns:
     """Runs every method for each seed of a task."""
     supervisors, ceilings = [], []
@@ -198,10 +187,11 @@ def _run_task(
         _protect(labels, task)
         for method in methods:
             given = (task, strong, task.seed, student_args)
-            runs[method.name].append(run_method(method, labels, *given))
+            runs[method.name].append(runner(method, labels, *given))
             if method.name in own:
-                own[method.name].append(run_method(method, true_labels(labels, task), *given))
-    return TaskRuns(tasks, np.stack(supervisors), np.stack(ceilings), runs, own)
+                own[method.name].append(runner(method, true_labels(labels, task), *given))
+    public = None if runner is run_method else public_half(tasks[0].test)
+    return TaskRuns(tasks, np.stack(supervisors), np.stack(ceilings), runs, own, public)
 
 
 def _protect(labels: SoftLabels, task: Task) -> None:

@@ -1,0 +1,244 @@
+"""Runs a method in a process that does not have the truth, and answers its questions.
+
+The truth of the test stays in this process. The method's process gets the task without it, weak
+labels, and a socket; it may ask at most `queries` times how accurate predictions are on the public
+half of the test. What counts is the accuracy on the other half, which is never told. Each question
+is logged in `queries.jsonl`.
+
+This is a discipline and no jail. It keeps a method from reading the truth by mistake or by the
+kit's own ways: the splits that it is given, `load_task`, stored fits, the environment. It does not
+keep code from opening the data set's own files, from asking the network, or from reading another
+process of the same user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..common import plugins
+from ..common.paths import home
+from ..common.seeds import check_count
+from ..data.splits import Split, Task
+from ..labels.soft import SoftLabels
+from ..metrics.classification import correct
+from ..models.names import resolve
+from .blind import labels_to_json, task_to_json
+from .methods import Method, check_predictions, describe
+from .result import MethodRun
+
+MOST_QUERIES = 100_000
+_LAST_SECONDS = 10.0  # that a process may take to end after its last message
+_SHARED = ("activations", "tokens")  # of the store: they are of texts, not of their truth
+
+
+def public_half(test: Split, seed: int = 0) -> np.ndarray:
+    """Chooses the public half of a test split: whole groups, about half of the examples.
+
+    Args:
+        seed: of the choice; the same for all methods.
+    Returns:
+        (n,) bool.
+    Raises:
+        ValueError: fewer than two groups.
+    """
+    groups, group_of, counts = np.unique(test.group, return_inverse=True, return_counts=True)
+    if len(groups) < 2:
+        raise ValueError(f"{test!r} has {len(groups)} group; expected two or more to seal half")
+    order = np.random.default_rng(seed).permutation(len(groups))
+    before = counts[order].cumsum() - counts[order]
+    is_public = np.zeros(len(groups), dtype=bool)
+    is_public[order[before + counts[order] / 2 <= len(test) / 2]] = True
+    if is_public.all() or not is_public.any():
+        is_public[order[0]] = not is_public[order[0]]
+    return is_public[group_of]
+
+
+@dataclass
+class Scorer:
+    """Answers questions about the public half, as many as a method may ask, and logs them.
+
+    Attributes:
+        test: the test split, with its truth.
+        public: (n,) bool, the public half.
+        queries: how many questions are answered.
+        about: written with every question: task, seed, method.
+        asked: how many were answered.
+    """
+
+    test: Split
+    public: np.ndarray
+    queries: int
+    about: dict
+    asked: int = 0
+
+    def answer(self, given: list) -> dict:
+        """Returns the message that answers a question, `given` (n, K) as lists."""
+        if self.asked >= self.queries:
+            return {"spent": f"all {self.queries} questions about the test are spent"}
+        self.asked += 1
+        try:
+            probs = check_predictions(given, self.test)
+        except (TypeError, ValueError) as error:
+            return {"error": describe(error)}
+        right = correct(probs, self.test.hard_label)[0]
+        accuracy = float(right[self.public].mean())
+        self._log(accuracy)
+        return {"accuracy": accuracy}
+
+    def _log(self, accuracy: float) -> None:
+        line = {"time": time.time(), **self.about, "query": self.asked, "accuracy": accuracy}
+        path = log_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def log_file() -> Path:
+    """Returns the file that all questions are logged in, a line of JSON each."""
+    return home() / "comparisons" / "queries.jsonl"
+
+
+def check_sealed(queries: int, strong: str) -> None:
+    """Refuses a number of queries that is none, and a strong model that only the open store has.
+
+    Raises:
+        ValueError: says what is expected.
+    """
+    check_count(queries, "queries", low=0)
+    if queries > MOST_QUERIES:
+        raise ValueError(f"queries = {queries}; expected at most {MOST_QUERIES}")
+    if resolve(strong).fit:
+        raise ValueError(
+            f"strong is {strong}, a fit of this store, which a sealed method cannot read; expected "
+            f"a model by its own name"
+        )
+
+
+def sealed_runner(queries: int) -> Callable[..., MethodRun]:
+    """Returns a runner that gives each method a process of its own, see `run_sealed`."""
+
+    def run(
+        method: Method, labels: SoftLabels, task: Task, strong: str, seed: int, fit_args: dict
+    ) -> MethodRun:
+        about = {"task": task.name, "seed": seed, "method": method.name, "labels": labels.source}
+        scorer = Scorer(task.test, public_half(task.test), queries, about)
+        job = {
+            "method": method.name,
+            "labels": labels_to_json(labels),
+            "task": task_to_json(task),
+            "strong": strong,
+            "seed": seed,
+            "fit_args": fit_args,
+        }
+        return run_sealed(job, scorer)
+
+    return run
+
+
+def run_sealed(job: dict, scorer: Scorer) -> MethodRun:
+    """Runs a method in a process without the truth.
+
+    Args:
+        job: what `method_process` reads: method, labels, task, strong, seed and fit_args.
+        scorer: answers its questions.
+    Returns:
+        Its predictions; or why it failed: it raised, sent no predictions of these texts, or ended.
+    """
+    started = time.perf_counter()
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryFile("w+", errors="replace") as printed, ours:
+        with theirs:
+            command = [sys.executable, "-m", f"{__package__}.method_process", str(theirs.fileno())]
+            inherited = [theirs.fileno()]
+            process = subprocess.Popen(
+                command, pass_fds=inherited, env=_environment(), stderr=printed
+            )
+        try:
+            answer = _converse(ours, job, scorer)
+        finally:
+            code = _end(process)
+        if answer is None:
+            answer = {"error": _why_it_ended(code, printed)}
+    seconds = answer.get("seconds", time.perf_counter() - started) + answer.get("saved", 0.0)
+    if "error" in answer:
+        return MethodRun(None, seconds, scorer.asked, answer["error"])
+    return MethodRun(np.array(answer["probs"]), seconds, scorer.asked)
+
+
+def _converse(connection: socket.socket, job: dict, scorer: Scorer) -> dict | None:
+    """Sends the job, answers questions, and returns the last message; None where none came."""
+    try:
+        with connection.makefile("rw", encoding="utf-8") as lines:
+            _send(lines, job)
+            for line in lines:
+                message = json.loads(line)
+                if "ask" not in message:
+                    return _checked(message, scorer.test)
+                _send(lines, scorer.answer(message["ask"]))
+    except OSError:  # the process is gone
+        return None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        return {"error": f"sent no answer that can be read: {error}"}
+    return None
+
+
+def _send(lines: IO[str], message: dict) -> None:
+    lines.write(json.dumps(message) + "\n")
+    lines.flush()
+
+
+def _checked(message: dict, test: Split) -> dict:
+    """Returns the last message; in the place of wrong predictions what is wrong with them."""
+    if "error" in message:
+        return message
+    try:
+        check_predictions(message["probs"], test)
+    except (TypeError, ValueError) as error:
+        return message | {"error": describe(error)}
+    return message
+
+
+def _end(process: subprocess.Popen) -> int:
+    """Waits for the end of a process that said its last word, and returns its exit code."""
+    try:
+        return process.wait(timeout=_LAST_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _why_it_ended(code: int, printed: IO[str]) -> str:
+    printed.seek(0)
+    said = [line.strip() for line in printed if line.strip()]
+    told = f": {said[-1]:.200}" if said else ""
+    return f"the method's process ended with code {code} before it gave predictions{told}"
+
+
+def _environment() -> dict[str, str]:
+    """Returns the variables of a method's process: a store of its own, and no data sets' folder.
+
+    Activations and tokens are shared with the open store; fits, which hold the truth, are not.
+    """
+    store = home() / "sealed"
+    store.mkdir(parents=True, exist_ok=True)
+    for name in _SHARED:
+        (home() / name).mkdir(parents=True, exist_ok=True)
+        if not (store / name).exists():
+            with contextlib.suppress(FileExistsError):  # another process made it meanwhile
+                (store / name).symlink_to(home() / name, target_is_directory=True)
+    environment = {name: value for name, value in os.environ.items() if name != "W2S_DATA"}
+    files = [str(plugin.path) for plugin in plugins.imported()]
+    return environment | {"W2S_HOME": str(store), plugins.VARIABLE: ",".join(files)}
