@@ -60,6 +60,7 @@ from .labels.simulated import simulate as simulate
 from .labels.soft import SoftLabels as SoftLabels
 from .losses.contract import LOSSES as LOSSES
 from .losses.contract import register_loss as register_loss
+from .metrics import predictors as predictors
 from .models.names import resolve as resolve
 from .notebook import exercises as exercises
 from .notebook import widgets as widgets

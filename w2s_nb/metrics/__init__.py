@@ -1,6 +1,6 @@
 """Computes values with their 95 % intervals."""
 
-from . import imitation, preference_bias
+from . import imitation, predictors, preference_bias
 from .classification import (
     accuracy,
     auroc,
@@ -43,6 +43,7 @@ __all__ = [
     "paired_test",
     "pgr",
     "pgr_difference",
+    "predictors",
     "preference_bias",
     "probs_of",
     "recall_at_budget",
