@@ -425,6 +425,12 @@ def _add_compare_arguments(command: argparse.ArgumentParser) -> None:
             f"--n-{size}", type=int, metavar="N", help="the most examples; default: the task's own"
         )
     command.add_argument(
+        "--queries",
+        type=int,
+        metavar="N",
+        help="seal the truth of the test in another process; a method may ask N times about half",
+    )
+    command.add_argument(
         "--plugins", default="", metavar="FILES", help="Python files to import first, with commas"
     )
     command.add_argument(

@@ -8,6 +8,7 @@ import pytest
 
 import w2s_nb as w2s
 from tests.conftest import register_words, save_tiny
+from w2s_nb.__main__ import main
 from w2s_nb.common import plugins
 from w2s_nb.common.registry import METHODS
 from w2s_nb.comparisons import run as run_module
@@ -192,6 +193,34 @@ def test_a_planted_cheat_rises_on_the_public_half_and_not_on_the_sealed_one(
     assert row.queries == 200 and row.accuracy == right["best_of_guesses"][:, ~public].mean()
     share = right["best_of_guesses"]
     assert row.optimism == pytest.approx(share[:, public].mean() - share[:, ~public].mean())
+
+
+def test_the_command_seals_and_the_stored_comparison_says_so(
+    registries, model, monkeypatch, tmp_path
+):
+    register_words()
+    asked = []
+
+    def runner(queries):
+        run_here = in_this_process(queries)
+
+        def run_and_count(method, *given):
+            asked.append((method.name, queries))
+            return run_here(method, *given)
+
+        return run_and_count
+
+    monkeypatch.setattr(run_module, "sealed_runner", runner)
+    out = tmp_path / "sealed.json"
+    command = f"compare best_of_guesses@3 --on words --weak {model}@1 --strong {model} --seeds 1"
+    command += f" --n-train 60 --n-val 20 --n-test 80 --queries 3 --out {out}"
+    assert main(command.split()) == 0
+    stored = json.loads(out.read_text())
+    assert stored["settings"]["queries"] == 3
+    assert 30 <= stored["tasks"]["words"]["n_scored"] <= 50
+    rows = {row["method"]: row for row in stored["table"]}
+    assert rows["best_of_guesses@3"]["queries"] == 3 and rows["naive"]["queries"] == 0
+    assert {name for name, _ in asked} == {"naive", "best_of_guesses@3"}, "the free rows are ours"
 
 
 def test_halves_hold_whole_groups_and_about_half_of_the_examples(task):

@@ -98,7 +98,9 @@ def compare(
         runs[name] = _run_task(
             dealt[name], weak, strong, chosen, supervisor_args, student_args, own_ceilings, runner
         )
-    settings = {"supervisor": supervisor_args, "others": student_args}
+    settings: dict = {"supervisor": supervisor_args, "others": student_args}
+    if queries is not None:
+        settings["queries"] = queries
     return Comparison(weak, strong, runs, settings)
 
 
@@ -187,7 +189,9 @@ def _run_task(
         _protect(labels, task)
         for method in methods:
             given = (task, strong, task.seed, student_args)
-            runs[method.name].append(runner(method, labels, *given))
+            # the kit's own rows that cost nothing need no process of their own
+            run = run_method if method.name in FREE else runner
+            runs[method.name].append(run(method, labels, *given))
             if method.name in own:
                 own[method.name].append(runner(method, true_labels(labels, task), *given))
     public = None if runner is run_method else public_half(tasks[0].test)
