@@ -75,7 +75,8 @@ def sources_and_outputs(commit: str, path: str) -> tuple[list, list] | None:
     if not text:
         return None
     cells = json.loads(text)["cells"]
-    return [c["source"] for c in cells], [c["outputs"] for c in cells if c.get("outputs")]
+    # a source may be written as one text or as its lines
+    return ["".join(c["source"]) for c in cells], [c["outputs"] for c in cells if c.get("outputs")]
 
 
 def commits_under_the_rule() -> list[str]:
