@@ -39,6 +39,7 @@ from .experiments.label_controls import constant as constant
 from .experiments.label_controls import random_labels as random_labels
 from .experiments.label_controls import shuffled as shuffled
 from .experiments.label_controls import with_truth as with_truth
+from .experiments.label_sets import best_by as best_by
 from .experiments.label_sets import confident as confident
 from .experiments.label_sets import matched as matched
 from .experiments.label_sets import taught_by as taught_by

@@ -243,3 +243,20 @@ def test_a_comparison_is_written_under_a_name_of_its_settings(model, words, tmp_
     assert paths[0].parent == tmp_path / "comparisons" and paths[0].name.startswith("words-")
     page = write_leaderboard(tmp_path / "comparisons").read_text()
     assert page.count("<table>") == 2 and "confident" in page, "seeds are part of a setting"
+
+
+def test_labels_of_the_best_scored_texts_are_those_of_best_by(model, words):
+    c = compare(["rads@0.3", "overlap"], words, model, seeds=1, own_ceilings=False)
+    arms = run_arms(
+        words,
+        f"{model}@1",
+        model,
+        labels={"r": w2s.best_by("rads", 0.3, model), "o": w2s.best_by("overlap", 0.5, model)},
+        method="probe",
+        epochs=2,
+        **SIZES,
+    )
+    assert not c.errors
+    for method, labels in (("rads@0.3", "r"), ("overlap", "o")):
+        ours = c.by_task[words].probs(method)
+        assert np.array_equal(ours, arms.probs(w2s.student_name("xent", labels))), method

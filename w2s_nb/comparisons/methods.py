@@ -27,6 +27,7 @@ from ..common.registry import LOSSES, METHODS, UnknownName
 from ..common.seeds import check_count
 from ..data.classes import likeliest
 from ..data.splits import Split, Task
+from ..experiments.label_sets import keep_best
 from ..experiments.no_supervisor import SUPERVISOR, predict_test
 from ..labels.soft import SoftLabels
 from ..metrics.classification import probs_of
@@ -217,6 +218,20 @@ def naive(labels, task, strong, seed, budget):
 def confident(labels, task, strong, seed, budget, *, share=0.5):
     """Trains on the supervisor's most confident labels alone (Burns et al. 2023, appendix B)."""
     kept = labels.select(task.student, labels.confident(task.student, share))
+    return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
+
+
+@register_method
+def rads(labels, task, strong, seed, budget, *, share=0.5):
+    """Trains on the labels that strong features express most beyond weak ones (SprocketLab)."""
+    kept = keep_best("rads", share, strong, labels, task)
+    return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
+
+
+@register_method
+def overlap(labels, task, strong, seed, budget, *, share=0.5):
+    """Trains on sure labels of texts like those the supervisor finds hard (Shin et al. 2025)."""
+    kept = keep_best("overlap", share, strong, labels, task)
     return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
 
 

@@ -1,12 +1,17 @@
-"""Makes label sets for `run_arms`: other supervisors, confident labels, chosen errors."""
+"""Makes label sets for `run_arms`: other supervisors, labels that are best by a score, errors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
 
 from .. import metrics
 from ..common.registry import UnknownName
-from ..data.splits import Task
+from ..data.classes import likeliest
+from ..data.splits import Split, Task
+from ..inputs.features import features
 from ..labels.simulated import (
     COMBINE,
     ERRORS,
@@ -17,6 +22,8 @@ from ..labels.simulated import (
     simulate,
 )
 from ..labels.soft import SoftLabels
+from ..metrics import predictors
+from ..models.loading import with_depth
 from ..models.names import resolve
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
@@ -73,8 +80,7 @@ def confident(share: float) -> Labeller:
     Raises:
         ValueError: another share.
     """
-    if isinstance(share, (bool, str)) or not 0 < share <= 1:
-        raise ValueError(f"share {share!r}; expected one in (0, 1]")
+    _check_share(share)
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
         task.student.need_classes("confidence")
@@ -82,6 +88,79 @@ def confident(share: float) -> Labeller:
         return all_labels.select(task.student, all_labels.confident(task.student, share))
 
     return labels
+
+
+def best_by(score: str, share: float, strong: str) -> Labeller:
+    """Makes a label set of the supervisor's labels of the examples that score best.
+
+    Scores are computed from labels and frozen features, without truth; see `metrics.predictors`.
+
+    Args:
+        score: 'rads', by what the strong model's features express of a label and the supervisor's
+            do not; or 'overlap', by how near an example is to those the supervisor finds hard.
+        share: of the examples of each predicted class, in (0, 1].
+        strong: the model whose features count.
+    Raises:
+        UnknownName, ValueError: no such score, model or share.
+    Source: SprocketLab 2026, rads-w2s-generalization; Shin, Cooper and Sala 2025 (arXiv
+        2412.03881).
+    """
+    if score not in SCORES:
+        raise UnknownName("score", str(score), SCORES)
+    _check_share(share)
+    resolve(strong)
+
+    def labels(task: Task, supervisor: Fit) -> SoftLabels:
+        return keep_best(score, share, strong, supervisor.label(task.student), task)
+
+    return labels
+
+
+def keep_best(score: str, share: float, strong: str, labels: SoftLabels, task: Task) -> SoftLabels:
+    """Returns labels without those of the student half that score worse; see `best_by`.
+
+    Args:
+        labels: a supervisor's, whose source is the name of its model.
+    Raises:
+        ValueError: as `best_by`; labels of somebody whose features cannot be read.
+    """
+    _check_share(share)
+    half = task.student
+    half.need_classes(f"the score {score!r}")
+    probs = labels.for_split(half)
+    scores = SCORES[score](labels.source, strong, half, probs, task.seed)
+    predicted = likeliest(probs)
+    keep = np.zeros(len(half), dtype=bool)
+    for number in np.unique(predicted):
+        rows = np.flatnonzero(predicted == number)
+        best = np.argsort(-scores[rows], kind="stable")
+        keep[rows[best[: max(1, round(share * len(rows)))]]] = True
+    return labels.select(half, keep)
+
+
+def _check_share(share: float) -> None:
+    if isinstance(share, (bool, str)) or not 0 < share <= 1:
+        raise ValueError(f"share {share!r}; expected one in (0, 1]")
+
+
+def _by_rads(weak: str, strong: str, half: Split, probs: np.ndarray, seed: int) -> np.ndarray:
+    return predictors.rads(states_of(weak, half), states_of(strong, half), probs, seed=seed)
+
+
+def _by_overlap(weak: str, strong: str, half: Split, probs: np.ndarray, seed: int) -> np.ndarray:
+    return predictors.overlap(probs, states_of(strong, half))
+
+
+SCORES = {"rads": _by_rads, "overlap": _by_overlap}
+
+
+def states_of(model: str, split: Split) -> np.ndarray:
+    """Returns (n, d) the features of a frozen model's last layer; of a pair the second text's minus
+    the first's.
+    """
+    depth = cast(int, with_depth(resolve(model)).layers)
+    states = features(model, split, layers=[depth])[depth].astype(np.float64)
+    return states if states.ndim == 2 else states[:, 1] - states[:, 0]
 
 
 def matched(errors: str, strong: str, **fit_args) -> Labeller:
