@@ -141,6 +141,9 @@ def test_a_sealed_method_cannot_read_the_truth_nor_ask_too_often(task, model, mo
     opened = method_of("naive")(labels_of(task), task, model, 0, budget)
     np.testing.assert_allclose(answer.probs, opened, atol=1e-12)
     assert answer.error == "" and answer.seconds > 0
+    # states are shared with the open store, by links that stay right where the store is moved
+    moved = home.rename(home.with_name("moved"))
+    assert any((moved / "sealed" / "activations").iterdir())
 
 
 def test_a_process_that_dies_is_told(task, model):

@@ -238,7 +238,7 @@ def _environment() -> dict[str, str]:
         (home() / name).mkdir(parents=True, exist_ok=True)
         if not (store / name).exists():
             with contextlib.suppress(FileExistsError):  # another process made it meanwhile
-                (store / name).symlink_to(home() / name, target_is_directory=True)
+                (store / name).symlink_to(Path("..", name), target_is_directory=True)
     environment = {name: value for name, value in os.environ.items() if name != "W2S_DATA"}
     files = [str(plugin.path) for plugin in plugins.imported()]
     return environment | {"W2S_HOME": str(store), plugins.VARIABLE: ",".join(files)}
