@@ -11,6 +11,7 @@ from .classification import (
     probs_of,
     share,
 )
+from .correlation import LeftOut, correlation, left_out
 from .estimate import Estimate, bootstrap, of_means
 from .gap import pgr, pgr_difference
 from .many_comparisons import crossed_test, holm, mean_test, paired_test, sign_flip_test
@@ -25,16 +26,19 @@ from .over_tasks import over_tasks
 
 __all__ = [
     "Estimate",
+    "LeftOut",
     "accuracy",
     "auroc",
     "bootstrap",
     "calibration_error",
     "correct",
+    "correlation",
     "crossed_test",
     "difference",
     "holm",
     "imitation",
     "labels_of",
+    "left_out",
     "mean_test",
     "monitoring_table",
     "most_at_budget",
