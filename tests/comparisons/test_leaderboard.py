@@ -66,6 +66,8 @@ def test_queries_are_shown_of_sealed_comparisons_alone():
     sealed = stored(row("cheat", 0.71, 0.9, queries=200.0, optimism=0.06), n_scored=50)
     assert "public minus sealed" in page([sealed]) and ">200<" in page([sealed])
     assert "+0.060" in page([sealed])
+    sealed["settings"] |= {"queries": 200}
+    assert "sealed, 200 queries" in page([sealed]) and "sealed, " not in page([FIRST])
     assert "public minus sealed" not in page([FIRST])
 
 

@@ -28,7 +28,9 @@ _RULE = (
     "Accuracy comes first. A method is compared with naive finetuning on the same labels, paired "
     "by example and seed; its p-value is of examples and seeds, corrected by Holm's method for all "
     "methods of a table. Rows in grey cost nothing, or are the ceiling: they stand beside the "
-    "methods and are not tested. Brackets are 95 % intervals."
+    "methods and are not tested. Brackets are 95 % intervals; † marks a PGR whose supervisor or "
+    "ceiling is not above chance. Of a sealed comparison all numbers are of the half of the test "
+    "that no question was answered on."
 )
 _WIDTH = 160  # pixels of a drawing
 
@@ -111,6 +113,8 @@ def _described(stored: Mapping) -> str:
     )
     arguments = stored["settings"].get("others", {})
     training = ", ".join(f"{name} {value}" for name, value in arguments.items())
+    if "queries" in stored["settings"]:
+        training += f"; sealed, {stored['settings']['queries']} queries per method, task and seed"
     return _text(f"{tasks}; seeds {', '.join(map(str, stored['seeds']))}; {training}")
 
 

@@ -223,7 +223,10 @@ def confident(labels, task, strong, seed, budget, *, share=0.5):
 
 @register_method
 def rads(labels, task, strong, seed, budget, *, share=0.5):
-    """Trains on the labels that strong features express most beyond weak ones (SprocketLab)."""
+    """Trains on the labels that strong features express most beyond weak ones (SprocketLab).
+
+    Ground truth has no supervisor whose features count: it has no ceiling of its own.
+    """
     kept = keep_best("rads", share, strong, labels, task)
     return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
 
