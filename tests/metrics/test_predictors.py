@@ -114,6 +114,26 @@ def test_overlap_finds_easy_texts_that_look_like_hard_ones():
     assert predictors.overlap_density(labels_of(p), states) == 0.2
 
 
+@pytest.mark.parametrize("n_hard", [1, 5])
+def test_texts_of_the_same_confidence_are_hard_together_in_any_order(n_hard):
+    p = np.array([0.6] * n_hard + [0.9] * (30 - n_hard))
+    states = RNG.normal(size=(30, 5))
+    order = RNG.permutation(30)
+    scores = predictors.overlap(labels_of(p), states)
+    assert (scores == 0).tolist() == (p == 0.6).tolist()
+    assert predictors.overlap(labels_of(p[order]), states[order]) == pytest.approx(scores[order])
+
+
+def test_pairs_of_texts_are_the_difference_of_their_features():
+    first, second = RNG.normal(size=(2, N, 4))
+    pairs = np.stack([first, second], axis=1)
+    labels = labels_of(RNG.uniform(size=N))
+    assert predictors.cka(pairs, BASIS) == pytest.approx(predictors.cka(second - first, BASIS))
+    assert predictors.rads(BASIS, pairs, labels) == pytest.approx(
+        predictors.rads(BASIS, second - first, labels)
+    )
+
+
 def test_confidence_and_capa_need_no_truth():
     student = labels_of(np.array([0.9, 0.2, 0.6]))
     assert predictors.confidence(student) == pytest.approx((0.9 + 0.8 + 0.6) / 3)
@@ -133,6 +153,10 @@ def test_confidence_and_capa_need_no_truth():
         (lambda: predictors.cka(np.ones((5, 2)), np.ones((5, 2))), "all texts are the same"),
         (lambda: predictors.cka(np.full((5, 2), np.nan), np.ones((5, 2))), "not finite"),
         (lambda: predictors.overlap(labels_of(np.ones(3)), np.ones((3, 2))), "at least 4"),
+        (
+            lambda: predictors.overlap(labels_of(np.tile([0.0, 1.0], 9)), RNG.normal(size=(18, 2))),
+            "labels of all 18 texts have the confidence 1; expected soft labels",
+        ),
         (
             lambda: predictors.unreached(BASIS, BASIS, labels_of(np.ones(3))),
             r"labels of shape \(3, 2\)",
