@@ -1,8 +1,9 @@
 """Computes numbers that are said to predict what a student gains, from features and weak labels.
 
-None looks at the truth. Features are frozen hidden states, (n, d), of the same n texts; labels are
-the supervisor's, (n, K), rows that sum to 1. `misfit` and `agreement` of `imitation` need no truth
-either, but a trained student.
+None looks at the truth. Features are frozen hidden states, (n, d), of the same n texts, or
+(n, 2, d) of pairs of texts, of which the difference is taken; labels are the supervisor's, (n, K),
+rows that sum to 1. `misfit` and `agreement` of `imitation` need no truth either, but a trained
+student.
 """
 
 from __future__ import annotations
@@ -111,14 +112,21 @@ def overlap(labels, strong_features) -> np.ndarray:
     Returns:
         (n,) float: 0, or from 1 to 2.
     Raises:
-        ValueError: other texts, fewer than 4, numbers that are not finite.
+        ValueError: other texts, fewer than 4, numbers that are not finite, or labels that are all
+            equally confident, as hard ones are.
     Source: Shin, Cooper and Sala 2025 (arXiv 2412.03881), algorithm 1.
     """
     confidence = probs_of(labels)[0].max(axis=1)
     states = _features(strong_features, len(confidence))
-    order = np.argsort(confidence, kind="stable")
-    is_hard = np.zeros(len(order), dtype=bool)
-    is_hard[order[: change_point(confidence[order])]] = True
+    ordered = np.sort(confidence)
+    least_easy = ordered[change_point(ordered)]
+    if ordered[0] == ordered[-1]:
+        raise ValueError(
+            f"labels of all {len(ordered)} texts have the confidence {ordered[0]:.3g}; expected "
+            f"soft labels"
+        )
+    # equally confident texts stay on one side, whatever their order
+    is_hard = confidence < max(least_easy, ordered[ordered > ordered[0]][0])
     lengths = np.linalg.norm(states, axis=1, keepdims=True)
     unit = states / np.where(lengths == 0, 1, lengths)
     nearness = np.abs(unit @ unit[is_hard].T).max(axis=1)
@@ -195,8 +203,10 @@ def capa(student, weak) -> float:
 
 
 def _features(features, n: int | None = None) -> np.ndarray:
-    """Returns features as (n, d) float64, checked."""
+    """Returns features as (n, d) float64, checked; of pairs the second text's minus the first's."""
     features = np.asarray(features, dtype=np.float64)
+    if features.ndim == 3 and features.shape[1] == 2:
+        features = features[:, 1] - features[:, 0]
     if features.ndim != 2 or len(features) < 2 or (n is not None and len(features) != n):
         texts = "(n, d)" if n is None else f"({n}, d), the same texts"
         raise ValueError(f"features of shape {features.shape}; expected {texts}")
