@@ -260,3 +260,10 @@ def test_labels_of_the_best_scored_texts_are_those_of_best_by(model, words):
     for method, labels in (("rads@0.3", "r"), ("overlap", "o")):
         ours = c.by_task[words].probs(method)
         assert np.array_equal(ours, arms.probs(w2s.student_name("xent", labels))), method
+
+
+def test_a_row_without_an_own_ceiling_has_no_note_of_one_over_tasks(model, words):
+    tasks = [words, "word_pairs"]
+    c = compare(["confident"], tasks, model, seeds=1, own_ceilings=False)
+    table = c.table()
+    assert table.pgr_own.isna().all() and "pgr_own_note" not in table
