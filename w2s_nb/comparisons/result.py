@@ -305,7 +305,9 @@ class Comparison:
     def _over_tasks(self, how: str, measure: Callable[[TaskRuns], Estimate]) -> Estimate:
         """Returns the mean or median over tasks like these; of one task its number."""
         each = {task: measure(runs) for task, runs in self.by_task.items()}
-        return next(iter(each.values())) if len(each) == 1 else metrics.over_tasks(how, each)
+        if len(each) == 1 or all(one is UNDEFINED for one in each.values()):
+            return next(iter(each.values()))
+        return metrics.over_tasks(how, each)
 
     def of_task(self, task: str) -> Comparison:
         """Returns the comparison on one of its tasks.
