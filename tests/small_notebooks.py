@@ -72,6 +72,7 @@ SMALLER = {
         "suite": "movie_snippets, tweet_snippets",
         "filters": "confident@0.5, hard_labels",
     },
+    "17_foresight": {"n_train": 60, "suite": "movie_snippets, tweet_snippets"},
 }
 
 # Solutions train little that the notebooks do not: by probe what is finetuned there, and less of
@@ -92,6 +93,7 @@ SOLUTIONS = {
     "13_vision": {"strong": "efficientnet-lite2@5"},
     "14_suite": {"n_train": 60, "n_test": 80, "task": "movie_snippets, tweet_snippets"},
     "16_compare": {"n_train": 60},
+    "17_foresight": {"n_train": 60},
 }
 
 

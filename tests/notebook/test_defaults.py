@@ -27,6 +27,7 @@ SIZES_ON_A_CPU = {
     "12": (400, 100, 600),
     "14": (3_000, 500, 2_000),
     "16": (600, 200, 600),
+    "17": (600, 200, 600),
 }
 TOP, PROBE = dict(method="top"), dict(method="probe")
 METHODS_ON_A_CPU = {

@@ -60,6 +60,13 @@ RIGHT = {
             for signs in itertools.product([-1, 1], repeat=len(gains))
         ]
     ),
+    "check_cka": lambda x, y: (
+        np.sum(np.cov(x.T, y.T)[: x.shape[1], x.shape[1] :] ** 2)
+        / np.sqrt(np.sum(np.cov(x.T) ** 2) * np.sum(np.cov(y.T) ** 2))
+    ),
+    "check_partial_correlation": lambda x, y, z: (
+        lambda inverse: -inverse[0, 1] / np.sqrt(inverse[0, 0] * inverse[1, 1])
+    )(np.linalg.inv(np.corrcoef([x, y, z]))),
     "check_difficulty": lambda right: len(right) - np.cumprod(right[::-1], 0).sum(0),
     "check_misfit": lambda student, weak: ((student - weak) ** 2).mean(),
     "check_longest": lambda lengths, n: lengths >= sorted(lengths)[-n],
@@ -133,6 +140,10 @@ WRONG = {
             for signs in itertools.product([-1, 1], repeat=len(gains))
         ]
     ),  # one side alone
+    "check_cka": lambda x, y: (
+        np.linalg.norm(y.T @ x) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y)
+    ),  # not centred
+    "check_partial_correlation": lambda x, y, z: np.corrcoef(x, y)[0, 1],  # z plays no part
     "check_difficulty": lambda right: len(right) - right.sum(0),  # right by luck counts
     "check_misfit": lambda student, weak: abs(student - weak).mean(),  # not squared
     "check_longest": lambda lengths, n: lengths <= sorted(lengths)[n - 1],  # the shortest

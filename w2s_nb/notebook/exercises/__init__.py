@@ -13,7 +13,7 @@ import torch
 
 from ... import losses, metrics
 from ...data.tasks.spec import Example
-from ...metrics import imitation
+from ...metrics import imitation, predictors
 from .verdict import judge
 
 
@@ -188,6 +188,31 @@ def check_sign_flips(answer: Callable[[np.ndarray], float]) -> bool:
         "p-value by sign flips",
         answer,
         *(((gains,), metrics.sign_flip_test(gains).p) for gains in cases),
+    )
+
+
+def check_cka(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(x (n, d), y (n, e))` against `predictors.cka`, of features of n texts."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
+    cases = [(x, 2 * x[:, ::-1] + 1), (x, noise), (x + 3, np.hstack([x, noise]))]
+    return judge(
+        "linear centred kernel alignment",
+        answer,
+        *((case, predictors.cka(*case)) for case in cases),
+    )
+
+
+def check_partial_correlation(
+    answer: Callable[[np.ndarray, np.ndarray, np.ndarray], float],
+) -> bool:
+    """Checks `answer(x (m,), y (m,), z (m,))` against `metrics.correlation` of x and y given z."""
+    x, y, z = np.random.default_rng(0).normal(size=(3, 9))
+    cases = [(x, y, z), (x + 2 * z, y + z, z), (x - z, x + y, 3 * z + 1)]
+    return judge(
+        "partial correlation",
+        answer,
+        *(((a, b, c), metrics.correlation(a, b, given=c, resamples=0).value) for a, b, c in cases),
     )
 
 
