@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.model
 PLUGIN = '''
 import json
 import os
+from dataclasses import replace
 import sys
 
 import numpy as np
@@ -259,6 +261,9 @@ def test_wrong_predictions_cost_a_question_and_are_told(task):
     assert "expected (80, 2)" in scorer.answer([[0.5, 0.5]])["error"]
     assert "error" in scorer.answer("hello") and scorer.asked == 2
     assert "all 2 questions" in scorer.answer([[0.5, 0.5]] * 80)["spent"]
+    lines = [json.loads(line) for line in log_file().read_text().splitlines()]
+    assert [line["query"] for line in lines] == [1, 2, 3], "every question is logged"
+    assert all(line["accuracy"] is None and line["refused"] for line in lines)
 
 
 def test_what_cannot_be_sealed_is_refused(task, model):
@@ -268,3 +273,29 @@ def test_what_cannot_be_sealed_is_refused(task, model):
     kept = w2s.fit(model, task.student, method="top", top_layers=1, epochs=1, keep_weights=True)
     with pytest.raises(ValueError, match="a fit of this store, which a sealed method cannot read"):
         check_sealed(3, kept.name)
+
+
+def test_what_a_cell_defines_is_refused_before_anything_is_trained(task, model, monkeypatch):
+    def no_training(*given, **settings):
+        raise AssertionError("trains before it refuses")
+
+    monkeypatch.setattr(run_module, "fit", no_training)
+
+    def in_a_cell(labels, task, strong, seed, budget):
+        return labels.for_split(task.test)
+
+    def loss_in_a_cell(logits, targets, *, progress):
+        return -(targets * logits.log_softmax(-1)).sum(-1)
+
+    in_a_cell.__module__ = loss_in_a_cell.__module__ = "__main__"
+    w2s.register_method(in_a_cell)
+    w2s.register_loss(loss_in_a_cell)
+    for name in ("in_a_cell", "loss_in_a_cell"):
+        with pytest.raises(ValueError, match=f"method {name!r} is defined in this session alone"):
+            w2s.compare([name], "words", f"{model}@1", model, seeds=1, queries=3, **SIZES)
+
+
+def test_a_test_of_one_group_is_refused_before_anything_is_trained(task, model):
+    one = replace(task, test=task.test.take([0]))
+    with pytest.raises(ValueError, match="has 1 group; expected two or more"):
+        check_sealed(3, model, [], [one])
