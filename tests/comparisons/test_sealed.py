@@ -131,10 +131,11 @@ def test_a_sealed_method_cannot_read_the_truth_nor_ask_too_often(task, model, mo
         "supervisor": 60,
         "asked": "QueriesSpent",
     }
-    # the 201st question is refused, and each of the 200 is logged
+    # the 201st question is refused, and every question is logged
     assert answer.queries == 200
     lines = [json.loads(line) for line in log_file().read_text().splitlines()]
-    assert [line["query"] for line in lines] == list(range(1, 201))
+    assert [line["query"] for line in lines] == list(range(1, 202))
+    assert lines.pop()["refused"] == "all 200 questions about the test are spent"
     assert {(line["task"], line["method"], line["seed"]) for line in lines} == {("words", "spy", 0)}
     right = labels_of(task).for_split(task.test).argmax(axis=1) == task.test.hard_label
     assert {line["accuracy"] for line in lines} == {right[public_half(task.test)].mean()}

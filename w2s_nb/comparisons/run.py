@@ -85,11 +85,11 @@ def compare(
     supervisor_args = shared | args_of(weak_args, "weak_args", _OWN)
     student_args = args_of(shared, "compare", _OWN) | args_of(strong_args, "strong_args", _OWN)
     asked = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
+    dealt = _deal(suite, weak, strong, chosen, list_seeds(seeds), asked)
     runner: Runner = run_method
     if queries is not None:
-        check_sealed(queries, strong)
+        check_sealed(queries, strong, chosen, [tasks[0] for tasks in dealt.values()])
         runner = sealed_runner(queries)
-    dealt = _deal(suite, weak, strong, chosen, list_seeds(seeds), asked)
     for tasks in dealt.values():
         check_fit_of(weak, tasks[0].supervisor, **supervisor_args)
         check_fit_of(strong, tasks[0].student, **student_args)

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,6 +30,7 @@ import numpy as np
 
 from ..common import plugins
 from ..common.paths import home
+from ..common.registry import LOSSES
 from ..common.seeds import check_count
 from ..data.splits import Split, Task
 from ..labels.soft import SoftLabels
@@ -75,7 +76,7 @@ class Scorer:
         public: (n,) bool, the public half.
         queries: how many questions are answered.
         about: written with every question: task, seed, method.
-        asked: how many were answered.
+        asked: how many were answered; one with wrong predictions counts.
     """
 
     test: Split
@@ -87,19 +88,24 @@ class Scorer:
     def answer(self, given: list) -> dict:
         """Returns the message that answers a question, `given` (n, K) as lists."""
         if self.asked >= self.queries:
-            return {"spent": f"all {self.queries} questions about the test are spent"}
+            spent = f"all {self.queries} questions about the test are spent"
+            self._log(self.asked + 1, None, spent)
+            return {"spent": spent}
         self.asked += 1
         try:
             probs = check_predictions(given, self.test)
         except (TypeError, ValueError) as error:
+            self._log(self.asked, None, describe(error))
             return {"error": describe(error)}
         right = correct(probs, self.test.hard_label)[0]
         accuracy = float(right[self.public].mean())
-        self._log(accuracy)
+        self._log(self.asked, accuracy)
         return {"accuracy": accuracy}
 
-    def _log(self, accuracy: float) -> None:
-        line = {"time": time.time(), **self.about, "query": self.asked, "accuracy": accuracy}
+    def _log(self, query: int, accuracy: float | None, refused: str = "") -> None:
+        line = {"time": time.time(), **self.about, "query": query, "accuracy": accuracy}
+        if refused:
+            line["refused"] = refused
         path = log_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -111,8 +117,13 @@ def log_file() -> Path:
     return home() / "comparisons" / "queries.jsonl"
 
 
-def check_sealed(queries: int, strong: str) -> None:
-    """Refuses a number of queries that is none, and a strong model that only the open store has.
+def check_sealed(
+    queries: int, strong: str, methods: Iterable[Method] = (), tasks: Iterable[Task] = ()
+) -> None:
+    """Refuses what a sealed comparison cannot run; trains nothing.
+
+    That is a number of queries that is none, a strong model that only the open store has, methods,
+    losses and tasks that a cell of a notebook defines, and a test of one group.
 
     Raises:
         ValueError: says what is expected.
@@ -124,6 +135,21 @@ def check_sealed(queries: int, strong: str) -> None:
         raise ValueError(
             f"strong is {strong}, a fit of this store, which a sealed method cannot read; expected "
             f"a model by its own name"
+        )
+    for method in methods:
+        function = LOSSES[method.loss] if method.loss else method.function
+        _need_file(function, f"method {method.name!r}")
+    for task in tasks:
+        _need_file(task.spec.examples, f"task {task.name!r}")
+        public_half(task.test)
+
+
+def _need_file(function: Callable, what: str) -> None:
+    """Refuses a function of a notebook's cell or a script, which no other process has."""
+    if getattr(function, "__module__", "") == "__main__":
+        raise ValueError(
+            f"{what} is defined in this session alone, and a sealed method runs in a process of "
+            f"its own; put it into a file, and name that as a plug-in"
         )
 
 
