@@ -1,11 +1,14 @@
 """Tests of stresses: what each changes, what it leaves, and what the table compares."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import w2s_nb as w2s
+from w2s_nb.common import paths
 from w2s_nb.experiments import stress
 from w2s_nb.experiments.arms import CEILING, WEAK
 from w2s_nb.experiments.stress import NONE, Stress
@@ -256,3 +259,23 @@ def test_a_task_with_answers_is_left_as_it_is_where_nothing_is_changed():
     assert NONE.change_task(puzzles) is puzzles
     with pytest.raises(ValueError, match="needs classes; mate_in_one is answered by generating"):
         stress.imbalanced(0.25).change_task(puzzles)
+
+
+def test_the_kept_table_compares_with_controls_and_says_what_the_readme_does():
+    kept = json.loads((paths.checkout() / "papermill_runs/reference/stress.json").read_text())
+    table = pd.DataFrame(kept["table"]).set_index(["stress", "arm"])
+    rare, control = table.loc["0.1 of class 1"], table.loc["equal shares, half the examples"]
+    np.testing.assert_allclose(rare.change, rare.accuracy - control.accuracy, atol=1e-9)
+    assert set(rare.control) == {"equal shares, half the examples"}
+    students = [arm for arm in rare.index if arm.startswith("student")]
+    assert len(students) == 3
+    moved = table.loc["errors on the longest texts"]
+    assert moved.change[WEAK] == 0 and (moved.change_high[students] < 0).all()
+    assert sorted(moved.change[students].round(2)) == [-0.07, -0.06, -0.06]
+    few = table.loc["0.01 of class 1"].accuracy[students].round(2)
+    assert (few.min(), few.max()) == (0.53, 0.58)
+    said = pd.DataFrame(kept["unknowable"]).set_index("arm")
+    assert (said.agreement[students] == 1).all()
+    assert (said.confidence > said.confidence_elsewhere)[students].all()
+    surest = said.confidence[students].round(2)
+    assert (surest.min(), surest.max(), said.confidence[CEILING].round(2)) == (0.82, 0.96, 0.55)
