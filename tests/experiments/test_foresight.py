@@ -1,11 +1,14 @@
 """Tests of predictors beside realised gains, over tasks, pairs and seeds."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import w2s_nb as w2s
 from tests.conftest import register_three
+from w2s_nb.common import paths
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.experiments.arms import CEILING, WEAK
 from w2s_nb.experiments.foresight import NAIVE, PREDICTORS, Foresight, run_foresight
@@ -60,3 +63,11 @@ def test_wrong_input_is_refused_before_anything_is_trained(words, tiny):
     with pytest.raises(TypeError, match="losses"):
         run_foresight(["words", "word_pairs"], models, losses=["xent"], **QUICK)
     assert w2s.results().empty
+
+
+def test_the_kept_table_follows_from_its_points():
+    kept = json.loads((paths.checkout() / "papermill_runs/reference/foresight.json").read_text())
+    run = Foresight(pd.DataFrame(kept["points"]))
+    assert "90 points, 3 tasks, 6 pairs, 5 seeds" in repr(run)
+    table = pd.DataFrame(kept["table"]).set_index("predictor")
+    pd.testing.assert_frame_equal(run.table(), table, atol=1e-4, check_dtype=False)
