@@ -8,6 +8,8 @@ import pytest
 
 import w2s_nb as w2s
 from w2s_nb.data.splits import Split
+from w2s_nb.data.tasks.spec import Example
+from w2s_nb.experiments import stress
 from w2s_nb.experiments.arms import CEILING, WEAK, Arms
 
 STUDENT = "student, naive"
@@ -89,3 +91,69 @@ def test_a_task_without_facts_is_refused():
     object.__setattr__(arms.test, "facts", None)
     with pytest.raises(ValueError, match="no difficulty and no themes"):
         w2s.by_theme(arms)
+
+
+@pytest.fixture
+def themed():
+    """A task in which class 1 ends in w1; every fourth example has the theme `odd`."""
+    rng = np.random.default_rng(0)
+    words = rng.integers(2, 60, (480, 6))
+
+    @w2s.register_task(
+        "themed", lambda: {"all": [{"n": n} for n in range(480)]}, max_len=16, measure="steps"
+    )
+    def themed(row):
+        """Which word stands last?"""
+        n = row["n"]
+        text = " ".join([*(f"w{word}" for word in words[n]), f"w{n % 2}"])
+        theme = "odd" if n // 2 % 4 == 0 else "even"
+        yield Example((text,), n % 2, difficulty=1.0, themes=(theme,))
+
+    return w2s.load_task("themed", n_train=80, n_val=20, n_test=100)
+
+
+def has(split, theme):
+    return np.array([theme in themes for themes in split.facts.themes])
+
+
+def test_a_theme_is_left_out_of_training_and_as_many_of_any_theme_for_comparison(themed):
+    unseen = stress.without("odd")
+    left, control = unseen.change_task(themed), unseen.control.change_task(themed)
+    for name in ("supervisor", "student", "validation"):
+        before, after, other = (getattr(task, name) for task in (themed, left, control))
+        assert not has(after, "odd").any() and len(after) == (~has(before, "odd")).sum()
+        assert (np.bincount(after.hard_label) == np.bincount(other.hard_label)).all()
+        assert has(other, "odd").any() and other.among(before.ids).all()
+    assert (left.test.ids == themed.test.ids).all() and left.name != control.name
+
+
+def test_a_theme_that_none_or_all_have_is_refused(themed):
+    with pytest.raises(KeyError, match="unknown theme 'od'. Near: odd"):
+        w2s.held_out("themed", "gpt2", "gpt2", ["od"], n_train=80, n_val=20, n_test=100)
+    task = arms_of(CALLED).test
+    everything = stress.without("all").change
+    facts = pd.DataFrame({"difficulty": [1.0] * len(task), "themes": [("all",)] * len(task)})
+    split = Split("test", task.ids, task.texts, task.hard_label, task.group, facts=facts)
+    given = SimpleNamespace(
+        name="t", supervisor=split, student=split, validation=split, test=split, extra_halves=()
+    )
+    with pytest.raises(ValueError, match="without 'all' 'test' of t has 0 examples"):
+        everything(given)
+
+
+def test_what_was_held_out_is_compared_with_the_same_examples_seen(themed, tiny):
+    sizes = {"n_train": 80, "n_val": 20, "n_test": 100, "epochs": 5}
+    rows = w2s.held_out("themed", f"{tiny}@1", tiny, ["odd"], method="probe", seeds=2, **sizes)
+    assert rows.arm.tolist() == [WEAK, STUDENT, CEILING] and set(rows.theme) == {"odd"}
+    assert (rows.n_test == has(themed.test, "odd").sum()).all() and (rows.n_train < 80).all()
+    for stressed, column in (
+        (stress.without("odd"), "accuracy_unseen"),
+        (stress.without("odd").control, "accuracy_seen"),
+    ):
+        arms = w2s.run_arms(
+            "themed", f"{tiny}@1", tiny, stress=stressed, method="probe", seeds=2, **sizes
+        )
+        of_theme = w2s.by_theme(arms, least=1).set_index(["arm", "theme"])
+        expected = [of_theme.loc[(arm, "odd"), "accuracy"] for arm in rows.arm]
+        assert rows[column].tolist() == pytest.approx(expected)
+    np.testing.assert_allclose(rows.change, rows.accuracy_unseen - rows.accuracy_seen, atol=1e-12)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from .. import metrics
+from ..data.facts import facts_of
 from ..data.load import load_task
 from ..data.splits import Split, Task
 from ..experiments.arms import CEILING, Arms
-from ..experiments.by_facts import facts_of
 from ..experiments.one_setting import differences
 from ..experiments.prepare import list_seeds
 from ..models.loading import ensure

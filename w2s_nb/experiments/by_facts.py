@@ -1,17 +1,22 @@
-"""Compares arms in parts of the test examples, by what is known of each: difficulty and themes."""
+"""Compares arms in parts of the test examples, by what is known of each: difficulty and themes;
+and with arms that were trained without a theme.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from .. import metrics
 from ..data.classes import likeliest
+from ..data.facts import facts_of, has_theme
 from ..data.splits import Split
-from .arms import WEAK, Arms
+from . import stress
+from .arms import WEAK, Arms, run_arms
+from .prepare import refuse_own
 
 LEAST = 10  # test examples of a theme for it to have a row
 
@@ -97,28 +102,52 @@ def caught_by_theme(
     return pd.DataFrame(rows)
 
 
-def facts_of(split: Split) -> pd.DataFrame:
-    """Returns difficulty and themes of each example.
+def held_out(task: str, weak: str, strong: str, themes: Iterable[str], **arms_args) -> pd.DataFrame:
+    """Tests arms on a theme that no model was trained on, and on the same examples after training
+    on as many that have it.
 
+    For each theme the whole experiment runs twice: halves and validation without the theme, and
+    without as many examples of any theme. Both are tested on the test examples of the theme.
+
+    Args:
+        task, weak, strong: as in `run_arms`.
+        themes: of the task's examples, such as kinds of harm.
+        arms_args: of every `run_arms`, such as seeds, n_train or method.
+    Returns:
+        A row per theme and arm: n_train, n_test; accuracy_seen, trained on the theme too;
+        accuracy_unseen, trained without it; change, the second minus the first, paired by example
+        and seed. Each with its 95 % interval.
     Raises:
-        ValueError: the task declares neither.
+        UnknownName, ValueError: a theme that the task does not have, or that all examples have;
+            else as `run_arms`.
     """
-    if split.facts is None:
-        raise ValueError(
-            f"{split!r} has no difficulty and no themes; expected a task that declares a measure, "
-            f"or one that is answered"
+    refuse_own(arms_args, "held_out", {"stress": "themes=", "variant": "themes="})
+    listed = [themes] if isinstance(themes, str) else list(themes)
+    rows = []
+    for theme in listed:
+        unseen, seen = (
+            run_arms(task, weak, strong, stress=each, **arms_args)
+            for each in (stress.without(theme), stress.without(theme).control or stress.NONE)
         )
-    return split.facts
+        test = unseen.test
+        of_theme = has_theme(test, theme)
+        about = {"theme": theme, "n_train": len(unseen.tasks[0].student), "n_test": of_theme.sum()}
+        label, group = test.hard_label[of_theme], test.group[of_theme]
+        for arm in unseen.fits:
+            probs = [arms.probs(arm)[:, of_theme] for arms in (seen, unseen)]
+            row = {**about, "arm": arm}
+            for name, each in zip(("accuracy_seen", "accuracy_unseen"), probs, strict=True):
+                row |= metrics.accuracy(each, label, group=group).as_dict(name)
+            change = metrics.difference(probs[1], probs[0], label, group=group)
+            rows.append(row | change.as_dict("change"))
+    return pd.DataFrame(rows)
 
 
 def _themes(split: Split, least: int) -> dict[str, np.ndarray]:
     """Returns which examples have each theme, {theme: (n,) bool}, the commonest first."""
     themes = facts_of(split).themes
     counts = themes.explode().value_counts()
-    return {
-        theme: np.array([theme in of_example for of_example in themes])
-        for theme in counts.index[counts >= least]
-    }
+    return {theme: has_theme(split, theme) for theme in counts.index[counts >= least]}
 
 
 def _accuracy(arms: Arms, parts: dict[str, np.ndarray], column: str) -> pd.DataFrame:

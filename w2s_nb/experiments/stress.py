@@ -18,6 +18,7 @@ import numpy as np
 
 from ..common.seeds import check_number, check_seed
 from ..data.classes import likeliest
+from ..data.facts import check_theme, has_theme
 from ..data.splits import Split, Task, need_split
 from ..data.splitting import apportion
 from ..training.result import Fit, columns_at
@@ -143,6 +144,58 @@ def _leave_of(split: Split, share: float, rare: int, least: int) -> Split:
         )
     rows = [np.flatnonzero(split.hard_label == k)[: wanted[k]] for k in range(split.n_classes)]
     return split.take(np.sort(np.concatenate(rows)))
+
+
+def without(theme: str) -> Stress:
+    """Leaves the examples of a theme out of halves and validation; test examples stay.
+
+    It is compared with halves of which as many examples of each class are left out, whatever their
+    theme: the last of each class, in the order that the seed deals.
+
+    Args:
+        theme: of the task's examples, such as a kind of harm.
+    Raises:
+        ValueError: of a task whose examples have no such theme, or one that all of a split have,
+            before anything is trained.
+    """
+
+    def leave_out(split: Split) -> Split:
+        return split.take(np.flatnonzero(~has_theme(split, theme)))
+
+    def leave_out_others(split: Split) -> Split:
+        kept = leave_out(split)
+        n_kept = np.bincount(kept.hard_label, minlength=split.n_classes)
+        rows = [np.flatnonzero(split.hard_label == k)[:n] for k, n in enumerate(n_kept)]
+        return split.take(np.sort(np.concatenate(rows)))
+
+    def change(task: Task, kept_of: Callable[[Split], Split], told: str) -> Task:
+        check_theme(task.test, theme)
+        splits = [kept_of(split) for split in _all_but_test(task)]
+        for split in splits:
+            if len(np.unique(split.hard_label)) < task.test.n_classes:
+                raise ValueError(
+                    f"without {theme!r} {split.name!r} of {task.name} has {len(split)} examples; "
+                    f"expected some of each class"
+                )
+        supervisor, student, validation, *extra = splits
+        return replace(
+            task,
+            name=f"{task.name}, {told}",
+            supervisor=supervisor,
+            student=student,
+            validation=validation,
+            extra_halves=tuple(extra),
+        )
+
+    control = Stress(
+        f"as many as without {theme}",
+        lambda task: change(task, leave_out_others, f"as many as without {theme}"),
+    )
+    return Stress(
+        f"without {theme}",
+        lambda task: change(task, leave_out, f"without {theme}"),
+        control=control,
+    )
 
 
 def impossible(share: float = 0.2, *, text: str = UNKNOWABLE) -> Stress:
