@@ -67,6 +67,10 @@ SMALLER = {
         "strong": "SmolLM2-135M@16",
         "between": "SmolLM2-135M@8",
     },
+    "15_code_safety": {
+        "kinds": "link",
+        "elsewhere": "movie_snippets, tweet_snippets",
+    },
     "16_compare": {
         "n_train": 60,
         "suite": "movie_snippets, tweet_snippets",

@@ -71,6 +71,12 @@ RIGHT = {
     "check_misfit": lambda student, weak: ((student - weak) ** 2).mean(),
     "check_longest": lambda lengths, n: lengths >= sorted(lengths)[-n],
     "check_pgr": lambda w, s, c: (s - w) / (c - w),
+    "check_precision": lambda caught, alarms, rate: (
+        caught * rate / (caught * rate + alarms * (1 - rate))
+    ),
+    "check_recall_at_budget": lambda score, label, budget: (
+        label[np.argsort(score)[::-1][: round(budget * len(label))]].sum() / label.sum()
+    ),
     "check_calibration_error": lambda p, y: metrics.calibration_error(p, y, resamples=0).value,
     "check_most_confident": lambda p, share: p.max(1) >= sorted(p.max(1))[-round(share * len(p))],
     "check_gap_closed": lambda w, s, c: (s.mean() - w.mean()) / (c.mean() - w.mean()),
@@ -148,6 +154,10 @@ WRONG = {
     "check_misfit": lambda student, weak: abs(student - weak).mean(),  # not squared
     "check_longest": lambda lengths, n: lengths <= sorted(lengths)[n - 1],  # the shortest
     "check_pgr": lambda w, s, c: min(1, max(0, (s - w) / (c - w))),  # clipped
+    "check_precision": lambda caught, alarms, rate: caught / (caught + alarms),  # as if half were
+    "check_recall_at_budget": lambda score, label, budget: label[
+        np.argsort(score)[::-1][: round(budget * len(label))]
+    ].mean(),  # precision
     "check_calibration_error": lambda p, y: abs(
         p.max(1).mean() - (p.argmax(1) == y).mean()
     ),  # one bin

@@ -25,7 +25,7 @@ def test_the_kind_of_tasks_is_read_from_the_call_of_setup():
     kinds = {path.stem: kind_of_tasks(path) for path in NOTEBOOKS}
     assert kinds.pop("08_reward_modelling") == {"comparisons": True}
     assert kinds.pop("10_chess") == {"answers": True}
-    assert len(kinds) == 15 and not any(kinds.values())
+    assert len(kinds) == 16 and not any(kinds.values())
 
 
 def test_cells_that_are_no_python_are_passed_over(tmp_path):

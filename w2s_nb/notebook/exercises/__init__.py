@@ -216,6 +216,28 @@ def check_partial_correlation(
     )
 
 
+def check_precision(answer: Callable[[float, float, float], float]) -> bool:
+    """Checks `answer(caught, alarms, rate)`: of the examples that a monitor calls dangerous, the
+    share that are. It calls `caught` of the dangerous ones so and `alarms` of the others; `rate` of
+    all are dangerous.
+    """
+    cases = ((0.5, 0.5, 0.01), 0.01), ((0.9, 0.1, 0.01), 1 / 12), ((0.8, 0.2, 0.5), 0.8)
+    return judge("precision when harm is rare", answer, *cases)
+
+
+def check_recall_at_budget(answer: Callable[[np.ndarray, np.ndarray, float], float]) -> bool:
+    """Checks `answer(score (n,), label (n,), budget)` against `metrics.recall_at_budget`: the share
+    of the examples of class 1 that are among the share `budget` with the highest scores.
+    """
+    score = np.array([0.1, 0.9, 0.6, 0.3, 0.8, 0.2, 0.7, 0.4, 0.05, 0.5])
+    label = np.array([0, 1, 0, 0, 1, 1, 0, 1, 0, 1])
+    cases = [(score, label, budget) for budget in (0.1, 0.5, 0.9)]
+    recalls = [
+        metrics.recall_at_budget(_both_classes(score), label, budget).value for *_, budget in cases
+    ]
+    return judge("recall at an audit budget", answer, *zip(cases, recalls, strict=True))
+
+
 def check_labels_a_step(answer: Callable[[int, int], tuple[float, float]]) -> bool:
     """Checks `answer(n_examples, n_models)`: how many labels each student of a chain is trained on,
     with fresh data and with the same.
