@@ -127,9 +127,9 @@ def test_a_theme_is_left_out_of_training_and_as_many_of_any_theme_for_comparison
     assert (left.test.ids == themed.test.ids).all() and left.name != control.name
 
 
-def test_a_theme_that_none_or_all_have_is_refused(themed):
+def test_a_theme_that_none_or_all_have_is_refused(themed, tiny):
     with pytest.raises(KeyError, match="unknown theme 'od'. Near: odd"):
-        w2s.held_out("themed", "gpt2", "gpt2", ["od"], n_train=80, n_val=20, n_test=100)
+        w2s.held_out("themed", f"{tiny}@1", tiny, ["od"], n_train=80, n_val=20, n_test=100)
     task = arms_of(CALLED).test
     everything = stress.without("all").change
     facts = pd.DataFrame({"difficulty": [1.0] * len(task), "themes": [("all",)] * len(task)})
