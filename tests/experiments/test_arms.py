@@ -217,7 +217,7 @@ def test_no_default_of_a_notebook_teaches_from_chance(path):
     chance = 0 if result["parameters"]["task"] == "mate_in_one" else 0.5
     # a suite's main table has medians over tasks
     for row in result.get("by_task", result["table"]):
-        if row["arm"] in (WEAK, CEILING):
+        if row.get("arm") in (WEAK, CEILING):  # comparisons and predictors have no arms
             assert row["accuracy_low"] > chance, row["arm"]
 
 

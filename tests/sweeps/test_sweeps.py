@@ -598,6 +598,8 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
     """The tables that the notebooks wrote, as if a sweep's one run had."""
     monkeypatch.setattr(state, "runs_folder", lambda: tmp_path / "runs")
     made = json.loads(path.read_text())
+    if "arm" not in made["table"][0]:
+        pytest.skip(f"{path.stem} has no arms: it compares methods")
     given = {"name": "some", "notebook": made["notebook"], "axes": {"seeds": [1, 2]}}
     runs = sweeps.SweepRuns(sweeps.read_sweep(given))
     run = runs.sweep.runs[0]
