@@ -66,8 +66,8 @@ def test_wrong_input_is_refused_before_anything_is_trained(words, tiny):
 
 
 def test_the_kept_table_follows_from_its_points():
-    kept = json.loads((paths.checkout() / "papermill_runs/reference/foresight.json").read_text())
+    kept = json.loads((paths.checkout() / "papermill_runs/reference/17_foresight.json").read_text())
     run = Foresight(pd.DataFrame(kept["points"]))
-    assert "90 points, 3 tasks, 6 pairs, 5 seeds" in repr(run)
+    assert "150 points, 5 tasks, 6 pairs, 5 seeds" in repr(run)
     table = pd.DataFrame(kept["table"]).set_index("predictor")
     pd.testing.assert_frame_equal(run.table(), table, atol=1e-4, check_dtype=False)
