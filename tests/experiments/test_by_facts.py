@@ -86,6 +86,12 @@ def test_accuracy_by_theme_and_difficulty_is_that_of_the_part():
     assert bands.loc[(CEILING, "< 2"), "n"] == 2 and bands.loc[(CEILING, "2 +"), "accuracy"] == 1
 
 
+@pytest.mark.parametrize("edges", [[], [2, 2], ["two"], [float("nan")]])
+def test_edges_that_make_no_bands_are_refused_in_words(edges):
+    with pytest.raises(ValueError, match="expected different finite numbers, such as"):
+        w2s.by_difficulty(arms_of(CALLED), edges)
+
+
 def test_a_task_without_facts_is_refused():
     arms = arms_of(CALLED)
     object.__setattr__(arms.test, "facts", None)
