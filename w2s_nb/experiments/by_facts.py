@@ -5,6 +5,7 @@ and with arms that were trained without a theme.
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -29,8 +30,13 @@ def by_difficulty(arms: Arms, edges: Sequence[float]) -> pd.DataFrame:
 
     Args:
         edges: in the task's own measure.
+    Raises:
+        ValueError: no edges, two that are equal, or what is no number; a task without difficulty.
     """
     difficulty = facts_of(arms.test).difficulty.to_numpy()
+    are_numbers = all(isinstance(edge, numbers.Real) for edge in edges)
+    if not are_numbers or not 0 < len(edges) == len(set(edges)):
+        raise ValueError(f"edges = {edges!r}; expected different numbers, such as [2, 3]")
     edges = sorted(edges)
     band = np.searchsorted(edges, difficulty, side="right")
     band = np.where(np.isnan(difficulty), -1, band)
@@ -125,9 +131,10 @@ def held_out(task: str, weak: str, strong: str, themes: Iterable[str], **arms_ar
     listed = [themes] if isinstance(themes, str) else list(themes)
     rows = []
     for theme in listed:
+        without = stress.without(theme)
         unseen, seen = (
             run_arms(task, weak, strong, stress=each, **arms_args)
-            for each in (stress.without(theme), stress.without(theme).control or stress.NONE)
+            for each in (without, without.control or stress.NONE)
         )
         test = unseen.test
         of_theme = has_theme(test, theme)
