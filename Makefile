@@ -13,6 +13,18 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # Files whose sha256 is in hashes/ and no others. torch has none there, for each index has builds of its own.
 HASHED := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps --no-build-isolation
 
+# Without an NVIDIA driver, Linux takes the CPU build; that index is asked once, for torch alone. The general build
+# of Linux brings CUDA.
+define TORCH_HERE
+if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
+  echo "torch $(TORCH): no NVIDIA driver here, so the build for CPUs (0.2 GB to fetch)"; \
+  $(BIN)/pip install -qq --no-deps torch==$(TORCH) --index-url $(TORCH_INDEX) --retries 0 --timeout 20 2>/dev/null && exit; \
+  echo "$(TORCH_INDEX) gives no such build, so the general one, with CUDA (5.7 GB on disk, several minutes);"; \
+  echo "  to name another index of CPU builds, interrupt and say: make setup TORCH_INDEX=https://..."; \
+else echo "torch $(TORCH): the general build (with CUDA on Linux: 5.7 GB on disk, several minutes)"; fi; \
+$(BIN)/pip install -q torch==$(TORCH)
+endef
+
 .PHONY: help setup cluster browser demo check test bench notebooks site chess-models lab hashes clean
 
 help:  ## print this list
@@ -26,9 +38,7 @@ setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded 
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(HASHED) -r <(sed -nE '/^(pip|setuptools)==/,/[^\\]$$/p' hashes/requirements.txt)  # setuptools builds chess
 	@$(HASHED) -r hashes/requirements.txt
-	@$(BIN)/python -c 'import torch' 2>/dev/null || \
-	  if command -v nvidia-smi >/dev/null; then $(BIN)/pip install -q torch==$(TORCH); \
-	  else $(BIN)/pip install -q torch==$(TORCH) --retries 1 --timeout 20 --extra-index-url $(TORCH_INDEX); fi
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { $(TORCH_HERE); }
 	@$(BIN)/pip install -q -r requirements.txt  # what other systems need besides
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 >/dev/null

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -95,7 +97,28 @@ def test_packages_come_with_hashes_and_torch_after_them():
     makefile = (ROOT / "Makefile").read_text()
     assert "--require-hashes --no-deps" in re.search(r"^HASHED := (.*)$", makefile, re.M)[1]
     hashed = makefile.index("$(HASHED) -r hashes/requirements.txt")
-    assert hashed < makefile.index("install -q torch==") < makefile.index("-r requirements.txt  #")
+    assert hashed < makefile.index("{ $(TORCH_HERE); }") < makefile.index("-r requirements.txt  #")
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("nvidia-smi") is not None,
+    reason="the CPU index is asked on Linux without an NVIDIA driver",
+)
+@pytest.mark.parametrize("reachable", [True, False])
+def test_setup_asks_the_index_of_cpu_builds_once_and_for_torch_alone(reachable, tmp_path):
+    """And says what it takes: the general build of Linux is 5.7 GB of CUDA."""
+    pip = tmp_path / "pip"
+    answer = "exit 0" if reachable else 'case "$*" in *--index-url*) exit 1;; esac'
+    pip.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n{answer}\n')
+    pip.chmod(0o755)
+    rule = tmp_path / "rule.mk"
+    rule.write_text(f"include {ROOT}/Makefile\nonly-torch:\n\t@$(TORCH_HERE)\n")
+    command = ["make", "-f", str(rule), f"BIN={tmp_path}", "TORCH_INDEX=https://x", "only-torch"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    first, *later = (tmp_path / "calls").read_text().splitlines()
+    assert "--no-deps torch==" in first and "--index-url https://x" in first
+    assert len(later) == (not reachable)
+    assert ("CUDA" in made.stdout) == (not reachable)
 
 
 def test_jupyterlab_as_root_is_refused_with_the_way_out():
