@@ -3,8 +3,10 @@
 Hutto and Gilbert 2014, from the vaderSentiment package (MIT).
 """
 
+import bisect
 import functools
 import html
+import itertools
 import math
 import string
 from collections.abc import Callable
@@ -175,19 +177,32 @@ def _pairs(gap: float) -> dict[str, list[dict]]:
     Returns:
         {'all': rows {better, worse, gap}}.
     """
-    rows = {row["text"]: row for row in rated(MOVIES)["all"]}
-    waiting: list[dict] = []
+    rows = list({row["text"]: row for row in rated(MOVIES)["all"]}.values())
+    rows.sort(key=lambda row: draw(2**64, row["text"]))
+    # (rating, place in the order), sorted; any two are less than `gap` apart, else they were a pair
+    waiting: list[tuple[float, int]] = []
     pairs = []
-    for row in sorted(rows.values(), key=lambda row: draw(2**64, row["text"])):
-        other = next((w for w in waiting if abs(w["rating"] - row["rating"]) >= gap), None)
-        if other is None:
-            waiting.append(row)
-        else:
-            waiting.remove(other)
-            worse, better = sorted((row, other), key=lambda row: row["rating"])
-            apart = better["rating"] - worse["rating"]
-            pairs.append({"better": better["text"], "worse": worse["text"], "gap": apart})
+    for place, row in enumerate(rows):
+        apart = _apart(waiting, row["rating"], gap)
+        if not apart:
+            bisect.insort(waiting, (row["rating"], place))
+            continue
+        other = min(apart, key=lambda rating_and_place: rating_and_place[1])
+        del waiting[bisect.bisect_left(waiting, other)]
+        worse, better = sorted((row, rows[other[1]]), key=lambda row: row["rating"])
+        difference = better["rating"] - worse["rating"]
+        pairs.append({"better": better["text"], "worse": worse["text"], "gap": difference})
     return {"all": pairs}
+
+
+def _apart(waiting: list[tuple[float, int]], rating: float, gap: float) -> list[tuple[float, int]]:
+    """Returns those of sorted (rating, place) that lie at least `gap` from a rating.
+
+    They are at one end, which is read no further than they go.
+    """
+    lower = itertools.takewhile(lambda each: rating - each[0] >= gap, waiting)
+    higher = itertools.takewhile(lambda each: each[0] - rating >= gap, reversed(waiting))
+    return [*lower, *higher]
 
 
 # Batches and epochs are those of NLP tasks: so few comparisons would make a handful of batches of
