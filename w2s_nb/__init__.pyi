@@ -64,6 +64,7 @@ from .labels.soft import SoftLabels as SoftLabels
 from .losses.contract import LOSSES as LOSSES
 from .losses.contract import register_loss as register_loss
 from .metrics import predictors as predictors
+from .metrics.readable import readable as readable
 from .models.names import resolve as resolve
 from .notebook import exercises as exercises
 from .notebook import widgets as widgets

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .common import paths
+from .common.intervals import interval_cell, note_lines
 from .common.seeds import check_count
 
 DEMO = ("00_tour", "03_conf_loss")
@@ -89,27 +89,17 @@ def print_result(result: dict) -> None:
     )
     print(f"{'arm':<22}{'test accuracy':<24}{'PGR':<26}agreement with supervisor")
     for row in rows:
-        accuracy, pgr, agreement = (_cell(row, name) for name in ("accuracy", "pgr", "agreement"))
+        accuracy, pgr, agreement = (
+            interval_cell(row, name) for name in ("accuracy", "pgr", "agreement")
+        )
         print(f"{row['arm']:<22}{accuracy:<24}{pgr:<26}{agreement}")
     if any(row.get("auroc") is not None for row in rows):
         print(f"\n{'arm':<22}{'test AUROC':<24}PGR by AUROC")
         for row in rows:
-            print(f"{row['arm']:<22}{_cell(row, 'auroc'):<24}{_cell(row, 'pgr_auroc')}".rstrip())
-    notes = [row.get(name) for name in ("pgr_note", "pgr_auroc_note") for row in rows]
-    for note in dict.fromkeys(filter(None, notes)):
-        print(f"† {note}")
-
-
-def _cell(row: dict, name: str) -> str:
-    """Returns "value [low, high]", or "" where the row has no value."""
-    if row.get(name) is None:
-        return ""
-    low = row[f"{name}_low"]
-    high = row[f"{name}_high"]
-    low = -math.inf if low is None else low  # JSON has null where an interval is unbounded
-    high = math.inf if high is None else high
-    mark = " †" if row.get(f"{name}_note") else ""
-    return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]{mark}"
+            auroc, pgr = (interval_cell(row, name) for name in ("auroc", "pgr_auroc"))
+            print(f"{row['arm']:<22}{auroc:<24}{pgr}".rstrip())
+    for line in note_lines(rows, ("pgr", "pgr_auroc")):
+        print(line)
 
 
 def run(

@@ -11,7 +11,7 @@ import w2s_nb as w2s
 from w2s_nb import metrics, plots
 from w2s_nb.common import paths
 from w2s_nb.data.classes import likeliest
-from w2s_nb.experiments.arms import CEILING, WEAK, tables, with_intervals
+from w2s_nb.experiments.arms import CEILING, WEAK, tables
 from w2s_nb.experiments.prompts import FEW_GT, FEW_WEAK, ZERO_SHOT
 from w2s_nb.experiments.saliency import LP_GT
 from w2s_nb.notebook.widgets import setting_explorer
@@ -99,9 +99,9 @@ def test_arms_and_chains_are_shown_briefly(arms, tiny):
 
 
 def test_numbers_are_read_with_their_intervals(arms):
-    text = with_intervals(arms.table())
-    assert text.accuracy["student, naive"] == format(arms.accuracy("student, naive"))
-    assert text.pgr[WEAK] == "" and text.n_train[WEAK] == "96"
+    text = w2s.readable(arms.table())
+    assert text["test accuracy"]["student, naive"] == format(arms.accuracy("student, naive"))
+    assert text.PGR[WEAK] == "" and "training examples 96" in text.below[0]
     assert not [column for column in text if column.endswith(("_low", "_high"))]
     assert np.isnan(arms.table().pgr[WEAK])
 
@@ -127,7 +127,7 @@ def at_chance(arms):
 
 
 def test_pgr_over_a_supervisor_at_chance_is_marked_wherever_it_is_shown(at_chance, arms):
-    assert "pgr_note" not in arms.table() and "pgr_note" not in with_intervals(arms.table())
+    assert "pgr_note" not in arms.table()
     assert "not above chance" not in arms._repr_html_()
     naive = "student, naive"
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def test_pgr_over_a_supervisor_at_chance_is_marked_wherever_it_is_shown(at_chanc
             tables({"one": at_chance}, "name")[0],
         ):
             assert (rows.pgr_note[rows.arm == naive] == NOTE).all()
-        assert with_intervals(at_chance.table()).pgr_note[naive] == NOTE
+        assert w2s.readable(at_chance.table()).PGR[naive].endswith("] †")
         assert NOTE in at_chance._repr_html_()
         chain = dataclasses.replace(
             w2s.run_chain("words", [arms.weak, arms.strong], seeds=2, **QUICK),

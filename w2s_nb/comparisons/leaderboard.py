@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..common.files import write_atomic
+from ..common.intervals import interval_cell
 from ..common.paths import runs_folder, short_path
 from ..metrics.many_comparisons import holm
 
@@ -156,12 +157,8 @@ def _strip(row: Mapping, reach: float) -> str:
 
 def _interval(row: Mapping, name: str, form: str) -> str:
     """Returns "value [low, high]", with the number's note as its title; "" of no number."""
-    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    if value is None:
-        return ""
-    ends = f" [{low:{form}}, {high:{form}}]" if low is not None and high is not None else ""
+    text = _text(interval_cell(row, name, form))
     note = row.get(f"{name}_note")
-    text = _text(f"{value:{form}}{ends}{' †' if note else ''}")
     return f"<span title='{html.escape(note, quote=True)}'>{text}</span>" if note else text
 
 

@@ -14,14 +14,16 @@ import pandas as pd
 
 from .. import metrics
 from ..common.files import to_strict_json, write_json
+from ..common.intervals import interval_cell
 from ..common.paths import runs_folder
 from ..common.progress import collect_warnings
 from ..common.registry import UnknownName
 from ..common.store import address
 from ..data.splits import Task
-from ..experiments.arms import CEILING, with_intervals
+from ..experiments.arms import CEILING
 from ..metrics.estimate import Estimate, from_draws
 from ..metrics.many_comparisons import PairedTest, holm, mean_test, paired_test, sign_flip_test
+from ..metrics.readable import readable
 from .methods import NAIVE, method_of
 
 UNDEFINED = Estimate(math.nan, math.nan, math.nan, 0)
@@ -381,7 +383,7 @@ class Comparison:
         ]
         lines.append(f"{'method':<22}{'accuracy':<22}{'difference':<26}{'p_holm':<9}seconds")
         for row in table.to_dict("records"):
-            cells = [_cell(row, "accuracy", ".3f"), _cell(row, "difference", "+.3f")]
+            cells = [interval_cell(row, "accuracy"), interval_cell(row, "difference", "+.3f")]
             p = "" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.3f}"
             seconds = "" if math.isnan(row["seconds"]) else f"{row['seconds']:.1f}"
             line = f"{row['method']:<22}{cells[0]:<22}{cells[1]:<26}{p:<9}{seconds}"
@@ -400,14 +402,7 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
-        return with_intervals(self.table().set_index("method")).to_html()
-
-
-def _cell(row: Mapping, name: str, form: str) -> str:
-    """Returns "value [low, high]", or "" where there is none."""
-    if math.isnan(row[name]):
-        return ""
-    return f"{row[name]:{form}} [{row[f'{name}_low']:{form}}, {row[f'{name}_high']:{form}}]"
+        return readable(self.table().set_index("method"))._repr_html_()
 
 
 def _stack(runs: list[MethodRun]) -> np.ndarray | None:

@@ -20,6 +20,7 @@ from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
 from ..metrics import imitation, preference_bias, shift
 from ..metrics.gap import check_measure, pgr_of
+from ..metrics.readable import readable
 from ..training.fit import check_fit, fit
 from ..training.result import STOPS, AnswerFit, Fit, need_fit, task_of
 from . import advice
@@ -128,7 +129,7 @@ class Arms:
 
     def _repr_html_(self) -> str:
         with collect_warnings():  # a PGR that is not defined stays empty
-            table = with_intervals(self.table()).to_html()
+            table = readable(self.table())._repr_html_()
         task = self.tasks[0]
         return table + footnote(task.counts, task.name)
 
@@ -825,29 +826,3 @@ def tables(
         for rows in joined:
             rows.attrs["chance"] = {name: arms.test.chance for name, arms in named.items()}
     return joined[0], joined[1]
-
-
-def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns a table for reading: a number and its interval in one column, "value [low, high]".
-
-    A number's interval stands in the columns `<name>_low` and `<name>_high`, and what is to be held
-    against it in `<name>_note`, which stays a column. What is missing is "".
-    """
-    text = pd.DataFrame(index=table.index)
-    for name in table.columns.drop([c for c in table if c.endswith(("_low", "_high"))]):
-        rate = name in ("lr", "weak_lr")
-        values = [_as_text(value, "g" if rate else ".3f") for value in table[name]]
-        if f"{name}_low" in table:
-            ends = zip(table[f"{name}_low"], table[f"{name}_high"], strict=True)
-            intervals = [f" [{low:.3f}, {high:.3f}]" for low, high in ends]
-            values = [v and v + interval for v, interval in zip(values, intervals, strict=True)]
-        text[name] = values
-    return text
-
-
-def _as_text(value, form: str = ".3f") -> str:
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:{form}}"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,10 +15,11 @@ from ..common.progress import collect_warnings, warn_once
 from ..data.report import footnote
 from ..data.splits import Split, Task
 from ..metrics.gap import MEASURES, pgr_of
+from ..metrics.readable import readable
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
 from . import advice
-from .arms import CEILING, PGR_BY, WEAK, has_auroc, stop_of, with_intervals
+from .arms import CEILING, PGR_BY, WEAK, has_auroc, stop_of
 from .prepare import args_of, ceiling_reads_first, prepare, refuse_own, tell_swapped
 
 DATA = ("same", "fresh", "further")
@@ -84,7 +85,7 @@ class Chain:
 
     def _repr_html_(self) -> str:
         with collect_warnings():  # a PGR that is not defined stays empty
-            table = with_intervals(self.table().set_index("arm")).to_html()
+            table = readable(self.table().set_index("arm"))._repr_html_()
         return table + footnote(self.tasks[0].counts, self.tasks[0].name)
 
     @property

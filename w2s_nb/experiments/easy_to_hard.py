@@ -13,10 +13,11 @@ from .. import metrics
 from ..common.registry import UnknownName
 from ..data.report import footnote
 from ..data.splits import Split, Task
+from ..metrics.readable import readable
 from ..models.names import resolve
 from ..training.fit import check_fit, fit
 from ..training.result import Fit
-from .arms import WEAK, Arms, run_arms, student_name, with_intervals
+from .arms import WEAK, Arms, run_arms, student_name
 from .prepare import ceiling_reads_first, is_larger, list_losses, prepare, refuse_own
 
 EASY = "truth, the easy part"
@@ -101,7 +102,7 @@ class EasyToHard:
 
     def _repr_html_(self) -> str:
         task = self.arms.tasks[0]
-        table = with_intervals(self.table().set_index("arm")).to_html()
+        table = readable(self.table().set_index("arm"))._repr_html_()
         return table + footnote(task.counts, task.name)
 
     def accuracy(self, arm: str, *, on: str = "all") -> metrics.Estimate:

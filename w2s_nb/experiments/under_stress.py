@@ -14,8 +14,9 @@ from ..data.classes import likeliest
 from ..data.load import load_task
 from ..data.splits import Split
 from ..metrics.estimate import Estimate, from_draws
+from ..metrics.readable import readable
 from . import stress
-from .arms import Arms, has_auroc, run_arms, student_name, with_intervals
+from .arms import Arms, has_auroc, run_arms, student_name
 from .prepare import list_losses, list_seeds, refuse_own
 from .stress import NONE, Stress
 
@@ -115,7 +116,7 @@ class Stressed:
 
     def _repr_html_(self) -> str:
         with collect_warnings():  # a PGR that is not defined stays empty
-            return with_intervals(self.table()).to_html(index=False)
+            return readable(self.table())._repr_html_()
 
     @warn_once()
     def table(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..common.intervals import interval_text
 from ..common.seeds import check_seed
 
 MOST_RESAMPLES = 100_000
@@ -45,7 +46,7 @@ class Estimate:
         spec = spec or ".3f"
         if math.isnan(self.value):
             return "not defined"
-        text = f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        text = interval_text(self.value, self.low, self.high, spec)
         return f"{text} ({self.note})" if self.note else text
 
     def as_dict(self, name: str) -> dict[str, float | str]:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from ..common.files import write_atomic
+from ..common.intervals import interval_text
 from ..common.progress import collect_warnings, warn
 from ..common.registry import UnknownName
-from ..experiments.arms import CEILING, PGR_BY, WEAK, Arms, has_auroc, with_intervals
+from ..experiments.arms import CEILING, PGR_BY, WEAK, Arms, has_auroc
 from ..metrics.estimate import Estimate, from_draws
 from ..metrics.over_tasks import over_tasks
+from ..metrics.readable import readable
 
 HOW = ("median", "mean")
 _OTHER = {"median": "mean_", "mean": "median_"}
@@ -26,6 +28,7 @@ _MEASURES = {
     "auroc": "auroc",
     **{column: measure for measure, column in PGR_BY.items()},
 }
+_READ = ("weak", "strong", "arm", *_MEASURES)
 _MOST_WARNINGS = 3
 
 Arm = tuple[str, str, str]  # supervisor, student, arm
@@ -245,7 +248,7 @@ class SuiteResult:
     def _cell(self, arm: Arm, measure: str) -> str:
         """Returns "value [low, high]", or "" where the number is not defined."""
         number = self.over("median", measure, arm)
-        return "" if math.isnan(number.value) else format(replace(number, note=""), ".3f")
+        return interval_text(number.value, number.low, number.high)
 
     def write(self, folder: str | Path) -> list[Path]:
         """Writes both tables as `by_task.csv` and `over_tasks.csv`; returns their paths."""
@@ -257,13 +260,14 @@ class SuiteResult:
         return paths
 
     def _repr_html_(self) -> str:
-        table = with_intervals(self.table().drop(columns="left_out_of_pgr"))
+        table = self.table()
+        table = readable(table, [name for name in _READ if name in table])
         about = (
             f"{self.name}: medians over {len(self.tasks)} tasks with 95 % intervals, which draw "
             f"tasks, seeds and examples again: {', '.join(self.tasks)}"
         )
         below = "".join(f"<p>{html.escape(line)}</p>" for line in [about, *self.said()])
-        return table.to_html(index=False) + below
+        return table._repr_html_() + below
 
 
 def _ends(number: Estimate) -> dict[str, float]:

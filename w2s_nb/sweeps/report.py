@@ -12,6 +12,7 @@ import plotly.io
 
 from .. import metrics, plots
 from ..common.files import write_atomic
+from ..common.intervals import interval_cell
 from ..models.names import size_order
 from ..plots.base import by_measure, short
 from .grid import RunSpec
@@ -229,15 +230,10 @@ def _student_cells(rows: pd.DataFrame) -> pd.DataFrame:
     columns = {"accuracy": "accuracy", "AUROC": "auroc", "PGR": "pgr", "PGR by AUROC": "pgr_auroc"}
     if rows.auroc.isna().all() and rows.pgr_auroc.isna().all():
         columns = {"accuracy": "accuracy", "PGR": "pgr"}
-    return cells.assign(**{title: _intervals(rows, name) for title, name in columns.items()})
-
-
-def _intervals(rows: pd.DataFrame, name: str) -> list[str]:
-    ends = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
-    intervals = [f" [{low:.3f}, {high:.3f}]" for low, high in ends]
-    marks = [" †" if note else "" for note in rows.get(f"{name}_note", [""] * len(rows))]
-    columns = zip(rows[name], intervals, marks, strict=True)
-    return ["" if pd.isna(v) else f"{v:.3f}{interval}{mark}" for v, interval, mark in columns]
+    numbers = rows.to_dict("records")
+    return cells.assign(
+        **{title: [interval_cell(row, name) for row in numbers] for title, name in columns.items()}
+    )
 
 
 def _run_cells(runs: SweepRuns) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import ipywidgets
 import pandas as pd
 
 from ... import plots
+from ...common.intervals import interval_cell, note_lines
 from ...experiments.history import all_students
 from .base import BackgroundWorker, Status, labelled, page_buttons, show_figure
 
@@ -133,7 +134,9 @@ def html_of_rows(rows: pd.DataFrame) -> str:
     table = pd.DataFrame([_table_row(row) for _, row in rows.iterrows()])
     table = table.map(lambda value: html.escape(str(value)))
     body = table.to_html(index=False, escape=False, border=0)
-    return f"<style>{_STYLE}</style><div class='w2s-runs'>{body}</div>"
+    notes = note_lines(rows.to_dict("records"), ("pgr", "pgr_auroc"))
+    below = "".join(f"<p>{html.escape(line)}</p>" for line in notes)
+    return f"<style>{_STYLE}</style><div class='w2s-runs'>{body}{below}</div>"
 
 
 def _table_row(row: pd.Series) -> dict:
@@ -147,20 +150,12 @@ def _table_row(row: pd.Series) -> dict:
         "setting": row.setting,
         "seeds": row.seeds,
         "test": row.n_test,
-        "accuracy": _with_interval(row, "accuracy"),
-        "AUROC": _with_interval(row, "auroc"),
-        "PGR": _with_interval(row, "pgr"),
-        "PGR by AUROC": _with_interval(row, "pgr_auroc"),
-        "agreement": _with_interval(row, "agreement"),
+        "accuracy": interval_cell(row, "accuracy"),
+        "AUROC": interval_cell(row, "auroc"),
+        "PGR": interval_cell(row, "pgr"),
+        "PGR by AUROC": interval_cell(row, "pgr_auroc"),
+        "agreement": interval_cell(row, "agreement"),
     }
-
-
-def _with_interval(row: pd.Series, column: str) -> str:
-    if pd.isna(row[column]):
-        return ""
-    text = f"{row[column]:.3f} [{row[f'{column}_low']:.3f}, {row[f'{column}_high']:.3f}]"
-    note = row.get(f"{column}_note")
-    return f"{text} ({note})" if note else text
 
 
 def pair(weak: str, strong: str) -> str:
