@@ -128,18 +128,48 @@ def test_a_mean_over_tasks_has_the_summed_variance():
     assert mean_test(tests[:1]) == pytest.approx(tests[0])
 
 
-@pytest.mark.parametrize("of_seed, of_example", [(0, 0.5), (0.3, 0.5), (0.1, 0)])
-def test_five_seeds_without_a_difference_reject_in_at_most_five_of_a_hundred(of_seed, of_example):
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("of_seed, of_example", [(0, 0.5), (0.13, 0), (0.3, 0.5), (1, 0.5)])
+def test_few_seeds_without_a_difference_reject_in_at_most_five_of_a_hundred(
+    seeds, of_seed, of_example
+):
     rng = np.random.default_rng(7)
-    n, rejected, by_flips = 1500, 0, 0
-    for trial in range(n):
-        d = rng.normal(0, of_seed, (5, 1)) + rng.normal(0, of_example, 60)
-        d = d + rng.normal(0, 1, (5, 60))
+    n, rejected = 1000, 0
+    for _ in range(n):
+        d = rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, of_example, 60)
+        d = d + rng.normal(0, 1, (seeds, 60))
         rejected += crossed_test(d).p < 0.05
-        by_flips += trial < 150 and sign_flip_test(d, flips=200).p < 0.05
     assert rejected / n <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n)
-    if of_seed == 0.3:
-        assert by_flips / 150 > 0.2, "flips of examples do not see that seeds differ"
+
+
+def test_flips_of_examples_do_not_see_that_seeds_differ():
+    rng = np.random.default_rng(7)
+    each = rng.normal(0, 0.3, (150, 5, 1)) + rng.normal(0, 1, (150, 5, 60))
+    assert np.mean([sign_flip_test(d, flips=200).p < 0.05 for d in each]) > 0.2
+    assert np.mean([crossed_test(d).p < 0.05 for d in each]) < 0.09
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("of_seed", [[0, 0, 0], [1, 0, 0], [1, 0.5, 0.2]])
+def test_a_mean_over_tasks_rejects_no_more_where_seeds_differ_on_one_task(seeds, of_seed):
+    rng = np.random.default_rng(10)
+    n, rejected = 600, 0
+    for _ in range(n):
+        tasks = [rng.normal(0, s, (seeds, 1)) + rng.normal(0, 1, (seeds, 40)) for s in of_seed]
+        rejected += mean_test([crossed_test(d) for d in tasks]).p < 0.05
+    assert rejected / n <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n)
+
+
+def test_right_minus_right_of_two_equal_methods_rejects_in_at_most_five_of_a_hundred():
+    """Differences that are -1, 0 or 1, of students whose seeds are good or bad as a whole."""
+    rng = np.random.default_rng(11)
+    n, rejected = 600, 0
+    for _ in range(n):
+        hard = rng.uniform(-1, 1, 200)
+        sure = rng.normal(1, 0.3, (2, 3, 1)) + hard
+        right = rng.uniform(size=(2, 3, 200)) < 1 / (1 + np.exp(-2 * sure))
+        rejected += crossed_test(right[0].astype(int) - right[1]).p < 0.05
+    assert rejected / n <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n)
 
 
 def test_the_chance_of_any_false_discovery_among_twelve_methods_is_at_most_five_in_a_hundred():
