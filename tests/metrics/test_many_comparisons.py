@@ -91,11 +91,13 @@ def test_the_variance_over_seeds_and_groups_is_that_of_an_analysis_of_variance()
     d = rng.normal(0.3, 0.2, (4, 1)) + rng.normal(0, 0.5, (1, 9)) + rng.normal(0, 0.3, (4, 9))
     ms = mean_squares(d)
     assert ms[0] > ms[2], "seeds differ here"
-    variance = ms[1] + ms[0] - ms[2]
-    df = variance**2 / (ms[0] ** 2 / 3 + ms[1] ** 2 / 8 + ms[2] ** 2 / 24)
     test = crossed_test(d)
-    assert test.se == pytest.approx(np.sqrt(variance / 36)) and test.df == pytest.approx(df)
-    assert test.p == pytest.approx(2 * stats.t.sf(abs(d.mean()) / test.se, df))
+    assert np.allclose(test.parts, [(ms[1] / 36, 8), (ms[0] / 36, 3)])
+    assert test.se == pytest.approx(np.sqrt((ms[0] + ms[1]) / 36))
+    # at its p-value, the mean stands as far from 0 as the quantiles of both allow
+    far = stats.t.isf(test.p / 2, 8) ** 2 * ms[1] + stats.t.isf(test.p / 2, 3) ** 2 * ms[0]
+    assert d.mean() ** 2 == pytest.approx(far / 36)
+    assert test.margin(test.p) == pytest.approx(abs(d.mean())) and test.margin() > test.margin(0.1)
 
 
 def test_where_only_seeds_differ_it_is_scipys_t_test_of_their_means():
@@ -114,7 +116,7 @@ def test_examples_of_one_group_count_as_one():
     d = np.repeat(np.random.default_rng(5).normal(0.2, 1, (1, 20)), 3, axis=0)
     doubled = np.repeat(d, 2, axis=1)
     grouped = crossed_test(doubled, group=np.repeat(np.arange(20), 2))
-    assert grouped == pytest.approx(crossed_test(d))
+    assert grouped.p == pytest.approx(crossed_test(d).p)
     assert crossed_test(doubled).p < grouped.p
 
 
@@ -124,8 +126,20 @@ def test_a_mean_over_tasks_has_the_summed_variance():
     joint = mean_test(tests)
     assert joint.value == pytest.approx(np.mean([test.value for test in tests]))
     assert joint.se == pytest.approx(np.sqrt(sum(test.se**2 for test in tests)) / 3)
-    assert min(test.df for test in tests) < joint.df < sum(test.df for test in tests)
-    assert mean_test(tests[:1]) == pytest.approx(tests[0])
+    assert joint.margin() < np.mean([test.margin() for test in tests])
+    assert mean_test(tests[:1]) == tests[0]
+
+
+def test_sign_flips_have_no_standard_error_and_no_part_in_a_mean():
+    flips = sign_flip_test([1, 1, -1, 1])
+    assert np.isnan(flips.se) and np.isnan(flips.margin())
+    with pytest.raises(ValueError, match="each with a standard error"):
+        mean_test([flips])
+
+
+def test_a_difference_as_large_as_no_chance_has_the_smallest_p():
+    d = np.ones((3, 50)) + np.random.default_rng(12).normal(0, 1e-90, (3, 50))
+    assert 0 <= crossed_test(d).p <= 1e-100 and crossed_test(np.ones((3, 50))).p == 0
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])

@@ -208,7 +208,7 @@ class Comparison:
         self._check(method)
         gains = {name: runs.gains(method) for name, runs in self.by_task.items()}
         if any(each is None for each in gains.values()):
-            return PairedTest(math.nan, math.nan, math.nan, math.nan)
+            return PairedTest(math.nan, math.nan)
         if len(self.seeds) == 1:
             return self.permutation_test(method)
         groups = {name: runs.group for name, runs in self.by_task.items()}
@@ -226,7 +226,7 @@ class Comparison:
         for number, runs in enumerate(self.by_task.values()):
             gains = runs.gains(method)
             if gains is None:
-                return PairedTest(math.nan, math.nan, math.nan, math.nan)
+                return PairedTest(math.nan, math.nan)
             values.append(gains / gains.shape[1])  # tasks weigh alike
             of_task = np.unique(runs.group, return_inverse=True)[1]
             groups.append(np.stack([np.full(len(of_task), number), of_task], axis=1))

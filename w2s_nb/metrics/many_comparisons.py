@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..common.seeds import check_count, check_seed
+from ..common.seeds import check_count, check_number, check_seed
 from .estimate import check_group
 
 MOST_FLIPS = 100_000
 _FLIPS_AT_ONCE = 2_000_000  # groups times flips
+_SMALLEST_P = 100.0  # as a power of 1 / 10
 
 
 class PairedTest(NamedTuple):
@@ -24,15 +25,29 @@ class PairedTest(NamedTuple):
 
     Attributes:
         value: the mean difference.
-        se: its standard error; NaN by sign flips.
-        df: degrees of freedom of the t distribution; NaN by sign flips.
         p: two-sided p-value.
+        parts: (variance, degrees of freedom) of each independent source of chance, such as the
+            examples and the seeds; the variances add up to that of the mean. None by sign flips.
     """
 
     value: float
-    se: float
-    df: float
     p: float
+    parts: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def se(self) -> float:
+        """Returns the standard error; NaN by sign flips."""
+        return math.sqrt(sum(variance for variance, _ in self.parts)) if self.parts else math.nan
+
+    def margin(self, level: float = 0.05) -> float:
+        """Returns how far from 0 a difference of this chance must be for p <= level; NaN by flips.
+
+        A true difference of margin + .84 se is found about 4 times in 5.
+        """
+        check_number(level, "level", low=1e-6, high=1)
+        return (
+            math.sqrt(_squared_margin(level, *np.transpose(self.parts))) if self.parts else math.nan
+        )
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -88,12 +103,12 @@ def sign_flip_test(values, *, group=None, flips: int = 10_000, seed: int = 0) ->
     observed = abs(float(of_groups.sum()))
     value = float(values.mean())
     if not len(of_groups):
-        return PairedTest(value, math.nan, math.nan, 1.0)
+        return PairedTest(value, 1.0)
     exact = len(of_groups) < 63 and 2 ** len(of_groups) <= flips
     count = 2 ** len(of_groups) if exact else flips
     as_far = _count_as_far(of_groups, observed, count, exact, check_seed(seed))
     p = as_far / count if exact else (1 + as_far) / (1 + count)
-    return PairedTest(value, math.nan, math.nan, p)
+    return PairedTest(value, p)
 
 
 def _count_as_far(sums: np.ndarray, observed: float, count: int, exact: bool, seed: int) -> int:
@@ -116,20 +131,22 @@ def _count_as_far(sums: np.ndarray, observed: float, count: int, exact: bool, se
 def crossed_test(values, *, group=None) -> PairedTest:
     """Tests whether a mean of paired differences is chance of the examples and of the seeds.
 
-    Differences d of seeds i and groups j are mu + seed_i + group_j + rest_ij. With the mean squares
-    MS of seeds, groups and rest, the mean has the variance
-    (MS_group + max(MS_seed - MS_rest, 0)) / (S G), and mean / sqrt(variance) has about a t
-    distribution with Satterthwaite's degrees of freedom, to which all three mean squares
-    contribute. In simulations without a difference, at the level .05, five seeds reject in at most
-    5.4 %, three in 6.5 % and two in 11 %, however much seeds differ; `sign_flip_test` rejects in up
-    to 58 % of them, and the percentile bootstrap of five seeds in 11 %.
+    Differences d of seeds i and groups j are mu + seed_i + group_j + rest_ij, whose mean has at
+    most the variance v_group + v_seed, that of the groups' means over G and of the seeds' means
+    over S. It is told from 0 at a level where mean^2 > t_group^2 v_group + t_seed^2 v_seed, each t
+    the two-sided quantile of that level with G - 1 and S - 1 degrees of freedom. Of normal
+    differences a false one has at most the level's chance, however much seeds or groups differ:
+    in simulations without a difference two, three and five seeds reject at .05 in at most 4.9 %,
+    where one t with Satterthwaite's degrees of freedom does in 12.6, 7.9 and 5.8 %. Two seeds say
+    little of others: of 100 differences of which that t finds 64, 74 and 78, this finds 20, 51 and
+    70 (300 groups, seeds that differ by chance alone).
 
     Args:
         values: (s, n) differences of s > 1 seeds.
         group: (n,) groups of examples; those of several weigh by their number.
     Raises:
         ValueError: one seed, or fewer than two groups.
-    Source: Clark 1973, quasi-F; Satterthwaite 1946.
+    Source: Banerjee 1960, of several variances; Clark 1973, examples and seeds both at random.
     """
     values = _as_seeds(values)
     sums = _sums_of_groups(values, group)
@@ -139,21 +156,11 @@ def crossed_test(values, *, group=None) -> PairedTest:
             f"{n_seeds} seeds and {n_groups} groups of examples; expected at least 2 of each"
         )
     cells = sums * (n_groups / values.shape[1])  # so that their mean is that of the examples
-    mean = float(cells.mean())
-    of_seed, of_group = cells.mean(axis=1) - mean, cells.mean(axis=0) - mean
-    rest = cells - mean - of_seed[:, None] - of_group
-    df = np.array([n_groups - 1, n_seeds - 1, (n_groups - 1) * (n_seeds - 1)])
-    squares = [
-        n_seeds * np.square(of_group).sum(),
-        n_groups * np.square(of_seed).sum(),
-        np.square(rest).sum(),
-    ]
-    ms = np.array(squares) / df
-    variance = float(ms[0] + max(ms[1] - ms[2], 0))
-    spread = float(np.square(ms) @ (1 / df))
-    # mean squares that are subtracted would leave fewer than the fewest that contribute
-    df_of_mean = max(variance**2 / spread, df.min()) if spread else math.inf
-    return _of_t(mean, math.sqrt(variance / sums.size), df_of_mean)
+    parts = tuple(
+        (float(means.var(ddof=1)) / len(means), float(len(means) - 1))
+        for means in (cells.mean(axis=0), cells.mean(axis=1))  # of groups, of seeds
+    )
+    return _of_parts(float(cells.mean()), parts)
 
 
 def paired_test(values, *, group=None) -> PairedTest:
@@ -173,30 +180,43 @@ def paired_test(values, *, group=None) -> PairedTest:
 def mean_test(tests: Sequence[PairedTest]) -> PairedTest:
     """Tests the mean of independent differences, such as those of one method on several tasks.
 
-    It speaks of these tasks: other tasks are not drawn.
+    It speaks of these tasks: other tasks are not drawn. Each task keeps its own chance of examples
+    and of seeds, as in `crossed_test`, so that a method whose seeds differ on one task alone is not
+    told from 0 too often either. On five tasks with five seeds it finds 70 of 100 differences of
+    which Satterthwaite's degrees of freedom find 78, and 62 where seeds differ much; those reject
+    up to 5.8 % without a difference, this at most 4.7 %.
 
     Args:
         tests: of `crossed_test`.
     Raises:
         ValueError: no test, or one without a standard error.
-    Source: Satterthwaite 1946.
     """
     if not tests or any(math.isnan(test.se) for test in tests):
         raise ValueError(f"{len(tests)} tests; expected at least one, each with a standard error")
-    parts = np.array([test.se**2 for test in tests]) / len(tests) ** 2
-    value = float(np.mean([test.value for test in tests]))
-    shares = np.square(parts) / np.array([test.df for test in tests])
-    df = float(parts.sum() ** 2 / shares.sum()) if shares.sum() else math.inf
-    return _of_t(value, math.sqrt(parts.sum()), df)
+    parts = [(variance / len(tests) ** 2, df) for test in tests for variance, df in test.parts]
+    return _of_parts(float(np.mean([test.value for test in tests])), tuple(parts))
 
 
-def _of_t(value: float, se: float, df: float) -> PairedTest:
-    """Returns the two-sided t test of a value; without any spread p is 1 at 0, else 0."""
-    from scipy import stats  # half a second to import, and only needed here
+def _of_parts(value: float, parts: tuple[tuple[float, float], ...]) -> PairedTest:
+    """Returns the test of a value whose variance is a sum; without any, p is 1 at 0, else 0."""
+    variance, df = np.transpose(parts)
+    if not variance.any():
+        return PairedTest(value, float(value == 0), parts)
+    from scipy import optimize  # half a second to import, and only needed here
 
-    if se == 0:
-        return PairedTest(value, se, df, 1.0 if value == 0 else 0.0)
-    return PairedTest(value, se, df, float(2 * stats.t.sf(abs(value) / se, df)))
+    def excess(power: float) -> float:
+        return _squared_margin(10**-power, variance, df) - value**2
+
+    if excess(_SMALLEST_P) < 0:
+        return PairedTest(value, 10**-_SMALLEST_P, parts)
+    return PairedTest(value, float(10 ** -optimize.brentq(excess, 0, _SMALLEST_P)), parts)
+
+
+def _squared_margin(level: float, variance: np.ndarray, df: np.ndarray) -> float:
+    """Returns the square of how far from 0 a value with a sum of variances must be."""
+    from scipy.special import stdtrit
+
+    return float(np.square(stdtrit(df, level / 2)) @ variance)
 
 
 def _as_seeds(values) -> np.ndarray:
