@@ -21,7 +21,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 import w2s_nb as w2s
-from w2s_nb.common import paths
+from w2s_nb.common import device, paths
 from w2s_nb.common.registry import ENCODERS, LOSSES, METHODS, MODELS, TASKS
 from w2s_nb.data.tasks.spec import Example
 
@@ -152,6 +152,12 @@ def _run_script(code, arguments, environment, folder):
     torch.set_num_threads(1)
     sys.argv = ["-c", *arguments]
     exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})
+
+
+@pytest.fixture(autouse=True)
+def every_precision(monkeypatch):
+    """Lets tests compute in bf16 and fp16 on any CPU: slowly on one that has no instructions."""
+    monkeypatch.setattr(device, "_cpu_computes_in", lambda precision: True)
 
 
 @pytest.fixture(autouse=True)

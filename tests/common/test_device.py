@@ -85,3 +85,59 @@ def test_the_precision_can_be_set_and_workers_of_a_cluster_take_the_same(monkeyp
         ValueError, match="W2S_PRECISION = 'half'; expected one of bf16, fp16, fp32"
     ):
         device.precision()
+
+
+def with_instructions(monkeypatch, words):
+    """Makes the CPU one that has these instructions beside the usual ones."""
+    monkeypatch.undo()  # conftest lets every CPU compute in everything
+    monkeypatch.setenv("W2S_DEVICE", "cpu")
+    monkeypatch.setattr(device, "_cpu_instructions", lambda: frozenset({"avx512f", *words}))
+
+
+@pytest.mark.parametrize(
+    "words, able, refused",
+    [
+        ((), (), ("bf16", "fp16")),
+        (("avx512_bf16",), ("bf16",), ("fp16",)),
+        (("amx_bf16", "avx512_fp16"), ("bf16", "fp16"), ()),
+        (("asimdhp", "bf16"), ("bf16", "fp16"), ()),
+        (("asimdhp",), ("fp16",), ("bf16",)),
+    ],
+    ids=["Skylake", "Zen 4", "Sapphire Rapids", "Graviton 3", "Graviton 2"],
+)
+def test_a_cpu_is_asked_only_for_what_it_has_instructions_for(monkeypatch, words, able, refused):
+    with_instructions(monkeypatch, words)
+    for name in able:
+        monkeypatch.setenv("W2S_PRECISION", name)
+        assert device.precision() == name
+    for name in refused:
+        monkeypatch.setenv("W2S_PRECISION", name)
+        with pytest.raises(
+            ValueError, match=f"W2S_PRECISION = '{name}'; expected fp32, as this CPU has no"
+        ) as refusal:
+            device.precision()
+        assert "\n" not in str(refusal.value)
+    monkeypatch.setenv("W2S_PRECISION", "fp32")
+    assert device.precision() == "fp32"
+    monkeypatch.delenv("W2S_PRECISION")
+    assert device.precision() == "fp32", "what a CPU takes by itself has not changed"
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("model name\t: X\nflags\t\t: fpu avx512_bf16\nbugs\t: y\n", {"fpu", "avx512_bf16"}),
+        ("processor\t: 0\nFeatures\t: fp asimdhp bf16\n", {"fp", "asimdhp", "bf16"}),
+        ("vendor_id : IBM\n", set()),
+        (None, set()),
+    ],
+    ids=["x86", "Arm", "other", "no such file"],
+)
+def test_instructions_are_read_where_the_system_names_them(monkeypatch, text, expected):
+    def read_text(path):
+        if text is None or str(path) != "/proc/cpuinfo":
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(device.Path, "read_text", read_text)
+    assert device._cpu_instructions.__wrapped__() == expected

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ PEAKS = {
     "B200": 2250,
 }
 PRECISIONS = ("bf16", "fp16", "fp32")
+# words for a CPU's instructions in /proc/cpuinfo (x86, then Arm), one of which a precision needs
+CPU_INSTRUCTIONS = {
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "asimdhp"),
+}
 # the packages that compute tokens, activations and fits
 COMPUTING = ("torch", "transformers", "tokenizers", "peft")
 
@@ -89,15 +95,41 @@ def precision() -> str:
     else fp16 where they have fast units for that (Volta, Turing), and all other devices fp32.
     Trained weights are in float32 in any case, and with fp16 the loss is scaled.
 
+    It holds alike for finetuning, predictions, features, language models and prompts, and is part
+    of the address of what they store. Two things are in float32 always: linear classifiers, which
+    are all that a probe trains, and encoders of images.
+
     Raises:
-        ValueError: `W2S_PRECISION` names none of them.
+        ValueError: `W2S_PRECISION` names none of them, or one for which this CPU has no
+            instructions: it would be many times slower than float32.
     """
     chosen = os.environ.get("W2S_PRECISION")
     if not chosen:
         return _precision_of(device())
     if chosen not in PRECISIONS:
         raise ValueError(f"W2S_PRECISION = {chosen!r}; expected one of {', '.join(PRECISIONS)}")
+    if chosen != "fp32" and device().type == "cpu" and not _cpu_computes_in(chosen):
+        raise ValueError(
+            f"W2S_PRECISION = {chosen!r}; expected fp32, as this CPU has no instructions for "
+            f"{chosen} (none of {', '.join(CPU_INSTRUCTIONS[chosen])})"
+        )
     return chosen
+
+
+def _cpu_computes_in(precision: str) -> bool:
+    """Tells whether the CPU has instructions for a precision; False where nothing says so."""
+    return any(word in _cpu_instructions() for word in CPU_INSTRUCTIONS[precision])
+
+
+@functools.cache  # `precision` is asked several times a step
+def _cpu_instructions() -> frozenset[str]:
+    """Returns the words by which Linux names the CPU's instructions; none elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, words = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                return frozenset(words.split())
+    return frozenset()
 
 
 @functools.cache
