@@ -1,5 +1,7 @@
 """Figures show the numbers of the tables that they are given."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,17 +29,15 @@ def arms(words, tiny):
 def test_figures_show_the_tables_numbers(arms):
     table, by_seed = arms.table(), arms.by_seed()
     figure = plots.accuracy(table, by_seed, "title")
-    bars = [t for t in figure.data if t.type == "bar"]
-    assert [b.y[0] for b in bars] == table.accuracy.tolist() and [b.x[0] for b in bars] == list(
-        table.index
-    )
-    assert [len(t.y) for t in figure.data if t.type == "scatter"] == [2] * 4
-    low = [b.y[0] - b.error_y.arrayminus[0] for b in bars]
+    points = [t for t in figure.data if t.name]
+    assert [p.y[0] for p in points] == table.accuracy.tolist()
+    assert [p.x[0] for p in points] == [p.name for p in points] == list(table.index)
+    assert [p.text[0].strip() for p in points] == [f"{v:.3f}" for v in table.accuracy]
+    assert [len(t.y) for t in figure.data if not t.name] == [2] * 4, "a circle per seed"
+    low = [p.y[0] - p.error_y.arrayminus[0] for p in points]
     assert low == pytest.approx(table.accuracy_low.tolist())
-    assert (
-        len({b.marker.color for b in bars}) == 4
-        and bars[0].marker.color == plots.COLOURS["weak supervisor"]
-    )
+    assert len({p.marker.color for p in points}) == 4
+    assert points[0].marker.color == plots.COLOURS["weak supervisor"]
 
 
 ENDS = ("", "_low", "_high")
@@ -61,7 +61,7 @@ def test_figures_by_auroc_draw_its_columns_notes_and_chance():
         plots.accuracy(by_arm, BOTH, "t", chance=0.9, measure="auroc"),
         plots.by_task(BOTH, BOTH, "t", chance={"t": 0.9}, measure="auroc"),
     ):
-        assert [y for t in figure.data if t.type == "bar" for y in t.y] == [0.85, 0.9]
+        assert [y for t in figure.data if t.name for y in t.y] == [0.85, 0.9]
         assert figure.layout.yaxis.title.text == "test AUROC"
         assert [shape.y0 for shape in figure.layout.shapes] == [0.5], "the AUROC of guessing"
     assert [t.y[0] for t in plots.accuracy_by_size(BOTH, "t", measure="auroc").data] == [0.85, 0.9]
@@ -157,6 +157,80 @@ def test_a_pgr_outside_of_the_usual_range_is_still_shown():
         }
     )
     assert plots.pgr(table, table, "t", x="labels").layout.yaxis.range[0] < -3
+
+
+def rows_of(values: dict, x: str = "labels") -> pd.DataFrame:
+    """Rows of naive students: {place: (PGR, low, high)}."""
+    return pd.DataFrame(
+        [
+            {"arm": "student, naive", x: place, "pgr": pgr, "pgr_low": low, "pgr_high": high}
+            for place, (pgr, low, high) in values.items()
+        ]
+    )
+
+
+def test_an_interval_beyond_the_frame_has_a_mark_with_its_end():
+    """The reader of a picture cannot tell a cut interval from a short one."""
+    rows = rows_of({"a": (0.2, -5.44, 0.4), "b": (0.3, 0.1, math.inf), "c": (0.1, 0.0, 0.2)})
+    figure = plots.pgr(rows, rows, "t", x="labels")
+    marks = {
+        t.x[0]: (t.marker.symbol, t.text[0])
+        for t in figure.data
+        if "triangle" in str(t.marker.symbol)
+    }
+    assert marks == {"a": ("triangle-down", "-5.4"), "b": ("triangle-up", "no end")}
+    low, high = figure.layout.yaxis.range
+    assert all(low < t.y[0] < high for t in figure.data)
+
+
+def test_a_seed_far_from_the_mean_is_inside_the_frame():
+    rows = rows_of({"a": (0.2, 0.1, 0.4)})
+    seeds = rows_of({"a": (-4.31, -4.31, -4.31)})
+    assert plots.pgr(rows, seeds, "t", x="labels").layout.yaxis.range[0] < -4.31
+
+
+def test_a_pair_without_a_pgr_is_named_and_pairs_are_short():
+    pairs = {f"m@{weak} -> m@16": (0.2, 0.1, 0.3) for weak in (4, 8)}
+    rows = rows_of({**pairs, "m@4 -> m@8": (math.nan,) * 3}, x="pair")
+    figure = plots.pgr(rows, rows, "probe, 5 seeds", x="pair")
+    assert list(figure.layout.xaxis.ticktext) == ["4 → 16", "8 → 16"]
+    said = figure.layout.title.subtitle.text
+    assert said == "probe, 5 seeds; no PGR, as the gap is within its error: 4 → 8"
+
+
+def test_many_places_stand_one_below_another_with_published_values_beside_them():
+    rows = rows_of({f"loss {i}": (i / 10, i / 10 - 0.1, i / 10 + 0.1) for i in range(8)})
+    figure = plots.pgr(rows, rows, "t", x="labels")
+    assert list(figure.layout.yaxis.ticktext) == [f"loss {i}" for i in range(8)], "largest on top"
+    plots.paper_mark(figure, 0.9, x="loss 2", label="theirs")
+    assert (figure.data[-1].x, figure.data[-1].y) == ((0.9,), ("loss 2",))
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ([(0.5, 0.3, 0.7)], "The student recovers 50 % of the gap"),
+        ([(0.5, 0.3, 0.7), (0.6, 0.4, 0.8)], "Students recover 50 to 60 % of the gap"),
+        ([(0.2, -0.1, 0.4)], "The student recovers 20 % of the gap, not beyond the error"),
+        (
+            [(0.2, -0.1, 0.4), (0.5, 0.3, 0.7)],
+            "Students recover 20 to 50 % of the gap; 1 of 2 beyond the error",
+        ),
+        ([(math.nan,) * 3], "There is no gap between supervisor and ceiling beyond its error"),
+    ],
+)
+def test_the_title_says_what_students_recover(values, said):
+    table = rows_of({str(i): each for i, each in enumerate(values)})
+    table["arm"] = [f"student, {i}" for i in range(len(values))]
+    ends = {"accuracy": 0.7, "accuracy_low": 0.6, "accuracy_high": 0.8}
+    table = table.assign(**ends)
+    figure = plots.accuracy(table.set_index("arm"), table.assign(seed=0), "top, 1 seed")
+    assert figure.layout.title.text == said and figure.layout.title.subtitle.text == "top, 1 seed"
+
+
+def test_a_title_of_ones_own_is_kept():
+    rows = rows_of({"a": (0.2, 0.1, 0.4)})
+    assert plots.pgr(rows, rows, "t", x="labels", title="Mine").layout.title.text == "Mine"
 
 
 def dotted_lines(figure):

@@ -18,6 +18,11 @@ from plotly.io.base_renderers import PngRenderer
 
 # Seconds to wait for the PNG of a figure. It takes a third of a second, the first one four.
 _PATIENCE = 60.0
+# Figures have a transparent ground; in JupyterLab their texts take the theme's colour.
+INK = (
+    "<style>.js-plotly-plot .main-svg text:not(.bartext) "
+    "{fill: var(--jp-content-font-color1) !important}</style>"
+)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -60,7 +65,7 @@ class _Png(PngRenderer):
         def draw():
             # An error needs no message of its own: it leaves no bundle, and that is reported below.
             with contextlib.suppress(Exception):
-                bundles.append(super(_Png, self).to_mimebundle(fig_dict))
+                bundles.append(super(_Png, self).to_mimebundle(_on_white(fig_dict)))
 
         if self.silent:
             return {}
@@ -75,6 +80,12 @@ class _Png(PngRenderer):
             )
             return {}
         return bundles[0]
+
+
+def _on_white(fig_dict: dict) -> dict:
+    """Returns a figure on a white ground: a picture cannot know whether its page is dark."""
+    layout = fig_dict.get("layout", {})
+    return {**fig_dict, "layout": {**layout, "paper_bgcolor": "white"}}
 
 
 @functools.cache

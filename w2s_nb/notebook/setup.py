@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import sys
 import time
 import warnings
@@ -39,11 +40,14 @@ from .parameters import (
     names_in,
     tasks_and_sizes,
 )
-from .renderer import use_renderer
+from .renderer import INK, use_renderer
 
 
 class _Facts(pd.DataFrame):
-    """A table of sentences, which are shown whole; pandas cuts them after 50 letters."""
+    """A table of sentences, which are shown whole; pandas cuts them after 50 letters.
+
+    In a notebook it is one line that opens, and it brings the style of the page's figures.
+    """
 
     def __repr__(self) -> str:
         with pd.option_context("display.max_colwidth", None, "display.width", None):
@@ -51,7 +55,12 @@ class _Facts(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         with pd.option_context("display.max_colwidth", None):
-            return super()._repr_html_()  # type: ignore[operator]
+            table = super()._repr_html_()  # type: ignore[operator]
+        told = self.iloc[:, 0]
+        line = html.escape(
+            f"This run: torch {told['torch']}, {told['device']}. All that was chosen"
+        )
+        return f"{INK}<details><summary>{line}</summary>{table}</details>"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,6 +42,10 @@ COLOURS = {
 }
 _MORE = ("#AA4499", "#117733", "#DDCC77", "#661100", "#6699CC")
 _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every axis
+GREY = "#6E6E6E"
+LINE = "#808080"  # of axes and intervals: seen on a light and on a dark ground
+_CLEAR = "rgba(0,0,0,0)"
+_WORD = 14  # letters of a tick label in one line
 
 
 def colour(arm: str) -> str:
@@ -50,21 +55,57 @@ def colour(arm: str) -> str:
     return COLOURS[arm]
 
 
-def figure_of(title: str, x: str, y: str, **layout) -> go.Figure:
-    """Returns an empty figure in the kit's style; `x` and `y` are the titles of the axes."""
+def figure_of(title: str, x: str, y: str, *, settings: str = "", **layout) -> go.Figure:
+    """Returns an empty figure in the kit's style, on a transparent ground.
+
+    Args:
+        title: what is seen.
+        x, y: titles of the axes.
+        settings: task, models, method, seeds; they stand below the title, smaller.
+        layout: of plotly.
+    """
     figure = go.Figure()
     figure.update_layout(
         template="simple_white",
-        title=title,
+        title=dict(text=title, subtitle=dict(text=settings, font=dict(size=12, color=GREY))),
         width=760,
         height=430,
-        margin=dict(t=60, r=20),
+        margin=dict(t=80, r=20),
         legend=dict(orientation="h", y=-0.22),
+        paper_bgcolor=_CLEAR,
+        plot_bgcolor=_CLEAR,
         **layout,
     )
-    figure.update_xaxes(title=x)
-    figure.update_yaxes(title=y, gridcolor="#E5E5E5", showgrid=True)
+    figure.update_xaxes(title=x, linecolor=LINE, tickcolor=LINE)
+    figure.update_yaxes(title=y, linecolor=LINE, tickcolor=LINE)
+    figure.update_yaxes(gridcolor="rgba(128,128,128,0.25)", showgrid=True)
     return figure
+
+
+def wrapped(name: str) -> str:
+    """Returns a tick label in lines of some letters, so that it need not be turned.
+
+    >>> wrapped("student, temporal_ensembling"), wrapped("weak supervisor")
+    ('student,<br>temporal_ensembling', 'weak<br>supervisor')
+    """
+    return "<br>".join(textwrap.wrap(name, _WORD, break_long_words=False)) or name
+
+
+def name_places(axis, names: Sequence[str]) -> None:
+    """Writes the names of a category axis level, in lines, in the order given.
+
+    Args:
+        axis: `figure.layout.xaxis` or `yaxis`.
+    """
+    axis.update(
+        type="category",
+        categoryorder="array",
+        categoryarray=list(names),
+        tickvals=list(names),
+        ticktext=[wrapped(name) for name in names],
+        tickangle=0,
+        title_standoff=12,
+    )
 
 
 def by_measure(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -114,8 +155,8 @@ def interval_of(low, value, high) -> dict:
         symmetric=False,
         array=np.nan_to_num(high - value, posinf=_UNBOUNDED),
         arrayminus=np.nan_to_num(value - low, posinf=_UNBOUNDED),
-        color="#222222",
-        thickness=1.3,
+        color=LINE,
+        thickness=1.5,
     )
 
 
@@ -163,14 +204,12 @@ def add_references(figure: go.Figure, accuracies: dict[str, float], position: st
 
 def add_pgr_ends(figure: go.Figure) -> None:
     """Adds the lines of a PGR of 0, the supervisor, and of 1, the ceiling."""
-    for y, arm, text in ((0, WEAK, "supervisor"), (1, CEILING, "ceiling")):
-        figure.add_hline(
-            y=y,
-            line_color=colour(arm),
-            line_width=2,
-            annotation_text=text,
-            annotation_position="top left",
-        )
+    for end, arm, text in ((0, WEAK, "supervisor"), (1, CEILING, "ceiling")):
+        style = dict(line_color=colour(arm), line_width=2, annotation_text=text)
+        if turned(figure):
+            figure.add_vline(x=end, annotation_position="bottom right", **style)
+        else:  # outside the plot, where no point is
+            figure.add_hline(y=end, annotation_position="right", **style)
 
 
 def pgr_points(rows: pd.DataFrame, names: Sequence[str] | None = None) -> dict:
@@ -216,16 +255,67 @@ def _notes(rows: pd.DataFrame) -> list[str]:
     return rows["pgr_note"].fillna("").tolist() if "pgr_note" in rows else [""] * len(rows)
 
 
-def pgr_range(rows: pd.DataFrame) -> list[float]:
+def pgr_range(rows: pd.DataFrame, dots: pd.Series | None = None) -> list[float]:
     """Returns a range of the PGR axis that shows every point, but not the whole of a long interval.
 
     Args:
         rows: columns pgr, pgr_low, pgr_high.
+        dots: PGRs of single seeds, which are shown too.
     """
     ends = np.r_[rows.pgr_low, rows.pgr_high]
     finite_ends = ends[np.isfinite(ends)]
-    in_view = np.r_[np.clip(finite_ends, -1.5, 2.5), rows.pgr, 0, 1]
-    return [in_view.min() - 0.15, in_view.max() + 0.15]
+    seeds = [] if dots is None else dots.dropna()
+    in_view = np.r_[np.clip(finite_ends, -1.5, 2.5), rows.pgr, seeds, 0, 1]
+    low, high = in_view.min(), in_view.max()
+    # where an interval goes on beyond the frame, room for its mark
+    low -= 0.4 if (ends < low).any() else 0.15
+    high += 0.4 if (ends > high).any() else 0.15
+    return [low, high]
+
+
+def turned(figure: go.Figure) -> bool:
+    """Tells whether a figure has its names one below another, and values from left to right."""
+    return bool(figure.layout.meta and figure.layout.meta.get("turned"))
+
+
+def add_points(figure: go.Figure, **trace) -> None:
+    """Adds a scatter trace, given as in an upright figure: names on x, values on y."""
+    if turned(figure):
+        trace["x"], trace["y"] = trace["y"], trace["x"]
+        if "error_y" in trace:
+            trace["error_x"] = trace.pop("error_y")
+    figure.add_scatter(**trace)
+
+
+def mark_beyond(figure: go.Figure, rows: pd.DataFrame, x: str, frame: Sequence[float]) -> None:
+    """Adds a triangle, with the number, where an interval of PGR goes on beyond the frame.
+
+    Args:
+        rows: columns pgr_low, pgr_high, arm and the column `x`, the place.
+        frame: lower and upper end of the axis of values.
+    """
+    low, high = frame
+    room = 0.02 * (high - low)
+    down, up = ("left", "right") if turned(figure) else ("down", "up")
+    below = [(row, row["pgr_low"], low + room, down) for row in rows.to_dict("records")]
+    above = [(row, row["pgr_high"], high - room, up) for row in rows.to_dict("records")]
+    beyond = [each for each in below if each[1] < low] + [each for each in above if each[1] > high]
+    arms = list(dict.fromkeys(rows.arm))
+    for row, end, at, symbol in beyond:
+        side = "left" if len(arms) > 1 and row["arm"] == arms[0] else "right"
+        add_points(
+            figure,
+            x=[row[x]],
+            y=[at],
+            mode="markers+text",
+            marker=dict(symbol=f"triangle-{symbol}", size=9, color=LINE),
+            text=[f"{end:.1f}" if np.isfinite(end) else "no end"],
+            textposition="top center" if turned(figure) else f"middle {side}",
+            textfont=dict(size=11),
+            showlegend=False,
+            hoverinfo="skip",
+            offsetgroup=row["arm"],
+        )
 
 
 def short(names: list[str]) -> list[str]:
@@ -238,6 +328,22 @@ def short(names: list[str]) -> list[str]:
     if len(bases) > 1 or "" in bases:
         return list(names)
     return [f"{name.rpartition('@')[2]} layers" for name in names]
+
+
+def short_pair(name: str) -> str:
+    """Returns a pair of models in short: of one model cut to two depths, the depths alone.
+
+    >>> short_pair("SmolLM2-135M@4 -> SmolLM2-135M@16"), short_pair("gpt2 -> gpt2-xl")
+    ('4 → 16', 'gpt2 → gpt2-xl')
+    """
+    models, *settings = name.split(", ")
+    weak, arrow, strong = models.partition(" -> ")
+    if not arrow:
+        return name
+    bases = {model.rpartition("@")[0] for model in (weak, strong)}
+    if len(bases) == 1 and "" not in bases:
+        weak, strong = (model.rpartition("@")[2] for model in (weak, strong))
+    return ", ".join([f"{weak} → {strong}", *settings])
 
 
 def ticks_of(names: pd.Series) -> dict[str, str]:

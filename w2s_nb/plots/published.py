@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-GREY = "#6E6E6E"
+from .base import GREY, add_points, turned
+
 _CAPTION = "published values"  # name of the annotation that explains the marks of a figure
 _ROOM = 0.03  # of the y axis, beyond a mark at its end
 
@@ -46,7 +47,8 @@ def paper_mark(
     where = getattr(value, "where", "")
     if not what:
         raise ValueError(f"the mark at {x!r} has no label; say what {values} is, and whose")
-    figure.add_scatter(
+    add_points(
+        figure,
         x=places,
         y=values,
         name="paper",
@@ -85,7 +87,8 @@ def paper_marks(
         the figure itself.
     """
     traces = [trace for trace in figure.data if not arm or trace.offsetgroup == arm]
-    places = {place for trace in traces if trace.x is not None for place in trace.x}
+    axis = "y" if turned(figure) else "x"
+    places = {place for trace in traces if trace[axis] is not None for place in trace[axis]}
     for x, value in numbers.items():
         if x in places:
             paper_mark(figure, value, x=x, arm=arm, row=row, col=col)
@@ -139,7 +142,10 @@ def _make_room(figure: go.Figure, values: list[float]) -> None:
         highest = max(values) + room if max(values) > high else high
         axis.range = [lowest, highest]
 
-    figure.for_each_yaxis(lengthen)
+    if turned(figure):
+        figure.for_each_xaxis(lengthen)
+    else:
+        figure.for_each_yaxis(lengthen)
 
 
 def _explain(figure: go.Figure, where: str, *, above_titles: bool) -> None:
