@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -23,8 +21,6 @@ from ..common.device import copy_to
 # module", which hides what such a model has.
 TransformersModel = Any
 
-# devices on which single texts are run with a mask
-_MASKED_DEVICES: ContextVar[tuple[str, ...]] = ContextVar("masked_devices", default=("cpu",))
 # architectures whose attention takes no None for a mask
 _ALWAYS_MASKED = ("falcon",)
 # PyTorch's attention under a name for which transformers makes no masks
@@ -144,10 +140,11 @@ def run_causally(
 ) -> torch.Tensor:
     """Runs a body on single texts that are padded on the right.
 
-    Attention is causal, so no token of a text sees the padding after it. On a GPU there is no mask
+    Attention is causal, so no token of a text sees the padding after it. There is no mask
     therefore: attention takes its causal kernel, and transformers neither builds a mask nor looks
-    whether all of it is true, for which the host would have to wait. States are bit for bit the
-    same. On a CPU a mask costs nothing, and gradients keep their last bits.
+    whether all of it is true, for which the host would have to wait on a GPU. States are bit for
+    bit the same as with a mask. Falcon, eager attention, and texts longer than a sliding window
+    have one.
 
     Args:
         ends: (b, 1), position of the last token of each text.
@@ -163,7 +160,7 @@ def run_causally(
         or config.model_type in _ALWAYS_MASKED
         or (window and n_tokens > window)
     )
-    if needs_mask or ends.device.type in _MASKED_DEVICES.get():
+    if needs_mask:
         mask = torch.arange(n_tokens, device=ends.device) <= ends
         return body(attention_mask=mask.long(), use_cache=False, **inputs).last_hidden_state
     config._attn_implementation = _WITHOUT_MASK
@@ -171,16 +168,6 @@ def run_causally(
         return body(use_cache=False, **inputs).last_hidden_state
     finally:
         config._attn_implementation = "sdpa"
-
-
-@contextlib.contextmanager
-def masks_on(*devices: str):
-    """Changes, in a block, the types of devices on which `run_causally` takes a mask."""
-    token = _MASKED_DEVICES.set(devices)
-    try:
-        yield
-    finally:
-        _MASKED_DEVICES.reset(token)
 
 
 def keep_blocks(body: TransformersModel, kept: slice) -> None:

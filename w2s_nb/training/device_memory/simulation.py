@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ...models import classifier
-from ...models.anatomy import blocks_of, masks_on, run_causally
+from ...models.anatomy import blocks_of, run_causally
 from ...models.classifier import Classifier, compact_embedding
 from ...models.encoders import family_of
 from ...models.loading import cut_config
@@ -165,7 +165,7 @@ def simulate_frozen(
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         lm.to_empty(device="cpu")
         live = _LiveBytes(t.untyped_storage() for t in (*lm.parameters(), *lm.buffers()))
-        with live, _masks(cuda), torch.autocast("cpu", torch.bfloat16, enabled=cuda):
+        with live, torch.autocast("cpu", torch.bfloat16, enabled=cuda):
             ids = torch.zeros(examples, tokens, dtype=torch.long)
             ends = torch.full((examples, 1), tokens - 1)
             run_causally(lm.base_model, ends, input_ids=ids)
@@ -234,18 +234,13 @@ def _run(net: Classifier, first_block: nn.Module, step: Step, width: int) -> dic
         with live:
             for _ in range(step.passes):
                 before = live.bytes
-                with _autocast(step), _masks(step.cuda):
+                with _autocast(step):
                     value = net(**_batch(step, width)).sum()
                     counts["forward"] = live.take_peak()
                 counts["activations"] = live.bytes - before
                 value.backward()
                 counts["bottom"] = live.take_peak()
     return counts
-
-
-def _masks(cuda: bool):
-    """Returns a context in which texts have a mask as they have one on a CPU or on CUDA."""
-    return masks_on() if cuda else masks_on("cpu")
 
 
 def _autocast(step: Step):
