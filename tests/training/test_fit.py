@@ -13,7 +13,7 @@ import w2s_nb as w2s
 from tests.conftest import Script
 from w2s_nb.common import store
 from w2s_nb.common.registry import UnknownName
-from w2s_nb.training import job
+from w2s_nb.training import job, loop
 from w2s_nb.training.fit import choose_settings
 
 QUICK = dict(method="probe", epochs=30)
@@ -249,7 +249,7 @@ import sys; sys.path.insert(0, {root!r})
 from tests import conftest
 import w2s_nb as w2s
 from w2s_nb.common import store
-from w2s_nb.training import job
+from w2s_nb.training import job, loop
 conftest.register_words()
 task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
 job.code()  # before what it reads is replaced
@@ -351,8 +351,10 @@ def test_a_curve_of_few_test_examples_has_its_standard_error_and_no_oracle(words
         w2s.fit(tiny, words.student, labels, curve_test=n, **options) for n in (None, 64, 10)
     )
     assert whole.address == same.address, "64 are all"
-    columns = ["split", "id", "last", "validation"]
-    assert whole.predictions[columns].equals(few.predictions[columns])
+    assert whole.predictions[["split", "id"]].equals(few.predictions[["split", "id"]])
+    # a look at all test examples predicts them in other batches: other last bits
+    for stop in ("last", "validation"):
+        np.testing.assert_allclose(whole.predictions[stop], few.predictions[stop], atol=1e-5)
     assert few.stops == ("last", "validation") and few.predictions.oracle.isna().all()
     assert "accuracy_oracle" not in few.record["metrics"]
     assert set(few.curve.test_n) == {10} and set(whole.curve.test_n) == {64}
@@ -430,6 +432,29 @@ def test_predictions_are_those_of_the_checkpoint_that_was_best(words, tiny):
         curve.validation_accuracy.iloc[-1]
     )
     assert fit.accuracy(words.test, stop="oracle").value == pytest.approx(curve.test_accuracy.max())
+
+
+@pytest.mark.parametrize("options", [{}, {"curve_test": 10}, {"label_training_examples": True}])
+def test_no_example_is_predicted_twice_with_the_same_weights(options, words, tiny, monkeypatch):
+    labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student).flip(0.3, seed=1)
+    predicted = []
+    predict = loop.predict
+
+    def remember(net, inputs, chosen):
+        weights = net.head.weight.detach().numpy().tobytes()
+        predicted.extend((weights, row) for row in chosen.tolist())
+        return predict(net, inputs, chosen)
+
+    monkeypatch.setattr(job, "code", lambda: "trained anew")
+    monkeypatch.setattr(loop, "predict", remember)
+    fit = w2s.fit(tiny, words.student, labels, method="full", lr=3e-2, evals=8, epochs=6, **options)
+    best = fit.curve.validation_accuracy_on_labels.idxmax()
+    assert best < 7, "the test needs a best evaluation before the last"
+    assert len(set(predicted)) == len(predicted)
+    # whole at the last step, and at the best one; a look's part at the six others
+    n_test = options.get("curve_test", len(words.test))
+    n_looked_at = n_test + len(words.validation)
+    assert len(predicted) == 2 * len(fit.predictions) + 6 * n_looked_at
 
 
 def test_a_probe_of_the_first_features_ignores_the_others(words, tiny, monkeypatch):

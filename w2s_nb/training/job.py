@@ -149,7 +149,6 @@ def code() -> str:
         labelable_splits,
         _make_inputs,
         _standardised_features,
-        _spans,
         _build_net,
         _train,
         _train_net,
@@ -206,9 +205,9 @@ def _train(
         metrics of the test split, speed (None of a probe), predictions, curve, weights or None.
     """
     torch.manual_seed(job.seed)
-    (training_inputs, *inputs), made_with = _make_inputs(job)
+    training_inputs, predicted_inputs, made_with = _make_inputs(job)
     net = _build_net(job, training_inputs, made_with)
-    checkpoints = _BestSteps(net, job, inputs)
+    checkpoints = _BestSteps(net, job, predicted_inputs)
     last_weights = None
     with threads(1 if job.method in PROBES else None):
         speed = _train_net(net, job, training_inputs, checkpoints, micro_batch)
@@ -224,13 +223,14 @@ def _train(
     return metrics, speed, predictions, pd.DataFrame(checkpoints.curve), weights
 
 
-def _make_inputs(job: TrainingJob) -> tuple[list[Inputs], dict[str, np.ndarray]]:
+def _make_inputs(job: TrainingJob) -> tuple[Inputs, Inputs, dict[str, np.ndarray]]:
     """Makes the inputs of the split trained on and of those predicted, as the method needs them.
 
     Returns:
-        the inputs of each split, and the arrays that they were made with: the `mean` and `std` (d,)
-        that standardise a probe's features, or the `vocabulary` (u,) of token ids that a compact
-        embedding is cut to.
+        the inputs of the split trained on; those of the predicted splits, one after another, so
+        that texts of all of them can share a pass; and the arrays that they were made with: the
+        `mean` and `std` (d,) that standardise a probe's features, or the `vocabulary` (u,) of token
+        ids that a compact embedding is cut to.
     """
     max_len = cast(int, job.hyperparameters.max_len)  # filled in
     splits = [job.split, *job.predicted_splits]
@@ -238,41 +238,46 @@ def _make_inputs(job: TrainingJob) -> tuple[list[Inputs], dict[str, np.ndarray]]
     longest = max(int(each.lengths.max()) for each in inputs)
     loading.require_context(job.checkpoint, longest, "Give a smaller max_len.")
     if job.method in PROBES:
-        features, made_with = _standardised_features(job, inputs)
-        return [FeatureInputs(part, job.split.arity) for part in features], made_with
-    tokens_of = cast(list[Tokens], inputs)  # methods beside probes train no encoder
+        *features, made_with = _standardised_features(job, inputs)
+        of_training, of_predicted = (FeatureInputs(part, job.split.arity) for part in features)
+        return of_training, of_predicted, made_with
+    # methods beside probes train no encoder
+    training, *predicted = cast(list[Tokens], inputs)
+    tokens_of = [training, join(predicted)]
     if job.method == "top":
         depth = max(0, job.layers - job.hyperparameters.top_layers)
-        return list(activations.trunk_inputs(job.checkpoint, depth, tokens_of)), {}
+        trunks = activations.trunk_inputs(job.checkpoint, depth, tokens_of)
+        return trunks[0], trunks[1], {}
     if job.method == "lora":
-        return [TokenInputs(tokens) for tokens in tokens_of], {}
+        return TokenInputs(tokens_of[0]), TokenInputs(tokens_of[1]), {}
     vocabulary = np.unique(np.concatenate(join(tokens_of).ids))
-    return [TokenInputs(tokens, vocabulary) for tokens in tokens_of], {"vocabulary": vocabulary}
+    texts = [TokenInputs(tokens, vocabulary) for tokens in tokens_of]
+    return texts[0], texts[1], {"vocabulary": vocabulary}
 
 
 def _standardised_features(
     job: TrainingJob, inputs: list[Tokens | Pictures]
-) -> tuple[list[torch.Tensor], dict[str, np.ndarray]]:
-    """Returns each split's features, standardised over the split trained on, and mean and std."""
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, np.ndarray]]:
+    """Returns features, standardised over the split trained on, and mean and std.
+
+    Args:
+        inputs: of the split trained on, then of each predicted split.
+    Returns:
+        features of the split trained on; of all predicted splits; and the `mean` and `std`.
+    """
     wanted = job.hyperparameters.features
     pooled = activations.pooled(job.checkpoint, join_inputs(inputs))
     # without a copy where all are wanted
     states = np.ascontiguousarray(pooled.layer(job.layers)[:, :wanted])
     if wanted and states.shape[1] < wanted:
         raise ValueError(f"features = {wanted}; {job.checkpoint.name} has {states.shape[1]}")
-    spans = _spans(inputs)
-    mean = states[spans[0]].mean(axis=0)
-    std = states[spans[0]].std(axis=0) + 1e-6
+    n_training = len(inputs[0].keys)
+    mean = states[:n_training].mean(axis=0)
+    std = states[:n_training].std(axis=0) + 1e-6
     states -= mean
     states /= std
     features = torch.from_numpy(states)
-    return [features[span] for span in spans], {"mean": mean, "std": std}
-
-
-def _spans(inputs: list[Tokens | Pictures]) -> list[slice]:
-    """Returns where the texts of each split stand among those of all splits joined."""
-    ends = np.cumsum([len(each.keys) for each in inputs])
-    return [slice(end - len(each.keys), end) for end, each in zip(ends, inputs, strict=True)]
+    return features[:n_training], features[n_training:], {"mean": mean, "std": std}
 
 
 def _build_net(
@@ -360,13 +365,21 @@ def _measure(predictions: pd.DataFrame, test: Split) -> dict[str, float]:
 class _BestSteps:
     """The best step of a training by each of the three rules in `STOPS`, with its weights.
 
+    An example is predicted at most once with the weights of a step: what an evaluation predicts is
+    kept as long as its step is the best by some rule.
+
+    Args:
+        inputs: of the job's predicted splits, one after another.
     Attributes:
         curve: rows, one per evaluation.
         best_step: {stop: the step whose weights are best by that stop's rule}.
-        weights: {stop: copy of these weights, or None where they are the last}.
+        weights: {stop: copy of these weights, or None where they are the last, or nobody needs
+            them}.
+        probs_at_step: {step: (n, K) predictions of the examples of all splits, NaN where there is
+            none yet}, of the steps in `best_step`.
     """
 
-    def __init__(self, net: Classifier, job: TrainingJob, inputs: list[Inputs]):
+    def __init__(self, net: Classifier, job: TrainingJob, inputs: Inputs):
         self.net = net
         self.job = job
         self.inputs = inputs
@@ -374,9 +387,9 @@ class _BestSteps:
         self.best_score = dict.fromkeys(self._rules(), -1.0)
         self.best_step: dict[str, int] = {}
         self.weights: dict[str, dict[str, torch.Tensor] | None] = {}
-        # {step: (n, K) predictions of the examples of all splits}
         self.probs_at_step: dict[int, np.ndarray] = {}
-        n_test = len(job.predicted_splits[0])
+        n_test, n_validation = map(len, job.predicted_splits[:2])
+        self.validation_rows = np.arange(n_test, n_test + n_validation)
         drawn = np.random.default_rng(0).permutation(n_test)
         # the test examples that the curve and the oracle look at
         self.curve_rows = np.sort(drawn[: job.hyperparameters.curve_test or n_test])
@@ -397,14 +410,12 @@ class _BestSteps:
     def evaluate(self, step: int, progress: float, train_loss: float) -> None:
         """Scores the module on validation and some test examples; keeps it if it is the best."""
         test, validation = self.job.predicted_splits[:2]
+        rows = np.arange(len(self.inputs))
         if progress < 1:
-            on_test = loop.predict(self.net, self.inputs[0], self.curve_rows)
-            on_validation = loop.predict(self.net, self.inputs[1])
-        else:
-            probs = [loop.predict(self.net, inputs) for inputs in self.inputs]
-            on_test = probs[0][self.curve_rows]
-            on_validation = probs[1]
-            self.probs_at_step[step] = np.concatenate(probs)
+            rows = np.concatenate([self.curve_rows, self.validation_rows])
+        probs = self._predict(step, rows)
+        on_test = probs[self.curve_rows]
+        on_validation = probs[self.validation_rows]
         on_labels = math.nan
         if self.job.validation is not None:
             labels = likeliest(self.job.validation)
@@ -423,6 +434,23 @@ class _BestSteps:
             }
         )
         self.keep_best(step, on_labels, right.mean(), is_last=progress >= 1)
+        best_steps = self.best_step.values()
+        self.probs_at_step = {s: p for s, p in self.probs_at_step.items() if s in best_steps}
+
+    def _predict(self, step: int, rows: np.ndarray) -> np.ndarray:
+        """Predicts those of the examples at `rows` that have no prediction of a step yet.
+
+        The module must have the weights of that step.
+
+        Returns:
+            (n, K) the predictions of the step, as in `probs_at_step`.
+        """
+        none_yet = np.full((len(self.inputs), self.job.split.n_classes), np.nan, dtype=np.float32)
+        probs = self.probs_at_step.setdefault(step, none_yet)
+        lacking = rows[np.isnan(probs[rows, 0])]
+        if len(lacking):
+            probs[lacking] = loop.predict(self.net, self.inputs, lacking)
+        return probs
 
     def keep_best(
         self, step: int, accuracy_on_labels: float, test_accuracy: float, *, is_last: bool
@@ -443,12 +471,19 @@ class _BestSteps:
         better = [stop for stop, best in self.best_score.items() if scores[stop] > best]
         # the weights of the last step are in the module itself and need no copy
         weights = None
-        if not is_last and better != ["last"]:
+        if not is_last and any(map(self._needs_weights, better)):
             weights = loop.copy_weights(self.net)
         for stop in better:
             self.best_score[stop] = scores[stop]
             self.best_step[stop] = step
             self.weights[stop] = None if stop == "last" else weights
+
+    def _needs_weights(self, stop: str) -> bool:
+        """Returns whether the weights of a rule's best step are used after a later step.
+
+        The oracle's has predicted all that is asked of it, the test split, when it is evaluated.
+        """
+        return stop == "validation" or stop == self.job.keep_weights != "last"
 
     def predictions(self) -> pd.DataFrame:
         """Returns rows as `Fit.predictions` has them; of the oracle's checkpoint test only.
@@ -467,18 +502,16 @@ class _BestSteps:
             for split in self.job.predicted_splits
         ]
         table = pd.concat(frames, ignore_index=True)
+        n_test = len(self.job.predicted_splits[0])
         for stop in STOPS:
             if stop not in self.best_step:
                 table[class_columns(stop, self.job.split.n_classes)] = np.nan
                 continue
             step = self.best_step[stop]
-            if step not in self.probs_at_step:
+            if stop != "oracle":
                 loop.load_weights(self.net, self.weights[stop])
-                wanted = self.inputs[:1] if stop == "oracle" else self.inputs
-                probs = [loop.predict(self.net, inputs) for inputs in wanted]
-                self.probs_at_step[step] = np.concatenate(probs)
+                self._predict(step, np.arange(len(table)))
             for name, column in columns_at(stop, self.probs_at_step[step]).items():
                 table[name] = pd.Series(column)
-        n_test = len(self.job.predicted_splits[0])
         table.loc[n_test:, class_columns("oracle", self.job.split.n_classes)] = np.nan
         return table
