@@ -157,6 +157,25 @@ def test_tasks_weigh_alike_and_the_interval_over_tasks_is_told_apart(model, word
         (dict(methods=None), TypeError, "methods = None; expected several names"),
         (dict(methods=["confidnet"]), UnknownName, "unknown method 'confidnet'"),
         (dict(methods=["generalized_xent@2"]), ValueError, "q 2.0"),
+        (dict(methods=["generalized_xent@2", "generalized_xent"]), ValueError, "q 2.0"),
+        (dict(methods=["confident@2"]), ValueError, "method 'confident@2': share 2.0; expected"),
+        (dict(methods=["rads@0"]), ValueError, "method 'rads@0': share 0.0; expected"),
+        (dict(methods=["overlap@-1"]), ValueError, "method 'overlap@-1': share -1.0; expected"),
+        (dict(methods=["overlap@nan"]), ValueError, "method 'overlap@nan': share nan; expected"),
+        (dict(methods=["ensemble@0"]), ValueError, "method 'ensemble@0': students = 0; expected"),
+        (dict(methods=["chain@nothing"]), UnknownName, "unknown model 'nothing'"),
+        (dict(methods=["chain@efficientnet-lite0"]), ValueError, "is an encoder, which reads im"),
+        (dict(methods=["first_component@truth"]), UnknownName, "unknown sign 'truth'"),
+        (dict(methods=["best_of_guesses@0"], queries=9), ValueError, "guesses = 0; expected"),
+        (dict(methods=["best_of_guesses@10"], queries=9), ValueError, "asks 10 questions.*given 9"),
+        (dict(methods=["best_of_guesses"]), ValueError, "asks 200 questions.*queries="),
+        (
+            dict(methods=["confident", "confident@0.5"]),
+            ValueError,
+            "'confident' and 'confident@0.5' are one method, confident@0.5",
+        ),
+        (dict(methods=["confident@0.5", "confident@.50"]), ValueError, "are one method"),
+        (dict(methods=["confidence", "confidence@0.5"]), ValueError, "are one method"),
         (dict(task="wrods"), UnknownName, "unknown suite or task 'wrods'"),
         (dict(loss="xent"), TypeError, "compare was given loss = 'xent', which methods decides"),
         (dict(epochs=-1), ValueError, "epochs"),
@@ -167,8 +186,25 @@ def test_wrong_input_is_refused_before_anything_is_trained(
 ):
     monkeypatch.setattr("w2s_nb.comparisons.run.fit", lambda *a, **k: pytest.fail("trains"))
     arguments = {"methods": ["confident"], "task": words, "model": model, **changes}
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as error:
         compare(**arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_a_users_method_refuses_its_own_options(model, words, monkeypatch):
+    def check(task, strong, fit_args, queries, *, rate):
+        if rate > 1:
+            raise ValueError(f"rate {rate}; expected at most 1 for {len(task.test)} texts")
+
+    @w2s.register_method(check=check)
+    def mine(labels, task, strong, seed, budget, *, rate=0.5):
+        return labels.for_split(task.test)
+
+    monkeypatch.setattr("w2s_nb.comparisons.run.fit", lambda *a, **k: pytest.fail("trains"))
+    with pytest.raises(ValueError, match="method 'mine@3': rate 3.0; expected at most 1 for 40"):
+        compare(["mine@3"], words, model)
+    with pytest.raises(TypeError, match="check is 'share'; expected a function"):
+        w2s.register_method(check="share")
 
 
 @pytest.mark.filterwarnings("ignore:.*of words that its tokenizer does not know")
@@ -182,8 +218,6 @@ def test_methods_without_a_supervisor_are_rows_that_labels_only_orient(model, wo
     assert set(runs.own_ceilings) == {"naive"}, "they do not learn from labels"
     by_supervisor, by_prompt = (runs.probs(name)[0] for name in names[:2])
     assert np.allclose(by_prompt, by_supervisor) or np.allclose(by_prompt, by_supervisor[:, ::-1])
-    failed = compare(["first_component@truth"], words, model, seeds=1)
-    assert "unknown sign 'truth'" in failed.errors["first_component@truth"]
 
 
 def test_a_method_that_writes_into_labels_or_truth_spoils_no_other(model, words):

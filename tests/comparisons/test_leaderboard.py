@@ -55,6 +55,14 @@ def test_a_method_that_stands_in_two_counts_once_and_the_last_is_shown():
     assert (of_a["accuracy"], of_a["p_holm"]) == (0.76, 0.04)
 
 
+def test_a_method_of_two_names_counts_once():
+    named = stored(row("a", 0.75, 0.02)) | {"canonical": {"naive": "naive", "a": "a@0.5"}}
+    again = stored(row("a@.5", 0.76, 0.04)) | {"canonical": {"naive": "naive", "a@.5": "a@0.5"}}
+    rows = merge([named, again])
+    assert [(each["method"], each["p_holm"]) for each in rows[:1]] == [("a@.5", 0.04)]
+    assert len(rows) == 2, "naive, and one method"
+
+
 def test_texts_of_users_are_escaped_and_nothing_is_fetched():
     evil = stored(row("a", 0.8, 0.5), weak="<script>x</script>")
     text = page([evil, SECOND])

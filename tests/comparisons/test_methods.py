@@ -35,6 +35,14 @@ def test_the_kit_names_methods_and_every_loss_is_one():
     assert method_of("chain@SmolLM2-135M@8").options == {"through": "SmolLM2-135M@8"}
 
 
+def test_a_method_has_one_name_whatever_it_is_called():
+    names = "confident", "confident@0.5", "confident@.5", "generalized_xent", "chain", "naive"
+    told = [method_of(name).canonical for name in names]
+    assert told == [*["confident@0.5"] * 3, "generalized_xent@0.7", "chain", "naive"]
+    assert method_of("confident@0.3").canonical == "confident@0.3"
+    assert method_of("ensemble@03").canonical == method_of("ensemble").canonical == "ensemble@3"
+
+
 @pytest.mark.parametrize(
     "name, kind, message",
     [
