@@ -73,10 +73,14 @@ def merge(stored: Sequence[Mapping]) -> list[dict]:
     """Joins the tables of comparisons of one setting.
 
     Returns:
-        A row per method, of one that stands in several the last; the most accurate first, failed
-        ones last; p_holm is corrected for all methods that were tested.
+        A row per method, of one that stands in several, by whichever name, the last; the most
+        accurate first, failed ones last; p_holm is corrected for all methods that were tested.
     """
-    rows = {row["method"]: dict(row) for each in stored for row in each["table"]}
+    rows = {}
+    for each in stored:
+        canonical = each.get("canonical", {})
+        for row in each["table"]:
+            rows[canonical.get(row["method"], row["method"])] = dict(row)
     tested = [row for row in rows.values() if row["p"] is not None]
     for row, corrected in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p_holm"] = float(corrected)

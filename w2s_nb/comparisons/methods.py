@@ -11,6 +11,9 @@ task's test texts, rows that sum to 1:
 
 Further keyword arguments, all with defaults, are its options: `confident@0.3` sets the first of
 them. Every loss is a method too, under its name; `xent` is `naive`.
+
+A method may have a check, `(task, strong, fit_args, queries, **options)`, which refuses what it
+could not run on before anything is trained; queries is None where no question is answered.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 from scipy.special import softmax
@@ -27,14 +31,17 @@ from ..common.registry import LOSSES, METHODS, UnknownName
 from ..common.seeds import check_count
 from ..data.classes import likeliest
 from ..data.splits import Split, Task
-from ..experiments.label_sets import keep_best
-from ..experiments.no_supervisor import SUPERVISOR, predict_test
+from ..experiments.label_sets import check_share, keep_best
+from ..experiments.no_supervisor import SIGNS, SUPERVISOR, check_no_supervisor, predict_test
+from ..experiments.prepare import check_names, need_function
 from ..labels.soft import SoftLabels
+from ..losses.contract import check_loss, loss_args
 from ..metrics.classification import probs_of
-from ..models.loading import with_depth
+from ..models.encoders import require_kind
+from ..models.loading import require_unembedding, with_depth
 from ..models.names import resolve
-from ..prompting.prompt import prompt
-from ..training.fit import fit
+from ..prompting.prompt import check_words, prompt
+from ..training.fit import check_fit, fit
 from ..training.result import Fit
 
 NAIVE = "naive"
@@ -93,6 +100,8 @@ class Method:
         free: it trains nothing, or learns from labels that say nothing: a row to be held against.
         loss: the loss that it trains with, where it is one; "" of others.
         learns: it learns from the labels; a method that does not has no ceiling of its own.
+        check_options: refuses options, models and tasks before anything is trained; None checks
+            none.
     """
 
     name: str
@@ -101,6 +110,7 @@ class Method:
     free: bool = False
     loss: str = ""
     learns: bool = True
+    check_options: Callable | None = None
 
     def __call__(
         self, labels: SoftLabels, task: Task, strong: str, seed: int, budget: Budget
@@ -113,27 +123,65 @@ class Method:
         """Returns the first line of what the function says of itself."""
         return (inspect.getdoc(self.function) or "").split("\n")[0]
 
+    @property
+    def all_options(self) -> dict:
+        """Returns every option with its value in this variant."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.name not in _FIXED} | dict(self.options)
+
+    @property
+    def canonical(self) -> str:
+        """Returns the one name of this variant, which spells its first option out: `confident@.5`,
+        `confident@0.5` and `confident` are `confident@0.5`.
+        """
+        base = self.name.partition("@")[0]
+        first = next(iter(self.all_options.values()), "")
+        return f"{base}@{first}" if first != "" else base
+
+    def check(self, task: Task, strong: str, fit_args: Mapping, queries: int | None) -> None:
+        """Refuses what the method could not run on; trains nothing.
+
+        Args:
+            task: as one seed deals it.
+            strong: the strong model's name.
+            fit_args: of every fit of the comparison.
+            queries: how many questions it may ask; None where none is answered.
+        Raises:
+            ValueError: names the method and its option. What the check raises besides goes on.
+        """
+        try:
+            if self.loss:
+                all_args = loss_args(self.loss, dict(self.options))
+                check_loss(self.loss, all_args, task.test.n_classes)
+            elif self.check_options is not None:
+                self.check_options(task, strong, fit_args, queries, **self.all_options)
+        except UnknownName:  # lists what exists
+            raise
+        except ValueError as error:
+            raise ValueError(f"method {self.name!r}: {error}") from error
+
     def with_option(self, option: str) -> Method:
         """Returns the method with its first option set, such as `confident@0.3`.
 
         Raises:
             ValueError: it has no options, or one of another type.
         """
-        parameters = inspect.signature(self.function).parameters.values()
-        own = [p for p in parameters if p.name not in _FIXED]
-        if not own:
+        first = next(iter(self.all_options.items()), None)
+        if first is None:
             raise ValueError(f"method {self.name!r} has no options; given {option!r}")
-        kind = type(own[0].default)
+        name, default = first
         try:
-            value = kind(option)
-        except ValueError:
+            value = type(default)(option)
+        except (TypeError, ValueError):
             raise ValueError(
-                f"method {self.name!r} takes {own[0].name} = {own[0].default!r}; given {option!r}"
+                f"method {self.name!r} takes {name} = {default!r}; given {option!r}"
             ) from None
-        return replace(self, name=f"{self.name}@{option}", options={own[0].name: value})
+        return replace(self, name=f"{self.name}@{option}", options={name: value})
 
 
-def register_method(function=None, *, free: bool = False, learns: bool = True):
+def register_method(
+    function=None, *, free: bool = False, learns: bool = True, check: Callable | None = None
+):
     """Registers a method under its function's name.
 
     Args:
@@ -141,14 +189,21 @@ def register_method(function=None, *, free: bool = False, learns: bool = True):
             none of those that p-values are corrected for.
         learns: from the labels. A method that does not, such as a prompt, is one of those that are
             compared, but has no ceiling of its own on ground truth, and so no pgr_own.
+        check: `(task, strong, fit_args, queries, **options)`, called for each task before anything
+            is trained; raises a ValueError of one line where the method could not run.
     Raises:
-        TypeError: no function with a name, or one that takes other arguments than a method.
+        TypeError: no function with a name, or one that takes other arguments than a method; a check
+            that cannot be called.
         ValueError: the name is that of a loss.
     """
 
+    if check is not None:
+        need_function(check, "check", "that refuses what a method cannot run on")
+
     def decorate(method):
         _check_function(method)
-        METHODS.register(method.__name__, Method(method.__name__, method, free=free, learns=learns))
+        name = method.__name__
+        METHODS.register(name, Method(name, method, {}, free, "", learns, check))
         return method
 
     return decorate if function is None else decorate(function)
@@ -192,8 +247,8 @@ def method_of(name: str) -> Method:
 def _of_loss(loss: str) -> Method:
     """Returns the method that trains a student with a loss; its options are the loss's."""
 
-    def train(labels, task, strong, seed, budget, **loss_args):
-        arguments: dict = {"loss": loss, "loss_args": loss_args or None, "seed": seed}
+    def train(labels, task, strong, seed, budget, **options):
+        arguments: dict = {"loss": loss, "loss_args": options or None, "seed": seed}
         return budget.fit(strong, task.student, labels, **arguments).predict(task.test)
 
     train.__doc__ = inspect.getdoc(LOSSES[loss])
@@ -208,20 +263,71 @@ def _of_loss(loss: str) -> Method:
     return Method(NAIVE if loss == "xent" else loss, train, loss=loss)
 
 
+def _check_share(task, strong, fit_args, queries, *, share):
+    check_share(share)
+
+
+def _check_scored_share(task, strong, fit_args, queries, *, share):
+    check_share(share)
+    task.student.need_classes("a score of labels")
+
+
+def _check_middle(task, strong, fit_args, queries, *, through):
+    middle = through or _halved(strong)
+    check_names([middle])
+    check_fit(middle, task.student, seed=task.seed, weak=True, **fit_args)
+    if queries is not None and resolve(middle).fit:
+        raise ValueError(f"{middle} is a fit of this store, which a sealed method cannot read")
+
+
+def _check_students(task, strong, fit_args, queries, *, students):
+    check_count(students, "students")
+
+
+def _check_guesses(task, strong, fit_args, queries, *, guesses):
+    check_count(guesses, "guesses")
+    if queries is None or guesses > queries:
+        raise ValueError(
+            f"it asks {guesses} questions about the test; expected queries={guesses} or more, "
+            f"given {queries}"
+        )
+
+
+def _check_prompt(task, strong, fit_args, queries):
+    task.test.need_texts("zero_shot")
+    checkpoint = with_depth(require_kind(resolve(strong), task.spec))
+    check_words(task.spec.prompt, task)
+    require_unembedding(checkpoint, "zero_shot")
+
+
+def _check_without_supervisor(name: str) -> Callable:
+    """Returns the check of a method without a supervisor."""
+
+    def check(task, strong, fit_args, queries, *, sign):
+        if sign not in SIGNS:
+            raise UnknownName("sign", str(sign), SIGNS)
+        half = task.student
+        even = np.full((len(half), half.n_classes), 1 / half.n_classes)
+        labels = SoftLabels(half.ids, even, "the supervisor") if sign == SUPERVISOR else None
+        check_no_supervisor(strong, half, name, labels)
+
+    return check
+
+
 @register_method
 def naive(labels, task, strong, seed, budget):
     """Trains the strong model on the supervisor's labels with cross-entropy."""
     return budget.fit(strong, task.student, labels, seed=seed).predict(task.test)
 
 
-@register_method
+@register_method(check=_check_share)
 def confident(labels, task, strong, seed, budget, *, share=0.5):
     """Trains on the supervisor's most confident labels alone (Burns et al. 2023, appendix B)."""
     kept = labels.select(task.student, labels.confident(task.student, share))
     return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
 
 
-@register_method
+@register_method(check=_check_scored_share)
 def rads(labels, task, strong, seed, budget, *, share=0.5):
     """Trains on the labels that strong features express most beyond weak ones (SprocketLab).
 
@@ -231,7 +337,7 @@ def rads(labels, task, strong, seed, budget, *, share=0.5):
     return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
 
 
-@register_method
+@register_method(check=_check_scored_share)
 def overlap(labels, task, strong, seed, budget, *, share=0.5):
     """Trains on sure labels of texts like those the supervisor finds hard (Shin et al. 2025)."""
     kept = keep_best("overlap", share, strong, labels, task)
@@ -244,24 +350,29 @@ def hard_labels(labels, task, strong, seed, budget):
     return budget.fit(strong, task.student, labels.harden(), seed=seed).predict(task.test)
 
 
-@register_method
+@register_method(check=_check_middle)
 def chain(labels, task, strong, seed, budget, *, through=""):
     """Trains a middle model first; it teaches the strong one (Burns et al. 2023, section 4.3.1).
 
     Without a middle model it is the strong one, cut to half its layers. It labels the examples that
     it was trained on.
     """
-    checkpoint = with_depth(resolve(strong))
-    middle = through or f"{checkpoint.base}@{max(1, checkpoint.layers // 2)}"
+    middle = through or _halved(strong)
     teacher = budget.fit(middle, task.student, labels, seed=seed, label_training_examples=True)
     taught = teacher.label(task.student, training_examples=True)
     return budget.fit(strong, task.student, taught, seed=seed).predict(task.test)
 
 
-@register_method
+def _halved(strong: str) -> str:
+    """Names the strong model, cut to half its layers."""
+    checkpoint = with_depth(resolve(strong))
+    layers = cast(int, checkpoint.layers)  # `with_depth` has filled it in
+    return f"{checkpoint.base}@{max(1, layers // 2)}"
+
+
+@register_method(check=_check_students)
 def ensemble(labels, task, strong, seed, budget, *, students=3):
     """Trains several students on random halves of the labels, and averages their predictions."""
-    check_count(students, "students")
     rng = np.random.default_rng(seed)
     each = []
     for _ in range(students):
@@ -271,7 +382,7 @@ def ensemble(labels, task, strong, seed, budget, *, students=3):
     return np.mean(each, axis=0)
 
 
-@register_method
+@register_method(check=_check_guesses)
 def best_of_guesses(labels, task, strong, seed, budget, *, guesses=200):
     """Keeps those of many random changes that the public half likes: a planted cheat.
 
@@ -279,7 +390,6 @@ def best_of_guesses(labels, task, strong, seed, budget, *, guesses=200):
     is kept if it is more accurate than the best so far. What that gains on the public half is luck,
     and is not there on the sealed half.
     """
-    check_count(guesses, "guesses")
     probs = budget.fit(strong, task.student, labels, seed=seed).predict(task.test)
     best = np.log(probs + 1e-6)
     best_accuracy = budget.ask(probs)
@@ -294,31 +404,31 @@ def best_of_guesses(labels, task, strong, seed, budget, *, guesses=200):
     return softmax(best, axis=1)
 
 
-@register_method(learns=False)
+@register_method(learns=False, check=_check_prompt)
 def zero_shot(labels, task, strong, seed, budget):
     """Asks the strong model about each test text; it sees no label (section 5.2.1)."""
     return prompt(strong, task.test).predict(task.test)
 
 
-@register_method(learns=False)
+@register_method(learns=False, check=_check_without_supervisor("first_component"))
 def first_component(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
     """Takes the first principal component of the states; the labels decide its sign alone."""
     return predict_test(strong, task, "first_component", labels, sign=sign, seed=seed)
 
 
-@register_method(learns=False)
+@register_method(learns=False, check=_check_without_supervisor("contrast_component"))
 def contrast_component(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
     """Takes the first component of the states with either answer (Burns et al. 2022)."""
     return predict_test(strong, task, "contrast_component", labels, sign=sign, seed=seed)
 
 
-@register_method(learns=False)
+@register_method(learns=False, check=_check_without_supervisor("contrast_consistent"))
 def contrast_consistent(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
     """Searches for a direction along which one of two answers is right (Burns et al. 2022)."""
     return predict_test(strong, task, "contrast_consistent", labels, sign=sign, seed=seed)
 
 
-@register_method(learns=False)
+@register_method(learns=False, check=_check_without_supervisor("mutual_predictability"))
 def mutual_predictability(labels, task, strong, seed, budget, *, sign=SUPERVISOR):
     """Searches for the labels that predict each other best (Wen et al. 2025)."""
     return predict_test(strong, task, "mutual_predictability", labels, sign=sign, seed=seed)

@@ -85,7 +85,10 @@ def compare(
     supervisor_args = shared | args_of(weak_args, "weak_args", _OWN)
     student_args = args_of(shared, "compare", _OWN) | args_of(strong_args, "strong_args", _OWN)
     asked = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
-    dealt = _deal(suite, weak, strong, chosen, list_seeds(seeds), asked)
+    dealt = _deal(suite, weak, strong, list_seeds(seeds), asked)
+    for tasks in dealt.values():
+        for each in chosen:
+            each.check(tasks[0], strong, student_args, queries)
     runner: Runner = run_method
     if queries is not None:
         check_sealed(queries, strong, chosen, [tasks[0] for tasks in dealt.values()])
@@ -126,18 +129,32 @@ def run_method(
 
 
 def _list_methods(methods: Iterable[str]) -> list[Method]:
-    """Returns naive, the methods that are named, each once, and the rows that cost nothing."""
+    """Returns naive, the methods that are named, each once, and the rows that cost nothing.
+
+    Raises:
+        TypeError: one name instead of several.
+        UnknownName, ValueError: as `method_of`; two names of one method, which would count as two
+            for Holm's correction.
+    """
     if isinstance(methods, str) or not isinstance(methods, Iterable):
         raise TypeError(f"methods = {methods!r}; expected several names, such as ['confidence']")
     named = [method_of(name) for name in (NAIVE, *methods, *FREE)]
-    return list({method.name: method for method in named}.values())
+    chosen = {method.name: method for method in named}
+    names: dict[str, str] = {}
+    for method in chosen.values():
+        first = names.setdefault(method.canonical, method.name)
+        if first != method.name:
+            raise ValueError(
+                f"{first!r} and {method.name!r} are one method, {method.canonical}; expected each "
+                f"once"
+            )
+    return list(chosen.values())
 
 
 def _deal(
     suite: str | Iterable[str],
     weak: str,
     strong: str,
-    methods: Sequence[Method],
     seeds: list[int],
     asked: dict[str, int | None],
 ) -> dict[str, list[Task]]:
@@ -146,10 +163,8 @@ def _deal(
     sizes = choose_sizes(names, asked, left_out)
     for task, why in left_out.items():
         warn(f"{task} is left out of the comparison: {why}")
-    losses = [method.loss for method in methods if method.loss]
-    loss_args = {method.loss: dict(method.options) for method in methods if method.loss}
     return {
-        task: prepare(task, [weak, strong], losses=losses, loss_args=loss_args, seeds=seeds, **n)
+        task: prepare(task, [weak, strong], losses=(), loss_args=None, seeds=seeds, **n)
         for task, n in sizes.items()
     }
 

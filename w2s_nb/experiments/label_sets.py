@@ -80,7 +80,7 @@ def confident(share: float) -> Labeller:
     Raises:
         ValueError: another share.
     """
-    _check_share(share)
+    check_share(share)
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
         task.student.need_classes("confidence")
@@ -107,7 +107,7 @@ def best_by(score: str, share: float, strong: str) -> Labeller:
     """
     if score not in SCORES:
         raise UnknownName("score", str(score), SCORES)
-    _check_share(share)
+    check_share(share)
     resolve(strong)
 
     def labels(task: Task, supervisor: Fit) -> SoftLabels:
@@ -124,7 +124,7 @@ def keep_best(score: str, share: float, strong: str, labels: SoftLabels, task: T
     Raises:
         ValueError: as `best_by`; labels of somebody whose features cannot be read.
     """
-    _check_share(share)
+    check_share(share)
     half = task.student
     half.need_classes(f"the score {score!r}")
     probs = labels.for_split(half)
@@ -138,7 +138,12 @@ def keep_best(score: str, share: float, strong: str, labels: SoftLabels, task: T
     return labels.select(half, keep)
 
 
-def _check_share(share: float) -> None:
+def check_share(share: float) -> None:
+    """Refuses a share of labels outside (0, 1].
+
+    Raises:
+        ValueError: says what is given.
+    """
     if isinstance(share, (bool, str)) or not 0 < share <= 1:
         raise ValueError(f"share {share!r}; expected one in (0, 1]")
 
