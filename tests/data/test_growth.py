@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+import w2s_nb as w2s
+from w2s_nb.data import load
 from w2s_nb.data.tasks import snippets
 
 
@@ -50,3 +52,25 @@ def test_pairs_of_snippets_do_not_cost_the_square_of_the_rows(monkeypatch, gap):
         made = [(pair["worse"], pair["better"], pair["gap"]) for pair in pairs]
         assert made == first_that_waits(rows, gap)
     assert compared[2_000] < 8 * compared[500], "four times the rows"
+
+
+def test_an_example_is_hashed_once_whatever_the_seeds(monkeypatch):
+    hashed = []
+
+    def example_id(task, example):
+        hashed.append(example.texts)
+        return of_kit(task, example)
+
+    of_kit = load.example_id
+    monkeypatch.setattr(load, "example_id", example_id)
+    rows = [{"text": f"text {i}", "label": i % 2, "group": i // 3} for i in range(120)]
+    name = w2s.task_from_file(rows, name="hashed")
+    first = w2s.load_task(name, n_train=20, n_val=10, n_test=20)
+    assert len(hashed) == len(set(hashed)) == 120
+    others = [w2s.load_task(name, seed=seed, n_train=20, n_val=10, n_test=20) for seed in (1, 2)]
+    groups = load.groups_of(name)
+    assert len(hashed) == 120
+    for split in (split for task in (first, *others) for split in task.splits):
+        made = [of_kit(name, w2s.Example(texts, 0)) for texts in split.texts]
+        assert split.ids.tolist() == made
+        assert [groups[example] for example in made] == split.group.tolist()

@@ -68,7 +68,7 @@ def test_a_task_is_dealt_alike_from_prepared_examples(spec):
     usual = dataclasses.replace(spec, prepared=None)
     alike = [load._read_examples.__wrapped__(each, None) for each in (usual, spec, spec)]
     assert [repr(each) for each in alike[1:]] == [repr(alike[0])] * 2
-    assert alike[0][3]["rows read"] == 20 and alike[0][3]["rows that gave no example"] == 7
+    assert alike[0][4]["rows read"] == 20 and alike[0][4]["rows that gave no example"] == 7
 
 
 def test_other_rows_or_other_code_are_made_again(spec, made, tmp_path):

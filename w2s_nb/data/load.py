@@ -147,8 +147,7 @@ def groups_of(name: str) -> dict[str, int]:
         UnknownName, DataUnavailable, ValueError: as `load_task`.
     """
     pools = _make_pools(name, TASKS[name], data_dir())
-    ids = [example_id(name, example) for example in pools.examples]
-    return dict(zip(ids, pools.group.tolist(), strict=True))
+    return dict(zip(pools.ids.tolist(), pools.group.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ class _Pools:
     """A task's examples, and which of them may be dealt to training and to test.
 
     Attributes:
-        label, group, unit: (n,) of the examples. A unit is a right and a wrong answer to one
+        ids, label, group, unit: (n,) of the examples. A unit is a right and a wrong answer to one
             question, or an example that stands alone.
         train, test: rows of the examples in hash order, (n_train_pool,) and (n_test_pool,).
         weights: (K,) proportions of the classes in every split, in whole numbers; K is 1 for a task
@@ -167,6 +166,7 @@ class _Pools:
     """
 
     examples: list[Example]
+    ids: np.ndarray
     label: np.ndarray
     group: np.ndarray
     unit: np.ndarray
@@ -235,7 +235,7 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
     Args:
         local: as of `_read_examples`.
     """
-    examples, question, is_test, counts, version = _read_examples(spec, local)
+    examples, ids, question, is_test, counts, version = _read_examples(spec, local)
     if not examples:
         why = " in its range, in which none without a difficulty is" if spec.keep else ""
         read = f"its {counts['rows read']} rows gave none{why}"
@@ -246,7 +246,7 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
     pairs = np.arange(len(examples))
     # answers to a question are right or wrong
     if spec.arity == 1 and spec.n_classes == 2 and spec.balance == EQUAL:
-        pairs = pair_answers(question, label, [example_id(name, e) for e in examples])
+        pairs = pair_answers(question, label, ids)
     used = np.flatnonzero(pairs >= 0)
     if not len(used):
         raise ValueError(
@@ -254,10 +254,11 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
             f"answers are to {len(set(question))} questions"
         )
     examples = [examples[i] for i in used]
+    ids = [ids[i] for i in used]
     question = [question[i] for i in used]
     label, unit = label[used], pairs[used]
     group = group_ids([_ties_of(*each) for each in zip(examples, question, strict=True)])
-    order = hash_order(group, [example_id(name, e) for e in examples])
+    order = hash_order(group, ids)
     if is_test is None:  # a source without a test split: the first groups in the order
         of_each, _ = at_least(order, label, group, np.ones(spec.n_classes))
         first = order[: max(int(TEST_SHARE * len(order)), len(of_each))]
@@ -277,7 +278,9 @@ def _make_pools(name: str, spec: TaskSpec, local: Path | None) -> _Pools:
         weights = np.bincount(label[train], minlength=spec.n_classes)
         more["classes with the shares of the data"] = spec.n_classes
     counts = counts | {what: n for what, n in more.items() if n}
-    return _Pools(examples, label, group, unit, train, test, weights, spec, counts, version)
+    return _Pools(
+        examples, np.array(ids), label, group, unit, train, test, weights, spec, counts, version
+    )
 
 
 def _keys_of(example: Example) -> tuple[Hashable, ...]:
@@ -403,7 +406,7 @@ def _check_dealt(name: str, pools: _Pools, dealt: dict[str, np.ndarray], sizes: 
 
 def _make_split(name: str, spec: TaskSpec, pools: _Pools, rows: np.ndarray) -> Split:
     examples = [pools.examples[i] for i in rows]
-    ids = np.array([example_id(spec.name, e) for e in examples])
+    ids = pools.ids[rows]
     texts = tuple(e.texts for e in examples)
     group = pools.group[rows]
     if not spec.max_answer:
@@ -437,7 +440,7 @@ def example_id(task: str, example: Example) -> str:
 @functools.lru_cache(maxsize=4)
 def _read_examples(
     spec: TaskSpec, local: Path | None
-) -> tuple[list[Example], list[_Question], np.ndarray | None, dict[str, int], str]:
+) -> tuple[list[Example], list[str], list[_Question], np.ndarray | None, dict[str, int], str]:
     """Makes the examples of all rows.
 
     A row with a text that an earlier row had is dropped whole, so that a question keeps as many
@@ -446,8 +449,8 @@ def _read_examples(
     Args:
         local: the folder of local files, where there is one: another folder has other rows.
     Returns:
-        the n examples; the question of each, or None; (n,) bool, which are of an official test
-        split, or None where there is none; counts of rows and examples; their version.
+        the n examples; the id of each; its question, or None; (n,) bool, which are of an official
+        test split, or None where there is none; counts of rows and examples; their version.
     """
     rows = examples_by_row(spec)
     examples: dict[tuple[str, ...], Example] = {}
@@ -484,15 +487,16 @@ def _read_examples(
         "of these, with another label": n_other_label,
     }
     official = np.array(is_test) if "test" in rows else None
-    version = _version_of(spec.name, list(examples.values()), is_test)
-    return list(examples.values()), questions, official, counts, version
+    ids = [example_id(spec.name, e) for e in examples.values()]
+    version = _version_of(ids, list(examples.values()), is_test)
+    return list(examples.values()), ids, questions, official, counts, version
 
 
-def _version_of(task: str, examples: list[Example], is_test: list[bool]) -> str:
+def _version_of(ids: list[str], examples: list[Example], is_test: list[bool]) -> str:
     """Returns 16 hex digits of all examples and what ties them, whatever their order."""
     lines = sorted(
-        f"{example_id(task, e)} {e.label} {e.answer!r} {_keys_of(e)} {of_test}"
-        for e, of_test in zip(examples, is_test, strict=True)
+        f"{example} {e.label} {e.answer!r} {_keys_of(e)} {of_test}"
+        for example, e, of_test in zip(ids, examples, is_test, strict=True)
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 

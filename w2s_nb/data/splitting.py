@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -182,25 +184,32 @@ def deal(
     Returns:
         {part: positions of its examples}.
     """
-    need = {part: np.array(n) for part, n in per_class.items()}
+    need = {part: list(map(int, n)) for part, n in per_class.items()}
     dealt: dict[str, list[int]] = {part: [] for part in per_class}
+    label_of, unit_of = label.tolist(), unit.tolist()
 
-    def take(part: str, members: np.ndarray) -> bool:
-        counts = np.bincount(label[members], minlength=len(need[part]))
-        if (need[part] < counts).any():
+    def take(part: str, members: list[int]) -> bool:
+        counts = Counter([label_of[member] for member in members])
+        if any(need[part][of_class] < n for of_class, n in counts.items()):
             return False
-        need[part] -= counts
-        dealt[part] += members.tolist()
+        for of_class, n in counts.items():
+            need[part][of_class] -= n
+        dealt[part] += members
         return True
 
-    starts = np.flatnonzero(np.diff(group[rows])) + 1
-    for members in np.split(rows, starts):
-        if not any(n.any() for n in need.values()):
+    starts = np.flatnonzero(np.diff(group[rows], prepend=-1)).tolist()
+    n_needed = sum(map(sum, need.values()))
+    positions = rows.tolist()
+    for start, end in itertools.pairwise([*starts, len(positions)]):
+        if sum(map(len, dealt.values())) == n_needed:
             break  # every part is full
+        members = positions[start:end]
         if any(take(part, members) for part in need):
             continue
-        units = [members[unit[members] == u] for u in dict.fromkeys(unit[members].tolist())]
+        units: dict[int, list[int]] = {}
+        for member in members:
+            units.setdefault(unit_of[member], []).append(member)
         for part in need:
-            if any([take(part, u) for u in units]):
+            if any([take(part, of_unit) for of_unit in units.values()]):
                 break  # the first part that takes any unit keeps the group
     return {part: np.array(positions, dtype=np.int64) for part, positions in dealt.items()}
