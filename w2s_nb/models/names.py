@@ -281,8 +281,7 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
     if _is_model_folder(base) and not is_alias:
         return _local(name, base, Path(base).expanduser())
     hub_id, _, revision = base.partition(":")
-    known_hub_model = _spec_of_hub_id(hub_id)
-    spec = MODELS[base] if is_alias else known_hub_model
+    spec = MODELS[base] if is_alias else _spec_of_hub_id(hub_id)
     if spec and not revision:
         _tell_passed_over(base)
         depth = spec.n_layers
@@ -305,7 +304,7 @@ def _at_full_depth(name: str, base: str) -> Checkpoint:
         _refuse_web_address(base)
         raise UnknownName("model", base, [*MODELS, *models_beside(Path(base))])
     _refuse_other_capitals(hub_id)
-    lr = known_hub_model.lr if known_hub_model else None
+    lr = spec.lr if spec else None
     return Checkpoint(name, base, hub_id, revision or None, None, None, None, lr)
 
 
