@@ -1,11 +1,13 @@
 """Files of activations and tokens: checked before they are used, made again where damaged."""
 
+import random
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import w2s_nb as w2s
 from tests.common.test_store import DAMAGES, damage
@@ -13,6 +15,7 @@ from tests.conftest import Script
 from w2s_nb.common import files
 from w2s_nb.inputs import activations
 from w2s_nb.inputs.activations import pooled, trunk
+from w2s_nb.inputs.shards import depths_of, look_up
 from w2s_nb.inputs.tokens import _tokenize, tokenize
 from w2s_nb.models.loading import with_depth
 from w2s_nb.models.names import resolve
@@ -163,3 +166,25 @@ def test_processes_without_locks_mend_damaged_files_together(words, tiny, home):
     assert {script.printed()[0] for script in scripts} == {f"{whole}\n"}
     after = [path for kind in ("activations", "tokens") for path in files_of(home, kind)]
     assert after == damaged and all(map(files.is_as_named, after))
+
+
+def test_texts_are_found_in_the_shallowest_of_many_shards(tmp_path):
+    rng = random.Random(0)
+    keys = [f"{rng.getrandbits(64):016x}" for _ in range(60)]
+    for last in (2, 2, 4, 4, 6, 6):
+        raw = [list(bytes.fromhex(key)) for key in rng.sample(keys, 8)]
+        states = torch.full((8, last + 1, 1), rng.random())
+        tensors = {"keys": torch.tensor(raw, dtype=torch.uint8), "states": states}
+        files.write_tensors(tmp_path, f"0-{last}-", tensors)
+    rows = []
+    for path in sorted(tmp_path.iterdir(), key=lambda path: (depths_of(path), path.name)):
+        with safe_open(path, framework="numpy") as shard:
+            keys_here = [bytes(key).hex() for key in shard.get_tensor("keys")]
+        rows += [(depths_of(path)[1], key, (path, row)) for row, key in enumerate(keys_here)]
+    for depth in (0, 3, 6, 7):
+        expected: dict = {}
+        for last, key, place in rows:
+            if last >= depth:
+                expected.setdefault(key, place)
+        assert look_up(tmp_path, depth, keys) == (expected, [])
+    assert look_up(tmp_path, 0, []) == ({}, [])

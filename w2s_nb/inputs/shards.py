@@ -89,11 +89,12 @@ def look_up(
         if depths_of(path)[1] < depth:
             continue
         rows = _rows_of(path)
-        texts_here = wanted.intersection(rows or ()) - found.keys()
+        texts_here = wanted.intersection(rows or ())
         if rows is None or (texts_here and not is_as_named(path)):
             damaged.append(path)
         else:
             found |= {key: (path, rows[key]) for key in texts_here}
+            wanted -= texts_here
     return found, damaged
 
 
@@ -101,6 +102,10 @@ def _rows_of(path: Path) -> dict[str, int] | None:
     """Returns {text key: row} of a shard, or None if it cannot be read."""
     try:
         with safe_open(path, framework="numpy") as shard:
-            return {bytes(key).hex(): row for row, key in enumerate(shard.get_tensor("keys"))}
+            keys = shard.get_tensor("keys")
     except (OSError, SafetensorError):
         return None
+    # of all at once: a model may have 100,000 texts, and every fit looks them up
+    digits = keys.tobytes().hex()
+    width = 2 * keys.shape[1]
+    return {digits[i : i + width]: row for row, i in enumerate(range(0, len(digits), width))}
