@@ -421,6 +421,12 @@ def _add_compare_arguments(command: argparse.ArgumentParser) -> None:
         help="seal the truth of the test in another process; a method may ask N times about half",
     )
     command.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="of a method per task and seed, in a sealed comparison; default: none",
+    )
+    command.add_argument(
         "--plugins", default="", metavar="FILES", help="Python files to import first, with commas"
     )
     command.add_argument(

@@ -1,7 +1,9 @@
 """Sealed comparisons: what a method's process can read, ask and break, and what asking buys."""
 
+import contextlib
 import json
 import os
+import pathlib
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from w2s_nb.comparisons.methods import Budget, QueriesSpent, method_of
 from w2s_nb.comparisons.result import MethodRun
 from w2s_nb.comparisons.scorer import (
     Scorer,
+    check_limits,
     check_sealed,
     log_file,
     public_half,
@@ -76,6 +79,20 @@ def dies(labels, task, strong, seed, budget):
     budget.ask(labels.for_split(task.test))
     print("last words", file=sys.stderr, flush=True)
     os._exit(7)
+
+
+@w2s.register_method
+def never_ends(labels, task, strong, seed, budget):
+    """Starts a process of its own, and waits for ever."""
+    import subprocess
+    import time
+
+    budget.ask(labels.for_split(task.test))
+    started = subprocess.Popen(["sleep", "600"])
+    with open(os.environ["SPY_REPORT"], "w") as file:
+        file.write(str(started.pid))
+    while True:
+        time.sleep(0.1)
 '''
 
 
@@ -111,7 +128,8 @@ def labels_of(task, seed=0):
 
 def run(method, task, model, queries, **fit_args):
     given = (labels_of(task), task, model, 0, {"method": "probe", "epochs": 2, **fit_args})
-    return sealed_runner(queries)(method_of(method), *given)
+    with sealed_runner(queries) as run_one:
+        return run_one(method_of(method), *given)
 
 
 def test_a_sealed_method_cannot_read_the_truth_nor_ask_too_often(task, model, monkeypatch, home):
@@ -157,7 +175,36 @@ def test_a_process_that_dies_is_told(task, model):
     assert answer.queries == 1 and answer.probs is None
 
 
-def in_this_process(queries):
+def is_running(process):
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_method_that_never_ends_is_ended_and_the_others_go_on(task, model, monkeypatch, home):
+    monkeypatch.setenv("SPY_REPORT", str(home / "process"))
+    given = (labels_of(task), task, model, 0, {"method": "probe", "epochs": 2})
+    with sealed_runner(1, time_limit=8) as run_one:
+        answer = run_one(method_of("never_ends"), *given)
+        assert answer.error == "ended after time_limit = 8 seconds, without predictions"
+        assert (answer.probs, answer.queries, answer.seconds) == (None, 1, 8)
+        assert not is_running((home / "process").read_text()), "nor what it started"
+        died = run_one(method_of("dies"), *given)
+        assert died.error.startswith("the method's process ended with code 7"), "its own question"
+        quick = run_one(method_of("constant"), *given)
+        assert quick.error == "" and quick.probs.shape == (80, 2) and quick.seconds < 8
+
+
+def test_a_process_that_cannot_import_is_told(task, model, monkeypatch, tmp_path):
+    (tmp_path / "spies.py").write_text("raise RuntimeError('no such day')")
+    answer = run("naive", task, model, queries=1)
+    assert answer.error.startswith("the process that methods are started from ended: ")
+    assert "no such day" in answer.error and "\n" not in answer.error
+
+
+@contextlib.contextmanager
+def in_this_process(queries, time_limit=None):
     """Runs methods here, with the scorer that a sealed comparison has."""
 
     def run_here(method, labels, task, strong, seed, fit_args):
@@ -172,7 +219,7 @@ def in_this_process(queries):
         probs = method(labels, task, strong, seed, Budget(fit_args, ask))
         return MethodRun(probs, 0.0, scorer.asked)
 
-    return run_here
+    yield run_here
 
 
 def test_a_planted_cheat_rises_on_the_public_half_and_not_on_the_sealed_one(
@@ -207,26 +254,26 @@ def test_the_command_seals_and_the_stored_comparison_says_so(
     register_words()
     asked = []
 
-    def runner(queries):
-        run_here = in_this_process(queries)
-
+    @contextlib.contextmanager
+    def runner(queries, time_limit):
         def run_and_count(method, *given):
-            asked.append((method.name, queries))
+            asked.append((method.name, queries, time_limit))
             return run_here(method, *given)
 
-        return run_and_count
+        with in_this_process(queries) as run_here:
+            yield run_and_count
 
     monkeypatch.setattr(run_module, "sealed_runner", runner)
     out = tmp_path / "sealed.json"
     command = f"compare best_of_guesses@3 --on words --weak {model}@1 --strong {model} --seeds 1"
-    command += f" --n-train 60 --n-val 20 --n-test 80 --queries 3 --out {out}"
+    command += f" --n-train 60 --n-val 20 --n-test 80 --queries 3 --time-limit 9 --out {out}"
     assert main(command.split()) == 0
     stored = json.loads(out.read_text())
     assert stored["settings"]["queries"] == 3
     assert 30 <= stored["tasks"]["words"]["n_scored"] <= 50
     rows = {row["method"]: row for row in stored["table"]}
     assert rows["best_of_guesses@3"]["queries"] == 3 and rows["naive"]["queries"] == 0
-    assert {name for name, _ in asked} == {"naive", "best_of_guesses@3"}, "the free rows are ours"
+    assert set(asked) == {("naive", 3, 9), ("best_of_guesses@3", 3, 9)}, "the free rows are ours"
 
 
 def test_halves_hold_whole_groups_and_about_half_of_the_examples(task):
@@ -270,10 +317,15 @@ def test_wrong_predictions_cost_a_question_and_are_told(task):
 def test_what_cannot_be_sealed_is_refused(task, model):
     for queries in (-1, 1.5, True, 10**6):
         with pytest.raises(ValueError, match="queries = "):
-            check_sealed(queries, model)
+            check_limits(queries, None)
+    for seconds in (0, -1, True, float("nan"), "60"):
+        with pytest.raises(ValueError, match="time_limit = "):
+            check_limits(3, seconds)
+    with pytest.raises(ValueError, match="methods run in this process.*expected queries too"):
+        w2s.compare(["confident"], "words", f"{model}@1", model, time_limit=60)
     kept = w2s.fit(model, task.student, method="top", top_layers=1, epochs=1, keep_weights=True)
     with pytest.raises(ValueError, match="a fit of this store, which a sealed method cannot read"):
-        check_sealed(3, kept.name)
+        check_sealed(kept.name)
 
 
 def test_what_a_cell_defines_is_refused_before_anything_is_trained(task, model, monkeypatch):
@@ -299,4 +351,4 @@ def test_what_a_cell_defines_is_refused_before_anything_is_trained(task, model, 
 def test_a_test_of_one_group_is_refused_before_anything_is_trained(task, model):
     one = replace(task, test=task.test.take([0]))
     with pytest.raises(ValueError, match="has 1 group; expected two or more"):
-        check_sealed(3, model, [], [one])
+        check_sealed(model, [], [one])

@@ -1,12 +1,17 @@
-"""Runs one method on a task whose truth is sealed: `python -m w2s_nb.comparisons.method_process`.
+"""Runs methods on tasks whose truth is sealed: `python -m w2s_nb.comparisons.method_process`.
 
-`scorer.run_sealed` starts it, and talks to it in lines of JSON over an inherited socket. The truth
-of the student half, validation and test is not in this process, and `load_task` does not give it.
+`processes.MethodProcesses` starts it. It imports the kit once, and forks a process for each method,
+which talks to `scorer.run_sealed` in lines of JSON over a socket of its own. The truth of the
+student half, validation and test is in neither of them, and `load_task` does not give it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import select
+import signal
 import socket
 import sys
 import time
@@ -15,9 +20,69 @@ from typing import IO
 import numpy as np
 
 from ..common.progress import collect_warnings
+from ..common.registry import METHODS
 from ..data import sealed
 from .blind import labels_from_json, task_from_json
 from .methods import Budget, QueriesSpent, check_predictions, describe, method_of
+
+_LOOK = 0.02  # seconds between two looks at a process that runs
+
+
+def serve(descriptor: int) -> None:
+    """Forks a process for each job that comes over a socket, and answers with its exit code.
+
+    A job is one byte with two descriptors: the socket that the method talks over, and the file for
+    what it prints as an error. Any byte that comes while it runs ends it, and so does the socket's
+    end. A first line says that everything is imported.
+
+    Args:
+        descriptor: number of the inherited socket.
+    """
+    list(METHODS)  # imports the plug-ins
+    with socket.socket(fileno=descriptor) as control:
+        control.sendall(b"ready\n")
+        while True:
+            received, inherited, _, _ = socket.recv_fds(control, 16, 2)
+            if not received:
+                return
+            if not inherited:  # a wish to end a process that had ended by itself
+                continue
+            process = os.fork()
+            if process == 0:
+                control.close()
+                _run_forked(*inherited)
+            for number in inherited:
+                os.close(number)
+            control.sendall(b"%d\n" % _wait(process, control))
+
+
+def _run_forked(connection: int, errors: int) -> None:
+    """Runs a job in a forked process, and ends the process."""
+    code = 1
+    try:
+        os.setsid()  # so that it is ended with all that it has started
+        os.dup2(errors, sys.stderr.fileno())
+        main(connection)
+        code = 0
+    except BaseException as error:  # nothing may return into the loop that forks
+        print(describe(error), file=sys.stderr)
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(process: int, control: socket.socket) -> int:
+    """Waits for a process, ends it where `control` has anything to read, returns its exit code."""
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if select.select([control], [], [], _LOOK)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+            return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def main(descriptor: int) -> None:
@@ -66,4 +131,4 @@ def _send(lines: IO[str], message: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(int(sys.argv[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ..training.fit import fit
 from ..training.result import Fit
 from .methods import NAIVE, Budget, Method, check_predictions, describe, method_of
 from .result import Comparison, MethodRun, TaskRuns
-from .scorer import check_sealed, public_half, sealed_runner
+from .scorer import check_limits, check_sealed, public_half, sealed_runner
 
 FREE = ("supervisor", "constant", "longest", "shuffled_labels")
 # arguments of `fit` that compare gives each fit, and its own argument that decides them
@@ -48,6 +49,7 @@ def compare(
     method: str = "probe",
     own_ceilings: bool = True,
     queries: int | None = None,
+    time_limit: float | None = None,
     weak_args: dict | None = None,
     strong_args: dict | None = None,
     **fit_args,
@@ -73,6 +75,8 @@ def compare(
             (see `scorer`), and may ask so many times how accurate it is on half of the test, the
             public half. All numbers of the table are then of the other half. None runs methods in
             this process, without questions. Methods and tasks of your own must be in a plug-in.
+        time_limit: seconds that a method may take per task and seed in a sealed comparison, after
+            which its process is ended and its row says so; None sets no limit.
         weak_args, strong_args: arguments, beside fit_args, of the supervisor's `fit`, and of all
             others.
         fit_args: of every `fit`, such as epochs.
@@ -81,6 +85,7 @@ def compare(
         DataUnavailable: no task has its rows here.
     """
     chosen = _list_methods(methods)
+    check_limits(queries, time_limit)
     shared = {"method": method, **fit_args}
     supervisor_args = shared | args_of(weak_args, "weak_args", _OWN)
     student_args = args_of(shared, "compare", _OWN) | args_of(strong_args, "strong_args", _OWN)
@@ -89,18 +94,17 @@ def compare(
     for tasks in dealt.values():
         for each in chosen:
             each.check(tasks[0], strong, student_args, queries)
-    runner: Runner = run_method
     if queries is not None:
-        check_sealed(queries, strong, chosen, [tasks[0] for tasks in dealt.values()])
-        runner = sealed_runner(queries)
+        check_sealed(strong, chosen, [tasks[0] for tasks in dealt.values()])
     for tasks in dealt.values():
         check_fit_of(weak, tasks[0].supervisor, **supervisor_args)
         check_fit_of(strong, tasks[0].student, **student_args)
     runs = {}
-    for name in progress(list(dealt), desc="tasks"):
-        runs[name] = _run_task(
-            dealt[name], weak, strong, chosen, supervisor_args, student_args, own_ceilings, runner
-        )
+    with nullcontext(run_method) if queries is None else sealed_runner(queries, time_limit) as run:
+        for name in progress(list(dealt), desc="tasks"):
+            runs[name] = _run_task(
+                dealt[name], weak, strong, chosen, supervisor_args, student_args, own_ceilings, run
+            )
     settings: dict = {"supervisor": supervisor_args, "others": student_args}
     if queries is not None:
         settings["queries"] = queries

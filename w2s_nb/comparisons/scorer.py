@@ -3,7 +3,7 @@
 The truth of the test stays in this process. The method's process gets the task without it, weak
 labels, and a socket; it may ask at most `queries` times how accurate predictions are on the public
 half of the test. What counts is the accuracy on the other half, which is never told. Each question
-is logged in `queries.jsonl`.
+is logged in `queries.jsonl`. A method that runs longer than it may is ended.
 
 This is a discipline and no jail. It keeps a method from reading the truth by mistake or by the
 kit's own ways: the splits that it is given, `load_task`, stored fits, the environment. It does not
@@ -15,33 +15,33 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
 from ..common import plugins
 from ..common.paths import home
 from ..common.registry import LOSSES
-from ..common.seeds import check_count
+from ..common.seeds import check_count, check_number
 from ..data.splits import Split, Task
 from ..labels.soft import SoftLabels
 from ..metrics.classification import correct
 from ..models.names import resolve
 from .blind import labels_to_json, task_to_json
 from .methods import Method, check_predictions, describe
+from .processes import MethodProcesses, last_line
 from .result import MethodRun
 
 MOST_QUERIES = 100_000
-_LAST_SECONDS = 10.0  # that a process may take to end after its last message
+LEAST_SECONDS = 0.1  # of a time limit
 _SHARED = ("activations", "tokens")  # of the store: they are of texts, not of their truth
 
 
@@ -117,20 +117,35 @@ def log_file() -> Path:
     return home() / "comparisons" / "queries.jsonl"
 
 
-def check_sealed(
-    queries: int, strong: str, methods: Iterable[Method] = (), tasks: Iterable[Task] = ()
-) -> None:
-    """Refuses what a sealed comparison cannot run; trains nothing.
-
-    That is a number of queries that is none, a strong model that only the open store has, methods,
-    losses and tasks that a cell of a notebook defines, and a test of one group.
+def check_limits(queries: int | None, time_limit: float | None) -> None:
+    """Refuses a number of questions that is none, and a time limit that nothing could hold to.
 
     Raises:
         ValueError: says what is expected.
     """
-    check_count(queries, "queries", low=0)
-    if queries > MOST_QUERIES:
-        raise ValueError(f"queries = {queries}; expected at most {MOST_QUERIES}")
+    if queries is not None:
+        check_count(queries, "queries", low=0)
+        if queries > MOST_QUERIES:
+            raise ValueError(f"queries = {queries}; expected at most {MOST_QUERIES}")
+    if time_limit is None:
+        return
+    check_number(time_limit, "time_limit", low=LEAST_SECONDS)
+    if queries is None:
+        raise ValueError(
+            f"time_limit = {time_limit}, and methods run in this process, which none can end; "
+            f"expected queries too (0 answers none): methods then have processes of their own"
+        )
+
+
+def check_sealed(strong: str, methods: Iterable[Method] = (), tasks: Iterable[Task] = ()) -> None:
+    """Refuses what a sealed comparison cannot run; trains nothing.
+
+    That is a strong model that only the open store has, methods, losses and tasks that a cell of a
+    notebook defines, and a test of one group.
+
+    Raises:
+        ValueError: says what is expected.
+    """
     if resolve(strong).fit:
         raise ValueError(
             f"strong is {strong}, a fit of this store, which a sealed method cannot read; expected "
@@ -153,8 +168,16 @@ def _need_file(function: Callable, what: str) -> None:
         )
 
 
-def sealed_runner(queries: int) -> Callable[..., MethodRun]:
-    """Returns a runner that gives each method a process of its own, see `run_sealed`."""
+@contextlib.contextmanager
+def sealed_runner(
+    queries: int, time_limit: float | None = None
+) -> Iterator[Callable[..., MethodRun]]:
+    """Gives a runner of methods in processes of their own, see `run_sealed`; ends them at the end.
+
+    Args:
+        queries: how many questions each run of a method may ask.
+        time_limit: seconds that each run may take; None sets no limit.
+    """
 
     def run(
         method: Method, labels: SoftLabels, task: Task, strong: str, seed: int, fit_args: dict
@@ -169,56 +192,78 @@ def sealed_runner(queries: int) -> Callable[..., MethodRun]:
             "seed": seed,
             "fit_args": fit_args,
         }
-        return run_sealed(job, scorer)
+        return run_sealed(job, scorer, processes, time_limit)
 
-    return run
+    with MethodProcesses(_environment()) as processes:
+        yield run
 
 
-def run_sealed(job: dict, scorer: Scorer) -> MethodRun:
+def run_sealed(
+    job: dict, scorer: Scorer, processes: MethodProcesses, time_limit: float | None = None
+) -> MethodRun:
     """Runs a method in a process without the truth.
 
     Args:
         job: what `method_process` reads: method, labels, task, strong, seed and fit_args.
         scorer: answers its questions.
+        processes: start the method's.
+        time_limit: seconds after which the process is ended; None lets it run.
     Returns:
-        Its predictions; or why it failed: it raised, sent no predictions of these texts, or ended.
+        Its predictions; or why it failed: it raised, sent no predictions of these texts, ended, or
+        took too long.
     """
-    started = time.perf_counter()
-    ours, theirs = socket.socketpair()
-    with tempfile.TemporaryFile("w+", errors="replace") as printed, ours:
-        with theirs:
-            command = [sys.executable, "-m", f"{__package__}.method_process", str(theirs.fileno())]
-            inherited = [theirs.fileno()]
-            process = subprocess.Popen(
-                command, pass_fds=inherited, env=_environment(), stderr=printed
-            )
+    seconds = 0.0
+    with tempfile.TemporaryFile("w+", errors="replace") as printed:
         try:
-            answer = _converse(ours, job, scorer)
-        finally:
-            code = _end(process)
+            with processes.connected(printed) as process:
+                deadline = math.inf if time_limit is None else time.monotonic() + time_limit
+                answer = _converse(process.connection, job, scorer, deadline)
+                seconds = process.seconds
+        except TimeoutError:
+            why = f"ended after time_limit = {time_limit:g} seconds, without predictions"
+            return MethodRun(None, cast(float, time_limit), scorer.asked, why)
+        except RuntimeError as error:
+            return MethodRun(None, seconds, scorer.asked, str(error))
         if answer is None:
-            answer = {"error": _why_it_ended(code, printed)}
-    seconds = answer.get("seconds", time.perf_counter() - started) + answer.get("saved", 0.0)
+            answer = {
+                "error": f"the method's process ended with code {process.code} before it gave "
+                f"predictions{last_line(printed)}"
+            }
+    seconds = answer.get("seconds", seconds) + answer.get("saved", 0.0)
     if "error" in answer:
         return MethodRun(None, seconds, scorer.asked, answer["error"])
     return MethodRun(np.array(answer["probs"]), seconds, scorer.asked)
 
 
-def _converse(connection: socket.socket, job: dict, scorer: Scorer) -> dict | None:
-    """Sends the job, answers questions, and returns the last message; None where none came."""
+def _converse(connection: socket.socket, job: dict, scorer: Scorer, deadline: float) -> dict | None:
+    """Sends the job, answers questions, and returns the last message; None where none came.
+
+    Raises:
+        TimeoutError: the deadline has passed, in seconds of the monotonic clock.
+    """
     try:
         with connection.makefile("rw", encoding="utf-8") as lines:
+            _wait_until(connection, deadline)
             _send(lines, job)
-            for line in lines:
+            for line in iter(lines.readline, ""):
                 message = json.loads(line)
                 if "ask" not in message:
                     return _checked(message, scorer.test)
                 _send(lines, scorer.answer(message["ask"]))
+                _wait_until(connection, deadline)
+    except TimeoutError:
+        raise
     except OSError:  # the process is gone
         return None
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         return {"error": f"sent no answer that can be read: {error}"}
     return None
+
+
+def _wait_until(connection: socket.socket, deadline: float) -> None:
+    """Lets the next message of a connection come until the deadline, and no later."""
+    if deadline < math.inf:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
 
 
 def _send(lines: IO[str], message: dict) -> None:
@@ -235,22 +280,6 @@ def _checked(message: dict, test: Split) -> dict:
     except (TypeError, ValueError) as error:
         return message | {"error": describe(error)}
     return message
-
-
-def _end(process: subprocess.Popen) -> int:
-    """Waits for the end of a process that said its last word, and returns its exit code."""
-    try:
-        return process.wait(timeout=_LAST_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def _why_it_ended(code: int, printed: IO[str]) -> str:
-    printed.seek(0)
-    said = [line.strip() for line in printed if line.strip()]
-    told = f": {said[-1]:.200}" if said else ""
-    return f"the method's process ended with code {code} before it gave predictions{told}"
 
 
 def _environment() -> dict[str, str]:
