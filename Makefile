@@ -25,7 +25,7 @@ else echo "torch $(TORCH): the general build (with CUDA on Linux: 5.7 GB on disk
 $(BIN)/pip install -q torch==$(TORCH)
 endef
 
-.PHONY: help setup cluster browser demo check test bench notebooks site chess-models lab hashes clean
+.PHONY: help setup cluster browser demo check test bench bench-compare notebooks site chess-models lab hashes clean
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1	/'
@@ -80,8 +80,11 @@ test: cluster  ## unit tests, doctests, and every notebook under nbval
 	@OMP_NUM_THREADS=1 W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python \
 	  -m pytest $(TWO) --nbval-lax --nbval-current-env --nbval-cell-timeout 900 .cache/notebooks
 
-bench: setup  ## timings, on an idle machine
-	@$(BIN)/python -m tests.bench
+bench: setup  ## times, padding and memory as ratios, in about 15 minutes; a part: make bench SUBJECTS="padding startup"
+	@$(BIN)/python -m tests.bench $(SUBJECTS)
+
+bench-compare: setup  ## the last bench beside the committed one; fails where a ratio got worse by more than its margin
+	@$(BIN)/python -m tests.bench.compare
 
 notebooks: setup  ## executes every notebook in place: the copies in git, with their outputs
 	@TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \

@@ -1,0 +1,93 @@
+"""Measures a sweep of 255 probes, with its tables, against a bare loop that trains one."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from .measure import Ratio, apart, ratio, timed
+
+TASK = "amazon_snippets"
+SIZES = {"n_train": 500, "n_val": 100, "n_test": 500}
+WEAK = [f"SmolLM2-135M@{depth}" for depth in (1, 2, 3, 4, 5)]
+STRONG = [f"SmolLM2-135M@{depth}" for depth in (6, 7, 8, 9, 10)]
+LOSSES = ("xent", "confidence", "reverse_xent")
+SEEDS = 3
+FITS = SEEDS * (len(WEAK) + len(STRONG) + len(WEAK) * len(STRONG) * len(LOSSES))
+
+
+def measure() -> list[Ratio]:
+    """Measures five supervisors, five students, three losses and three seeds from features."""
+    done = apart(sweep)
+    per_fit = done["sweep_cpu_s"] / FITS
+    return [
+        ratio(
+            "probes.sweep_over_bare_loops",
+            f"{FITS} probes with the tables of their 25 pairs, features being stored, over as many "
+            "bare loops by autograd, CPU seconds",
+            [per_fit],
+            [done["bare_cpu_s"]],
+            figures={"cpu_s": round(done["sweep_cpu_s"], 1), "per_fit_cpu_s": round(per_fit, 4)},
+        ),
+        ratio(
+            "probes.fit_over_bare_loop",
+            "one probe by `fit` over a bare loop by autograd, CPU seconds",
+            done["fits_cpu_s"],
+            [done["bare_cpu_s"]] * len(done["fits_cpu_s"]),
+            margin=0.15,
+            figures={"bare_cpu_s": round(done["bare_cpu_s"], 4)},
+        ),
+    ]
+
+
+def sweep() -> dict:
+    """Runs all pairs on features that are there, and bare loops before and after."""
+    import w2s_nb as w2s
+
+    tasks = [w2s.load_task(TASK, seed=seed, **SIZES) for seed in range(SEEDS)]
+    for name in reversed(STRONG + WEAK):  # the deepest first: one pass serves all depths
+        for task in tasks:
+            w2s.fit(name, task.student, method="probe", epochs=1, batch_size=1000)
+            w2s.fit(name, task.supervisor, method="probe", epochs=1, batch_size=1000)
+    bare = [bare_probe(w2s, tasks[0]) for _ in range(2)]
+    with timed() as seconds:
+        for weak in WEAK:
+            for strong in STRONG:
+                arms = w2s.run_arms(
+                    TASK, weak, strong, losses=LOSSES, seeds=SEEDS, method="probe", **SIZES
+                )
+                arms.table()
+    bare += [bare_probe(w2s, tasks[0]) for _ in range(2)]
+    fits = []
+    for seed in range(100, 103):
+        with timed() as each:
+            w2s.fit(STRONG[0], tasks[0].student, method="probe", seed=seed)
+        fits += each
+    return {"sweep_cpu_s": seconds[0], "bare_cpu_s": float(np.median(bare)), "fits_cpu_s": fits}
+
+
+def bare_probe(w2s, task) -> float:
+    """Trains a linear classifier by a bare loop; returns its CPU seconds."""
+    import torch
+
+    x = torch.from_numpy(w2s.features(STRONG[0], task.student)[int(STRONG[0].split("@")[1])])
+    x = (x - x.mean(0)) / (x.std(0) + 1e-6)
+    targets = torch.eye(2)[torch.as_tensor(task.student.hard_label).long()]
+    epochs, batch_size = 200, 128
+    n_steps = epochs * -(-len(x) // batch_size)
+    started = time.process_time()
+    head = torch.nn.Linear(x.shape[1], 2)
+    torch.nn.init.zeros_(head.weight)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.0, fused=True)
+    step = 0
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(batch_size):
+            optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / n_steps)
+            logits = head(x.index_select(0, rows))
+            loss = torch.nn.functional.cross_entropy(logits, targets.index_select(0, rows))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+    return time.process_time() - started
