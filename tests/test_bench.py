@@ -5,6 +5,7 @@ import copy
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,17 +115,27 @@ def test_a_file_that_is_no_result_is_refused_in_one_line(tmp_path, content):
         compare.read(tmp_path / "none.json")
 
 
+def run_apart(code):
+    """Runs `measure.run` on code, in a process of its own: it waits for all children there are."""
+    call = (
+        "import sys; from tests.bench import measure; "
+        f"print(measure.run([sys.executable, '-c', {code!r}]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", call], capture_output=True, text=True, cwd=measure.ROOT
+    )
+
+
 def test_cpu_seconds_of_a_process_and_of_what_it_leaves_behind_are_counted():
     burn = "import time\nwhile time.process_time() < {}: pass\n"
-    alone = measure.run([sys.executable, "-c", burn.format(0.5)])
-    assert 0.4 < alone < 2
+    assert 0.4 < float(run_apart(burn.format(0.5)).stdout) < 2
     # a grandchild whose parent has ended
-    orphan = (
-        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn.format(1.5)!r}])"
-    )
-    assert measure.run([sys.executable, "-c", orphan]) > 1.4
-    with pytest.raises(RuntimeError, match="ended with 1:\n(.|\n)*ZeroDivisionError"):
-        measure.run([sys.executable, "-c", "1 / 0"])
+    late = burn.format(1.5)
+    orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {late!r}])"
+    assert float(run_apart(orphan).stdout) > 1.4
+    failed = run_apart("1 / 0")
+    assert failed.returncode == 1
+    assert re.search("RuntimeError: a process ended with 1:(.|\n)*ZeroDivision", failed.stderr)
 
 
 def test_an_unknown_subject_is_refused_with_those_there_are():
