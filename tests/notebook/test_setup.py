@@ -1,9 +1,11 @@
 """Set-up of a notebook: what it refuses, and what papermill injected."""
 
+import json
 import sys
 import time
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import w2s_nb as w2s
@@ -134,6 +136,19 @@ def test_a_table_that_cannot_be_written_is_refused_first(monkeypatch, home, tmp_
     with pytest.raises(PermissionError, match=f"results.*{home / 'tables'}; set W2S_HOME"):
         w2s.setup("03_conf_loss", **GOOD)
     w2s.setup("03_conf_loss", **GOOD | {"results": str(tmp_path / "mine" / "table.json")})
+
+
+def test_a_precision_is_refused_first_and_told_in_facts_and_in_the_table(monkeypatch, tmp_path):
+    monkeypatch.setenv("W2S_DEVICE", "cpu")
+    monkeypatch.setenv("W2S_PRECISION", "bfloat16")
+    with pytest.raises(ValueError, match="W2S_PRECISION = 'bfloat16'; expected one of bf16, fp16"):
+        w2s.setup("03_conf_loss", **GOOD)
+    monkeypatch.setenv("W2S_PRECISION", "bf16")
+    path = tmp_path / "table.json"
+    run = w2s.setup("03_conf_loss", **GOOD | {"results": str(path)})
+    assert run.describe()["this run"]["precision"] == "bf16 (W2S_PRECISION)"
+    run.save(pd.DataFrame({"arm": ["x"]}))
+    assert json.loads(path.read_text())["precision"] == "bf16"
 
 
 def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):

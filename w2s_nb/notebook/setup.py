@@ -237,7 +237,7 @@ class Run:
         return path
 
     def save(self, table: pd.DataFrame, **more: pd.DataFrame) -> str:
-        """Writes the notebook's table, parameters, versions and seconds as JSON.
+        """Writes the notebook's table, parameters, versions, precision and seconds as JSON.
 
         Args:
             table: its main table.
@@ -251,6 +251,7 @@ class Run:
             "parameters": self.parameters,
             "versions": device.versions(),
             "machine": device.machine(),
+            "precision": device.precision(),
             "seconds": round(time.perf_counter() - self.started, 1),
             "table": _records(table),
         }
@@ -320,6 +321,7 @@ def setup(
     for name in _injected_names():
         if name not in parameters:
             raise UnknownName(f"parameter of {notebook}", name, parameters)
+    device.precision()  # refuses W2S_PRECISION where it cannot be had
     kind = {"comparisons": comparisons, "answers": answers}
     check(notebook, parameters, **kind)
     parameters, why = fill(parameters, {"cpu": on_cpu, "cuda": on_gpu}, answers=answers)
