@@ -91,8 +91,14 @@ notebooks: setup  ## executes every notebook in place: the copies in git, with t
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
 	  notebooks/*.ipynb notebooks/solutions/*.ipynb
 
-site: setup  ## web pages of the notebooks as they are stored, with their figures, into papermill_runs/site
-	@$(BIN)/python -m w2s_nb site
+site: .venv/site  ## web pages of the notebooks as they are stored, of the library and the papers, into papermill_runs/site
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html -c notebooks/pages -d .cache/site . papermill_runs/site
+	@echo "papermill_runs/site/index.html"
+
+.venv/site: .venv/whole requirements-site.txt hashes/requirements-site.txt
+	@$(HASHED) -r hashes/requirements-site.txt
+	@$(BIN)/pip install -q -r requirements.txt -r requirements-site.txt
+	@touch $@
 
 chess-models: setup  ## pretrains the chess models again, in about an hour on 2 cores, into papermill_runs/chess_models
 	@$(BIN)/python -m w2s_nb.chess.pretraining --out papermill_runs/chess_models

@@ -73,6 +73,17 @@ def test_the_cluster_lock_adds_ray_and_nothing_that_is_locked():
     assert f"ray=={manifest['spec']['rayClusterSpec']['rayVersion']}" in added
 
 
+def test_the_site_lock_adds_sphinx_and_nothing_that_is_locked():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]["site"]
+    added, lock = (
+        set(re.findall(r"^([\w.-]+)==", (ROOT / name).read_text(), re.M))
+        for name in ("requirements-site.txt", "requirements.txt")
+    )
+    assert {re.split(r"[<>=]", d)[0] for d in extra} <= added and not added & lock
+
+
 def test_fixed_packages_are_there():
     lock = (ROOT / "requirements.txt").read_text()
     fixed = "jupyterlab papermill torch transformers datasets peft plotly ipywidgets nbval pytest"
@@ -80,7 +91,7 @@ def test_fixed_packages_are_there():
         assert re.search(rf"^{name}==", lock, re.M), name
 
 
-@pytest.mark.parametrize("lock", ["", "-browser", "-cluster"])
+@pytest.mark.parametrize("lock", ["", "-browser", "-cluster", "-site"])
 def test_every_locked_version_but_torch_has_the_hashes_of_its_files(lock):
     """Of every file, so that each system finds its own; `make hashes` writes them."""
     plain = (ROOT / f"requirements{lock}.txt").read_text()

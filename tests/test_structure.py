@@ -153,8 +153,9 @@ def test_the_face_shows_its_names_and_nothing_else():
     assert w2s.__version__ and (ROOT / "w2s_nb" / "py.typed").is_file()
 
 
-def test_every_name_of_the_face_is_used_by_a_notebook_or_the_readme():
-    texts = [p.read_text() for p in [*(ROOT / "notebooks").rglob("*.ipynb"), ROOT / "README.md"]]
+def test_every_name_of_the_face_is_used_by_a_notebook_or_a_page():
+    shown_in = [p for kind in ("*.ipynb", "*.md") for p in (ROOT / "notebooks").rglob(kind)]
+    texts = [p.read_text() for p in [*shown_in, ROOT / "README.md"]]
     everything = "\n".join(texts)
     imported = " ".join(re.findall(r"from w2s_nb import ([\w, ]+)", everything))
     shown = set(re.findall(r"\bw2s\.(\w+)", everything)) | set(re.findall(r"\w+", imported))

@@ -24,7 +24,6 @@ ERRORS_IN_ONE_LINE = (
     "report",
     "reproduce",
     "run",
-    "site",
     "store",
     "suite",
     "sweep",
@@ -316,20 +315,6 @@ def leaderboard(comparisons: str | None, out: str | None) -> None:
     print(paths.short_path(write_leaderboard(comparisons, out)))
 
 
-def site(out: str | None) -> None:
-    """Writes the static site of the notebooks with their stored outputs; prints where it is and
-    what it lacks.
-    """
-    from .notebook import site as builder
-
-    files, missing = builder.build()
-    index = builder.write(files, out or paths.runs_folder() / "site")
-    pages = sum(name.endswith(".html") for name in files)
-    print(f"{pages} pages: {paths.short_path(index)}")
-    for line in missing:
-        print(line)
-
-
 def store(action: str | None, fits: bool) -> None:
     """Prints what the store holds; 'prune' removes what no fit of today's code uses, if told so."""
     from .experiments import store_contents
@@ -363,12 +348,6 @@ def parse(arguments: list[str] | None) -> dict:
     command.add_argument("--devices", type=int, help="GPUs that train a model together")
     _add_parameter_arguments(command)
     _add_run_arguments(commands.add_parser("run", help="run one notebook, as papermill does"))
-    command = commands.add_parser(
-        "site", help="write the executed notebooks as web pages; nothing is executed"
-    )
-    command.add_argument(
-        "--out", metavar="FOLDER", help="new, or an earlier site; default: papermill_runs/site"
-    )
     command = commands.add_parser("report", help="render a sweep's report")
     command.add_argument("file", help="the sweep's YAML")
     _add_reproduce_arguments(
@@ -557,7 +536,6 @@ def main(arguments: list[str] | None = None) -> int:
         "report": report,
         "reproduce": reproduce,
         "run": run,
-        "site": site,
         "store": store,
         "suite": suite,
         "sweep": sweep,

@@ -188,8 +188,8 @@ def test_a_fit_with_a_task_and_a_loss_of_a_file_is_found_again(tmp_path, tiny):
     assert w2s.fit(tiny, task.supervisor, **arguments).address == first.address
 
 
-def test_the_readme_shows_a_plug_in_that_works(tmp_path, monkeypatch):
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+def test_the_page_on_adding_shows_a_plug_in_that_works(tmp_path, monkeypatch):
+    readme = (Path(__file__).resolve().parents[2] / "notebooks" / "pages" / "adding.md").read_text()
     (code,) = re.findall(r"```python\n(# my\.py\n.*?)```", readme, re.S)
     (alias,) = re.findall(r"`(w2s\.MODELS\.register\(.*?\))`", readme)
     code += f"\nfrom w2s_nb.models.names import ModelSpec\n{alias}\n"

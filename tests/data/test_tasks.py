@@ -300,7 +300,7 @@ def test_a_local_folder_comes_before_the_hub(tmp_path, monkeypatch):
 
 
 def own_texts(path, n=120):
-    """Writes a csv of texts as README describes it: three texts a group, each tenth without one."""
+    """Writes a csv as adding.md describes it: three texts a group, each tenth without one."""
     with open(path, "w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)
         writer.writerow(["review", "sentiment", "group"])
@@ -318,11 +318,11 @@ def unregister():
         TASKS._entries.pop(name)
 
 
-def test_the_readmes_lines_on_a_csv_keep_its_groups_whole(tmp_path, monkeypatch, unregister):
+def test_the_lines_on_a_csv_on_the_page_keep_its_groups_whole(tmp_path, monkeypatch, unregister):
     own_texts(tmp_path / "mine.csv")
     monkeypatch.chdir(tmp_path)
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    block = re.search(r"```python\n(.*?)```", readme.partition("**Your own texts**")[2], re.S)[1]
+    readme = (Path(__file__).resolve().parents[2] / "notebooks" / "pages" / "adding.md").read_text()
+    block = re.search(r"```python\n(.*?)```", readme.partition("## Your own texts")[2], re.S)[1]
     exec(block.partition("arms =")[0], {})
     task = w2s.load_task("mine", n_train=30, n_val=10, n_test=20)
     part_of = {}

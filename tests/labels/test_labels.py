@@ -97,7 +97,7 @@ def test_readme_examples_run(tmp_path, monkeypatch):
 
     blocks = re.findall(
         r"```python\n(.*?)```",
-        (Path(__file__).resolve().parents[2] / "README.md").read_text(),
+        (Path(__file__).resolve().parents[2] / "notebooks" / "pages" / "adding.md").read_text(),
         re.S,
     )
     task, loss = (

@@ -26,7 +26,7 @@ from w2s_nb.prompting.prompt import answer_log_probs
 from w2s_nb.training import language_model, loop
 from w2s_nb.training.hyperparameters import METHODS
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "pages" / "adding.md"
 ATOL = 1e-5
 DEPTH = 4
 WINDOW = 8  # of sliding windows, in tokens
@@ -331,9 +331,9 @@ def test_every_supported_architecture_is_under_the_contract():
     assert tested == set(SUPPORTED) - {"qwen"}
 
 
-def test_the_readme_lists_the_supported_architectures():
+def test_the_page_on_adding_lists_the_supported_architectures():
     (listed,) = re.findall(
-        r"any hub id or local folder of a model of\s+(.*?)\s+works", README.read_text(), re.S
+        r"any hub id or local folder of a model of\s+(.*?)\s+works", PAGE.read_text(), re.S
     )
     assert listed.split() == ", ".join(SUPPORTED.values()).split()
 

@@ -1,4 +1,4 @@
-"""The README's lines on one's own texts give a result: in Python, and in notebook 12_your_own."""
+"""The page's lines on one's own texts give a result: in Python, and in notebook 12_your_own."""
 
 import csv
 import json
@@ -33,22 +33,24 @@ def texts(tmp_path, monkeypatch):
     TASKS._entries.pop("mine", None)
 
 
-def test_the_readmes_lines_on_ones_own_texts(texts, capsys):
-    section = (ROOT / "README.md").read_text().partition("**Your own texts**")[2]
+def test_the_pages_lines_on_ones_own_texts(texts, capsys):
+    section = (
+        (ROOT / "notebooks" / "pages" / "adding.md").read_text().partition("## Your own texts")[2]
+    )
     lines = re.search(r"```python\n(.*?)```", section, re.S)[1]
     assert len(lines.strip().splitlines()) <= 15
     for large, small in SMALL.items():
         assert large in lines
         lines = lines.replace(large, small)
-    exec(compile(lines, "README.md", "exec"), {})
+    exec(compile(lines, "adding.md", "exec"), {})
     assert "student, naive" in capsys.readouterr().out
     rows = w2s.all_students()
     assert rows.task.tolist() == ["mine"] and rows.seeds[0] == 3 and 0 < rows.accuracy[0] <= 1
     assert set(text for (text,) in w2s.load_task("mine").test.texts) <= texts
 
 
-def test_the_readmes_command_on_ones_own_texts(texts, tmp_path):
-    readme = (ROOT / "README.md").read_text()
+def test_the_pages_command_on_ones_own_texts(texts, tmp_path):
+    readme = (ROOT / "notebooks" / "pages" / "adding.md").read_text()
     command = shlex.split(re.search(r"`(papermill notebooks/12_your_own.ipynb [^`]*)`", readme)[1])
     given = dict(zip(command[4::3], command[5::3]))
     columns = {"columns": "review, sentiment", "classes": "bad, good"}

@@ -1,4 +1,4 @@
-"""Holds what notebooks call: set-up, widgets and checks of exercises; and the static site."""
+"""Holds what notebooks call: set-up, widgets and checks of exercises."""
 
 import lazy_loader
 
@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "plan",
         "renderer",
         "setup",
-        "site",
         "source",
         "widgets",
     ],
