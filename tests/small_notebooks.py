@@ -75,6 +75,7 @@ SMALLER = {
         "n_train": 60,
         "suite": "movie_snippets, tweet_snippets",
         "filters": "confident@0.5, hard_labels",
+        "own_ceilings": 0,
     },
     "17_foresight": {"n_train": 60, "suite": "movie_snippets, tweet_snippets"},
 }

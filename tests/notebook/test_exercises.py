@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import w2s_nb as w2s
 from w2s_nb import metrics
@@ -60,6 +61,10 @@ RIGHT = {
             for signs in itertools.product([-1, 1], repeat=len(gains))
         ]
     ),
+    "check_best_public": lambda right, public: [
+        right[right[:, public].sum(1).argmax()][half].mean() for half in (public, ~public)
+    ],
+    "check_rank_correlation": lambda x, y: stats.spearmanr(x, y).statistic,
     "check_cka": lambda x, y: (
         np.sum(np.cov(x.T, y.T)[: x.shape[1], x.shape[1] :] ** 2)
         / np.sqrt(np.sum(np.cov(x.T) ** 2) * np.sum(np.cov(y.T) ** 2))
@@ -146,6 +151,10 @@ WRONG = {
             for signs in itertools.product([-1, 1], repeat=len(gains))
         ]
     ),  # one side alone
+    "check_best_public": lambda right, public: [
+        right[:, half].mean(1).max() for half in (public, ~public)
+    ],
+    "check_rank_correlation": lambda x, y: np.corrcoef(x, y)[0, 1],
     "check_cka": lambda x, y: (
         np.linalg.norm(y.T @ x) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y)
     ),  # not centred
@@ -240,6 +249,33 @@ def test_a_check_passes_the_right_answer_and_fails_a_wrong_one(check, capsys):
 @pytest.mark.parametrize("check, wrong", ALSO_WRONG)
 def test_a_check_fails_other_plausible_answers(check, wrong):
     assert not getattr(exercises, check)(wrong)
+
+
+USUAL = [
+    ("check_best_public", WRONG["check_best_public"], "a best guess for each half: who may not"),
+    (
+        "check_best_public",
+        lambda right, public: [right[right.sum(1).argmax()][h].mean() for h in (public, ~public)],
+        "the best guess of all texts: the sealed half has chosen too",
+    ),
+    ("check_rank_correlation", WRONG["check_rank_correlation"], "which one point far out decides"),
+    (
+        "check_rank_correlation",
+        lambda x, y: np.corrcoef(np.argsort(np.argsort(x)), np.argsort(np.argsort(y)))[0, 1],
+        "equal numbers have ranks of their own; they share the mean of them",
+    ),
+]
+
+
+@pytest.mark.parametrize("check, wrong, remark", USUAL)
+def test_a_usual_mistake_is_answered(check, wrong, remark, capsys):
+    assert not getattr(exercises, check)(wrong)
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("  perhaps   ")
+    ]
+    assert remark in line
+    assert not getattr(exercises, check)(lambda *given: 0.123)
+    assert "perhaps" not in capsys.readouterr().out, "another mistake is not told as a usual one"
 
 
 @pytest.mark.parametrize("check", RIGHT)

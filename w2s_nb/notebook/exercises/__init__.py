@@ -191,6 +191,68 @@ def check_sign_flips(answer: Callable[[np.ndarray], float]) -> bool:
     )
 
 
+def check_best_public(
+    answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]],
+) -> bool:
+    """Checks `answer(right (g, n), public (n,))`, 1 where a guess is right on a test text and where
+    a text is public: the accuracy on the public half of the guess that is best there (the first of
+    several), and the same guess's accuracy on the sealed half.
+    """
+    rng = np.random.default_rng(0)
+    public = np.arange(12) % 2 == 0
+    few = np.array([[1, 1, 1, 0, 0, 1], [1, 0, 0, 1, 1, 1], [1, 1, 0, 0, 1, 1]])
+    half = np.array([1, 1, 1, 0, 0, 0], dtype=bool)
+    cases = [(few, half), (rng.integers(0, 2, (200, 12)), public)]
+
+    def chosen(right: np.ndarray, public: np.ndarray, choose: np.ndarray) -> tuple[float, float]:
+        best = right[:, choose].mean(axis=1).argmax()
+        return float(right[best, public].mean()), float(right[best, ~public].mean())
+
+    def each_best(right: np.ndarray, public: np.ndarray) -> tuple[float, float]:
+        best_public, best_sealed = (right[:, h].mean(axis=1).max() for h in (public, ~public))
+        return float(best_public), float(best_sealed)
+
+    return judge(
+        "the guess that the public half likes best",
+        answer,
+        *((case, chosen(*case, case[1])) for case in cases),
+        mistakes=[
+            (each_best, "a best guess for each half: who may not ask there cannot choose there"),
+            (
+                lambda right, public: chosen(right, public, np.ones(len(public), dtype=bool)),
+                "the best guess of all texts: the sealed half has chosen too",
+            ),
+        ],
+    )
+
+
+def check_rank_correlation(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
+    """Checks `answer(x (m,), y (m,))` against `metrics.correlation` of ranks; equal numbers share
+    the mean of their ranks.
+    """
+    cases = [
+        (np.array([0.1, 0.2, 0.3, 0.4, 5.0]), np.array([1.0, 0.5, 2.0, 3.0, 2.5])),
+        (np.array([0.0, 0.1, 0.1, 0.1, 0.4]), np.array([0.2, 0.3, 0.1, 0.5, 0.4])),
+    ]
+
+    def without_ties(x: np.ndarray, y: np.ndarray) -> float:
+        x_rank, y_rank = (column.argsort(kind="stable").argsort() for column in (x, y))
+        return float(np.corrcoef(x_rank, y_rank)[0, 1])
+
+    return judge(
+        "rank correlation",
+        answer,
+        *((case, metrics.correlation(*case, ranks=True, resamples=0).value) for case in cases),
+        mistakes=[
+            (
+                lambda x, y: float(np.corrcoef(x, y)[0, 1]),
+                "the correlation of the numbers themselves, which one point far out decides",
+            ),
+            (without_ties, "equal numbers have ranks of their own; they share the mean of them"),
+        ],
+    )
+
+
 def check_cka(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     """Checks `answer(x (n, d), y (n, e))` against `predictors.cka`, of features of n texts."""
     rng = np.random.default_rng(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,11 @@ from ... import metrics
 
 
 def judge(
-    question: str, answer: Callable, *cases: tuple[tuple, object], tolerance: float = 1e-6
+    question: str,
+    answer: Callable,
+    *cases: tuple[tuple, object],
+    tolerance: float = 1e-6,
+    mistakes: Sequence[tuple[Callable, str]] = (),
 ) -> bool:
     """Prints and returns whether an answer gives the expected result in every case.
 
@@ -25,8 +29,11 @@ def judge(
         answer: the reader's function.
         cases: (inputs, expected result) each.
         tolerance: by which a number may differ from the expected one.
+        mistakes: (wrong answer, what to say to it) of the usual ones; a line more is printed for
+            the first that gives what the reader's answer gave.
     """
     for inputs, expected in cases:
+        result = None
         try:
             result = answer(*copy.deepcopy(inputs))
             is_right = _same(result, expected, tolerance)
@@ -42,6 +49,10 @@ def judge(
                 f"  yours     {shown_result}\n"
                 f"  expected  {_format_result(expected)}"
             )
+            for mistaken, remark in mistakes:
+                if _same(result, mistaken(*copy.deepcopy(inputs)), tolerance):
+                    print(f"  perhaps   {remark}")
+                    break
             return False
     print(f"right: {question}")
     return True
