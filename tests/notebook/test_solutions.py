@@ -61,7 +61,7 @@ def test_an_exercise_has_a_statement_a_stub_and_a_hint(path):
             kinds += "s"
             assert STATEMENT.match(source), f"no number, difficulty and minutes:\n{source}"
             numbers.append(int(STATEMENT.match(source)[1]))
-    assert re.fullmatch("(sc?h){2,3}", kinds) and kinds.count("c") >= 2, (
+    assert re.fullmatch("(sc?h){2,4}", kinds) and kinds.count("c") >= 2, (
         f"cells of the exercises: {kinds}"
     )
     assert numbers == list(range(1, len(numbers) + 1))
