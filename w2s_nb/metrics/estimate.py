@@ -132,8 +132,15 @@ def means_and_draws(
     by_seed, by_example = draw_counts(n_seeds, n_examples, group, resamples, seed)
     size = by_seed.sum(axis=1) * by_example.sum(axis=1)
     means = [float(np.mean(array)) for array in arrays]
-    draws = [((by_seed @ array) * by_example).sum(axis=1) / size for array in arrays]
+    draws = [_sums_of_draws(array, by_seed, by_example) / size for array in arrays]
     return means, draws
+
+
+def _sums_of_draws(array: np.ndarray, by_seed: np.ndarray, by_example: np.ndarray) -> np.ndarray:
+    """Returns the sum of an array (s, n) in each draw, (resamples,)."""
+    if array.dtype.kind in "biu":  # sums of whole numbers are exact in any order
+        return (by_seed * (by_example @ array.T)).sum(axis=1)
+    return ((by_seed @ array) * by_example).sum(axis=1)
 
 
 def standard_error(values: np.ndarray, group: np.ndarray) -> float:
