@@ -74,6 +74,28 @@ def test_finding_a_fit_does_not_read_its_weights(monkeypatch):
     assert sorted(opened) == ["curve.parquet", "predictions.parquet"] and not hashed
 
 
+def test_tables_come_back_as_pandas_reads_them():
+    predictions = pd.DataFrame(
+        {
+            "split": ["test", "student"],
+            "truth": [0, 1],
+            "last": np.array([0.25, np.nan], dtype=np.float32),
+            "answer": ["سلام", None],
+            "right": [True, False],
+        },
+        index=[7, 3],
+    )
+    curve = pd.DataFrame({"step": [], "train_loss": []})
+    store.write(ONE, {"config": {}}, predictions, curve)
+    _, *tables = store.read(ONE)
+    for name, table in zip(("predictions", "curve"), tables, strict=True):
+        by_pandas = pd.read_parquet(store.folder(ONE) / f"{name}.parquet")
+        pd.testing.assert_frame_equal(table, by_pandas, check_exact=True)
+    pd.testing.assert_frame_equal(store.predictions(ONE), tables[0])
+    damage(store.folder(ONE) / "curve.parquet", "alter")
+    assert store.predictions(ONE) is None and store.read(ONE) is None
+
+
 @pytest.mark.parametrize("how", ["truncate", "empty", "remove"])
 def test_a_fit_whose_weights_have_not_their_size_is_made_again(how):
     damage(write_fit(ONE), how)

@@ -285,8 +285,8 @@ def test_each_fit_is_read_once_and_not_again_while_its_files_are_the_same(words,
     arms = w2s.run_arms(
         "words", tiny, f"{tiny}@1", losses=losses, method="probe", epochs=5, **SIZES
     )
-    read, store_read = [], store.read
-    monkeypatch.setattr(store, "read", lambda address: read.append(address) or store_read(address))
+    read, of_store = [], store.predictions
+    monkeypatch.setattr(store, "predictions", lambda a: read.append(a) or of_store(a))
     first = w2s.all_students()
     assert len(first) == 3 and sorted(read) == sorted(f.address for [f] in arms.fits.values())
     read.clear()

@@ -196,25 +196,47 @@ def _parquet(frame: pd.DataFrame) -> bytes:
 
 def read(address: str) -> tuple[dict, pd.DataFrame, pd.DataFrame] | None:
     """Returns (record, predictions, curve) of a fit; None if there is none or a file is damaged."""
-    import pandas as pd
+    whole = _contents(address)
+    if whole is None:
+        return None
+    stored, predictions, curve = whole
+    return stored, _table(predictions), _table(curve)
 
+
+def predictions(address: str) -> pd.DataFrame | None:
+    """Returns the predictions of a fit, as `read`, in half the time."""
+    whole = _contents(address)
+    return None if whole is None else _table(whole[1])
+
+
+def _contents(address: str) -> tuple[dict, bytes, bytes] | None:
+    """Returns the record of a fit and its two tables as they are stored; None as `read`."""
     stored = record(address)
     if stored is None:
         return None
     checksums = stored.get("files", {})
     if WEIGHTS in checksums and not _has_size(address, stored, WEIGHTS):
         return None
-    tables = []
+    tables = {}
     for name in (PREDICTIONS, CURVE):
         try:
-            content = (folder(address) / name).read_bytes()
+            tables[name] = (folder(address) / name).read_bytes()
         except OSError:
             return None
-        if hashlib.sha256(content).hexdigest() != checksums.get(name):
+        if hashlib.sha256(tables[name]).hexdigest() != checksums.get(name):
             return None
-        tables.append(pd.read_parquet(io.BytesIO(content)))
-    predictions, curve = tables
-    return stored, predictions, curve
+    return stored, tables[PREDICTIONS], tables[CURVE]
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    """Reads a table of `_parquet`, in half the time of `pandas.read_parquet`.
+
+    That takes it for a data set of several files.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.BufferReader(content)).read().to_pandas()
 
 
 def _has_size(address: str, record: dict, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -288,12 +289,17 @@ def _is_trained(record: dict) -> bool:
 
 def _is_readable(fit: _StoredFit) -> bool:
     """Returns whether each field is of its type, and the method is one that this version has."""
+    return fit.method in METHODS and all(
+        isinstance(getattr(fit, name), expected) for name, expected in _types_of_fields().items()
+    )
+
+
+@functools.cache
+def _types_of_fields() -> dict:
+    """Returns {field of `_StoredFit`: its type}."""
     hints = get_type_hints(_StoredFit)
     types = {name: get_origin(hint) or hint for name, hint in hints.items()}
-    types |= {"n_val": int | None, "seconds": int | float}
-    return fit.method in METHODS and all(
-        isinstance(getattr(fit, name), expected) for name, expected in types.items()
-    )
+    return types | {"n_val": int | None, "seconds": int | float}
 
 
 def _read_fit(record: dict) -> _StoredFit:
@@ -350,10 +356,11 @@ def _find_settings(fits: dict[str, _StoredFit]) -> list[list[_Trio]]:
         trio = _Trio(replace(weak, stop=student.labels_stop or weak.stop), student, ceiling)
         # A newer version of the code or of the examples replaces an older one.
         version = (student.code, student.data)
-        if versions.get(trio.setting) != version:
-            settings[trio.setting] = {}
-        versions[trio.setting] = version
-        settings[trio.setting][student.seed] = trio
+        setting = trio.setting
+        if versions.get(setting) != version:
+            settings[setting] = {}
+        versions[setting] = version
+        settings[setting][student.seed] = trio
     return [[seeds[seed] for seed in sorted(seeds)] for seeds in settings.values()]
 
 
@@ -518,10 +525,9 @@ def _read_test(fit: _StoredFit) -> pd.DataFrame | None:
         Columns truth, group, says (class or answer), and one per class, named by its number: the
         probabilities at the fit's checkpoint.
     """
-    stored = store.read(fit.address)
-    if stored is None:
+    predictions = store.predictions(fit.address)
+    if predictions is None:
         return None
-    _, predictions, _ = stored
     test = predictions[predictions["split"] == "test"].set_index("id")
     if "group" not in test:  # of a version that did not keep it
         return None
