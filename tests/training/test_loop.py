@@ -10,8 +10,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 import w2s_nb as w2s
 from w2s_nb import models
 from w2s_nb.common.registry import LOSSES
-from w2s_nb.inputs.batches import FeatureInputs, TokenInputs
-from w2s_nb.inputs.tokens import tokenize
+from w2s_nb.inputs import activations, batches
+from w2s_nb.inputs.batches import FeatureInputs, TokenInputs, paired
+from w2s_nb.inputs.tokens import join, tokenize
 from w2s_nb.training import loop
 from w2s_nb.training.hyperparameters import Hyperparameters
 
@@ -71,21 +72,145 @@ def test_a_threshold_of_the_micro_batch_would_be_seen(words, tiny):
 
 def test_schedule_visits_every_example_once_per_epoch_in_a_new_order():
     lengths = np.random.default_rng(0).integers(1, 60, size=1003)
-    batches = list(loop.schedule(lengths, 32, 2, seed=0))
-    assert len(batches) == 2 * 32 and {len(b) for b in batches} <= {31, 32}
-    first = np.concatenate(batches[:32])
-    second = np.concatenate(batches[32:])
+    dealt = list(loop.schedule(lengths, 32, 2, seed=0))
+    assert len(dealt) == 2 * 32 and {len(b) for b in dealt} <= {31, 32}
+    first = np.concatenate(dealt[:32])
+    second = np.concatenate(dealt[32:])
     assert sorted(first) == sorted(second) == list(range(1003))
     assert first.tolist() != second.tolist()
-    padding = sum(lengths[b].max() * len(b) for b in batches) / (2 * lengths.sum())
+    padding = sum(lengths[b].max() * len(b) for b in dealt) / (2 * lengths.sum())
     assert padding < 1.25, "batches are not sorted by length"
     again = loop.schedule(lengths, 32, 2, seed=0)
-    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
+    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in dealt]
+
+
+def lengths_like_texts(n, seed=0):
+    return np.random.default_rng(seed).gamma(4, 6, size=n).astype(int).clip(1, 64)
+
+
+@pytest.mark.parametrize("n, batch_size", [(600, 32), (500, 32), (240, 32), (1003, 32), (45, 7)])
+def test_batches_of_an_epoch_have_each_example_once_and_equal_sizes(n, batch_size):
+    lengths = lengths_like_texts(n)
+    n_batches = -(-n // batch_size)
+    for seed in range(3):
+        dealt = list(loop.schedule(lengths, batch_size, 3, seed))
+        assert len(dealt) == 3 * n_batches
+        for epoch in range(3):
+            here = dealt[epoch * n_batches : (epoch + 1) * n_batches]
+            assert sorted(np.concatenate(here)) == list(range(n))
+            sizes = [len(batch) for batch in here]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_long_batches_come_no_sooner_or_later_than_short_ones():
+    lengths = lengths_like_texts(600)
+    correlations = []
+    for seed in range(200):
+        dealt = list(loop.schedule(lengths, 32, 1, seed))
+        mean_lengths = [lengths[batch].mean() for batch in dealt]
+        correlations.append(np.corrcoef(np.arange(len(dealt)), mean_lengths)[0, 1])
+    # of 19 batches in random order a correlation has the standard deviation 1 / sqrt(18)
+    assert abs(np.mean(correlations)) < 4 / np.sqrt(18 * 200)
+    assert 0.7 < np.std(correlations) * np.sqrt(18) < 1.3
+
+
+def test_who_shares_a_batch_changes_with_epoch_and_seed():
+    lengths = lengths_like_texts(600)
+
+    def batchmates(batches):
+        return {(a, b) for batch in batches for a in batch for b in batch if a < b}
+
+    first, second = np.split(np.array(list(loop.schedule(lengths, 30, 2, 0))), 2)
+    (other,) = np.split(np.array(list(loop.schedule(lengths, 30, 1, 1))), 1)
+    assert first.tolist() != other.tolist()
+    for again in (second, other):
+        shared = len(batchmates(first) & batchmates(again)) / len(batchmates(first))
+        assert shared < 0.5, "the same examples are always together"
+
+
+def test_without_lengths_batches_are_a_plain_shuffle():
+    """Probes have them: features are of one length."""
+    rng = np.random.default_rng(3)
+    order = rng.permutation(100)
+    expected = [np.array_split(order, 4)[i].tolist() for i in rng.permutation(4)]
+    dealt = loop.schedule(np.ones(100), 32, 1, 3)
+    assert [batch.tolist() for batch in dealt] == expected
 
 
 @pytest.mark.parametrize("n", [2, 33, 65])
 def test_no_batch_is_left_with_one_example(n):
     assert min(len(b) for b in loop.schedule(np.ones(n), 32, 1, seed=0)) >= 2
+
+
+@pytest.mark.parametrize("task", ["words", "word_pairs"])
+def test_a_batch_in_several_passes_gives_the_same_loss_and_gradient(task, words, tiny, monkeypatch):
+    split = w2s.load_task(task, n_train=32, n_val=16, n_test=16).student
+    p1 = torch.rand(32, 1, generator=torch.Generator().manual_seed(0))
+    targets = torch.cat([1 - p1, p1], 1)
+    loss = functools.partial(LOSSES["confidence"], progress=0.7)
+    results = []
+    for cost in (10**6, 0):
+        monkeypatch.setitem(batches.PASS_COST, "cpu", cost)
+        net, inputs = prepared(tiny, split)
+        # training again takes the examples in another order than their lengths have
+        rows = np.random.default_rng(0).permutation(32)
+        n_passes = len(loop.passes_of(inputs, rows))
+        assert n_passes == 1 if cost else n_passes > 2
+        value, logits = loop.backward(
+            net, inputs, rows, targets, loss, micro_batch=32, batchwise=True
+        )
+        gradients = [p.grad.flatten() for p in net.parameters() if p.grad is not None]
+        results.append((value, logits, torch.cat(gradients)))
+    for one, several in zip(*results, strict=True):
+        torch.testing.assert_close(one, several, atol=1e-5, rtol=1e-4)
+
+
+def share_of_padding(passes):
+    """Takes the lengths of the texts of each pass."""
+    padded = sum(len(lengths) * lengths.max() for lengths in passes)
+    return 1 - sum(lengths.sum() for lengths in passes) / padded
+
+
+@pytest.mark.parametrize(
+    "name, n_test",
+    [
+        ("movie_snippets", 800),
+        ("amazon_snippets", 600),
+        ("tweet_snippets", 500),
+        ("editorial_snippets", 500),
+        ("snippet_preferences", 800),
+    ],
+)
+def test_little_of_what_is_computed_on_the_embedded_texts_is_padding(name, n_test):
+    n_train = 500 if name == "tweet_snippets" else 600
+    task = w2s.load_task(name, n_train=n_train, n_val=200, n_test=n_test)
+    checkpoint = models.resolve("SmolLM2-135M")
+    of_split = {
+        split.name: tokenize(split, checkpoint, task.max_len)
+        for split in (task.student, task.test, task.validation)
+    }
+    training = TokenInputs(of_split["student"])
+    in_training = [
+        training.lengths[rows[positions]]
+        for rows in loop.schedule(training.lengths, 32, 1, seed=0)
+        for positions in loop.passes_of(training, rows)
+    ]
+    assert share_of_padding(in_training) < 0.06
+    # an evaluation, and all that is predicted at the end
+    for names in (["test", "validation"], ["test", "validation", "student"]):
+        predicted = TokenInputs(join([of_split[name] for name in names]))
+        passes = predicted.by_length(loop.MAX_TOKENS["cpu"])
+        assert share_of_padding([predicted.lengths[rows] for rows in passes]) < 0.04
+    # features, of the texts of each shard
+    tokens = join(list(of_split.values()))
+    units = paired(tokens, list(range(len(tokens.ids))), activations.LEAST_SHARED)
+    in_features = []
+    while units:
+        texts = TokenInputs(tokens, units=units[: activations.SHARD])
+        units = units[activations.SHARD :]
+        passes = texts.by_length(activations.MAX_TOKENS["cpu"])
+        in_features += [texts.lengths[rows] for rows in passes]
+    assert share_of_padding(in_features) < 0.04
 
 
 class Hungry(torch.nn.Module):

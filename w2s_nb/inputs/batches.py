@@ -7,7 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from ..common.device import device
 from .tokens import Tokens, alike
+
+# Tokens of a pass that takes as long as starting another one, by type of device; elsewhere passes
+# are as large as they may be. SmolLM2 on one core: 15 ms a pass, 0.65 ms a token at 8 layers.
+PASS_COST = {"cpu": 24}
 
 # positions of the one or two texts that a module runs as one sequence, per sequence
 Units = list[tuple[int, ...]]
@@ -34,6 +39,8 @@ class Inputs:
     ) -> Iterator[np.ndarray]:
         """Yields the positions of one batch after another, longest examples first.
 
+        On a CPU a batch ends before the example at which padding saved most exceeds `PASS_COST`.
+
         Args:
             max_tokens: of a batch, padding included; an example with more is a batch of its own.
             chosen: rows of the examples; None takes all. Positions count within `chosen`.
@@ -41,10 +48,27 @@ class Inputs:
         """
         lengths = beside + (self.lengths if chosen is None else self.lengths[chosen])
         order = np.argsort(-lengths, kind="stable")
+        cost = PASS_COST.get(device().type)
         while len(order):
             size = max(1, max_tokens // int(lengths[order[0]]))
+            if cost is not None:
+                size = _cheapest_size(lengths[order[:size]], cost)
             yield order[:size]
             order = order[size:]
+
+
+def _cheapest_size(lengths: np.ndarray, cost: int) -> int:
+    """Returns how many of the first examples share a pass, so that padding costs little.
+
+    Args:
+        lengths: (m,) of the examples that may share it, falling.
+        cost: tokens that another pass must save at least.
+    """
+    padding_of_each = lengths[0] - lengths
+    # at the k-th example a new pass saves its padding for it and all after it
+    saved = padding_of_each * np.arange(len(lengths), 0, -1)
+    best = int(saved.argmax())
+    return best if saved[best] > cost else len(lengths)
 
 
 class Sequences(Inputs):

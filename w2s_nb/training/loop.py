@@ -21,7 +21,7 @@ from ..common.out_of_memory import (
     run_batches,
 )
 from ..common.progress import progress, warn
-from ..inputs.batches import Inputs
+from ..inputs.batches import FeatureInputs, Inputs
 from ..models.anatomy import TransformersModel
 from ..models.classifier import Classifier
 from ..models.language import LanguageModel
@@ -29,7 +29,8 @@ from ..models.passes import affordable_tokens
 from .hyperparameters import Hyperparameters
 from .speed import Speed, SpeedMeter
 
-# Tokens in one pass of prediction at most, padding included. A CPU gains nothing from more.
+# Tokens in one pass of prediction at most, padding included. A CPU gains nothing from more, and in
+# training it takes no more either: the passes of a batch are cut there, see `passes_of`.
 MAX_TOKENS = {"cpu": 1024, "cuda": 32768}
 # Tokens in one pass of training. A GPU that lacks memory raises an error, so it needs no limit; a
 # CPU just becomes slow.
@@ -40,7 +41,7 @@ LM_TOKENS = {"cpu": 4096, "cuda": 32768}
 SHARED_TOKENS = 4096
 # Steps after which losses are read, at the latest. Reading waits for the device: a GPU would idle.
 READ_EVERY = {"cpu": 1, "cuda": 32}
-# Batches whose examples are sorted by length together.
+# Batches at most whose examples are sorted by length together.
 BUCKET = 16
 # What to change where the passes of training do not fit, and where the optimiser's numbers do not.
 LESS_PER_PASS = "lower max_len, use method='lora' or 'probe', or a smaller model"
@@ -299,20 +300,28 @@ def _default_micro_batch(inputs: Inputs, batch_size: int) -> int:
 def schedule(lengths: np.ndarray, batch_size: int, epochs: int, seed: int) -> Iterator[np.ndarray]:
     """Yields batches of row numbers: every epoch in a new order, similar lengths together.
 
-    Examples are shuffled, sorted by length within runs of `BUCKET` batches, cut into batches, and
-    the batches shuffled. No batch is short: n examples make ceil(n / batch_size) batches whose
+    An epoch deals the examples at random into buckets, each of the same number of whole batches up
+    to one, at most `BUCKET`. A bucket is sorted by length, equal lengths in random order, and cut
+    into batches; then the batches of all buckets are shuffled.
+
+    So it is random when an example is met, and which examples of its length or nearly share its
+    batch; where there are several buckets, also which lengths do. It is not random that they are
+    alike. With up to `BUCKET` batches an epoch, one bucket has them all: a batch is then of the
+    same lengths in each epoch, though not of the same examples. Long batches come no sooner or
+    later than short ones. No batch is short: n examples make ceil(n / batch_size) batches whose
     sizes differ by at most one, so a median over a batch is never one of a single example.
     """
     rng = np.random.default_rng(seed)
     n = len(lengths)
+    n_batches = math.ceil(n / batch_size)
+    batch_ends = np.cumsum([len(b) for b in np.array_split(np.arange(n), n_batches)])
+    n_buckets = math.ceil(n_batches / BUCKET)
+    bucket_ends = [ends[-1] for ends in np.array_split(batch_ends, n_buckets)]
     for _ in range(epochs):
-        order = rng.permutation(n)
-        for start in range(0, n, BUCKET * batch_size):
-            span = slice(start, start + BUCKET * batch_size)
-            bucket = order[span]
-            order[span] = bucket[np.argsort(lengths[bucket], kind="stable")]
-        batches = np.array_split(order, math.ceil(n / batch_size))
-        for i in rng.permutation(len(batches)):
+        buckets = np.split(rng.permutation(n), bucket_ends[:-1])
+        in_order = [rows[np.argsort(lengths[rows], kind="stable")] for rows in buckets]
+        batches = np.split(np.concatenate(in_order), batch_ends[:-1])
+        for i in rng.permutation(n_batches):
             yield batches[i]
 
 
@@ -337,6 +346,32 @@ def forward(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
         target = device_of(net)
         batch = inputs.batch(rows)
         return net(**{name: copy_to(target, tensor) for name, tensor in batch.items()})
+
+
+def passes_of(inputs: Inputs, rows: np.ndarray) -> list[np.ndarray]:
+    """Cuts a batch of training, or a micro-batch, into passes of similar lengths.
+
+    One device alone does, a CPU: several devices must run the same passes, and a GPU would be
+    idle.
+
+    Returns:
+        the positions in `rows` of each pass; of one pass, all in order.
+    """
+    whole = [np.arange(len(rows))]
+    if device().type != "cpu" or distributed.n_workers() > 1 or isinstance(inputs, FeatureInputs):
+        return whole
+    passes = list(inputs.by_length(MAX_TOKENS["cpu"], rows))
+    return passes if len(passes) > 1 else whole
+
+
+def _forward_in_passes(net: nn.Module, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
+    """Runs a module as `forward` does, in the passes of `passes_of`; keeps the graphs of all."""
+    passes = passes_of(inputs, rows)
+    if len(passes) == 1:
+        return forward(net, inputs, rows)
+    with autocast():  # weights are rounded once for all passes
+        outputs = torch.cat([forward(net, inputs, rows[positions]) for positions in passes])
+    return outputs[np.argsort(np.concatenate(passes))]
 
 
 def backward(
@@ -369,7 +404,7 @@ def backward(
     targets = targets.to(device_of(net))
     # the usual case, without what the others need
     if distributed.n_workers() == 1 and n <= micro_batch:
-        logits = forward(net, inputs, rows)
+        logits = _forward_in_passes(net, inputs, rows)
         value = loss(logits, targets).mean()
         scale(value).backward()
         return value.detach(), logits.detach()
@@ -390,7 +425,7 @@ def backward(
         logits_of_passes = []
         values = []
         for span in passes:
-            logits = forward(net, inputs, own_rows[span])
+            logits = _forward_in_passes(net, inputs, own_rows[span])
             value = loss(logits, targets[positions[span]])
             scale((value * weight[span]).sum()).backward()
             logits_of_passes.append(logits.detach())
@@ -400,14 +435,14 @@ def backward(
     # find all logits, take the loss's gradient with respect to them once, and carry it into the
     # parameters by a second run of the passes
     with torch.no_grad():
-        own_logits = torch.cat([forward(net, inputs, own_rows[span]) for span in passes])
+        own_logits = torch.cat([_forward_in_passes(net, inputs, own_rows[span]) for span in passes])
         logits = distributed.gather(own_logits, n)
     logits.requires_grad_()
     value = loss(logits, targets).mean()
     (gradient,) = torch.autograd.grad(value, logits)
     gradient = scale(gradient[positions] * counts[:, None] * distributed.n_workers())
     for span in passes:
-        forward(net, inputs, own_rows[span]).backward(gradient[span])
+        _forward_in_passes(net, inputs, own_rows[span]).backward(gradient[span])
     return value.detach(), logits.detach()
 
 

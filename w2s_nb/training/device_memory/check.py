@@ -90,7 +90,7 @@ def clearly_fits(
     # float32; of a block more than it keeps in any architecture
     of_token = 4 * (40 * config.hidden_size + 12 * _width(config))
     of_token += 16 * config.num_attention_heads * tokens
-    bound = 8 * n_params + frozen_tokens(tokens) * 2 * of_token
+    bound = 8 * n_params + frozen_tokens(tokens, room.kind) * 2 * of_token
     if method in TRAINED:
         # weights, gradients, two moments, and copies in bf16
         of_training = 18 * n_params + examples * tokens * (trained_layers + 2) * of_token

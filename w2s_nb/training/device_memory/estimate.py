@@ -40,6 +40,8 @@ TOKENS = 1024
 SIDE = 224  # pixels of the images by which an encoder is judged
 # methods that train blocks of the model
 TRAINED = (*SHARDED, "top")
+# of a frozen model's pass on a GPU that has little memory free
+_FROZEN_TOKENS = 4096
 _BYTES_A_LOGIT = 16  # of a language model in training
 # share of a device's memory that training can use; the rest goes to the device's context, the
 # workspaces of kernels and the holes between tensors
@@ -446,7 +448,7 @@ def _frozen(
     layers = simulation.config_of(architecture).num_hidden_layers
     if method == "top":
         layers = max(1, layers - top_layers)
-    examples = frozen_tokens(tokens) // tokens
+    examples = frozen_tokens(tokens, device) // tokens
     if device == "cuda" and micro_batch:
         # a pass on a GPU has more tokens where memory is free, and fewer where it is short
         examples = min(examples, micro_batch)
@@ -458,9 +460,13 @@ def _frozen(
     return counts["weights"] + counts["peak"]
 
 
-def frozen_tokens(tokens: int) -> int:
-    """Returns the tokens of a pass of a frozen model on texts of so many tokens."""
-    return max(1, MAX_TOKENS["cpu"] // tokens) * tokens
+def frozen_tokens(tokens: int, device: str) -> int:
+    """Returns the tokens of a pass of a frozen model on texts of so many tokens.
+
+    On a GPU it is a pass of little memory: where more is free, passes are larger.
+    """
+    most = MAX_TOKENS["cpu"] if device == "cpu" else _FROZEN_TOKENS
+    return max(1, most // tokens) * tokens
 
 
 def _stored_bytes(config, method: str, tokens: int, device: str) -> int:
