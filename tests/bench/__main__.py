@@ -1,4 +1,7 @@
-"""Runs subjects of the bench, each in a process of its own, and writes their ratios as JSON."""
+"""Runs subjects of the bench, each in a process of its own, and writes their ratios as JSON.
+
+Ratios of other subjects that the file has from an earlier run are kept, each with its commit.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,24 @@ def main() -> int:
     if unknown:
         parser.error(f"no subject {', '.join(unknown)}; there are {', '.join(everything)}")
     subjects = options.subjects or list(SUBJECTS)
-    ratios, failed = {}, {}
     started = time.perf_counter()
+    ratios, failed = measure(subjects)
+    seconds = round(time.perf_counter() - started)
+    before = read(options.out)["ratios"] if options.out.is_file() else {}
+    kept = {name: each for name, each in before.items() if name.split(".")[0] not in subjects}
+    result = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "seconds": seconds}
+    result |= {"machine": describe_machine(), "ratios": kept | ratios, "failed": failed}
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    if REFERENCE.is_file():
+        print(compare(read(REFERENCE), result, subjects)[0])
+    print(f"\n{seconds} s; written to {options.out}")
+    return int(bool(failed))
+
+
+def measure(subjects: list[str]) -> tuple[dict, dict]:
+    """Measures subjects; returns {name: a ratio as a dict, with its commit}, {subject: error}."""
+    ratios, failed = {}, {}
+    measured = {"commit": commit()}
     for subject in subjects:
         print(f"{subject}: measuring", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as home:
@@ -44,15 +63,8 @@ def main() -> int:
                 failed[subject] = str(error)
                 print(f"{subject}: {error}", file=sys.stderr)
                 continue
-        ratios |= {each.pop("name"): each for each in answer["ratios"]}
-    seconds = round(time.perf_counter() - started)
-    result = {"commit": commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}", "seconds": seconds}
-    result |= {"machine": describe_machine(), "ratios": ratios, "failed": failed}
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    if REFERENCE.is_file():
-        print(compare(read(REFERENCE), result, subjects)[0])
-    print(f"\n{seconds} s; written to {options.out}")
-    return int(bool(failed))
+        ratios |= {each.pop("name"): each | measured for each in answer["ratios"]}
+    return ratios, failed
 
 
 def commit() -> str:
