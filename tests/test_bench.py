@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.bench import FURTHER, REFERENCE, SUBJECTS, compare, measure
+from tests.bench import __main__ as main
 
 FILES = sorted(Path(compare.__file__).parent.glob("*.py"))
 
@@ -113,6 +114,33 @@ def test_a_file_that_is_no_result_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(refusal.value)
     with pytest.raises(SystemExit, match="make bench` writes it"):
         compare.read(tmp_path / "none.json")
+
+
+def test_a_subject_is_renewed_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "bench.json"
+    old = result_of(**{"padding.training": 0.06, "padding.gone": 0.3, "startup.help": 0.2})
+    path.write_text(json.dumps(old))
+    new = {"name": "padding.training", "value": 0.05, "margin": 0.0, "least": 0.002}
+    monkeypatch.setattr(main, "apart", lambda *_, **__: {"ratios": [dict(new)]})
+    monkeypatch.setattr(main, "describe_machine", lambda: {"cpu": "X", "versions": {}})
+    assert main.main(["padding", "--out", str(path)]) == 0
+    ratios = compare.read(path)["ratios"]
+    assert {name: each["value"] for name, each in ratios.items()} == {
+        "padding.training": 0.05,
+        "startup.help": 0.2,
+    }
+    assert ratios["padding.training"]["commit"] == main.commit()
+    path.write_text("no JSON")
+    with pytest.raises(SystemExit, match="no result of `make bench`"):
+        main.main(["padding", "--out", str(path)])
+
+    def fail(*_, **__):
+        raise RuntimeError("a process ended with 1:\nKeyError: 'x'")
+
+    monkeypatch.setattr(main, "apart", fail)
+    path.unlink()
+    assert main.main(["padding", "--out", str(path)]) == 1
+    assert "padding: could not be measured: KeyError: 'x'" in capsys.readouterr().out
 
 
 def run_apart(code):

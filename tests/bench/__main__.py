@@ -19,7 +19,7 @@ from .compare import compare, read
 from .measure import ROOT, apart, describe_machine, ratios_of
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measures what the command line names; returns 1 where a subject could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     everything = [*SUBJECTS, *FURTHER]
@@ -31,15 +31,15 @@ def main() -> int:
     )
     default_out = ROOT / "papermill_runs" / "bench.json"
     parser.add_argument("--out", type=Path, default=default_out, help="the file that is written")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     unknown = sorted(set(options.subjects) - set(everything))
     if unknown:
         parser.error(f"no subject {', '.join(unknown)}; there are {', '.join(everything)}")
     subjects = options.subjects or list(SUBJECTS)
+    before = read(options.out)["ratios"] if options.out.is_file() else {}
     started = time.perf_counter()
     ratios, failed = measure(subjects)
     seconds = round(time.perf_counter() - started)
-    before = read(options.out)["ratios"] if options.out.is_file() else {}
     kept = {name: each for name, each in before.items() if name.split(".")[0] not in subjects}
     result = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "seconds": seconds}
     result |= {"machine": describe_machine(), "ratios": kept | ratios, "failed": failed}
