@@ -3,7 +3,9 @@
 A loss takes logits (b, K) and targets (b, K) of K classes and `progress` of training in [0, 1], and
 returns (b,) nats, one value per example, not averaged. Its further keyword arguments, all with
 defaults, are its configuration. If a value depends on the other examples of the batch, the loss is
-registered with `batchwise=True`; `b` is then the optimiser's whole batch. A loss registered with
+registered with `batchwise=True`; `b` is then the optimiser's whole batch. One registered with
+`stacks=True` too takes the batches of several students at once, (s, b, K), and returns (s, b);
+probes that are trained together are then faster. A loss registered with
 `running_average="decay"` also gets `previous` (b, K): the running average of the student's own
 predictions for these examples over earlier epochs, with the loss's argument `decay` as its rate; in
 the first epoch, the targets.
@@ -35,11 +37,14 @@ _LOGITS = ((1.2, -0.3), (0.1, 0.4), (-0.8, 0.9), (0.5, 0.2))
 _TARGETS = ((0.9, 0.1), (0.4, 0.6), (0.3, 0.7), (0.2, 0.8))
 
 
-def register_loss(function=None, *, batchwise: bool = False, running_average: str = ""):
+def register_loss(
+    function=None, *, batchwise: bool = False, stacks: bool = False, running_average: str = ""
+):
     """Registers a loss under its function's name.
 
     Args:
         batchwise: the value of an example depends on the others of the batch.
+        stacks: a batchwise loss also takes (s, b, K), and treats each of the s batches alone.
         running_average: for a loss that also takes `previous`, the running average of the student's
             predictions over epochs: the name of the loss's argument that is the decay of this
             average, in [0, 1). "" for any other loss.
@@ -63,6 +68,7 @@ def register_loss(function=None, *, batchwise: bool = False, running_average: st
             )
         _check_name(loss)
         loss.batchwise = batchwise
+        loss.stacks = stacks
         loss.running_average = running_average
         return LOSSES.register(loss.__name__, loss)
 
@@ -131,16 +137,17 @@ def values_of(name: str, logits: torch.Tensor, targets: torch.Tensor, /, **args)
         ValueError: it gives something else.
     """
     values = LOSSES[name](logits, targets, **args)
+    if isinstance(values, torch.Tensor) and values.shape == logits.shape[:-1]:
+        if values.is_floating_point():
+            return values
     expected = f"expected ({len(logits)},), one number per example, not averaged"
     if not isinstance(values, torch.Tensor):
         raise ValueError(f"loss {name!r} returned {type(values).__name__}; {expected}")
-    if values.shape != (len(logits),):
+    if values.shape != logits.shape[:-1]:
         shape = tuple(values.shape) or "a scalar"
         raise ValueError(f"loss {name!r} returned {shape} for {len(logits)} examples; {expected}")
-    if not values.is_floating_point():
-        dtype = str(values.dtype).removeprefix("torch.")
-        raise ValueError(f"loss {name!r} returned values of dtype {dtype}; expected float32")
-    return values
+    dtype = str(values.dtype).removeprefix("torch.")
+    raise ValueError(f"loss {name!r} returned values of dtype {dtype}; expected float32")
 
 
 def check_loss(name: str, args: Mapping, n_classes: int = 2) -> None:
@@ -197,7 +204,13 @@ def _try(name: str, given: dict, n_classes: int) -> tuple[str, torch.Tensor]:
     gradient = None
     if values.requires_grad:
         (gradient,) = torch.autograd.grad(values.mean(), logits, allow_unused=True)
+        if loss.stacks:
+            stack = torch.stack([logits, logits.flip(0) * 2]), torch.stack([targets, targets])
+            of_stack = values_of(name, *stack, **given)
+            alone = [values_of(name, *batch, **given) for batch in zip(*stack, strict=True)]
     fault = _fault_of(values, gradient)
+    if not fault and loss.stacks and not torch.allclose(of_stack, torch.stack(alone)):
+        fault = "gives a batch of a stack (s, b, K) another value than that batch alone"
     if not fault and not loss.batchwise and not torch.allclose(values[:2], values_of_two):
         fault = (
             "gives an example another value where the rest of its batch is missing; expected "
@@ -260,13 +273,15 @@ def ramp(progress: float, warmup: float) -> float:
     return min(1.0, progress / warmup)
 
 
-def check(logits: torch.Tensor, targets: torch.Tensor) -> None:
+def check(logits: torch.Tensor, targets: torch.Tensor, *, stacks: bool = False) -> None:
     """Checks the scores and labels that a loss is given.
 
     Scores that are not finite are left to training, which says at which step they were. Values of
     labels are checked on a CPU alone: reading them would make a GPU wait at every step, and
     training has its labels from `SoftLabels`, which checks them.
 
+    Args:
+        stacks: several batches, (s, b, K), are taken too.
     Raises:
         TypeError: they are no tensors.
         ValueError: they are not both of shape (b, K), K from 2, or on a CPU a row of labels is no
@@ -275,7 +290,8 @@ def check(logits: torch.Tensor, targets: torch.Tensor) -> None:
     for name, given in (("logits", logits), ("targets", targets)):
         if not isinstance(given, torch.Tensor):
             raise TypeError(f"{name} are a {type(given).__name__}; expected a tensor (b, K)")
-    if logits.shape != targets.shape or logits.ndim != 2 or logits.shape[1] < 2:
+    ndims = (2, 3) if stacks else (2,)
+    if logits.shape != targets.shape or logits.ndim not in ndims or logits.shape[-1] < 2:
         raise ValueError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}; "
             f"expected (b, K) for both"
@@ -283,8 +299,9 @@ def check(logits: torch.Tensor, targets: torch.Tensor) -> None:
     if targets.device.type != "cpu":
         return
     # sums may be off by what half precision rounds; NaN is neither
-    good = (targets >= 0).all(dim=1) & ((targets.sum(dim=1) - 1).abs() <= 1e-2)
+    good = (targets >= 0).all(dim=-1) & ((targets.sum(dim=-1) - 1).abs() <= 1e-2)
     if not good.all():
+        targets, good = targets.flatten(0, -2), good.flatten()
         first = int((~good).nonzero()[0])
         raise ValueError(
             f"targets of example {first} of {len(targets)} are {targets[first].tolist()}; expected "
@@ -305,8 +322,14 @@ def check_finite(name: str, value: float) -> None:
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Computes the cross-entropy (b,), in nats, of scores (b, K) and soft labels (b, K)."""
-    return F.cross_entropy(logits, targets.to(logits), reduction="none")
+    """Computes the cross-entropy (b,), in nats, of scores (b, K) and soft labels (b, K).
+
+    Of stacks (s, b, K) it is (s, b).
+    """
+    if logits.ndim == 2:
+        return F.cross_entropy(logits, targets.to(logits), reduction="none")
+    flat = logits.flatten(0, -2), targets.to(logits).flatten(0, -2)
+    return F.cross_entropy(*flat, reduction="none").view(logits.shape[:-1])
 
 
 # what all losses share, as part of their code

@@ -28,7 +28,7 @@ def xent(logits, targets, *, progress):
     return cross_entropy(logits, targets)
 
 
-@register_loss(batchwise=True)
+@register_loss(batchwise=True, stacks=True)
 def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2, shares=None):
     """Cross-entropy towards a mix of the weak label and the student's own hardened guess.
 
@@ -45,8 +45,9 @@ def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2, shares=None)
     same loss.
 
     Args:
-        logits: (b, K) float32, student scores, unnormalised; b is the optimiser's batch.
-        targets: (b, K) float32, weak soft labels, rows sum to 1.
+        logits: (b, K) float32, student scores, unnormalised; b is the optimiser's batch. Batches of
+            several students, (s, b, K), give (s, b).
+        targets: as logits, weak soft labels, rows sum to 1.
         progress: fraction of training done, in [0, 1].
         alpha: final weight of the student's guess, in [0, 1]; 0 gives `xent`. The paper takes 0.75
             for its largest students and 0.5 for the others.
@@ -62,8 +63,8 @@ def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2, shares=None)
     Source: Burns et al. 2023, section 4.3.2 and appendix A.4; openai/weak-to-strong takes the
         quantile at the batch's mean weak label, which is 'weak' for two classes.
     """
-    check(logits, targets)
-    if len(logits) < 2:
+    check(logits, targets, stacks=True)
+    if logits.shape[-2] < 2:
         raise ValueError(
             "confidence loss on a batch of 1; its guesses are shares of a batch, from 2 examples"
         )
@@ -72,28 +73,30 @@ def confidence(logits, targets, *, progress, alpha=0.5, warmup=0.2, shares=None)
         raise ValueError(f"shares {shares!r}; expected 'equal', 'weak' or None")
     a = alpha * ramp(progress, warmup)
     targets = targets.to(logits)
-    shares = shares or ("equal" if logits.shape[1] == 2 else "weak")
+    shares = shares or ("equal" if logits.shape[-1] == 2 else "weak")
     guess = _guess(logits.detach(), targets, shares)
     return cross_entropy(logits, (1 - a) * targets + a * guess)
 
 
 def _guess(logits: torch.Tensor, targets: torch.Tensor, shares: str) -> torch.Tensor:
-    """Returns the student's guesses, (b, K) bool, one True in each row."""
-    if logits.shape[1] > 2:
+    """Returns the student's guesses, (b, K) bool, one True in each row; of stacks (s, b, K)."""
+    if logits.ndim == 3 and (logits.shape[-1] > 2 or shares != "equal"):
+        return torch.stack([_guess(*each, shares) for each in zip(logits, targets, strict=True)])
+    if logits.shape[-1] > 2:
         return _assign(logits.cpu(), targets.cpu(), shares).to(logits.device)
     # of two classes a threshold is the assignment, and a GPU need not wait for the host: P(y = 1)
     # is monotone in the difference of the scores, which does not saturate
-    score = logits[:, 1] - logits[:, 0]
+    score = logits[..., 1] - logits[..., 0]
     if shares == "equal":
         # torch's median of an even batch is the lower of the middle two: half of it is above
-        threshold = score.median()
+        threshold = score.median(dim=-1, keepdim=True).values
     else:
         # as many are not above the threshold as are guessed to be of class 0
         lowest = score.new_full((1,), -torch.inf)
         ranked = torch.cat([lowest, score.sort().values])
         threshold = ranked.gather(0, _counts(targets, shares)[:1])
     above = score > threshold
-    return torch.stack([~above, above], dim=1)
+    return torch.stack([~above, above], dim=-1)
 
 
 def _assign(logits: torch.Tensor, targets: torch.Tensor, shares: str) -> torch.Tensor:
