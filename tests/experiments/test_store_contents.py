@@ -90,7 +90,7 @@ def test_prune_removes_what_no_fit_of_todays_code_uses_and_nothing_else(
     assert "removed 5 kB" in capsys.readouterr().out
     assert not any(path.exists() for path in stored["unused"])
     assert all(path.exists() for path in stored["used"]) and len(w2s.results()) == 5
-    monkeypatch.setattr(job, "_train", None)  # nothing is trained again
+    monkeypatch.setattr(job, "carry_out", None)  # nothing is trained again
     assert w2s.fit(tiny, words.supervisor, **OPTIONS).address == stored["fits"][0].address
     main(["store", "prune"])
     assert "nothing to remove" in capsys.readouterr().out

@@ -39,7 +39,7 @@ def test_every_method_learns_both_kinds_of_task(method, options, task, words, ti
 
 def test_a_fit_is_trained_once_and_found_again(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(job, "_train", None)  # would raise if called
+    monkeypatch.setattr(job, "carry_out", None)  # would raise if called
     again = w2s.fit(tiny, words.supervisor, **QUICK)
     assert again.address == first.address and again.predictions.equals(first.predictions)
 
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_fit_in_an_empty_store(words, tiny, monkeyp
 
 def test_micro_batch_is_not_part_of_the_address(words, tiny, monkeypatch):
     first = w2s.fit(tiny, words.supervisor, **QUICK)
-    monkeypatch.setattr(job, "_train", None)
+    monkeypatch.setattr(job, "carry_out", None)
     assert w2s.fit(tiny, words.supervisor, micro_batch=2, **QUICK).address == first.address
 
 
@@ -109,7 +109,7 @@ def test_code_version_sees_code_and_not_comments(tmp_path, monkeypatch):
 def test_order_of_labels_plays_no_part(words, tiny, monkeypatch):
     labels = w2s.fit(tiny, words.supervisor, **QUICK).label(words.student)
     first = w2s.fit(tiny, words.student, labels, **QUICK)
-    monkeypatch.setattr(job, "_train", None)
+    monkeypatch.setattr(job, "carry_out", None)
     order = np.random.default_rng(0).permutation(len(labels))
     shuffled = w2s.SoftLabels(labels.ids[order], labels.probs[order], "a test")
     assert w2s.fit(tiny, words.student, shuffled, **QUICK).address == first.address
@@ -253,11 +253,11 @@ from w2s_nb.training import job, loop
 conftest.register_words()
 task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
 job.code()  # before what it reads is replaced
-train, write = job._train, store.write_atomic
+train, write = job.train_together, store.write_atomic
 def counted(*a):
     open({log!r}, "a").write("trained\\n")
     return train(*a)
-job._train = counted
+job.train_together = counted
 {more}
 fit = w2s.fit({tiny!r}, task.supervisor, method="probe", epochs={epochs})
 print(fit.accuracy(task.test).value)

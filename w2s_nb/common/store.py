@@ -19,7 +19,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -312,18 +312,68 @@ def get_or_make(address: str, make: Callable[[], tuple]) -> tuple[dict, pd.DataF
     return stored
 
 
+def make_together(
+    addresses: Iterable[str], make: Callable[[list[str]], Iterable[tuple[str, tuple]]]
+) -> dict[str, tuple[dict, pd.DataFrame, pd.DataFrame]]:
+    """Makes the fits of several addresses together, less those that are stored by then.
+
+    Other processes that want one of them wait until all are stored.
+
+    Args:
+        make: takes the addresses that are lacking; yields each that it could make, with what
+            `get_or_make` takes of its `make`. What was yielded is stored before the next is asked
+            for.
+    Returns:
+        {address: record, predictions, curve} of those that were stored or could be made.
+    Raises: as `get_or_make`.
+    """
+    wanted = list(dict.fromkeys(addresses))
+    fits = {}
+    lacking = []
+    with contextlib.ExitStack() as locks:
+        for address in sorted(wanted):  # in one order, so that no two processes wait for each other
+            locks.enter_context(lock(address))
+        for address in wanted:
+            stored = read(address)
+            if stored is None:
+                _require_place(address)
+                lacking.append(address)
+            else:
+                fits[address] = stored
+        started = time.perf_counter()
+        seconds = None
+        for address, made in make(lacking):
+            if seconds is None:  # the work is done, and each has its share of it
+                seconds = (time.perf_counter() - started) / len(lacking)
+            fits[address] = _store_made(address, made, seconds)
+    return fits
+
+
 def _make_and_store(
     address: str, make: Callable[[], tuple]
 ) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    _require_place(address)
+    started = time.perf_counter()
+    made = make()
+    return _store_made(address, made, time.perf_counter() - started)
+
+
+def _require_place(address: str) -> None:
+    """Refuses a fit that could not be stored after it is made."""
     place = folder(address)
     if place.is_dir():  # damaged, or another user's
         require_writable(place, f"fit {address} cannot be read")
-    started = time.perf_counter()
-    record, *tables = make()
+
+
+def _store_made(
+    address: str, made: tuple, seconds: float
+) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    """Stores a fit that took some seconds, and returns it as it is read."""
+    record, *tables = made
     record = record | {
         "versions": versions(),
         "machine": machine(),
-        "seconds": round(time.perf_counter() - started, 2),
+        "seconds": round(seconds, 2),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
     }
     for _ in range(3):  # another process, without a lock, may just be replacing a damaged fit
@@ -331,7 +381,7 @@ def _make_and_store(
         stored = read(address)
         if stored is not None:
             return stored
-    raise OSError(f"fit {address} was stored in {place} and cannot be read again")
+    raise OSError(f"fit {address} was stored in {folder(address)} and cannot be read again")
 
 
 def results() -> pd.DataFrame:

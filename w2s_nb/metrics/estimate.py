@@ -151,7 +151,11 @@ def standard_error(values: np.ndarray, group: np.ndarray) -> float:
         group: (n,) groups, which are independent of each other.
     Source: Liang and Zeger 1986, for a mean; without groups of several it is sd / sqrt(n).
     """
-    group_of = np.unique(group, return_inverse=True)[1]
+    return error_of_mean(values, np.unique(group, return_inverse=True)[1])
+
+
+def error_of_mean(values: np.ndarray, group_of: np.ndarray) -> float:
+    """Computes `standard_error`, given the group of each example as a number from 0."""
     sum_of_group = np.bincount(group_of, weights=values - np.mean(values))
     return float(np.sqrt(np.square(sum_of_group).sum()) / len(values))
 

@@ -131,27 +131,100 @@ def fit(
         "keep_weights": keep_weights,
         "label_training_examples": label_training_examples,
     }
+    all_args = told | hyperparameters
+    all_args |= {"loss": loss, "loss_args": loss_args, "stop": stop, "devices": devices}
+    all_args["also"] = also
+    if not (isinstance(split, Split) and split.answers):
+        return prepare_fit(model, split, cast(SoftLabels | None, labels), **all_args).get()
+    resolve(model)
+    known = _known_in_validation(split, labels)
+    choose_settings(split, known, weak=labels is not None, **all_args)
+    answers = cast(Answers | None, labels)
+    return fit_answers(model, split, answers, **told, **hyperparameters)
+
+
+@dataclass(frozen=True)
+class PreparedFit:
+    """A fit of a classifier whose arguments are checked; not trained yet, or stored.
+
+    Attributes:
+        job: all that decides the result; config: the same, as the address takes it.
+        labels: of the examples trained on.
+        stop: the checkpoint that stands for the fit.
+    """
+
+    job: TrainingJob
+    config: dict
+    address: str
+    labels: SoftLabels
+    stop: str
+    micro_batch: int | None
+    devices: int
+
+    def get(self) -> Fit:
+        """Finds the fit in the store, or trains it."""
+        return Fit(self.address, *store.get_or_make(self.address, self._train), self.stop)
+
+    def find(self) -> Fit | None:
+        """Finds the fit in the store; None if it is not there."""
+        stored = store.read(self.address)
+        return None if stored is None else Fit(self.address, *stored, self.stop)
+
+    def _train(self) -> tuple:
+        job = self.job_to_train()
+        micro_batch = micro_batch_of_job(self.job, self.micro_batch, self.devices)
+        return self.to_store(training_job.carry_out(job, micro_batch, self.devices))
+
+    def job_to_train(self) -> TrainingJob:
+        """Returns the job, of a sealed task with made labels in place of the truth."""
+        if is_sealed(self.job.split):
+            return replace(self.job, split=with_made_labels(self.job.split))
+        return self.job
+
+    def to_store(self, trained: training_job.Trained) -> tuple:
+        """Returns record, predictions, curve and weights, as `store.write` takes them.
+
+        Args:
+            trained: what training `job_to_train` gave. Of a sealed task, all that is measured by
+                the truth is left out.
+        """
+        job = self.job
+        metrics, speed, predictions, curve, weights = trained
+        label_accuracy = math.nan
+        if is_sealed(job.split):
+            metrics = {}
+            predictions = predictions.drop(columns="truth")
+            predictions[class_columns("oracle", job.split.n_classes)] = np.nan
+            measured = ["validation_accuracy", "test_accuracy", "test_n", "test_se"]
+            curve = curve.drop(columns=measured)
+        else:
+            label_accuracy = float(np.mean(likeliest(job.targets) == job.split.hard_label))
+        record = make_record(
+            self.config, metrics, self.stop, job.checkpoint, job.split, self.labels, label_accuracy
+        )
+        if speed is not None:
+            tell_speed(job.label, speed)
+            record["speed"] = asdict(speed)
+        if job.also:
+            record["also"] = {other.name: len(other) for other in job.also}
+        return record, predictions, curve, weights
+
+
+def prepare_fit(
+    model: str, split: Split, labels: SoftLabels | None = None, **fit_args
+) -> PreparedFit:
+    """Checks all arguments of a `fit` of a classifier, and finds its address; loads no weights.
+
+    Args and raises: as of `fit`.
+    """
     checkpoint = resolve(model)
     known = _known_in_validation(split, labels)
-    settings = choose_settings(
-        split,
-        known,
-        weak=labels is not None,
-        loss=loss,
-        loss_args=loss_args,
-        stop=stop,
-        devices=devices,
-        also=also,
-        **told,
-        **hyperparameters,
-    )
-    if split.answers:
-        answers = cast(Answers | None, labels)
-        return fit_answers(model, split, answers, **told, **hyperparameters)
-    training_labels, validation_labels = _collect_labels(split, cast(SoftLabels | None, labels))
+    settings = choose_settings(split, known, weak=labels is not None, **fit_args)
+    training_labels, validation_labels = _collect_labels(split, labels)
     targets = training_labels.for_split(split)
     # all arguments are valid; from here on the model's files are needed
     checkpoint, layers, chosen = _fit_to_model(checkpoint, split, settings)
+    label_training_examples = fit_args.get("label_training_examples", False)
     job = TrainingJob(
         checkpoint=checkpoint,
         layers=layers,
@@ -159,22 +232,21 @@ def fit(
         targets=targets,
         validation=_validation_targets(split, validation_labels, known),
         known=np.flatnonzero(known),
-        method=method,
+        method=settings.method,
         hyperparameters=chosen,
-        loss=loss,
+        loss=fit_args.get("loss", "xent"),
         loss_args=settings.loss_args,
-        seed=check_seed(seed),
-        keep_weights=settings.stop if keep_weights else None,
+        seed=check_seed(fit_args.get("seed", 0)),
+        keep_weights=settings.stop if fit_args.get("keep_weights") else None,
         label_training_examples=label_training_examples,
         also=splits_elsewhere(own_predicted_splits(split, label_training_examples), settings.also),
     )
     config = job.config()
     address = store.address(config)
-
-    def train():
-        return _train(job, config, training_labels, settings.stop, micro_batch, devices)
-
-    return Fit(address, *store.get_or_make(address, train), settings.stop)
+    micro_batch = fit_args.get("micro_batch")
+    return PreparedFit(
+        job, config, address, training_labels, settings.stop, micro_batch, settings.devices
+    )
 
 
 def check_fit(
@@ -315,41 +387,6 @@ def _check_context(checkpoint: Checkpoint, splits: list[Split], max_len: int) ->
     for each in (*splits, *own_predicted_splits(splits[0], False)):
         longest = int(tokenize(each, checkpoint, max_len).lengths.max())
         require_context(checkpoint, longest, "Give a smaller max_len.")
-
-
-def _train(
-    job: TrainingJob,
-    config: dict,
-    labels: SoftLabels,
-    stop: str,
-    micro_batch: int | None,
-    devices: int,
-) -> tuple:
-    """Trains, and returns record, predictions, curve and weights, as `store.write` takes them."""
-    micro_batch = micro_batch_of_job(job, micro_batch, devices)
-    if is_sealed(job.split):
-        metrics, speed, *tables = _carry_out_sealed(job, micro_batch, devices)
-        label_accuracy = math.nan
-    else:
-        metrics, speed, *tables = training_job.carry_out(job, micro_batch, devices)
-        label_accuracy = float(np.mean(likeliest(job.targets) == job.split.hard_label))
-    record = make_record(config, metrics, stop, job.checkpoint, job.split, labels, label_accuracy)
-    if speed is not None:
-        tell_speed(job.label, speed)
-        record["speed"] = asdict(speed)
-    if job.also:
-        record["also"] = {other.name: len(other) for other in job.also}
-    return record, *tables
-
-
-def _carry_out_sealed(job: TrainingJob, micro_batch: int | None, devices: int) -> tuple:
-    """Trains without truth: as `job.carry_out`, less all that is measured by it."""
-    made = replace(job, split=with_made_labels(job.split))
-    _, speed, predictions, curve, weights = training_job.carry_out(made, micro_batch, devices)
-    predictions = predictions.drop(columns="truth")
-    predictions[class_columns("oracle", job.split.n_classes)] = np.nan
-    measured = ["validation_accuracy", "test_accuracy", "test_n", "test_se"]
-    return {}, speed, predictions, curve.drop(columns=measured), weights
 
 
 def _choose_evaluations(

@@ -12,7 +12,7 @@ import hashlib
 import math
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -35,12 +35,12 @@ from ..inputs.batches import FeatureInputs, Inputs, TokenInputs
 from ..inputs.encoded import Pictures
 from ..inputs.tokens import Tokens, join, join_inputs, read_split
 from ..metrics.classification import auroc, calibration_error, correct
-from ..metrics.estimate import standard_error
+from ..metrics.estimate import error_of_mean
 from ..models import classifier, loading
 from ..models.anatomy import blocks_of
 from ..models.classifier import Classifier, build, compact_embedding, probe
 from ..models.names import Checkpoint
-from . import logistic, loop
+from . import logistic, loop, probes
 from .hyperparameters import PROBES, Hyperparameters
 from .result import (
     STOPS,
@@ -52,6 +52,8 @@ from .result import (
 )
 from .speed import Speed
 
+# metrics of the test split, speed (None of a probe), predictions, curve, weights or None
+Trained = tuple[dict, Speed | None, pd.DataFrame, pd.DataFrame, dict | None]
 _ALONE = threading.Lock()  # torch has one random state for all threads: one training at a time
 
 
@@ -142,28 +144,38 @@ def code() -> str:
         batches_module,
         classifier,
         logistic,
+        probes,
         correct,
         likeliest,
         columns_at,
-        standard_error,
+        error_of_mean,
         labelable_splits,
         _make_inputs,
         _standardised_features,
         _build_net,
         _train,
         _train_net,
+        train_together,
+        _prepare_probes,
+        _Prepared,
+        _PreparedProbe,
         _measure,
         _BestSteps,
     )
 
 
-def carry_out(job: TrainingJob, micro_batch: int | None, devices: int = 1) -> tuple:
+def carry_out(job: TrainingJob, micro_batch: int | None, devices: int = 1) -> Trained:
     """Trains on one or several devices.
 
     Returns:
         (metrics, speed or None, predictions, curve, weights or None); the last three as
         `store.write` takes them.
     """
+    if job.method == "probe":
+        ((_, result),) = train_together([job])
+        if isinstance(result, Exception):
+            raise result
+        return result
     if devices > 1:
         return _carry_out_on_devices(job, micro_batch, devices)
     fitting = f"fitting {job.checkpoint.name} by method {job.method!r}"
@@ -171,7 +183,7 @@ def carry_out(job: TrainingJob, micro_batch: int | None, devices: int = 1) -> tu
         return _train(job, micro_batch)
 
 
-def _carry_out_on_devices(job: TrainingJob, micro_batch: int | None, devices: int) -> tuple:
+def _carry_out_on_devices(job: TrainingJob, micro_batch: int | None, devices: int) -> Trained:
     """Trains on several devices; where a pass does not fit, again with half the micro-batch."""
     while True:
         try:
@@ -196,31 +208,145 @@ def _train_in_worker(loss: Callable, job: TrainingJob, micro_batch: int | None) 
     return *tables, save(weights)  # Ray carries bytes, not tensors
 
 
-def _train(
-    job: TrainingJob, micro_batch: int | None
-) -> tuple[dict, Speed | None, pd.DataFrame, pd.DataFrame, dict | None]:
-    """Trains, and predicts the task's other splits at the three checkpoints.
-
-    Returns:
-        metrics of the test split, speed (None of a probe), predictions, curve, weights or None.
+def _train(job: TrainingJob, micro_batch: int | None) -> Trained:
+    """Trains by any method but 'probe', and predicts the task's other splits at the three
+    checkpoints.
     """
     torch.manual_seed(job.seed)
-    training_inputs, predicted_inputs, made_with = _make_inputs(job)
-    net = _build_net(job, training_inputs, made_with)
-    checkpoints = _BestSteps(net, job, predicted_inputs)
-    last_weights = None
+    prepared = _Prepared(job, *_make_inputs(job))
     with threads(1 if job.method in PROBES else None):
-        speed = _train_net(net, job, training_inputs, checkpoints, micro_batch)
+        speed = _train_net(prepared, micro_batch)
+        return prepared.results(speed)
+
+
+def stack_key(job: TrainingJob) -> tuple | None:
+    """Returns what probes share that `train_together` can train together; None of other methods."""
+    if job.method != "probe":
+        return None
+    width = job.hyperparameters.features or loading.n_features(job.checkpoint)
+    return job.hyperparameters, len(job.split), job.split.arity, job.split.n_classes, width
+
+
+def train_together(
+    jobs: Sequence[TrainingJob],
+) -> Iterator[tuple[TrainingJob, Trained | Exception]]:
+    """Trains probes of one `stack_key` together; yields each job with its result, or its error.
+
+    Where a loss or a prediction is not finite, or a loss raises an error, the others are trained
+    again without that probe. Where memory does not suffice for all, they are trained one by one.
+    """
+    fitting = f"fitting {jobs[0].label} by method 'probe'"
+    left = list(jobs)
+    while left:
+        try:
+            with _ALONE, explain_out_of_memory(fitting, loop.LESS_PER_PASS):
+                prepared = _prepare_probes(left)
+                with threads(1):
+                    probes.train([each.probe for each in prepared], left[0].hyperparameters)
+        except probes.ProbesFailed as failed:
+            errors = [failed.errors.get(each.probe) for each in prepared]
+            yield from [(job, error) for job, error in zip(left, errors, strict=True) if error]
+            left = [job for job, error in zip(left, errors, strict=True) if not error]
+            continue
+        except OutOfMemory as error:
+            if len(left) == 1:
+                yield left[0], error
+                return
+            for job in left:
+                yield from train_together([job])
+            return
+        for job, each in zip(left, prepared, strict=True):
+            with threads(1):
+                result = each.results(None)
+            yield job, result
+        return
+
+
+def _prepare_probes(jobs: Sequence[TrainingJob]) -> list[_PreparedProbe]:
+    """Prepares probes; those that read the same texts alike share their inputs."""
+    inputs_of: dict[tuple, tuple] = {}
+    prepared = []
+    for job in jobs:
+        key = (
+            loading.digest(job.checkpoint),
+            job.layers,
+            job.hyperparameters.max_len,
+            job.hyperparameters.features,
+            *(split.fingerprint for split in (job.split, *job.predicted_splits)),
+        )
+        if key not in inputs_of:
+            inputs_of[key] = _make_inputs(job)
+        torch.manual_seed(job.seed)
+        prepared.append(_PreparedProbe(job, *inputs_of[key]))
+    return prepared
+
+
+class _Prepared:
+    """A training with its inputs and module made.
+
+    Attributes:
+        net: the module; training_inputs: of the split trained on.
+        best_steps: the evaluations; they hold the inputs of the splits predicted.
+    """
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        training_inputs: Inputs,
+        predicted: Inputs,
+        made_with: dict[str, np.ndarray],
+    ):
+        self.job = job
+        self.made_with = made_with
+        self.training_inputs = training_inputs
+        self.net = _build_net(job, self.training_inputs, made_with)
+        self.best_steps = _BestSteps(self.net, job, predicted)
+
+    def results(self, speed: Speed | None) -> Trained:
+        """Returns what is stored of the trained module, which may get the weights of other steps.
+
+        Args:
+            speed: of the training.
+        """
+        job = self.job
+        last_weights = loop.copy_weights(self.net) if job.keep_weights else None
+        predictions = self.best_steps.predictions()
+        weights = None
         if job.keep_weights:
-            last_weights = loop.copy_weights(net)
-        predictions = checkpoints.predictions()
-    weights = None
-    if job.keep_weights:
-        loop.load_weights(net, checkpoints.weights[job.keep_weights] or last_weights)
-        weights = loop.copy_weights(net, whole=True)
-        weights |= {name: torch.from_numpy(array) for name, array in made_with.items()}
-    metrics = _measure(predictions, job.predicted_splits[0])
-    return metrics, speed, predictions, pd.DataFrame(checkpoints.curve), weights
+            loop.load_weights(self.net, self.best_steps.weights[job.keep_weights] or last_weights)
+            weights = loop.copy_weights(self.net, whole=True)
+            weights |= {name: torch.from_numpy(array) for name, array in self.made_with.items()}
+        metrics = _measure(predictions, job.predicted_splits[0])
+        return metrics, speed, predictions, pd.DataFrame(self.best_steps.curve), weights
+
+
+class _PreparedProbe(_Prepared):
+    """A probe with its features and head made.
+
+    Attributes:
+        probe: as `probes.train` takes it.
+    """
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        training_inputs: Inputs,
+        predicted: Inputs,
+        made_with: dict[str, np.ndarray],
+    ):
+        super().__init__(job, training_inputs, predicted, made_with)
+        self.probe = probes.Probe(
+            head=self.net.head,
+            inputs=cast(FeatureInputs, training_inputs),
+            predicted=cast(FeatureInputs, predicted),
+            targets=job.targets,
+            loss=job.loss,
+            loss_args=job.loss_args,
+            seed=job.seed,
+            random_state=torch.get_rng_state(),
+            evaluate=self.best_steps.evaluate,
+            label=job.label,
+        )
 
 
 def _make_inputs(job: TrainingJob) -> tuple[Inputs, Inputs, dict[str, np.ndarray]]:
@@ -310,40 +436,34 @@ def _build_net(
     return net
 
 
-def _train_net(
-    net: Classifier,
-    job: TrainingJob,
-    training_inputs: Inputs,
-    checkpoints: _BestSteps,
-    micro_batch: int | None,
-) -> Speed | None:
+def _train_net(prepared: _Prepared, micro_batch: int | None) -> Speed | None:
     """Trains the module in place, or solves for its head; evaluates at each checkpoint.
 
     Returns:
         how fast it read texts; None of a probe, which reads none.
     """
+    job, net, best_steps = prepared.job, prepared.net, prepared.best_steps
     if job.method == "logistic":
         penalties = cast(tuple[float, ...], job.hyperparameters.l2)
-        features = cast(FeatureInputs, training_inputs).features
+        features = cast(FeatureInputs, prepared.training_inputs).features
         for step, l2 in enumerate(penalties, start=1):
             mean_loss = logistic.solve(net.head, features, job.targets, l2)
-            checkpoints.evaluate(step, step / len(penalties), mean_loss)
+            best_steps.evaluate(step, step / len(penalties), mean_loss)
         return None
     loss = LOSSES[job.loss]
-    speed = loop.train(
+    return loop.train(
         net,
-        training_inputs,
+        prepared.training_inputs,
         job.targets,
         functools.partial(losses.values_of, job.loss, **job.loss_args),
         job.hyperparameters,
         seed=job.seed,
-        evaluate=checkpoints.evaluate,
+        evaluate=best_steps.evaluate,
         batchwise=loss.batchwise,
         decay=job.loss_args.get(loss.running_average),
         micro_batch=micro_batch,
         label=job.label,
     )
-    return None if job.method in PROBES else speed
 
 
 def _measure(predictions: pd.DataFrame, test: Split) -> dict[str, float]:
@@ -391,8 +511,10 @@ class _BestSteps:
         n_test, n_validation = map(len, job.predicted_splits[:2])
         self.validation_rows = np.arange(n_test, n_test + n_validation)
         drawn = np.random.default_rng(0).permutation(n_test)
-        # the test examples that the curve and the oracle look at
+        # the test examples that the curve and the oracle look at, and the group of each from 0
         self.curve_rows = np.sort(drawn[: job.hyperparameters.curve_test or n_test])
+        groups = job.predicted_splits[0].group[self.curve_rows]
+        self.curve_group_of = np.unique(groups, return_inverse=True)[1]
 
     def _rules(self) -> list[str]:
         """Returns the rules in `STOPS` that have what they choose by.
@@ -407,41 +529,50 @@ class _BestSteps:
         }
         return [stop for stop in STOPS if chosen_by[stop]]
 
-    def evaluate(self, step: int, progress: float, train_loss: float) -> None:
-        """Scores the module on validation and some test examples; keeps it if it is the best."""
+    def evaluate(
+        self, step: int, progress: float, train_loss: float, predict: Callable | None = None
+    ) -> None:
+        """Scores the module on validation and some test examples; keeps it if it is the best.
+
+        Args:
+            predict: rows (m,) -> the module's predictions (m, K) of them; None runs it.
+        """
         test, validation = self.job.predicted_splits[:2]
         rows = np.arange(len(self.inputs))
         if progress < 1:
             rows = np.concatenate([self.curve_rows, self.validation_rows])
-        probs = self._predict(step, rows)
+        probs = self._predict(step, rows, predict)
         on_test = probs[self.curve_rows]
         on_validation = probs[self.validation_rows]
         on_labels = math.nan
+        validation_classes = likeliest(on_validation)
         if self.job.validation is not None:
             labels = likeliest(self.job.validation)
-            on_labels = correct(on_validation[self.job.known], labels).mean()
-        right = correct(on_test, test.hard_label[self.curve_rows])[0]
+            on_labels = (validation_classes[self.job.known] == labels).mean()
+        right = likeliest(on_test) == test.hard_label[self.curve_rows]
         self.curve.append(
             {
                 "step": step,
                 "progress": progress,
                 "train_loss": train_loss,
                 "validation_accuracy_on_labels": on_labels,
-                "validation_accuracy": correct(on_validation, validation.hard_label).mean(),
+                "validation_accuracy": (validation_classes == validation.hard_label).mean(),
                 "test_accuracy": right.mean(),
                 "test_n": len(right),
-                "test_se": standard_error(right, test.group[self.curve_rows]),
+                "test_se": error_of_mean(right, self.curve_group_of),
             }
         )
         self.keep_best(step, on_labels, right.mean(), is_last=progress >= 1)
         best_steps = self.best_step.values()
         self.probs_at_step = {s: p for s, p in self.probs_at_step.items() if s in best_steps}
 
-    def _predict(self, step: int, rows: np.ndarray) -> np.ndarray:
+    def _predict(self, step: int, rows: np.ndarray, predict: Callable | None = None) -> np.ndarray:
         """Predicts those of the examples at `rows` that have no prediction of a step yet.
 
         The module must have the weights of that step.
 
+        Args:
+            predict: as of `evaluate`.
         Returns:
             (n, K) the predictions of the step, as in `probs_at_step`.
         """
@@ -449,7 +580,8 @@ class _BestSteps:
         probs = self.probs_at_step.setdefault(step, none_yet)
         lacking = rows[np.isnan(probs[rows, 0])]
         if len(lacking):
-            probs[lacking] = loop.predict(self.net, self.inputs, lacking)
+            predict = predict or functools.partial(loop.predict, self.net, self.inputs)
+            probs[lacking] = predict(lacking)
         return probs
 
     def keep_best(

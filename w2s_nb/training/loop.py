@@ -206,13 +206,20 @@ class _StepLosses:
         for loss in torch.stack(self._unread).tolist():
             self._n_read += 1
             if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"{self._label}: the loss is {loss} at step {self._n_read} of {self._n_steps}; "
-                    f"lower lr (it is {self._hyperparameters.lr:g}, of the head "
-                    f"{self._hyperparameters.head_lr:g}), or look at the labels"
-                )
+                where = f"{self._n_read} of {self._n_steps}"
+                raise not_finite(self._label, loss, where, self._hyperparameters)
             self._since_last.append(loss)
         self._unread = []
+
+
+def not_finite(
+    label: str, loss: float, step: str, hyperparameters: Hyperparameters
+) -> FloatingPointError:
+    """Returns the error of a training whose loss is not finite at a step, such as "3 of 10"."""
+    return FloatingPointError(
+        f"{label}: the loss is {loss} at step {step}; lower lr (it is {hyperparameters.lr:g}, of "
+        f"the head {hyperparameters.head_lr:g}), or look at the labels"
+    )
 
 
 def device_of(net: nn.Module) -> torch.device:
@@ -519,10 +526,19 @@ def predict(net: Classifier, inputs: Inputs, chosen: np.ndarray | None = None) -
 
     batches = run_batches(inputs.by_length(max_tokens, chosen), run)
     probs = _read_at_end(batches, len(chosen), net.n_classes)
+    require_finite(probs)
+    return probs
+
+
+def require_finite(probs: np.ndarray) -> None:
+    """Refuses predictions (n, K) that are not finite.
+
+    Raises:
+        FloatingPointError: says how many are not.
+    """
     if not np.isfinite(probs).all():
         n_bad = (~np.isfinite(probs).all(axis=1)).sum()
         raise FloatingPointError(f"{n_bad} of {len(probs)} predictions are not finite; lower lr")
-    return probs
 
 
 @torch.inference_mode()
