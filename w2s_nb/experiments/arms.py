@@ -21,10 +21,11 @@ from ..labels.soft import SoftLabels
 from ..metrics import imitation, preference_bias, shift
 from ..metrics.gap import check_measure, pgr_of
 from ..metrics.readable import readable
-from ..training.fit import check_fit, fit
+from ..training.fit_many import FitArgs
 from ..training.result import STOPS, AnswerFit, Fit, need_fit, task_of
 from . import advice
 from .elsewhere import load_elsewhere
+from .plans import Plan, Round, carry_out, join
 from .prepare import (
     Model,
     args_of,
@@ -597,6 +598,52 @@ def run_arms(
         UnknownName, TypeError, ValueError, ModelUnavailable: as `prepare` and `fit`, for every
             fit of the experiment before the first is trained.
     """
+    return carry_out(
+        plan_arms(
+            task,
+            weak,
+            strong,
+            losses=losses,
+            loss_args=loss_args,
+            seeds=seeds,
+            n_train=n_train,
+            n_val=n_val,
+            n_test=n_test,
+            extra_halves=extra_halves,
+            elsewhere=elsewhere,
+            labels=labels,
+            variant=variant,
+            stress=stress,
+            weak_args=weak_args,
+            strong_args=strong_args,
+            student_args=student_args,
+            **fit_args,
+        )
+    )
+
+
+def plan_arms(
+    task: str,
+    weak: Model,
+    strong: Model,
+    *,
+    losses: Iterable[str] = ("xent",),
+    loss_args: dict | None = None,
+    seeds: int | Iterable[int] = 1,
+    n_train: int | None = None,
+    n_val: int | None = None,
+    n_test: int | None = None,
+    extra_halves: int = 0,
+    elsewhere: Iterable[str] = (),
+    labels: dict[str, Labeller] | None = None,
+    variant: Callable[[Task, Fit], Task] | None = None,
+    stress: Stress = NONE,
+    weak_args: dict | None = None,
+    strong_args: dict | None = None,
+    student_args: dict | None = None,
+    **fit_args,
+) -> Plan[Arms]:
+    """Plans what `run_arms` does, whose arguments these are."""
     loss_names = list_losses(losses)
     loss_args = loss_args or {}
     args_of_fits = _args_of_fits(fit_args, weak_args, strong_args, student_args)
@@ -624,28 +671,66 @@ def run_arms(
     check_fit_of(strong, tasks[0].student, **ceiling_args)
     check_against_task(tasks[0], weak, strong, *labellers.values())
     tell_swapped([name_of(weak), name_of(strong)])
-    taught: list[Task] = []
-    fits: dict[str, list[Fit]] = {}
-    for dealt in tasks:
-        seed = dealt.seed
-        strong_name = _name_model(strong, dealt)
-        weak_name = _name_model(weak, dealt)
-        # The strong model never reads the texts of which it is given a variant.
-        reads_dealt = variant is None
-        with ceiling_reads_first(strong_name, dealt.student, ceiling_args if reads_dealt else {}):
-            supervisor = fit(weak_name, dealt.supervisor, seed=seed, **supervisor_args)
-        supervisor = stress.change_supervisor(dealt, supervisor)
-        given, supervisor = _vary(dealt, supervisor, variant)
-        with ceiling_reads_first(strong_name, given.student, ceiling_args):
-            label_sets = _label(labellers, given, supervisor)
-            students = _fit_students(
-                strong_name, given, label_sets, loss_names, loss_args, student_args
-            )
-            ceiling = fit(strong_name, given.student, seed=seed, **ceiling_args)
-        taught.append(given)
-        for arm, one_fit in {WEAK: supervisor, **students, CEILING: ceiling}.items():
-            fits.setdefault(arm, []).append(one_fit)
+    given = _Given(
+        weak,
+        strong,
+        {loss: loss_args.get(loss) for loss in loss_names},
+        labellers,
+        variant,
+        stress,
+        supervisor_args,
+        ceiling_args,
+        student_args,
+    )
+    of_seeds = yield from join([_plan_seed(given, dealt) for dealt in tasks], *args_of_fits)
+    arms = list(of_seeds[0][1])
+    fits = {arm: [of_seed[arm] for _, of_seed in of_seeds] for arm in arms}
+    taught = [task for task, _ in of_seeds]
     return Arms(str(weak), str(strong), taught, fits, tests_elsewhere)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What `plan_arms` is given, checked: the same for every seed.
+
+    Attributes:
+        losses: {name: its arguments, or None}.
+        labellers: {name of the label set: what makes it}.
+    """
+
+    weak: Model
+    strong: Model
+    losses: dict[str, dict | None]
+    labellers: dict[str, Labeller]
+    variant: Callable[[Task, Fit], Task] | None
+    stress: Stress
+    supervisor_args: dict
+    ceiling_args: dict
+    student_args: dict
+
+
+def _plan_seed(given: _Given, dealt: Task) -> Plan[tuple[Task, dict[str, Fit]]]:
+    """Plans the supervisor, and then the students and the ceiling, of one seed.
+
+    Returns:
+        the task that the students are given, and {arm: fit}.
+    """
+    seed = dealt.seed
+    strong = _name_model(given.strong, dealt)
+    weak = _name_model(given.weak, dealt)
+    # the strong model never reads the texts of which it is given a variant
+    read_first = [] if given.variant else [(strong, dealt.student, given.ceiling_args)]
+    wanted = FitArgs(weak, dealt.supervisor, None, {"seed": seed, **given.supervisor_args})
+    (supervisor,) = yield Round([wanted], read_first)
+    supervisor = given.stress.change_supervisor(dealt, supervisor)
+    task, supervisor = _vary(dealt, supervisor, given.variant)
+    with ceiling_reads_first(strong, task.student, given.ceiling_args):
+        label_sets = _label(given.labellers, task, supervisor)
+    students = _students(strong, task, label_sets, given)
+    ceiling = FitArgs(strong, task.student, None, {"seed": seed, **given.ceiling_args})
+    fits = yield Round([*students.values(), ceiling], [(strong, task.student, given.ceiling_args)])
+    arms = [*students, CEILING]
+    return task, {WEAK: supervisor, **dict(zip(arms, fits, strict=True))}
 
 
 def _args_of_fits(
@@ -736,30 +821,18 @@ def _vary(
     return varied, supervisor.with_ids_of(task, varied)
 
 
-def _fit_students(
-    model: str,
-    task: Task,
-    label_sets: dict[str, SoftLabels],
-    losses: list[str],
-    loss_args: dict[str, dict],
-    fit_args: dict,
-) -> dict[str, Fit]:
-    """Trains one student per label set and loss, on the examples that the set labels.
-
-    All are checked before the first is trained.
-    """
-    given = {}
+def _students(
+    model: str, task: Task, label_sets: dict[str, SoftLabels], given: _Given
+) -> dict[str, FitArgs]:
+    """Returns one student per label set and loss, on the examples that the set labels."""
+    students = {}
     for name, labels in label_sets.items():
         labelled = task.student.take(labels.knows(task.student))
-        for loss in losses:
-            arguments: dict = {"loss": loss, "loss_args": loss_args.get(loss), "seed": task.seed}
-            given[student_name(loss, name)] = (labelled, labels, arguments | fit_args)
-    for labelled, labels, arguments in given.values():
-        check_fit(model, labelled, labels, **arguments)
-    return {
-        name: fit(model, labelled, labels, **arguments)
-        for name, (labelled, labels, arguments) in given.items()
-    }
+        for loss, loss_args in given.losses.items():
+            arguments: dict = {"loss": loss, "loss_args": loss_args, "seed": task.seed}
+            arguments |= given.student_args
+            students[student_name(loss, name)] = FitArgs(model, labelled, labels, arguments)
+    return students
 
 
 def pgr(

@@ -15,8 +15,9 @@ from ..data.load import count_examples
 from ..data.splits import Split
 from ..metrics import imitation, predictors
 from ..training.result import Fit
-from .arms import CEILING, NOT_DEFINED, WEAK, Arms, run_arms, student_name
+from .arms import CEILING, NOT_DEFINED, WEAK, Arms, plan_arms, student_name
 from .label_sets import states_of
+from .plans import carry_out, join
 from .prepare import refuse_own
 
 NAIVE = student_name("xent")
@@ -145,12 +146,15 @@ def run_foresight(
     names, ladder = _several(tasks, "tasks"), _several(models, "models")
     refuse_own(arms_args, "run_foresight", _OWN)
     points: list[dict] = []
-    pairs = list(itertools.product(names, itertools.combinations(ladder, 2)))
-    for task, (weak, strong) in progress(pairs, desc="pairs"):
+    pairs = list(itertools.combinations(ladder, 2))
+    for task in progress(names, desc="tasks"):
         with collect_warnings():  # points have no PGR, which warnings would be about
             n = min(n_test, count_examples(task)[1]) if n_test else None
-            arms = run_arms(task, weak, strong, losses=["xent"], n_test=n, **arms_args)
-        points += _points(arms, weak, strong)
+            given = {"losses": ["xent"], "n_test": n, **arms_args}
+            plans = [plan_arms(task, *pair, **given) for pair in pairs]
+            of_pairs = carry_out(join(plans, arms_args))
+        for arms, pair in zip(of_pairs, pairs, strict=True):
+            points += _points(arms, *pair)
     return Foresight(pd.DataFrame(points))
 
 

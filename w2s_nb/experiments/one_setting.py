@@ -13,13 +13,15 @@ from .. import metrics
 from ..common.registry import TASKS
 from ..common.seeds import check_count
 from ..data.classes import in_turn, likeliest
-from ..data.splits import Split
+from ..data.splits import Split, Task
 from ..data.tasks.spec import Sizes
-from ..training.fit import check_fit, fit
+from ..training.fit import check_fit
+from ..training.fit_many import FitArgs
 from ..training.hyperparameters import METHODS
 from ..training.result import AnswerFit, Fit
 from .arms import CEILING, WEAK, Arms, student_name
-from .prepare import args_of, ceiling_reads_first, prepare, refuse_own
+from .plans import Plan, Round, carry_out, join
+from .prepare import args_of, prepare, refuse_own
 
 STEPS = 1000  # of a probe, at most
 # arguments of `fit` that one_setting gives each fit, and its own argument that decides them
@@ -91,19 +93,39 @@ def one_setting(
     check_fit(weak, tasks[0].supervisor, **supervisor_args)
     check_fit(strong, _first_of_each(tasks[0].student, n_labels), weak=True, **of_student)
     arm = student_name(loss)
-    fits: dict[str, list[Fit]] = {WEAK: [], arm: [], CEILING: []}
-    for dealt in tasks:
-        seed = dealt.seed
-        labelled = _first_of_each(dealt.student, n_labels)
-        with ceiling_reads_first(strong, labelled, strong_args):
-            supervisor = fit(weak, dealt.supervisor, seed=seed, **supervisor_args)
-            labels = supervisor.label(dealt.student)
-            student = fit(strong, labelled, labels, seed=seed, **of_student)
-            ceiling = fit(strong, labelled, seed=seed, **strong_args)
-        fits[WEAK].append(supervisor)
-        fits[arm].append(student)
-        fits[CEILING].append(ceiling)
+    settings = (supervisor_args, of_student, strong_args)
+    plans = [_plan_seed(weak, strong, dealt, n_labels, *settings) for dealt in tasks]
+    of_seeds = carry_out(join(plans, *settings))
+    fits: dict[str, list[Fit]] = {
+        name: [of_seed[i] for of_seed in of_seeds] for i, name in enumerate((WEAK, arm, CEILING))
+    }
     return Arms(weak, strong, tasks, fits)
+
+
+def _plan_seed(
+    weak: str,
+    strong: str,
+    dealt: Task,
+    n_labels: int,
+    supervisor_args: dict,
+    student_args: dict,
+    ceiling_args: dict,
+) -> Plan[tuple[Fit, Fit, Fit]]:
+    """Plans supervisor, student and ceiling of one seed."""
+    seed = {"seed": dealt.seed}
+    labelled = _first_of_each(dealt.student, n_labels)
+    read_first = [(strong, labelled, ceiling_args)]
+    wanted = FitArgs(weak, dealt.supervisor, None, seed | supervisor_args)
+    (supervisor,) = yield Round([wanted], read_first)
+    labels = supervisor.label(dealt.student)
+    student, ceiling = yield Round(
+        [
+            FitArgs(strong, labelled, labels, seed | student_args),
+            FitArgs(strong, labelled, None, seed | ceiling_args),
+        ],
+        read_first,
+    )
+    return supervisor, student, ceiling
 
 
 def _first_of_each(half: Split, n: int) -> Split:

@@ -9,7 +9,8 @@ from ..common.progress import progress, warn
 from ..common.registry import TASKS, MissingExtra
 from ..common.seeds import check_count
 from ..data.sources import DataUnavailable, has_local_files
-from ..experiments.arms import Arms, run_arms
+from ..experiments.arms import Arms, plan_arms
+from ..experiments.plans import carry_out, join
 from ..experiments.prepare import check_names, list_losses, list_seeds
 from ..models.encoders import require_kind
 from ..models.loading import n_params, with_depth
@@ -83,8 +84,10 @@ def run_suite(
     experiments: dict[tuple[str, str, str], Arms] = {}
     for task in progress(list(sizes), desc="tasks"):
         of_task: dict = {**sizes[task], **arguments}
-        for pair in pairs:
-            experiments[task, *pair] = run_arms(task, *pair, seeds=seed_list, **of_task)
+        plans = [plan_arms(task, *pair, seeds=seed_list, **of_task) for pair in pairs]
+        of_pairs = carry_out(join(plans, arguments))
+        for pair, arms in zip(pairs, of_pairs, strict=True):
+            experiments[task, *pair] = arms
     name = suite if isinstance(suite, str) else f"{len(tasks)} tasks"
     return SuiteResult(name, experiments, left_out)
 
