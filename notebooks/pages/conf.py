@@ -44,7 +44,7 @@ nb_execution_mode = "off"  # outputs are those that are stored
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 4  # links to headings, as GitHub names them
-smartquotes = False
+smartquotes_action = "D"  # dashes; quotes stay as they are in code
 add_module_names = False
 
 autodoc_member_order = "bysource"

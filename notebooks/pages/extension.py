@@ -142,6 +142,8 @@ def block_equation(translator, node: nodes.math_block) -> None:
 def to_mathml(node: nodes.Element, display: str) -> str:
     """Returns an equation as MathML, which browsers draw without a script or a network."""
     mathml = latex2mathml.converter.convert(node.astext(), display=display)
+    # MathML takes text for space, and sets no space around an operator between two texts
+    mathml = re.sub(r"<mtext>(\w\w+)</mtext>", r"<mi>\1</mi>", mathml)
     return re.sub(r"(<mi>(log|ln|exp)</mi>)(?=<m)", r'\1<mspace width="0.167em"/>', mathml)
 
 
