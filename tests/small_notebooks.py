@@ -76,6 +76,7 @@ SMALLER = {
         "suite": "movie_snippets, tweet_snippets",
         "filters": "confident@0.5, hard_labels",
         "own_ceilings": 0,
+        "recipe": "epochs=5",
     },
     "17_foresight": {"n_train": 60, "suite": "movie_snippets, tweet_snippets"},
 }
