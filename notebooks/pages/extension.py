@@ -303,7 +303,10 @@ def add_notebook_links(app, pagename: str, templatename: str, context: dict, doc
         file = f"{repository}/blob/main/{pagename}.ipynb"
         links.append((f"https://colab.research.google.com/github/{file}", "Open in Colab"))
         links.append(
-            (context["pathto"]("notebooks/pages/setup") + "#open-in-colab", "its first cell")
+            (
+                context["pathto"]("notebooks/pages/setup") + "#open-in-colab",
+                "the first cell for Colab",
+            )
         )
     line = " · ".join(f'<a href="{escape(link)}">{label}</a>' for link, label in links)
     line = f'</h1>\n<p class="notebook-links">{line}</p>'
