@@ -1,12 +1,15 @@
 """What more rows and more seeds cost, in counts of what is done; and that the results are equal."""
 
+import os
 import random
 
 import pytest
 
 import w2s_nb as w2s
-from w2s_nb.data import load
+from w2s_nb.common.registry import TASKS
+from w2s_nb.data import load, tables
 from w2s_nb.data.tasks import snippets
+from w2s_nb.notebook import parameters
 
 
 class Rating(float):
@@ -74,3 +77,36 @@ def test_an_example_is_hashed_once_whatever_the_seeds(monkeypatch):
         made = [of_kit(name, w2s.Example(texts, 0)) for texts in split.texts]
         assert split.ids.tolist() == made
         assert [groups[example] for example in made] == split.group.tolist()
+
+
+def test_a_table_is_read_again_only_if_it_changed(tmp_path, monkeypatch):
+    read, read_text = [], tables._read_text
+    monkeypatch.setattr(tables, "_read_text", lambda *a: read.append(a[0].name) or read_text(*a))
+    path = tmp_path / "mine.csv"
+    path.write_text("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(40)))
+    sizes = {"n_train": 8, "n_val": 4, "n_test": 4}
+    first = w2s.load_task(w2s.task_from_file(path), **sizes)
+    of_first = TASKS.registered("mine")
+    w2s.task_from_file(path)
+    assert len(read) == 1 and TASKS.registered("mine") is of_first
+    times = path.stat()
+    path.write_text(path.read_text().replace("text 7", "word 7"))  # as large, and at the same time
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    second = w2s.load_task(w2s.task_from_file(path), **sizes)
+    assert len(read) == 2 and first.data_version != second.data_version
+    w2s.task_from_file(path, classes=("1", "0"))
+    assert len(read) == 3 and TASKS["mine"].classes == ("1", "0")
+    w2s.task_from_file([{"text": f"{i}", "label": i % 2} for i in range(40)], name="mine")
+    w2s.task_from_file(path, classes=("1", "0"))
+    assert len(read) == 4, "a task of that name was registered meanwhile"
+    assert TASKS["mine"].classes == ("1", "0")
+
+
+def test_runs_of_a_sweep_read_a_table_once(tmp_path, monkeypatch):
+    read, read_text = [], tables._read_text
+    monkeypatch.setattr(tables, "_read_text", lambda *a: read.append(a[0].name) or read_text(*a))
+    path = tmp_path / "mine.csv"
+    path.write_text("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(40)))
+    for seeds in range(1, 5):
+        assert parameters._check_table({"texts": str(path), "seeds": seeds}) == "mine"
+    assert len(read) == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.registry import TASKS
 from ..common.store import address
 from .sources import rows_of, with_places
 from .tables import (
@@ -41,7 +43,8 @@ def task_from_file(
     """Registers the rows of a table as a task of texts to classify.
 
     Rows without a text are left out and counted; everything else that cannot be used is refused,
-    with the row. What is read now is used, also where the file changes later.
+    with the row. What is read now is used, also where the file changes later. A further call reads
+    the file again only if its content or an argument is another.
 
     Args:
         source: the path of a csv, tsv, jsonl, json or parquet file, see `tables.read_table`, or of
@@ -82,6 +85,10 @@ def task_from_file(
         check_name(name, examples)
     except ValueError as error:
         raise ValueError(f"{error}, as in name='my_reviews'") from None
+    how = repr((text, label, classes, group, max_len, prompt, encoding, balance))
+    content = _content_of(source)
+    if content and _made.get(name) == (content, how, TASKS.registered(name)):
+        return name
     tables = _tables_of(source, name, encoding, (text, label, group))
     labels = [row[table.label] for table in tables.values() for _, row in table.placed]
     n_classes = len(named) if named else count_numbered(labels)
@@ -105,7 +112,22 @@ def task_from_file(
         version=address(cleaned),
     )
     register(examples)
+    if content and content == _content_of(source):  # it has not changed while it was read
+        _made[name] = (content, how, TASKS.registered(name))
     return name
+
+
+# {name: the file that a task was made of, how, and the task}
+_made: dict[str, tuple[str, str, TaskSpec]] = {}
+
+
+def _content_of(source) -> str:
+    """Returns a file's path and sha256, whatever its time of change; "" of other sources."""
+    path = Path(source).expanduser() if isinstance(source, (str, os.PathLike)) else None
+    if path is None or not path.is_file():
+        return ""
+    with path.open("rb") as stream:
+        return f"{path} {hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def _name_of(source) -> str:
