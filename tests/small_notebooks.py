@@ -78,7 +78,11 @@ SMALLER = {
         "own_ceilings": 0,
         "recipe": "epochs=5",
     },
-    "17_foresight": {"n_train": 60, "suite": "movie_snippets, tweet_snippets"},
+    "17_foresight": {
+        "n_train": 60,
+        "suite": "movie_snippets, tweet_snippets",
+        "recipe": "epochs=5",
+    },
 }
 
 # Solutions train little that the notebooks do not: by probe what is finetuned there, and less of
