@@ -86,7 +86,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(model, words, monkeypatc
     def no_training(*args):
         raise AssertionError("trains again")
 
-    monkeypatch.setattr("w2s_nb.training.fit._train", no_training)
+    monkeypatch.setattr("w2s_nb.training.job.carry_out", no_training)
     again = compare(["confidence"], words, model, seeds=1)
     columns = [c for c in first.table() if c != "seconds"]
     assert again.table()[columns].equals(first.table()[columns]) and not again.errors
