@@ -51,8 +51,9 @@ pathlib.Path(results).write_text(json.dumps(result))"""
 @pytest.fixture
 def quick(tmp_path, monkeypatch):
     """(what a sweep's file says of a notebook of no second, the log that it writes to); runs go
-    below tmp_path.
+    below tmp_path. It imports nothing, so its kernels are not forked, but started in half a second.
     """
+    monkeypatch.setenv("W2S_FORK", "0")
     kernel = {"name": "python3", "display_name": "p", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     notebook.cells = [

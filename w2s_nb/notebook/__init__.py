@@ -8,6 +8,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "defaults",
         "execution",
         "exercises",
+        "fork_server",
+        "forked_kernel",
         "listing",
         "parameters",
         "plan",

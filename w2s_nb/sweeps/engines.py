@@ -16,10 +16,9 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-import psutil
-
 from ..common.distributed import connect, environment_for_workers, import_ray
 from ..common.registry import UnknownName
+from ..notebook import fork_server
 from . import running
 from .grid import ENGINES, Resources
 
@@ -142,7 +141,8 @@ class Local:
     """A bounded pool of papermill processes, each with its share of the devices, or of the cores.
 
     A process runs one notebook after another, since importing papermill takes seconds. A process
-    that dies is replaced.
+    that dies is replaced. Each notebook has a kernel of its own; where `fork_server.is_supported`,
+    kernels are forked from one process, which imports the kit once for all of them.
     """
 
     def __init__(self, resources: Resources, jobs: int | None = None):
@@ -164,6 +164,9 @@ class Local:
         self._environment = (
             {"OMP_NUM_THREADS": str(threads)} | os.environ | environment_for_workers()
         )
+        self._fork_server: fork_server.ForkServer | None = None
+        self._server_of: dict[int, fork_server.ForkServer | None] = {}  # of each slot's process
+        self._starting = threading.Lock()
         self._pool = ThreadPoolExecutor(self.jobs)
 
     def slots(self) -> int:
@@ -195,17 +198,36 @@ class Local:
 
     def _worker(self, slot: int, environment: dict[str, str]) -> subprocess.Popen:
         """Returns the living process of a slot, a new one where there is none."""
+        server = self._living_fork_server()
         worker = self._workers.get(slot)
+        if worker and server is not self._server_of.get(slot):
+            fork_server.kill_tree(worker.pid)  # its fork server was killed
+            worker.wait()
         if worker is None or worker.poll() is not None:
+            self._server_of[slot] = server
+            number = {running.FORK_SERVER: str(server.socket.fileno())} if server else {}
             worker = self._workers[slot] = subprocess.Popen(
                 [sys.executable, "-P", running.__file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=self._environment | environment,
+                env=self._environment | environment | number,
+                pass_fds=[server.socket.fileno()] if server else [],
                 start_new_session=True,  # Ctrl-C is for the driver alone
             )
         return worker
+
+    def _living_fork_server(self) -> fork_server.ForkServer | None:
+        """Returns the fork server, a new one where it was killed; None where nothing is forked."""
+        with self._starting:
+            server = self._fork_server
+            if server is not None and server.process.poll() is not None:
+                server.close()
+                server = None
+            if server is None and fork_server.is_supported() and not self._closing.is_set():
+                server = fork_server.ForkServer(self._environment)
+            self._fork_server = server
+        return server
 
     def close(self, *, now: bool = False) -> None:
         """Ends the processes after their runs, or at once with `now`; a kernel ends when its
@@ -214,15 +236,17 @@ class Local:
         if now:
             self._closing.set()
             for worker in self._workers.values():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    for process in [*psutil.Process(worker.pid).children(recursive=True), worker]:
-                        process.kill()
+                fork_server.kill_tree(worker.pid)
         self._pool.shutdown()
         for worker in self._workers.values():
             if worker.stdin:
                 with contextlib.suppress(BrokenPipeError):
                     worker.stdin.close()
             worker.wait()
+            if worker.stdout:
+                worker.stdout.close()
+        if self._fork_server:
+            self._fork_server.close()
 
 
 class Ray:

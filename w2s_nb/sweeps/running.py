@@ -23,6 +23,7 @@ import traceback
 import uuid
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -34,6 +35,7 @@ DIED = "kernel died"
 TIMED_OUT = "timed out"
 NO_KERNEL = "kernel did not start"
 LOST = "worker lost"
+FORK_SERVER = "W2S_FORK_SERVER"  # names a worker the number of a socket of `notebook.fork_server`
 ABANDONED = 24 * 3600  # seconds after which a file that is not whole is a killed process's
 RETRIED = (DIED, TIMED_OUT, NO_KERNEL, LOST)  # a notebook that raises will raise again
 _TYPES = {
@@ -49,6 +51,7 @@ _NAME_AT_REMOTE = re.compile(r"[\w-]+")
 _UNREADABLE = (OSError, ValueError, RecursionError)  # what a file that is no JSON may raise
 _BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_kill_others: list[Callable[[], None]] = []  # kill kernels that are no children of this process
 
 
 def read_outcome(folder: str | Path, address: str) -> dict | None:
@@ -351,9 +354,13 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
 
     time_is_up = threading.Event()
 
+    has_ended = threading.Event()
+
     def stop() -> None:
         time_is_up.set()
         _kill_children()
+        while not has_ended.wait(1):  # a kernel may have been about to start
+            _kill_children()
 
     timer = threading.Timer(run["seconds"] or 0, stop)
     if run["seconds"]:
@@ -380,6 +387,9 @@ def _papermill(run: dict, folder: Path) -> tuple[str, str, str]:
         return _state_after(error, folder), message, traceback.format_exc()
     finally:
         timer.cancel()
+        has_ended.set()
+        if timer.is_alive():
+            timer.join()  # lest it kill the next run's kernel
 
 
 def _state_after(error: Exception, folder: Path) -> str:
@@ -401,6 +411,8 @@ def _a_cell_was_executed(folder: Path) -> bool:
 
 def _kill_children() -> None:
     """Kills the kernel, and what it started."""
+    for kill in _kill_others:
+        kill()
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
@@ -414,11 +426,22 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+def _use_fork_server(number: int) -> None:
+    """Has kernels forked by the server that listens on an inherited socket."""
+    sys.path.append(str(Path(__file__).resolve().parents[2]))  # where the kit is, if not installed
+    from w2s_nb.notebook import forked_kernel
+
+    forked_kernel.use(socket.socket(fileno=number))
+    _kill_others.append(forked_kernel.kill_all)
+
+
 def serve() -> None:
     """Answers runs until standard input ends. What papermill or a library prints goes to standard
     error.
     """
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    if FORK_SERVER in os.environ:
+        _use_fork_server(int(os.environ.pop(FORK_SERVER)))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
