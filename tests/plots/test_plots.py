@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import w2s_nb as w2s
 from w2s_nb import plots
@@ -286,13 +287,37 @@ def test_calibration_of_three_classes_is_that_of_the_predicted_class():
     assert renamed.to_json() == same.to_json()
 
 
-def test_a_bar_that_is_shorter_than_usual_is_seen():
+def test_intervals_of_shares_are_wilsons_and_inside_the_frame():
+    """Those of the normal distribution leave [0, 1], and have no width where all are right."""
     confidence = np.linspace(0.4, 0.9, 10)
     right = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1], dtype=bool)
-    figure = plots.quality_by_confidence(confidence, right, "t")
-    assert figure.layout.yaxis.range == (0.0, 1.02)
-    half = plots.quality_by_confidence(confidence, np.roll(right, 1) | right, "t", parts=1)
-    assert half.layout.yaxis.range == (0.4, 1.02)
+    figure = plots.quality_by_confidence(confidence, right, "t", parts=2)
+    first, last = figure.data[0].y
+    bars = figure.data[0].error_y
+    ends = stats.binomtest(1, 5).proportion_ci(method="wilson")
+    assert (first, last) == (0.2, 1.0)
+    assert first - bars.arrayminus[0] == pytest.approx(ends.low)
+    assert first + bars.array[0] == pytest.approx(ends.high)
+    assert bars.arrayminus[1] > 0.3 and last + bars.array[1] == pytest.approx(1.0)
+    assert figure.layout.yaxis.range[0] <= ends.low
+
+
+def test_nodes_of_a_flow_stand_below_one_another():
+    """Newly wrong answers were drawn inside those that are still wrong."""
+    counts = pd.DataFrame(
+        [
+            (0, "right", "right", 50),
+            (0, "right", "new", 40),
+            (0, "passed on", "passed on", 900),
+            (0, "passed on", "right", 10),
+        ],
+        columns=["step", "before", "after", "examples"],
+    )
+    node = plots.flow(counts, ["m@1", "m@2"], "t").data[0].node
+    right, still, new = node.y[2:]
+    shares = [60 / 1000, 900 / 1000, 40 / 1000]
+    assert still - right > 0.8 * (shares[0] + shares[1]) / 2
+    assert new - still > 0.8 * (shares[1] + shares[2]) / 2
 
 
 CLASSES = ("red", "green<", "blue")

@@ -17,6 +17,7 @@ from .base import (
     figure_of,
     interval_of,
     measure_title,
+    name_places,
 )
 
 
@@ -44,7 +45,7 @@ def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
             line_dash="dot",
             line_width=1.5,
             annotation_text="finetuned from here on",
-            annotation_position="bottom left",
+            annotation_position="top right",
         )
     return figure
 
@@ -90,9 +91,9 @@ def by_task(
     chance: Mapping[str, float] | None = None,
     measure: str = "accuracy",
 ) -> go.Figure:
-    """Draws the test accuracy of every arm on several tasks, or its AUROC: bars in groups.
+    """Draws the test accuracy of every arm on several tasks, or its AUROC, in groups.
 
-    With 95 % intervals and a dot per seed.
+    With 95 % intervals and a circle per seed.
 
     Args:
         table: rows with task, arm, accuracy, accuracy_low, accuracy_high; supervisor and ceiling
@@ -106,27 +107,18 @@ def by_task(
     chance = _chance_by_task(table) if chance is None else chance
     chance = dict.fromkeys(table.task, 0.5) if measure == "auroc" else chance
     table, by_seed = by_measure(table, measure), by_measure(by_seed, measure)
-    figure = figure_of(
-        title,
-        "",
-        measure_title(measure),
-        barmode="group",
-        boxmode="group",
-        bargap=0.2,
-        boxgap=0.2,
-        bargroupgap=0,
-        boxgroupgap=0,
-    )
+    figure = figure_of(title, "", measure_title(measure), scattermode="group", scattergap=0.25)
     other_arms = [arm for arm in dict.fromkeys(table.arm) if arm != CEILING]
     for arm in [*other_arms, CEILING]:
-        _add_bars(figure, arm, table[table.arm == arm])
-        _add_dots(figure, arm, by_seed[by_seed.arm == arm])
+        _add_arm(figure, arm, table[table.arm == arm], by_seed[by_seed.arm == arm])
     tasks = list(dict.fromkeys(table.task))
+    name_places(figure.layout.xaxis, tasks)
+    figure.update_xaxes(range=[-0.5, len(tasks) - 0.5])
     _add_chances(figure, tasks, chance)
     figure.update_layout(width=940, height=480)
-    # bars are cut below chance
-    ends = [chance[task] - 0.05 for task in tasks if task in chance]
-    figure.update_yaxes(range=[min([table.accuracy_low.min() - 0.02, *ends]), 1.0])
+    ends = [chance[task] for task in tasks if task in chance]
+    lowest = min([table.accuracy_low.min(), by_seed.accuracy.min(), *ends])
+    figure.update_yaxes(range=[max(0.0, lowest - 0.03), 1.0])
     return figure
 
 
@@ -143,7 +135,6 @@ def _add_chances(figure: go.Figure, tasks: list[str], chance: Mapping[str, float
         add_chance(figure, shared.pop())
         return
     # a shape is placed on an axis of names by the number of the name
-    figure.update_xaxes(categoryorder="array", categoryarray=list(tasks))
     for place, task in enumerate(tasks):
         if task in chance:
             figure.add_shape(
@@ -157,32 +148,22 @@ def _add_chances(figure: go.Figure, tasks: list[str], chance: Mapping[str, float
             )
 
 
-def _add_bars(figure: go.Figure, arm: str, rows: pd.DataFrame) -> None:
-    """Adds an arm's bar of each task."""
-    figure.add_bar(
+def _add_arm(figure: go.Figure, arm: str, rows: pd.DataFrame, dots: pd.DataFrame) -> None:
+    """Adds an arm's circles per seed, and its point on each task."""
+    figure.add_scatter(
+        x=dots.task,
+        y=dots.accuracy,
+        mode="markers",
+        showlegend=False,
+        offsetgroup=arm,
+        marker=dict(color=colour(arm), size=5, symbol="circle-open"),
+    )
+    figure.add_scatter(
         x=rows.task,
         y=rows.accuracy,
         name=arm,
-        marker_color=colour(arm),
+        mode="markers",
         offsetgroup=arm,
+        marker=dict(color=colour(arm), size=10),
         error_y=interval_of(rows.accuracy_low, rows.accuracy, rows.accuracy_high),
-    )
-
-
-def _add_dots(figure: go.Figure, arm: str, rows: pd.DataFrame) -> None:
-    """Adds an arm's dots of each task: points of invisible boxes, which stand in groups as bars
-    do.
-    """
-    figure.add_box(
-        x=rows.task,
-        y=rows.accuracy,
-        offsetgroup=arm,
-        boxpoints="all",
-        pointpos=0,
-        jitter=0.3,
-        showlegend=False,
-        line_color="rgba(0,0,0,0)",
-        fillcolor="rgba(0,0,0,0)",
-        marker=dict(color="#222222", size=5, symbol="circle-open"),
-        hoveron="points",
     )

@@ -6,11 +6,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .base import WEAK, colour, figure_of, interval_of
+from .findings import say_told_apart
 
 _LEVEL = 0.05
 
 
-def gains_over_naive(table: pd.DataFrame, title: str) -> go.Figure:
+def gains_over_naive(table: pd.DataFrame, settings: str, *, title: str = "") -> go.Figure:
     """Draws each method's accuracy minus naive's, paired, with its 95 % interval: the best on top.
 
     A filled mark is a difference whose p-value, corrected for all methods, is below .05; a hollow
@@ -18,6 +19,8 @@ def gains_over_naive(table: pd.DataFrame, title: str) -> go.Figure:
 
     Args:
         table: `Comparison.table()`.
+        settings: what was run; it stands below the title.
+        title: "" says how many methods are better than naive finetuning after correction.
     Raises:
         ValueError: a table of something else.
     """
@@ -25,7 +28,8 @@ def gains_over_naive(table: pd.DataFrame, title: str) -> go.Figure:
         raise ValueError("the table has no differences to naive; expected that of compare(...)")
     rows = table[table.kind != "ceiling"].dropna(subset=["difference"])
     rows = rows[rows.method != "naive"].sort_values("difference", kind="stable")
-    figure = figure_of(title, "accuracy minus naive's", "")
+    title = title or say_told_apart(rows, _LEVEL)
+    figure = figure_of(title, "accuracy minus naive's", "", settings=settings)
     kinds = {
         "below .05 after correction": (rows.p_holm < _LEVEL, "circle", "#0072B2"),
         "below .05 before it alone": (

@@ -51,6 +51,34 @@ def say_above(rows: pd.DataFrame) -> str:
     return f"{sure} of {len(known)} students recover a part of the gap beyond the error"
 
 
+def say_repeated(rows: pd.DataFrame) -> str:
+    """Says how many of the supervisor's mistakes the students repeat.
+
+    Args:
+        rows: columns arm, on, value.
+    """
+    repeated = rows[rows.on == "mistakes"].dropna(subset=["value"])
+    if not len(repeated):
+        return "Agreement with the supervisor"
+    who, verb = ("The student", "repeats") if len(repeated) == 1 else ("Students", "repeat")
+    return f"{who} {verb} {_share(repeated.value)} of the supervisor's mistakes"
+
+
+def say_told_apart(table: pd.DataFrame, level: float) -> str:
+    """Says how many methods are told from naive finetuning after correction.
+
+    Args:
+        table: columns difference, p_holm; rows without p_holm are not tested.
+        level: below which a p-value counts.
+    """
+    tested = table.dropna(subset=["p_holm"])
+    found = tested[tested.p_holm < level]
+    better = int((found.difference > 0).sum())
+    said = f"{better} of {len(tested)} methods beat naive finetuning, corrected for their number"
+    worse = len(found) - better
+    return f"{said}; {worse} {'is' if worse == 1 else 'are'} worse" if worse else said
+
+
 def say_by_size(rows: pd.DataFrame, ticks: dict[str, str]) -> str:
     """Says what arms gain from the smallest to the largest student.
 
@@ -74,6 +102,6 @@ def say_by_size(rows: pd.DataFrame, ticks: dict[str, str]) -> str:
     return f"From {first} to {last}, in points: {'; '.join(gains[:3])}"
 
 
-def _share(pgr: pd.Series) -> str:
-    low, high = (round(100 * end) for end in (pgr.min(), pgr.max()))
+def _share(shares: pd.Series) -> str:
+    low, high = (round(100 * end) for end in (shares.min(), shares.max()))
     return f"{low} %" if low == high else f"{low} to {high} %"

@@ -8,15 +8,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .base import add_references, colour, figure_of, interval_of, short, ticks_of
+from .findings import say_repeated
 
 _PANELS = {
     "all": "all examples",
     "mistakes": "the supervisor's mistakes",
     "correct": "its right answers",
 }
-# what `flow` draws for each state of an answer: height of the node, word, colour of node and of
-# band
-_HEIGHTS = {"right": 0.25, "passed on": 0.72, "new": 0.95}
+# what `flow` draws for each state of an answer, from the top: word, colour of node and of band
+_GAP = 0.08  # of the height of the figure, between two nodes of a model
 _WORDS = {"right": "right", "passed on": "still wrong", "new": "newly wrong"}
 _NODE_COLOURS = {"right": "#56B4E9", "passed on": "#D55E00", "new": "#CC79A7"}
 _BAND_COLOURS = {
@@ -26,26 +26,32 @@ _BAND_COLOURS = {
 }
 
 
-def agreement(rows: pd.DataFrame, title: str) -> go.Figure:
+def agreement(rows: pd.DataFrame, settings: str, *, title: str = "") -> go.Figure:
     """Draws the share of examples on which a student predicts as its supervisor.
 
     All examples, those that the supervisor gets wrong, and those that it gets right.
 
     Args:
         rows: columns arm, on ('all', 'mistakes', 'correct'), value, low, high.
+        settings: what was run; it stands below the title.
+        title: "" says how many of the supervisor's mistakes the students repeat.
     """
-    figure = figure_of(title, "the supervisor's answers", "student agrees")
+    title = title or say_repeated(rows)
+    figure = figure_of(title, "the supervisor's answers", "student agrees", settings=settings)
     for arm, rows_of_arm in rows.groupby("arm", sort=False):
-        figure.add_bar(
+        figure.add_scatter(
             x=rows_of_arm.on,
             y=rows_of_arm.value,
             name=arm,
-            marker_color=colour(arm),
-            text=[f"{value:.2f}" for value in rows_of_arm.value],
+            mode="markers+text",
+            marker=dict(color=colour(arm), size=11),
+            text=[f"  {value:.2f}" for value in rows_of_arm.value],
+            textposition="middle right",
             offsetgroup=arm,
             error_y=interval_of(rows_of_arm.low, rows_of_arm.value, rows_of_arm.high),
         )
-    figure.update_layout(barmode="group", scattermode="group")
+    figure.update_layout(scattermode="group", scattergap=0.3)
+    figure.update_xaxes(type="category", range=[-0.5, rows.on.nunique() - 0.5])
     figure.update_yaxes(range=[0, 1.05])
     return figure
 
@@ -210,7 +216,7 @@ def flow(counts: pd.DataFrame, names: list[str], title: str) -> go.Figure:
             thickness=14,
             color=[_NODE_COLOURS[state] for _, state in nodes],
             x=[0.02 + 0.96 * step / (len(names) - 1) for step, _ in nodes],
-            y=[_HEIGHTS[state] for _, state in nodes],
+            y=_flow_heights(nodes, totals),
         ),
         link=_flow_bands(counts, nodes),
     )
@@ -220,8 +226,22 @@ def flow(counts: pd.DataFrame, names: list[str], title: str) -> go.Figure:
 def _flow_nodes(n_models: int) -> list[tuple[int, str]]:
     """Returns the nodes (step, state of the answers); at the first model no mistake is new."""
     return [(0, "right"), (0, "passed on")] + [
-        (step, state) for step in range(1, n_models) for state in _HEIGHTS
+        (step, state) for step in range(1, n_models) for state in _WORDS
     ]
+
+
+def _flow_heights(nodes: list[tuple[int, str]], totals: list[float]) -> list[float]:
+    """Returns the middle of each node, from the top: below one another, as high as their shares."""
+    heights = []
+    for step in dict.fromkeys(step for step, _ in nodes):
+        here = [total for (at, _), total in zip(nodes, totals, strict=True) if at == step]
+        free = (1 - _GAP * (len(here) - 1)) / sum(here)
+        above = 0.0
+        for total in here:
+            heights.append(above + free * total / 2)
+            above += free * total + _GAP
+    # plotly takes 0 and 1 for places that were not given
+    return np.clip(heights, 0.001, 0.999).tolist()
 
 
 def _flow_total(counts: pd.DataFrame, step: int, state: str, last: int) -> float:

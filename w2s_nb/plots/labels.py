@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
+from scipy import stats
 
-from .base import WEAK, add_dotted_line, colour, figure_of
+from .base import WEAK, add_dotted_line, colour, figure_of, interval_of, name_places
 
 
 def reliability(
@@ -52,24 +53,39 @@ def _add_bins(
     bin_of = np.minimum((probability * bins).astype(int), bins - 1)
     used = np.flatnonzero(np.bincount(bin_of, minlength=bins))
     n = np.array([(bin_of == b).sum() for b in used])
-    share = np.array([happened[bin_of == b].mean() for b in used])
-    error = 1.96 * np.sqrt(share * (1 - share) / n)
+    times = np.array([happened[bin_of == b].sum() for b in used])
     figure.add_scatter(
         x=[probability[bin_of == b].mean() for b in used],
-        y=share,
+        y=times / n,
         mode="markers+lines",
         name=arm,
         line_color=colour(arm),
         marker=dict(size=4 + 24 * np.sqrt(n / n.sum()), color=colour(arm)),
-        error_y=dict(type="data", array=error, color="#222222"),
+        error_y=wilson(times, n),
         text=[f"{k} examples" for k in n],
     )
+
+
+def wilson(times: np.ndarray, n: np.ndarray) -> dict:
+    """Returns plotly's error bars for shares: Wilson's 95 % interval, which stays within 0 and 1.
+
+    Args:
+        times: (k,) how often it happened.
+        n: (k,) of how many.
+    """
+    low, high = zip(*_wilson_ends(times, n), strict=True)
+    return interval_of(low, times / n, high)
+
+
+def _wilson_ends(times: np.ndarray, n: np.ndarray) -> list[tuple[float, float]]:
+    tests = [stats.binomtest(int(a), int(b)) for a, b in zip(times, n, strict=True)]
+    return [tuple(test.proportion_ci(method="wilson")) for test in tests]
 
 
 def quality_by_confidence(
     confidence: np.ndarray, right: np.ndarray, title: str, *, parts: int = 5
 ) -> go.Figure:
-    """Draws the accuracy of labels in equal parts of rising confidence, with binomial 95 %
+    """Draws the accuracy of labels in equal parts of rising confidence, with Wilson's 95 %
     intervals.
 
     Args:
@@ -85,19 +101,24 @@ def quality_by_confidence(
     )
     rows_of_parts = np.array_split(np.argsort(confidence, kind="stable"), parts)
     n = np.array([len(rows) for rows in rows_of_parts])
-    share = np.array([right[rows].mean() for rows in rows_of_parts])
-    error = 1.96 * np.sqrt(share * (1 - share) / n)
+    times = np.array([right[rows].sum() for rows in rows_of_parts])
+    share = times / n
     names = []
     for rows in rows_of_parts:
         names.append(f"{confidence[rows].min():.2f} to {confidence[rows].max():.2f}")
-    figure.add_bar(
+    figure.add_scatter(
         x=names,
         y=share,
-        marker_color=colour(WEAK),
-        text=[f"{s:.2f}" for s in share],
-        error_y=dict(type="data", array=error, color="#222222"),
+        mode="markers+text",
+        marker=dict(color=colour(WEAK), size=12),
+        text=[f"  {s:.2f}" for s in share],
+        textposition="middle right",
+        error_y=wilson(times, n),
     )
-    add_dotted_line(figure, right.mean(), "all labels", None)
-    # bars are cut below 0.4, unless one is that short
-    figure.update_yaxes(range=[max(0.0, min(0.4, share.min() - 0.05)), 1.02])
+    add_dotted_line(figure, right.mean(), "all labels", "right")
+    figure.update_layout(margin=dict(r=80))
+    name_places(figure.layout.xaxis, names)
+    figure.update_xaxes(range=[-0.5, len(names) - 0.5])
+    lowest = min(low for low, _ in _wilson_ends(times, n))
+    figure.update_yaxes(range=[max(0.0, lowest - 0.03), 1.02])
     return figure
