@@ -1,4 +1,4 @@
-"""Measures a sweep of 255 probes, with its tables, against a bare loop that trains one."""
+"""Measures many probes, with their tables, against a bare loop that trains one."""
 
 from __future__ import annotations
 
@@ -15,56 +15,70 @@ STRONG = [f"SmolLM2-135M@{depth}" for depth in (6, 7, 8, 9, 10)]
 LOSSES = ("xent", "confidence", "reverse_xent")
 SEEDS = 3
 FITS = SEEDS * (len(WEAK) + len(STRONG) + len(WEAK) * len(STRONG) * len(LOSSES))
+FITS_OF_ARMS = SEEDS * (1 + len(STRONG) + len(STRONG) * len(LOSSES))
 
 
 def measure() -> list[Ratio]:
-    """Measures five supervisors, five students, three losses and three seeds from features."""
+    """Measures probes whose features are stored: all pairs at once, pair by pair, and one alone."""
     done = apart(sweep)
-    per_fit = done["sweep_cpu_s"] / FITS
+    bare = done["bare_cpu_s"]
+    suite, arms = done["suite_cpu_s"] / FITS, done["arms_cpu_s"] / FITS_OF_ARMS
     return [
         ratio(
-            "probes.sweep_over_bare_loops",
-            f"{FITS} probes with the tables of their 25 pairs, features being stored, over as many "
-            "bare loops by autograd, CPU seconds",
-            [per_fit],
-            [done["bare_cpu_s"]],
-            figures={"cpu_s": round(done["sweep_cpu_s"], 1), "per_fit_cpu_s": round(per_fit, 4)},
+            "probes.suite_over_bare_loops",
+            f"{FITS} probes (five supervisors, five students, three losses, three seeds) by "
+            "`run_suite`, with its table, over as many bare loops by autograd, CPU seconds",
+            [suite],
+            [bare],
+            figures={"cpu_s": round(done["suite_cpu_s"], 1), "per_fit_cpu_s": round(suite, 4)},
+        ),
+        ratio(
+            "probes.arms_over_bare_loops",
+            f"{FITS_OF_ARMS} probes (one supervisor, five students) by `run_arms` pair by pair, "
+            "with a table of each pair, over as many bare loops, CPU seconds",
+            [arms],
+            [bare],
+            figures={"cpu_s": round(done["arms_cpu_s"], 1), "per_fit_cpu_s": round(arms, 4)},
         ),
         ratio(
             "probes.fit_over_bare_loop",
             "one probe by `fit` over a bare loop by autograd, CPU seconds",
             done["fits_cpu_s"],
-            [done["bare_cpu_s"]] * len(done["fits_cpu_s"]),
+            [bare] * len(done["fits_cpu_s"]),
             margin=0.15,
-            figures={"bare_cpu_s": round(done["bare_cpu_s"], 4)},
+            figures={"bare_cpu_s": round(bare, 4)},
         ),
     ]
 
 
 def sweep() -> dict:
-    """Runs all pairs on features that are there, and bare loops before and after."""
+    """Trains all probes on features that are there, and bare loops before and after."""
     import w2s_nb as w2s
 
-    tasks = [w2s.load_task(TASK, seed=seed, **SIZES) for seed in range(SEEDS)]
+    tasks = [w2s.load_task(TASK, seed=seed, **SIZES) for seed in range(2 * SEEDS)]
     for name in reversed(STRONG + WEAK):  # the deepest first: one pass serves all depths
         for task in tasks:
             w2s.fit(name, task.student, method="probe", epochs=1, batch_size=1000)
             w2s.fit(name, task.supervisor, method="probe", epochs=1, batch_size=1000)
-    bare = [bare_probe(w2s, tasks[0]) for _ in range(2)]
-    with timed() as seconds:
-        for weak in WEAK:
-            for strong in STRONG:
-                arms = w2s.run_arms(
-                    TASK, weak, strong, losses=LOSSES, seeds=SEEDS, method="probe", **SIZES
-                )
-                arms.table()
-    bare += [bare_probe(w2s, tasks[0]) for _ in range(2)]
+    options = {"losses": LOSSES, "method": "probe", **SIZES}
+    bare = [bare_probe(w2s, tasks[0]) for _ in range(3)]
+    with timed() as suite:
+        w2s.run_suite([TASK], WEAK, STRONG, seeds=range(SEEDS), **options).table()
+    with timed() as arms:
+        for strong in STRONG:
+            w2s.run_arms(TASK, WEAK[0], strong, seeds=range(SEEDS, 2 * SEEDS), **options).table()
+    bare += [bare_probe(w2s, tasks[0]) for _ in range(3)]
     fits = []
     for seed in range(100, 103):
         with timed() as each:
             w2s.fit(STRONG[0], tasks[0].student, method="probe", seed=seed)
         fits += each
-    return {"sweep_cpu_s": seconds[0], "bare_cpu_s": float(np.median(bare)), "fits_cpu_s": fits}
+    return {
+        "suite_cpu_s": suite[0],
+        "arms_cpu_s": arms[0],
+        "bare_cpu_s": float(np.median(bare)),
+        "fits_cpu_s": fits,
+    }
 
 
 def bare_probe(w2s, task) -> float:
