@@ -27,7 +27,7 @@ def measure() -> list[Ratio]:
         ratio(
             "probes.suite_over_bare_loops",
             f"{FITS} probes (five supervisors, five students, three losses, three seeds) by "
-            "`run_suite`, with its table, over as many bare loops by autograd, CPU seconds",
+            "`run_suite`, with a table of all pairs, over as many bare loops by autograd, CPU seconds",
             [suite],
             [bare],
             figures={"cpu_s": round(done["suite_cpu_s"], 1), "per_fit_cpu_s": round(suite, 4)},
@@ -63,7 +63,10 @@ def sweep() -> dict:
     options = {"losses": LOSSES, "method": "probe", **SIZES}
     bare = [bare_probe(w2s, tasks[0]) for _ in range(3)]
     with timed() as suite:
-        w2s.run_suite([TASK], WEAK, STRONG, seeds=range(SEEDS), **options).table()
+        suite_of_one = w2s.run_suite([TASK], WEAK, STRONG, seeds=range(SEEDS), **options)
+        rows = len(suite_of_one.by_task)  # the tables of all pairs
+    if rows != len(WEAK) * len(STRONG) * (len(LOSSES) + 2):
+        raise RuntimeError(f"the suite's table has {rows} rows")
     with timed() as arms:
         for strong in STRONG:
             w2s.run_arms(TASK, WEAK[0], strong, seeds=range(SEEDS, 2 * SEEDS), **options).table()
