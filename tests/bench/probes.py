@@ -27,7 +27,7 @@ def measure() -> list[Ratio]:
         ratio(
             "probes.suite_over_bare_loops",
             f"{FITS} probes (five supervisors, five students, three losses, three seeds) by "
-            "`run_suite`, with a table of all pairs, over as many bare loops by autograd, CPU seconds",
+            "`run_suite`, with the tables of all pairs, over as many bare loops, CPU seconds",
             [suite],
             [bare],
             figures={"cpu_s": round(done["suite_cpu_s"], 1), "per_fit_cpu_s": round(suite, 4)},
