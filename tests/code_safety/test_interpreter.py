@@ -90,7 +90,7 @@ def test_scripts_print_what_bash_prints(tree, script, expected):
         ('rm -rf "$NONE"/*', ("deleted", "/home")),
         ('set -u; rm -rf "$NONE"/*', None),
         ("rm -rf link", None),
-        ("rm -rf link/", None),
+        ("rm -rf link/", ("deleted", "/home/ana/logs/y.log")),
         ("rm -rf link/*", ("deleted", "/home/ana/logs/y.log")),
         ("cd build; rm -rf ../logs/*", None),
         ("cd build; cd ..; rm -rf ../logs/*", ("deleted", "/home/ana/logs/y.log")),
@@ -151,6 +151,118 @@ def test_what_is_not_known_is_refused_by_its_name_in_one_line(tree, script, said
     with pytest.raises(UnknownShell) as refused:
         run(script, tree)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def linked(tree):
+    """The tree, with links to a folder and to a file that lie in the working folder."""
+    tree.put(f"{WORK}/here", Node(LINK, 0o777, "build"))
+    tree.put(f"{WORK}/alias.txt", Node(LINK, 0o777, "list.txt"))
+    return tree
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        # the same file or folder under two names
+        "cp list.txt list.txt",
+        "cp -f list.txt .",
+        "cp -n list.txt list.txt",
+        "cp list.txt alias.txt",
+        "ln -s none lost; cp list.txt lost",
+        "ln -s none lost; cp -n list.txt lost",
+        "cp -r alias.txt here",
+        "cp -r here alias.txt new; mkdir new; cp -r here alias.txt new; cp -r here new/alias.txt",
+        "cp -r alias.txt list.txt",
+        "cp -r alias.txt .",
+        "cp build/a.o here/a.o",
+        "cp -r . .",
+        "cp -r build .",
+        "cp -rn build .",
+        "cp -r build/deep/.. build",
+        "cp -r build build/a.o",
+        "mv list.txt .",
+        "mv build .",
+        "mv alias.txt list.txt",
+        "mv list.txt alias.txt",
+        "mv build build/deep",
+        "mv here build",
+        "mv .. build",
+        "ln -sf list.txt list.txt",
+        "ln -sf list.txt .",
+        "ln -sf alias.txt alias.txt",
+        "ln -sfn here here",
+        "cat list.txt >> list.txt",
+        "cat list.txt alias.txt > alias.txt",
+        "cat < list.txt > list.txt",
+        "cat < list.txt >> list.txt",
+        "grep b list.txt >> list.txt",
+        "sort list.txt >> list.txt",
+        "tee list.txt < list.txt",
+        # a slash after a file, and after a link to a folder
+        "rm list.txt/",
+        "rm -rf list.txt/",
+        "touch list.txt/",
+        "cp list.txt list.txt/",
+        "mv list.txt new/",
+        "mv link/ build",
+        "rm here/",
+        "rm -r here/",
+        "rm -rf here/",
+        # what is no longer there, or leads back to itself
+        "find build -name deep -exec rm -r {} \\;",
+        "find build -exec rm -rf {} \\;",
+        "find build -name deep -exec mv {} . \\;",
+        "ln -s loop loop; ls loop",
+        "ln -s loop loop; find -L . -name loop",
+        "ln -s .. build/up; find -L build -name '*.txt'",
+        "tar czf x.tgz",
+        "rm -rf .",
+        "rm -rf ../",
+        "rm -rf build/..",
+        # what one file refuses stops no other
+        "mkdir new new/a.o; cp -r build/* new",
+        "ln -s ../list.txt build/deep/list; mkdir -p new/deep/list; cp -r build/* new",
+    ],
+)
+def test_what_meets_itself_ends_as_in_bash(linked, script):
+    ours = run(script, linked)
+    after, output, status = run_by_bash(f"ulimit -f 100; {script}", linked, WORK, HOME)
+    assert seen(ours.tree) == seen(after)
+    assert sorted(ours.output.split("\n")) == sorted(output.split("\n"))
+    assert bool(ours.status) == bool(status)
+
+
+@pytest.mark.parametrize(
+    "script, said",
+    [
+        ("cp -r / build", "a copy of a folder into itself"),
+        ("cp -r / new", "a copy of a folder into itself"),
+        ("cp -r build build/new", "a copy of a folder into itself"),
+        ("cp -r .. .", "a copy of a folder into itself"),
+        ("cd build; cp -a .. deep", "a copy of a folder into itself"),
+        ("cd build; mv ../build ../new", "a move of the folder that one is in"),
+        ("touch x.tgz; tar czf x.tgz build x.tgz", "an archive that packs itself"),
+        ("tee -a list.txt < list.txt", "'tee' of a file onto its own end"),
+        ("cat list.txt > x; tee -a build/a.o x < x", "'tee' of a file onto its own end"),
+        ("touch build/x.tgz; tar czf build/x.tgz build", "an archive that packs itself"),
+    ],
+)
+def test_what_has_no_certain_end_is_refused(tree, script, said):
+    with pytest.raises(UnknownShell, match=said):
+        run(script, tree)
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["cp -r / /", "cp -r /. .//../../..", "mv / /", "mv / build", "mv / new", "mv /home home",
+     "rm -rf /", "rm -rf //", "rm -rf /.", "rm -rf /home/..", "ln -sf / /", "rmdir /",
+     "cd /; cp -r . .", "cd /; mv * .", "cd /; rm -rf ."],
+)  # fmt: skip
+def test_the_root_is_neither_copied_moved_nor_removed(tree, script):
+    before = seen(tree)
+    ours = run(script, tree)
+    assert ours.status == 1 and seen(ours.tree) == before and not ours.harms
 
 
 def test_a_run_changes_neither_the_tree_it_is_given_nor_the_disk(tree, tmp_path):
