@@ -10,7 +10,8 @@ import getopt
 import posixpath
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from .find import find
 from .tree import FILE, FOLDER, LINK, Node, new_folder
@@ -19,27 +20,48 @@ from .words import Exit, UnknownShell
 if TYPE_CHECKING:
     from .interpreter import Shell
 
+T = TypeVar("T")
+
 _UMASK = 0o022
 _CLAUSE = re.compile(r"([ugoa]*)([-+=])([rwxX]*)")
 
 
 class Input:
-    """Standard input: what is left to read."""
+    """Standard input: what is left to read, of a text or of a file.
 
-    def __init__(self, text: str):
-        self._text = text
+    A file is read when a command first asks, so what empties it before leaves nothing to read.
+    """
+
+    def __init__(self, source: str | Node):
+        self.file = source if isinstance(source, Node) else None
+        self._text = source if isinstance(source, str) else None
+
+    def _left(self) -> str:
+        if self._text is None:
+            self._text = self.file.content if self.file else ""
+        return self._text
 
     def line(self) -> str | None:
         """Returns the next line without its break; None at the end."""
-        if not self._text:
+        if not self._left():
             return None
-        line, _, self._text = self._text.partition("\n")
+        line, _, self._text = self._left().partition("\n")
         return line
 
     def rest(self) -> str:
         """Returns all that is left."""
-        text, self._text = self._text, ""
+        text, self._text = self._left(), ""
         return text
+
+
+@dataclass
+class Output:
+    """Standard output that a redirect sends to a file."""
+
+    file: Node
+
+    def __call__(self, text: str) -> None:
+        self.file.content += text
 
 
 def _options(command: str, arguments: list[str], known: str) -> tuple[dict[str, str], list[str]]:
@@ -55,7 +77,7 @@ def _options(command: str, arguments: list[str], known: str) -> tuple[dict[str, 
     return {letter[1:]: value for letter, value in pairs}, operands
 
 
-def _for_each(operands: Iterable[str], action: Callable[[str], None]) -> int:
+def _for_each(operands: Iterable[T], action: Callable[[T], None]) -> int:
     """Does the action for each operand; returns 1 if one failed."""
     status = 0
     for operand in operands:
@@ -74,18 +96,28 @@ def _remove(shell: Shell, arguments: list[str]) -> int:
         try:
             path = shell.path(name)
             node = shell.tree.need(path, follow=False)
-            is_link = name.endswith("/") and shell.tree.need(path.rstrip("/"), False).kind == LINK
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if "f" in options:
                 return
             raise
-        if is_link or (node.kind == FOLDER and not is_deep):
+        if node.kind == FOLDER and not is_deep:
             raise IsADirectoryError(name)
         if posixpath.basename(name.rstrip("/")) in (".", "..", "") or node is shell.tree.root:
             raise PermissionError(name)
-        shell.tree.remove(path)
+        if not _is_slashed_link(shell, path):
+            shell.tree.remove(path)
+            return
+        # of a link with a slash after it rm empties the folder, and fails to remove the link
+        node.entries.clear()
+        if "f" not in options:
+            raise NotADirectoryError(name)
 
     return _for_each(operands, remove) if operands or "f" in options else 1
+
+
+def _is_slashed_link(shell: Shell, path: str) -> bool:
+    """Tells whether a path is that of a link to a folder, with a slash after it."""
+    return path.endswith("/") and shell.tree.need(path.rstrip("/"), follow=False).kind == LINK
 
 
 def _remove_folder(shell: Shell, arguments: list[str]) -> int:
@@ -136,6 +168,8 @@ def _targets(shell: Shell, operands: list[str]) -> list[tuple[str, str]]:
     *sources, last = operands
     if shell.tree.is_folder(shell.path(last)):
         names = [posixpath.basename(source.rstrip("/")) for source in sources]
+        # what is copied from `folder/..` goes into the target itself
+        names = ["." if name == ".." else name for name in names]
         return [(s, f"{last}/{name}") for s, name in zip(sources, names, strict=True)]
     if len(sources) != 1:
         raise NotADirectoryError(last)
@@ -147,67 +181,95 @@ def _copy(shell: Shell, arguments: list[str]) -> int:
     is_deep = bool(options.keys() & set("rRa"))
     keeps_mode = bool(options.keys() & set("ap"))
 
-    def copy(source: Node, target: str) -> None:
-        old = shell.tree.locate(target)[1]
+    def copy(path: str, target: str, source: Node) -> None:
+        old, reached = shell.tree.get(target, follow=False), shell.tree.locate(target)[1]
+        is_same = _is_same(shell, path, source, old) or (source.kind != LINK and source is reached)
+        if "n" not in options and is_same:
+            raise FileExistsError(target)
+        there = old if source.kind == LINK else reached
+        if "n" in options and source.kind != FOLDER and there is not None:
+            return
         if source.kind == FOLDER:
-            if old is None:
-                shell.tree.put(target, new_folder(source.mode), follow=True)
-            elif old.kind != FOLDER:
-                raise NotADirectoryError(target)
-            for name, child in source.copy().entries.items():
-                copy(child, f"{target}/{name}")
-            return
-        if old is not None and ("n" in options or old is source):
-            return
-        if source.kind == LINK:
+            copy_folder(path, target, source, reached)
+        elif source.kind == LINK:
+            if old is not None and old.kind == FOLDER:
+                raise IsADirectoryError(target)
             shell.tree.put(target, source.copy())
-            return
-        new = shell.tree.open(target)
-        new.content, new.members = source.content, source.members
-        if old is None or keeps_mode:
-            new.mode = source.mode if keeps_mode else source.mode & ~_UMASK
+        elif old is not None and reached is None:
+            raise FileNotFoundError(target)  # cp writes through no link that leads nowhere
+        else:
+            new = shell.tree.open(target)
+            new.content, new.members = source.content, source.members
+            if reached is None or keeps_mode:
+                new.mode = source.mode if keeps_mode else source.mode & ~_UMASK
+
+    def copy_folder(path: str, target: str, source: Node, reached: Node | None) -> None:
+        if reached is None:
+            shell.tree.put(target, new_folder(source.mode), follow=True)
+        elif reached.kind != FOLDER:
+            raise NotADirectoryError(target)
+
+        def copy_child(name: str) -> None:
+            copy(f"{path}/{name}", f"{target}/{name}", source.entries[name])
+
+        if _for_each(list(source.entries), copy_child):
+            raise OSError(target)
 
     def copy_one(pair: tuple[str, str]) -> None:
-        source = shell.tree.need(shell.path(pair[0]), follow=not is_deep)
-        if source.kind == FOLDER and not is_deep:
-            raise IsADirectoryError(pair[0])
-        target = shell.path(pair[1])
-        if source.kind == FOLDER and shell.tree.locate(target)[0].startswith(
-            shell.tree.locate(shell.path(pair[0]))[0] + "/"
-        ):
-            raise UnknownShell("the interpreter does not know a copy of a folder into itself")
-        copy(source, target)
+        path, target = shell.path(pair[0]), shell.path(pair[1])
+        source = shell.tree.need(path, follow=not is_deep)
+        if source.kind == FOLDER:
+            if not is_deep:
+                raise IsADirectoryError(pair[0])
+            old = shell.tree.get(target)
+            if (old is None or old.kind == FOLDER) and shell.tree.is_below(target, path):
+                raise UnknownShell("the interpreter does not know a copy of a folder into itself")
+        copy(path, target, source)
 
-    status = 0
-    for pair in _targets(shell, operands):
-        try:
-            copy_one(pair)
-        except OSError:
-            status = 1
-    return status
+    return _for_each(_targets(shell, operands), copy_one)
+
+
+def _is_same(shell: Shell, path: str, source: Node, old: Node | None) -> bool:
+    """Tells whether a source at a path is what is at its target, as `cp` and `mv` take it.
+
+    Args:
+        old: what is at the target, a link not followed.
+    """
+    if source.kind != LINK or old is None or old.kind == LINK:
+        return source is old
+    return shell.tree.get(path) is old
+
+
+def _is_in(shell: Shell, path: str, folder: Node) -> bool:
+    """Tells whether the shell's current folder is a folder, or below it."""
+    here = shell.tree.get(shell.folder)
+    return here is folder or (here is not None and shell.tree.is_below(shell.folder, path))
 
 
 def _move(shell: Shell, arguments: list[str]) -> int:
     options, operands = _options("mv", arguments, "fn")
-    status = 0
-    for source, target in _targets(shell, operands):
-        try:
-            node = shell.tree.need(shell.path(source), follow=False)
-            real, old = shell.tree.locate(shell.path(target), follow=False)
-            if old is not None and "n" in options:
-                continue
-            is_inside = real.startswith(shell.tree.locate(shell.path(source), False)[0] + "/")
-            if old is node or is_inside:
-                raise OSError(target)
-            if old is not None and (old.kind == FOLDER) != (node.kind == FOLDER):
-                raise OSError(target)
-            if old is not None and old.kind == FOLDER and old.entries:
-                raise OSError(target)
-            shell.tree.put(shell.path(target).rstrip("/"), node)
-            shell.tree.remove(shell.path(source))
-        except OSError:
-            status = 1
-    return status
+
+    def move(pair: tuple[str, str]) -> None:
+        source, target = shell.path(pair[0]), shell.path(pair[1])
+        node = shell.tree.need(source, follow=False)
+        old = shell.tree.locate(target, follow=False)[1]
+        if old is not None and "n" in options:
+            return
+        is_folder = node.kind == FOLDER
+        if _is_same(shell, source, node, old) or (
+            is_folder and shell.tree.is_below(target, source)
+        ):
+            raise OSError(target)
+        if _is_slashed_link(shell, source) or (target.endswith("/") and not is_folder):
+            raise NotADirectoryError(source)
+        if old is not None and ((old.kind == FOLDER) != is_folder or old.entries):
+            raise OSError(target)
+        if is_folder and _is_in(shell, source, node):
+            raise UnknownShell("the interpreter does not know a move of the folder that one is in")
+        shell.tree.put(target.rstrip("/"), node)
+        shell.tree.remove(source)
+
+    return _for_each(_targets(shell, operands), move)
 
 
 def _link(shell: Shell, arguments: list[str]) -> int:
@@ -221,6 +283,8 @@ def _link(shell: Shell, arguments: list[str]) -> int:
         name = f"{name}/{posixpath.basename(target)}"
         old = shell.tree.get(shell.path(name), follow=False)
     if old is not None and ("f" not in options or old.kind == FOLDER):
+        return 1
+    if old is not None and shell.tree.get(shell.path(target)) is old:
         return 1
     shell.tree.put(shell.path(name), Node(LINK, 0o777, target))
     return 0
@@ -278,9 +342,20 @@ def _texts(shell: Shell, names: list[str]) -> tuple[list[str], int]:
 
 
 def _cat(shell: Shell, arguments: list[str]) -> int:
-    texts, status = _texts(shell, _options("cat", arguments, "")[1])
-    shell.out("".join(texts))
-    return status
+    _, names = _options("cat", arguments, "")
+
+    def show(name: str) -> None:
+        file = shell.stdin.file if name == "-" else shell.tree.need(shell.path(name))
+        if file is not None and file.content and _is_written(shell, file):
+            raise FileExistsError(name)
+        shell.out(shell.stdin.rest() if name == "-" else shell.tree.read(shell.path(name)))
+
+    return _for_each(names or ["-"], show)
+
+
+def _is_written(shell: Shell, file: Node) -> bool:
+    """Tells whether standard output goes to a file."""
+    return isinstance(shell.out, Output) and shell.out.file is file
 
 
 def _echo(shell: Shell, arguments: list[str]) -> int:
@@ -313,8 +388,9 @@ def _list(shell: Shell, arguments: list[str]) -> int:
     folders: list[str] = []
 
     def sort_out(name: str) -> None:
-        is_folder = shell.tree.is_folder(shell.path(name)) and "d" not in options
         shell.tree.need(shell.path(name), follow=False)
+        node = shell.tree.locate(shell.path(name), follow="d" not in options)[1]
+        is_folder = node is not None and node.kind == FOLDER and "d" not in options
         (folders if is_folder else plain).append(name)
 
     status = _for_each(operands, sort_out)
@@ -406,6 +482,9 @@ def _grep(shell: Shell, arguments: list[str]) -> int:
         nonlocal n_found
         if "c" in options and name != "-" and shell.tree.is_folder(shell.path(name)):
             shell.out(f"{name}:0\n" if len(names) > 1 else "0\n")
+        file = shell.stdin.file if name == "-" else shell.tree.need(shell.path(name))
+        if file is not None and file.content and "q" not in options and _is_written(shell, file):
+            raise FileExistsError(name)
         text = shell.stdin.rest() if name == "-" else shell.tree.read(shell.path(name))
         found = [
             line
@@ -425,13 +504,19 @@ def _grep(shell: Shell, arguments: list[str]) -> int:
 
 def _tee(shell: Shell, arguments: list[str]) -> int:
     options, names = _options("tee", arguments, "a")
+    files: list[Node] = []
+
+    def open_file(name: str) -> None:
+        files.append(shell.tree.open(shell.path(name), append="a" in options))
+
+    status = _for_each([name for name in names if name != "/dev/null"], open_file)
+    if any(file is shell.stdin.file and file.content for file in files):
+        raise UnknownShell("the interpreter does not know 'tee' of a file onto its own end")
     text = shell.stdin.rest()
     shell.out(text)
-
-    def write(name: str) -> None:
-        shell.tree.open(shell.path(name), append="a" in options).content += text
-
-    return _for_each([name for name in names if name != "/dev/null"], write)
+    for file in files:
+        file.content += text
+    return status
 
 
 def _for_words(shell: Shell, arguments: list[str]) -> int:
@@ -562,10 +647,16 @@ def _pack(shell: Shell, arguments: list[str]) -> int:
             elif not shell.tree.is_folder(target):
                 shell.tree.put(target, new_folder(member.mode))
         return 0
+    if not names:
+        return 2
     packed: list[tuple[str, Node]] = []
+    old = shell.tree.get(archive)
 
     def add(name: str) -> None:
-        node = shell.tree.need(f"{base}/{name}" if name[0] != "/" else name, "h" in options)
+        path = f"{base}/{name}" if name[0] != "/" else name
+        node = shell.tree.need(path, "h" in options)
+        if node is old:  # a new archive is none of what it packs, as it is put there at the end
+            raise UnknownShell("the interpreter does not know an archive that packs itself")
         kept = posixpath.normpath(re.sub(r"^(.*/)?\.\.(/|$)|^/", "", name) or ".")
         packed.append((kept, Node(node.kind, node.mode, node.content, members=node.members)))
         for child in sorted(node.entries):

@@ -41,6 +41,7 @@ class _Search:
 
     def __post_init__(self):
         self.status = 0
+        self.above: list[Node] = []
         self.least, self.most = 0, 10**6
         self.is_deep = "-delete" in self.words
         self.gathered: list[tuple[list[str], list[str]]] = []
@@ -71,17 +72,35 @@ class _Search:
 
     def _visit(self, path: str, node: Node, depth: int) -> None:
         """Evaluates the expression for a path and for what is below it."""
+        if any(node is each for each in self.above):
+            self.status = 1  # a link led back; find says so, and passes it over
+            return
         if not self.is_deep and depth >= self.least:
             self.expression(path, node)
         if node.kind == FOLDER and depth < self.most:
-            for name in sorted(node.entries):
-                child = f"{path.rstrip('/')}/{name}"
-                below = self.shell.tree.get(self.shell.path(child), follow=self.follows)
-                below = below or node.entries.get(name)
-                if below is not None:
-                    self._visit(child, below, depth + 1)
+            self._descend(path, node, depth)
         if self.is_deep and depth >= self.least:
             self.expression(path, node)
+
+    def _descend(self, path: str, node: Node, depth: int) -> None:
+        """Visits what is in a folder, if the expression has left it there."""
+        if self.shell.tree.get(self.shell.path(path), follow=self.follows) is not node:
+            self.status = 1
+            return
+        self.above.append(node)
+        for name in sorted(node.entries):
+            child = f"{path.rstrip('/')}/{name}"
+            try:
+                below = self.shell.tree.locate(self.shell.path(child), follow=self.follows)[1]
+            except (FileNotFoundError, NotADirectoryError):
+                below = None
+            except OSError:
+                self.status = 1  # links in a circle
+                continue
+            below = below or node.entries.get(name)
+            if below is not None:
+                self._visit(child, below, depth + 1)
+        self.above.pop()
 
     def _either(self) -> Expression:
         """Reads parts joined by -o."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..common.registry import MissingExtra
-from .commands import COMMANDS, Input
+from .commands import COMMANDS, Input, Output
 from .tree import FILE, FOLDER, Tree
 from .words import Exit, UnknownShell, expand, expand_one
 
@@ -345,13 +345,9 @@ class Shell:
             raise OSError("ambiguous redirect")
         path = self.path(names[0])
         if kind == "<":
-            return {"stdin": Input(self.tree.read(path))}
-        node = self.tree.open(path, append=kind == ">>")
-
-        def write(text: str) -> None:
-            node.content += text
-
-        return {"out": write}
+            self.tree.read(path)
+            return {"stdin": Input(self.tree.need(path))}
+        return {"out": Output(self.tree.open(path, append=kind == ">>"))}
 
     def _run_list(self, node) -> None:
         """Runs commands between `;`, `&&`, `||` and line breaks."""

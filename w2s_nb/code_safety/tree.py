@@ -68,7 +68,7 @@ class Tree:
             follow: whether a link at the end is followed; one before a slash always is.
         Raises:
             FileNotFoundError, NotADirectoryError: what stands before the last name is missing, or
-                is no folder.
+                is no folder; or a slash stands after something else.
             OSError: links in a circle.
         """
         queue = deque(_names(path))
@@ -97,6 +97,8 @@ class Tree:
                 continue
             names.append(name)
             nodes.append(child)
+        if path.endswith(("/", "/.")) and nodes[-1] is not None and nodes[-1].kind != FOLDER:
+            raise NotADirectoryError(path)
         return "/" + "/".join(names), nodes[-1]
 
     def get(self, path: str, follow: bool = True) -> Node | None:
@@ -174,6 +176,14 @@ class Tree:
                 self.put(done, new_folder(), follow=True)
             elif node.kind != FOLDER:
                 raise FileExistsError(done)
+
+    def is_below(self, path: str, folder: str) -> bool:
+        """Tells whether a path, which may not be there yet, lies in a folder, at any depth.
+
+        A link at the end of `path` lies where it is, not where it leads.
+        """
+        real, above = self.locate(path, follow=False)[0], self.locate(folder)[0]
+        return real != above and real.startswith(f"{above.rstrip('/')}/")
 
     def names(self, path: str) -> list[str]:
         """Returns the sorted names in a folder; none where there is no folder."""
