@@ -1,6 +1,7 @@
 """Writes the tables of README.md and papermill_runs/reference/README.md from the committed tables.
 
-`python -m tests.results_page` rewrites them in place: the rows that follow `<!-- table NAME -->`. `tests/test_results_page.py` holds the texts to it.
+`python -m tests.results_page` rewrites them in place: the rows that follow `<!-- table NAME -->`.
+`tests/test_results_page.py` holds the texts to it.
 """
 
 import json
