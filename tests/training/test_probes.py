@@ -218,9 +218,9 @@ def test_an_interrupt_leaves_nothing_half_done(words, tiny, monkeypatch):
         raise KeyboardInterrupt
 
     wanted = wanted_of(words, tiny, names=("xent",))
-    monkeypatch.setattr(loop, "evaluation_steps", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit_many(wanted)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluation_steps", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit_many(wanted)
     assert not len(w2s.results())
     assert len(fit_many(wanted)) == len(wanted)
