@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import datetime
+import functools
 import hashlib
 import inspect
 import io
@@ -80,6 +81,7 @@ def source_version(source: str) -> str:
     return hashlib.sha256(_syntax(source)).hexdigest()[:16]
 
 
+@functools.lru_cache(maxsize=512)  # the losses' code is asked for at every fit
 def _syntax(source: str) -> bytes:
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -342,10 +344,11 @@ def make_together(
                 fits[address] = stored
         started = time.perf_counter()
         seconds = None
+        installed = versions()
         for address, made in make(lacking):
             if seconds is None:  # the work is done, and each has its share of it
                 seconds = (time.perf_counter() - started) / len(lacking)
-            fits[address] = _store_made(address, made, seconds)
+            fits[address] = _store_made(address, made, seconds, installed)
     return fits
 
 
@@ -355,7 +358,7 @@ def _make_and_store(
     _require_place(address)
     started = time.perf_counter()
     made = make()
-    return _store_made(address, made, time.perf_counter() - started)
+    return _store_made(address, made, time.perf_counter() - started, versions())
 
 
 def _require_place(address: str) -> None:
@@ -366,12 +369,12 @@ def _require_place(address: str) -> None:
 
 
 def _store_made(
-    address: str, made: tuple, seconds: float
+    address: str, made: tuple, seconds: float, installed: dict[str, str]
 ) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
-    """Stores a fit that took some seconds, and returns it as it is read."""
+    """Stores a fit that took some seconds with installed versions; returns it as it is read."""
     record, *tables = made
     record = record | {
-        "versions": versions(),
+        "versions": installed,
         "machine": machine(),
         "seconds": round(seconds, 2),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),

@@ -211,11 +211,20 @@ class PreparedFit:
 
 
 def prepare_fit(
-    model: str, split: Split, labels: SoftLabels | None = None, **fit_args
+    model: str,
+    split: Split,
+    labels: SoftLabels | None = None,
+    *,
+    known_models: dict | None = None,
+    **fit_args,
 ) -> PreparedFit:
     """Checks all arguments of a `fit` of a classifier, and finds its address; loads no weights.
 
-    Args and raises: as of `fit`.
+    Args:
+        known_models: what earlier calls found of models in their files, which takes longer than all
+            else; it is added to. None asks the files.
+        The others are those of `fit`.
+    Raises: as `fit`.
     """
     checkpoint = resolve(model)
     known = _known_in_validation(split, labels)
@@ -223,7 +232,13 @@ def prepare_fit(
     training_labels, validation_labels = _collect_labels(split, labels)
     targets = training_labels.for_split(split)
     # all arguments are valid; from here on the model's files are needed
-    checkpoint, layers, chosen = _fit_to_model(checkpoint, split, settings)
+    known_models = {} if known_models is None else known_models
+    read = [split, *own_predicted_splits(split, False), *settings.also]
+    texts = (task_of(split).name, *(each.fingerprint for each in read))
+    key = (model, settings.method, settings.hyperparameters, texts)
+    if key not in known_models:
+        known_models[key] = _fit_to_model(checkpoint, split, settings)
+    checkpoint, layers, chosen = known_models[key]
     label_training_examples = fit_args.get("label_training_examples", False)
     job = TrainingJob(
         checkpoint=checkpoint,

@@ -10,6 +10,8 @@ from ..common import store
 from ..data.splits import Split
 from ..labels.answers import Answers
 from ..labels.soft import SoftLabels
+from ..models.loading import n_features
+from ..models.names import Checkpoint
 from .fit import PreparedFit, check_fit, fit, prepare_fit
 from .job import stack_key, train_together
 from .result import Fit
@@ -48,10 +50,13 @@ def fit_many(wanted: Iterable[FitArgs]) -> list[Fit]:
     """
     wanted = list(wanted)
     prepared: dict[int, PreparedFit] = {}
+    known_models: dict = {}
     for position, one in enumerate(wanted):
         if one.args.get("method") == "probe" and not one.split.answers:
             labels = cast(SoftLabels | None, one.labels)  # else it is refused
-            prepared[position] = prepare_fit(one.model, one.split, labels, **one.args)
+            prepared[position] = prepare_fit(
+                one.model, one.split, labels, known_models=known_models, **one.args
+            )
         else:
             check_fit(one.model, one.split, one.labels, **one.args)
     fits = _find_or_train(list(prepared.values()))
@@ -90,9 +95,13 @@ def _groups(prepared: Iterable[PreparedFit]) -> Iterator[dict[str, PreparedFit]]
 
     Deeper models come first: one pass of theirs reads the texts for the shallower, too.
     """
-    by_key: dict[tuple | None, list[PreparedFit]] = {}
+    by_key: dict[tuple, list[PreparedFit]] = {}
+    widths: dict[Checkpoint, int] = {}
     for one in sorted(prepared, key=lambda one: -one.job.layers):
-        by_key.setdefault(stack_key(one.job), []).append(one)
+        checkpoint = one.job.checkpoint
+        if checkpoint not in widths:
+            widths[checkpoint] = n_features(checkpoint)
+        by_key.setdefault(stack_key(one.job, widths[checkpoint]), []).append(one)
     for alike in by_key.values():
         for start in range(0, len(alike), MOST_TOGETHER):
             yield {one.address: one for one in alike[start : start + MOST_TOGETHER]}

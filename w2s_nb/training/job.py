@@ -219,11 +219,13 @@ def _train(job: TrainingJob, micro_batch: int | None) -> Trained:
         return prepared.results(speed)
 
 
-def stack_key(job: TrainingJob) -> tuple | None:
-    """Returns what probes share that `train_together` can train together; None of other methods."""
-    if job.method != "probe":
-        return None
-    width = job.hyperparameters.features or loading.n_features(job.checkpoint)
+def stack_key(job: TrainingJob, n_features: int) -> tuple:
+    """Returns what probes share that `train_together` can train together.
+
+    Args:
+        n_features: of the job's model.
+    """
+    width = job.hyperparameters.features or n_features
     return job.hyperparameters, len(job.split), job.split.arity, job.split.n_classes, width
 
 
