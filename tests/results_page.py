@@ -244,7 +244,7 @@ def claims() -> pd.DataFrame:
     shown = {row["claim"]: row for row in rows_of("reproduce", "claims")}
     columns = {
         "says": "claim of the paper",
-        "theirs": "there",
+        "where": "where",
         "ours": "here",
         "verdict": "verdict",
     }
