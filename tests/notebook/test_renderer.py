@@ -41,7 +41,8 @@ def test_a_browser_that_hangs_costs_a_figure_only_its_picture(monkeypatch):
     with pytest.warns(UserWarning, match="stored without"):
         assert pictures.to_mimebundle({"a": 2}) == {}
     assert pictures.to_mimebundle({"a": 3}) == {}
-    assert asked == [{"a": 1}, {"a": 2}], "nobody waits a second time"
+    assert [figure["a"] for figure in asked] == [1, 2], "nobody waits a second time"
+    assert asked[0]["layout"] == {"paper_bgcolor": "white"}, "a picture's page may be dark"
 
 
 def test_plots_need_no_browser():

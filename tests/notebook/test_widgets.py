@@ -57,9 +57,9 @@ def slow():
     LOSSES._entries.pop("waits")
 
 
-def bars_of(output):
+def points_of(output):
     figure = output.outputs[0]["data"]["application/vnd.plotly.v1+json"]
-    return {trace["x"][0]: trace["y"][0] for trace in figure["data"] if trace["type"] == "bar"}
+    return {trace["name"]: trace["y"][0] for trace in figure["data"] if trace.get("name")}
 
 
 # the explorer
@@ -71,7 +71,7 @@ def test_the_explorer_shows_one_setting_and_follows_every_control(explorer, sett
         return w2s.one_setting(**asked)
 
     def check(arms):
-        assert bars_of(explorer.accuracy) == pytest.approx(arms.table().accuracy.to_dict())
+        assert points_of(explorer.accuracy) == pytest.approx(arms.table().accuracy.to_dict())
         assert (
             format(arms.pgr(arms.students[0]), ".2f").replace("[", "").split()[0]
             in explorer.numbers.value
@@ -144,7 +144,7 @@ def test_a_newer_setting_ends_work_on_the_older_and_cancel_ends_all_work(slow, e
     assert explorer.status.cancel.layout.display == "" and " of 200" in explorer.status.text
     explorer.loss.value = "xent"
     explorer.worker.wait(10)
-    assert "student, naive" in bars_of(explorer.accuracy)
+    assert "student, naive" in points_of(explorer.accuracy)
     assert {store.record(a)["summary"]["loss"] for a in set(store.addresses()) - stored} == {"xent"}
     explorer.loss.value = "waits"
     while not explorer.status.text.startswith(explorer.strong.value):
@@ -155,11 +155,11 @@ def test_a_newer_setting_ends_work_on_the_older_and_cancel_ends_all_work(slow, e
         explorer.status.text.startswith("cancelled")
         and explorer.status.cancel.layout.display == "none"
     )
-    assert "student, naive" in bars_of(explorer.accuracy), "what was shown stays"
+    assert "student, naive" in points_of(explorer.accuracy), "what was shown stays"
     slow.set()
     explorer.seed.value = 1
     explorer.worker.wait()
-    assert "student, waits" in bars_of(explorer.accuracy)
+    assert "student, waits" in points_of(explorer.accuracy)
 
 
 def test_the_explorer_shows_an_error_of_a_setting_and_goes_on(explorer):
@@ -555,7 +555,8 @@ def test_a_marked_pgr_is_marked_among_the_runs():
     row = names | numbers | dict(n_train=1, n_test=1, seeds=1, setting="")
     notes = ("", "supervisor not above chance")
     page = run_table.html_of_rows(pd.DataFrame([row | {"pgr_note": note} for note in notes]))
-    assert page.count("0.500 [0.500, 0.500] (supervisor not above chance)") == 1
+    assert page.count("0.500 [0.500, 0.500] †") == 1
+    assert page.count("<p>† supervisor not above chance</p>") == 1
 
 
 def test_a_line_of_the_figure_is_named_by_what_differs_between_lines():

@@ -87,13 +87,26 @@ def report_progress_to(listen: Listener):
         _listener.reset(token)
 
 
-def warn(message: str, stacklevel: int = 3) -> None:
-    """Warns, as from the caller's caller; inside `collect_warnings`, keeps the message instead."""
+def warn(message: str, stacklevel: int | None = 3) -> None:
+    """Warns, as from the caller's caller; inside `collect_warnings`, keeps the message instead.
+
+    Args:
+        stacklevel: as of `warnings.warn`, called here; None is the first line outside the kit.
+    """
     collected = _collected.get()
     if collected is None:
-        warnings.warn(message, stacklevel=stacklevel)
+        warnings.warn(message, stacklevel=stacklevel or _level_outside())
     else:
         collected.append(message)
+
+
+def _level_outside() -> int:
+    """Returns the stack level, for a warning of the caller, of the first line outside the kit."""
+    kit = __name__.partition(".")[0]
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == kit:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 @contextlib.contextmanager

@@ -213,7 +213,7 @@ def tell_swapped(models: Sequence[str]) -> None:
             warn(
                 f"{teacher} is larger than {taught}, which it teaches: the weak model is named "
                 f"first",
-                stacklevel=4,
+                stacklevel=None,  # as deep as the plan is in which it is told
             )
 
 

@@ -21,7 +21,8 @@ _SECONDS_BETWEEN_UPDATES = 0.2
 def show_figure(output: ipywidgets.Output, figure: go.Figure) -> None:
     """Puts a figure into an output, in place of what was there; from any thread."""
     data = plotly.io.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict())
-    data["text/plain"] = figure.layout.title.text or ""
+    title = figure.layout.title
+    data["text/plain"] = "; ".join(filter(None, (title.text, title.subtitle.text)))
     output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
 
