@@ -1,4 +1,4 @@
-"""Measures the explorer, from a slider's new value to the redrawn bars, against the fit in it.
+"""Measures the explorer, from a slider's new value to the redrawn points, against the fit in it.
 
 The seconds of a clock are what a person waits, so these ratios need an idle machine.
 """
@@ -36,7 +36,7 @@ def _ratio(name: str, where: str, done: dict) -> Ratio:
     seconds = sorted(done["moves"])
     return ratio(
         f"explorer.{name}_over_fit",
-        f"a new alpha to new bars {where}, {N} weak labels, median of {len(seconds)} moves, over "
+        f"a new alpha to new points {where}, {N} weak labels, median of {len(seconds)} moves, over "
         "the same student's fit alone, seconds of a clock",
         [seconds[len(seconds) // 2]],
         [done["fit"]],
@@ -88,7 +88,7 @@ def in_browser() -> dict:
     ):
         notebook = jupyter.Notebook(browser, address, "11_explorer")
         notebook.to_cell("widgets.explorer(")
-        notebook.page.locator(".js-plotly-plot .bars path").first.wait_for()
+        notebook.page.locator(".js-plotly-plot .points path").first.wait_for()
         notebook.page.wait_for_timeout(3000)
         keys = ["ArrowRight"] * 9 + ["ArrowLeft"] * 17
         seconds = [notebook.page.evaluate(_MOVE, key) / 1000 for key in keys]
@@ -97,13 +97,13 @@ def in_browser() -> dict:
 
 
 # presses a key on the slider of alpha, and resolves with the milliseconds until plotly has drawn
-# other bars
+# other points
 _MOVE = """key => new Promise(done => {
   const widget = document.querySelector('.widget-slider').closest('.jp-OutputArea-output');
   const sliders = [...widget.querySelectorAll('.widget-slider')];
   const slider = sliders.find(s => s.innerText.includes('alpha'));
   const plot = () => widget.querySelector('.js-plotly-plot');
-  const drawn = () => plot()?.querySelectorAll('.bars path').length;
+  const drawn = () => plot()?.querySelectorAll('.points path').length;
   const started = performance.now(), old = plot(), data = old.data;
   const look = () => drawn() && (plot() !== old || plot().data !== data)
     ? done(performance.now() - started) : requestAnimationFrame(look);

@@ -37,9 +37,9 @@ def marked_up(row):
     yield w2s.Example((row["text"],), int(row["rating"] > 0))
 """
 NUMBERS = "el => [...el.querySelectorAll('table')].find(t => t.innerText.includes('PGR')).innerText"
-BARS = (
+POINTS = (
     "el => JSON.stringify(el.querySelector('.js-plotly-plot').data"
-    ".filter(t => t.type === 'bar').map(t => t.y[0]))"
+    ".filter(t => t.name).map(t => t.y[0]))"
 )
 
 
@@ -75,12 +75,16 @@ def test_the_tour_runs_and_shows_its_figure(browser, lab):
     tour = jupyter.Notebook(browser, address, "00_tour")
     assert "error" not in tour.outputs()
     tour.to_cell("arms = run.arms()")
-    tour.page.wait_for_selector(".js-plotly-plot .bars path", timeout=20_000)
+    tour.page.wait_for_selector(".js-plotly-plot .points path", timeout=20_000)
     box = tour.show(".js-plotly-plot").bounding_box()
     assert box["width"] > 300 and box["height"] > 200
     assert (tour.page.evaluate("() => document.body.dataset.jpThemeLight") == "false") == (
         theme == "dark"
     )
+    written = ".js-plotly-plot .main-svg .ytick text"
+    ink = tour.page.eval_on_selector(written, "el => getComputedStyle(el).fill")
+    darkest = max(map(float, ink.partition("(")[2].rstrip(")").split(",")[:3]))
+    assert (darkest < 128) == (theme == "light"), "the figure's texts take the theme's ink"
     tour.picture(f"{theme}-figure")
     tour.close()
 
@@ -93,11 +97,11 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     explorer.to_cell("widgets.explorer(")
     page.wait_for_selector(".widget-slider", timeout=20_000)
     widget = page.locator(".jp-OutputArea-output", has=page.locator(".widget-slider")).first
-    widget.locator(".js-plotly-plot .bars path").first.wait_for(timeout=20_000)
+    widget.locator(".js-plotly-plot .points path").first.wait_for(timeout=20_000)
     numbers = widget.locator("table", has_text="PGR").first
     status = widget.get_by_role("status")
 
-    before = json.loads(widget.evaluate(BARS))
+    before = json.loads(widget.evaluate(POINTS))
     numbers_before = widget.evaluate(NUMBERS)
     assert "PGR" in numbers_before
     ink = (
@@ -116,7 +120,7 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
     page.wait_for_function(
-        f"([el, old]) => ({BARS})(el) !== old",
+        f"([el, old]) => ({POINTS})(el) !== old",
         timeout=30_000,
         arg=[widget.element_handle(), json.dumps(before, separators=(",", ":"))],
     )
@@ -126,7 +130,7 @@ def test_the_explorer_follows_its_sliders_and_the_browser_pages(browser, lab):
         arg=[widget.element_handle(), numbers_before],
     )
     assert "n_labels=20" in widget.locator("textarea").input_value()
-    after = json.loads(widget.evaluate(BARS))
+    after = json.loads(widget.evaluate(POINTS))
     assert after[0] == before[0], "the supervisor learns from its own half"
     assert after[1:] != before[1:] and "Error" not in status.inner_text()
     explorer.picture(f"{theme}-explorer-moved")
