@@ -129,6 +129,7 @@ def test_the_table_compares_each_arm_with_its_control_and_with_the_naive_student
         "0.3 impossible",
     ]
     table = run.table().set_index(["stress", "arm"])
+    assert table.attrs["chance"] == 0.5
     assert table.loc["none"].change.isna().all()
     rare = table.loc["0.1 of class 1"]
     assert set(rare.control) == {"equal shares, half the examples"} and set(rare.n_train) == {48}

@@ -131,6 +131,7 @@ class Stressed:
             (under its control, which the column control names), paired by example and seed.
             over_naive and over_naive_auroc: a student's minus the naive student's under the same
             stress, paired. NaN where there is nothing to compare, or where PGR is not defined.
+            `attrs["chance"]` has the accuracy of guessing.
         """
         rows = []
         for each in self.stresses:
@@ -150,7 +151,9 @@ class Stressed:
                 if arm in arms.students and arm != NAIVE:
                     row |= _over_naive(arms, arm)
                 rows.append(row)
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        table.attrs["chance"] = self.arms[NONE.name].test.chance
+        return table
 
     def unknowable(self) -> pd.DataFrame:
         """Measures what each arm says of test examples whose label cannot be known.

@@ -15,6 +15,7 @@ from .monitoring import recall_by_budget
 from .preferences import length_bias, perplexity
 from .published import paper_mark, paper_marks
 from .results import accuracy, accuracy_by_size, lines, pgr, pgr_by_size
+from .stress import under_stress
 from .suites import by_pair, by_supervisor
 from .sweeps import spread
 
@@ -50,4 +51,5 @@ __all__ = [
     "reliability",
     "spread",
     "training_curves",
+    "under_stress",
 ]
