@@ -92,6 +92,11 @@ def test_a_second_call_trains_nothing_and_says_the_same(model, words, monkeypatc
     assert again.table()[columns].equals(first.table()[columns]) and not again.errors
 
 
+def test_a_chain_through_its_own_middle_model_is_no_second_method(model, words):
+    with pytest.raises(ValueError, match=r"'chain' and 'chain@.*@2' are one method, chain@.*@2;"):
+        compare(["chain", f"chain@{model}@2"], words, model, seeds=1)
+
+
 def test_a_methods_own_ceiling_is_the_method_on_ground_truth(model, words):
     runs = compare(["confident@0.5"], words, model, seeds=1).by_task[words]
     assert set(runs.own_ceilings) == {"naive", "confident@0.5"}
