@@ -14,6 +14,7 @@ from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.comparisons.leaderboard import write_leaderboard
 from w2s_nb.data.tasks.spec import Prompt
 from w2s_nb.experiments.arms import CEILING, WEAK, run_arms
+from w2s_nb.training import job
 
 SIZES = dict(n_train=60, n_val=20, n_test=40)
 FREE = ["supervisor", "constant", "longest", "shuffled_labels"]
@@ -90,6 +91,32 @@ def test_a_second_call_trains_nothing_and_says_the_same(model, words, monkeypatc
     again = compare(["confidence"], words, model, seeds=1)
     columns = [c for c in first.table() if c != "seconds"]
     assert again.table()[columns].equals(first.table()[columns]) and not again.errors
+
+
+def test_probes_of_methods_are_trained_together_and_say_the_same_as_alone(
+    model, words, monkeypatch, home
+):
+    names = ["confidence", "hard_labels", "confident@0.3", "rads@0.3", "ensemble@2", "chain"]
+
+    @w2s.register_method(fits_ahead=True)
+    def fails(labels, task, strong, seed, budget):
+        budget.fit(strong, task.student, labels, loss="no such loss")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("w2s_nb.comparisons.run.train_ahead", lambda runs: None)
+        alone = compare([*names, "fails"], words, model, seeds=2)
+    monkeypatch.setenv("W2S_HOME", str(home / "another"))
+    trained_alone = []
+    carry_out = job.carry_out
+    monkeypatch.setattr(
+        job, "carry_out", lambda one, *rest: trained_alone.append(one) or carry_out(one, *rest)
+    )
+    together = compare(names, words, model, seeds=2)
+    assert len(trained_alone) == 2 * 2, "of each seed the second student of the chain, twice"
+    again = compare([*names, "fails"], words, model, seeds=2)
+    columns = [column for column in alone.table() if column != "seconds"]
+    assert again.table()[columns].equals(alone.table()[columns])
+    assert together.errors == {} and "no such loss" in again.errors["fails"]
 
 
 def test_a_chain_through_its_own_middle_model_is_no_second_method(model, words):
@@ -189,7 +216,7 @@ def test_tasks_weigh_alike_and_the_interval_over_tasks_is_told_apart(model, word
 def test_wrong_input_is_refused_before_anything_is_trained(
     model, words, monkeypatch, changes, kind, message
 ):
-    monkeypatch.setattr("w2s_nb.comparisons.run.fit", lambda *a, **k: pytest.fail("trains"))
+    monkeypatch.setattr("w2s_nb.comparisons.run.fit_many", lambda *a, **k: pytest.fail("trains"))
     arguments = {"methods": ["confident"], "task": words, "model": model, **changes}
     with pytest.raises(kind, match=message) as error:
         compare(**arguments)
@@ -205,7 +232,7 @@ def test_a_users_method_refuses_its_own_options(model, words, monkeypatch):
     def mine(labels, task, strong, seed, budget, *, rate=0.5):
         return labels.for_split(task.test)
 
-    monkeypatch.setattr("w2s_nb.comparisons.run.fit", lambda *a, **k: pytest.fail("trains"))
+    monkeypatch.setattr("w2s_nb.comparisons.run.fit_many", lambda *a, **k: pytest.fail("trains"))
     with pytest.raises(ValueError, match="method 'mine@3': rate 3.0; expected at most 1 for 40"):
         compare(["mine@3"], words, model)
     with pytest.raises(TypeError, match="check is 'share'; expected a function"):

@@ -36,11 +36,17 @@ def test_the_kit_names_methods_and_every_loss_is_one():
 
 
 def test_a_method_has_one_name_whatever_it_is_called():
-    names = "confident", "confident@0.5", "confident@.5", "generalized_xent", "chain", "naive"
-    told = [method_of(name).canonical for name in names]
-    assert told == [*["confident@0.5"] * 3, "generalized_xent@0.7", "chain", "naive"]
-    assert method_of("confident@0.3").canonical == "confident@0.3"
-    assert method_of("ensemble@03").canonical == method_of("ensemble").canonical == "ensemble@3"
+    names = ["confident", "confident@0.5", "confident@.5", "generalized_xent"]
+    names += ["chain", "chain@SmolLM2-135M@8", "naive"]
+    strong = "SmolLM2-135M@16"
+    told = [method_of(name).canonical(strong) for name in names]
+    half = "chain@SmolLM2-135M@8"
+    assert told == [*["confident@0.5"] * 3, "generalized_xent@0.7", half, half, "naive"]
+    assert method_of("confident@0.3").canonical(strong) == "confident@0.3"
+    ensembles = [method_of(name).canonical(strong) for name in ("ensemble@03", "ensemble")]
+    assert ensembles == ["ensemble@3"] * 2
+    whole = [method_of(f"chain@SmolLM2-135M{cut}").canonical(strong) for cut in ("", "@30")]
+    assert whole == ["chain@SmolLM2-135M@30"] * 2
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ def test_what_a_cell_defines_is_refused_before_anything_is_trained(task, model, 
     def no_training(*given, **settings):
         raise AssertionError("trains before it refuses")
 
-    monkeypatch.setattr(run_module, "fit", no_training)
+    monkeypatch.setattr(run_module, "fit_many", no_training)
 
     def in_a_cell(labels, task, strong, seed, budget):
         return labels.for_split(task.test)

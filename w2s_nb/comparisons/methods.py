@@ -42,6 +42,7 @@ from ..models.loading import require_unembedding, with_depth
 from ..models.names import resolve
 from ..prompting.prompt import check_words, prompt
 from ..training.fit import check_fit, fit
+from ..training.fit_many import FitArgs
 from ..training.result import Fit
 
 NAIVE = "naive"
@@ -81,12 +82,19 @@ class Budget:
             fit_args: of `fit`; they go before the comparison's own.
         """
         started = time.perf_counter()
-        labelled = split if labels is None else split.take(labels.knows(split))
-        fitted = fit(model, labelled, labels, **{**self.fit_args, **fit_args})
+        wanted = self.args_of_fit(model, split, labels, fit_args)
+        fitted = fit(wanted.model, wanted.split, wanted.labels, **wanted.args)
         if fitted.address not in self._counted:
             self._counted.add(fitted.address)
             self.seconds_saved += fitted.record["seconds"] - (time.perf_counter() - started)
         return fitted
+
+    def args_of_fit(
+        self, model: str, split: Split, labels: SoftLabels | None, fit_args: Mapping
+    ) -> FitArgs:
+        """Returns the arguments of the `fit` that `Budget.fit` makes of its own."""
+        labelled = split if labels is None else split.take(labels.knows(split))
+        return FitArgs(model, labelled, labels, {**self.fit_args, **fit_args})
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,10 @@ class Method:
         learns: it learns from the labels; a method that does not has no ceiling of its own.
         check_options: refuses options, models and tasks before anything is trained; None checks
             none.
+        fits_ahead: up to the first answer of a fit that it reads it does nothing but ask for fits,
+            so that they can be trained before it runs, with those of other methods.
+        spell_out: `(strong, **options) -> options`, says what an option that is left to the strong
+            model stands for; None where none is.
     """
 
     name: str
@@ -111,6 +123,8 @@ class Method:
     loss: str = ""
     learns: bool = True
     check_options: Callable | None = None
+    fits_ahead: bool = False
+    spell_out: Callable | None = None
 
     def __call__(
         self, labels: SoftLabels, task: Task, strong: str, seed: int, budget: Budget
@@ -129,13 +143,18 @@ class Method:
         parameters = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in parameters if p.name not in _FIXED} | dict(self.options)
 
-    @property
-    def canonical(self) -> str:
+    def canonical(self, strong: str) -> str:
         """Returns the one name of this variant, which spells its first option out: `confident@.5`,
         `confident@0.5` and `confident` are `confident@0.5`.
+
+        Args:
+            strong: the strong model's name, which decides some options.
         """
         base = self.name.partition("@")[0]
-        first = next(iter(self.all_options.values()), "")
+        options = self.all_options
+        if self.spell_out is not None:
+            options = self.spell_out(strong, **options)
+        first = next(iter(options.values()), "")
         return f"{base}@{first}" if first != "" else base
 
     def check(self, task: Task, strong: str, fit_args: Mapping, queries: int | None) -> None:
@@ -180,7 +199,13 @@ class Method:
 
 
 def register_method(
-    function=None, *, free: bool = False, learns: bool = True, check: Callable | None = None
+    function=None,
+    *,
+    free: bool = False,
+    learns: bool = True,
+    check: Callable | None = None,
+    fits_ahead: bool = False,
+    spell_out: Callable | None = None,
 ):
     """Registers a method under its function's name.
 
@@ -191,19 +216,28 @@ def register_method(
             compared, but has no ceiling of its own on ground truth, and so no pgr_own.
         check: `(task, strong, fit_args, queries, **options)`, called for each task before anything
             is trained; raises a ValueError of one line where the method could not run.
+        fits_ahead: up to the first answer of a fit that it reads, the method does nothing but ask
+            for fits. Probes are then trained together with those of other methods, which takes a
+            fraction of the time; the method is run up to that point once more.
+        spell_out: `(strong, **options) -> options`, says what an option that is left to the strong
+            model stands for, so that two names of one method are known as one.
     Raises:
         TypeError: no function with a name, or one that takes other arguments than a method; a check
-            that cannot be called.
+            or spell_out that cannot be called.
         ValueError: the name is that of a loss.
     """
 
     if check is not None:
         need_function(check, "check", "that refuses what a method cannot run on")
+    if spell_out is not None:
+        need_function(spell_out, "spell_out", "that says what options stand for")
 
     def decorate(method):
         _check_function(method)
         name = method.__name__
-        METHODS.register(name, Method(name, method, {}, free, "", learns, check))
+        METHODS.register(
+            name, Method(name, method, {}, free, "", learns, check, fits_ahead, spell_out)
+        )
         return method
 
     return decorate if function is None else decorate(function)
@@ -260,7 +294,7 @@ def _of_loss(loss: str) -> Method:
         if p.default is not p.empty and p.name not in ("progress", "previous")
     ]
     train.__signature__ = inspect.Signature([*fixed, *own])  # type: ignore[attr-defined]
-    return Method(NAIVE if loss == "xent" else loss, train, loss=loss)
+    return Method(NAIVE if loss == "xent" else loss, train, loss=loss, fits_ahead=True)
 
 
 def _check_share(task, strong, fit_args, queries, *, share):
@@ -278,6 +312,11 @@ def _check_middle(task, strong, fit_args, queries, *, through):
     check_fit(middle, task.student, seed=task.seed, weak=True, **fit_args)
     if queries is not None and resolve(middle).fit:
         raise ValueError(f"{middle} is a fit of this store, which a sealed method cannot read")
+
+
+def _name_middle(strong, *, through):
+    checkpoint = with_depth(resolve(through or _halved(strong)))
+    return {"through": f"{checkpoint.base}@{checkpoint.layers}"}
 
 
 def _check_students(task, strong, fit_args, queries, *, students):
@@ -314,20 +353,20 @@ def _check_without_supervisor(name: str) -> Callable:
     return check
 
 
-@register_method
+@register_method(fits_ahead=True)
 def naive(labels, task, strong, seed, budget):
     """Trains the strong model on the supervisor's labels with cross-entropy."""
     return budget.fit(strong, task.student, labels, seed=seed).predict(task.test)
 
 
-@register_method(check=_check_share)
+@register_method(check=_check_share, fits_ahead=True)
 def confident(labels, task, strong, seed, budget, *, share=0.5):
     """Trains on the supervisor's most confident labels alone (Burns et al. 2023, appendix B)."""
     kept = labels.select(task.student, labels.confident(task.student, share))
     return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
 
 
-@register_method(check=_check_scored_share)
+@register_method(check=_check_scored_share, fits_ahead=True)
 def rads(labels, task, strong, seed, budget, *, share=0.5):
     """Trains on the labels that strong features express most beyond weak ones (SprocketLab).
 
@@ -337,20 +376,20 @@ def rads(labels, task, strong, seed, budget, *, share=0.5):
     return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
 
 
-@register_method(check=_check_scored_share)
+@register_method(check=_check_scored_share, fits_ahead=True)
 def overlap(labels, task, strong, seed, budget, *, share=0.5):
     """Trains on sure labels of texts like those the supervisor finds hard (Shin et al. 2025)."""
     kept = keep_best("overlap", share, strong, labels, task)
     return budget.fit(strong, task.student, kept, seed=seed).predict(task.test)
 
 
-@register_method
+@register_method(fits_ahead=True)
 def hard_labels(labels, task, strong, seed, budget):
     """Trains on the supervisor's likeliest classes instead of its probabilities."""
     return budget.fit(strong, task.student, labels.harden(), seed=seed).predict(task.test)
 
 
-@register_method(check=_check_middle)
+@register_method(check=_check_middle, fits_ahead=True, spell_out=_name_middle)
 def chain(labels, task, strong, seed, budget, *, through=""):
     """Trains a middle model first; it teaches the strong one (Burns et al. 2023, section 4.3.1).
 
@@ -370,16 +409,16 @@ def _halved(strong: str) -> str:
     return f"{checkpoint.base}@{max(1, layers // 2)}"
 
 
-@register_method(check=_check_students)
+@register_method(check=_check_students, fits_ahead=True)
 def ensemble(labels, task, strong, seed, budget, *, students=3):
     """Trains several students on random halves of the labels, and averages their predictions."""
     rng = np.random.default_rng(seed)
-    each = []
+    fits = []
     for _ in range(students):
         rows = np.sort(rng.permutation(len(task.student))[: max(2, len(task.student) // 2)])
         half = labels.select(task.student, rows)
-        each.append(budget.fit(strong, task.student, half, seed=seed).predict(task.test))
-    return np.mean(each, axis=0)
+        fits.append(budget.fit(strong, task.student, half, seed=seed))
+    return np.mean([each.predict(task.test) for each in fits], axis=0)
 
 
 @register_method(check=_check_guesses)
@@ -463,7 +502,7 @@ def longest(labels, task, strong, seed, budget):
     return np.eye(len(means))[np.abs(of_test[:, None] - means).argmin(axis=1)]
 
 
-@register_method(free=True)
+@register_method(free=True, fits_ahead=True)
 def shuffled_labels(labels, task, strong, seed, budget):
     """Trains on the supervisor's labels, each given to another example of its split."""
     rng = np.random.default_rng(seed)

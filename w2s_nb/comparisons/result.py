@@ -345,7 +345,9 @@ class Comparison:
                 "tasks": sizes,
                 "settings": dict(self.settings),
                 "about": {name: method_of(name).about for name in self.methods},
-                "canonical": {name: method_of(name).canonical for name in self.methods},
+                "canonical": {
+                    name: method_of(name).canonical(self.strong) for name in self.methods
+                },
                 "table": self.table().to_dict("records"),
                 "by_task": self.tables().to_dict("records"),
             }

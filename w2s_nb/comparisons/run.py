@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from ..experiments.prepare import args_of, ceiling_reads_first, check_fit_of, li
 from ..labels.soft import SoftLabels
 from ..suites.names import SUITES
 from ..suites.run import choose_sizes, choose_tasks
-from ..training.fit import fit
+from ..training.fit_many import FitArgs, fit_many
 from ..training.result import Fit
+from .ahead import train_ahead
 from .methods import NAIVE, Budget, Method, check_predictions, describe, method_of
 from .result import Comparison, MethodRun, TaskRuns
 from .scorer import check_limits, check_sealed, public_half, sealed_runner
@@ -60,7 +61,8 @@ def compare(
     the student half. Each method gets the supervisor's labels and predicts the test texts. Rows
     that cost nothing are added: the supervisor itself, a constant, the longest text, and shuffled
     labels. A method that raises is told in the table, and the others go on. Fits that the store
-    holds are not trained again.
+    holds are not trained again. Probes of all methods and seeds of a task are trained together as
+    far as methods say them ahead (see `register_method`); their seconds are their share.
 
     Args:
         methods: names, of `METHODS` or of losses, with options as in `confident@0.3`; naive is
@@ -94,6 +96,7 @@ def compare(
     for tasks in dealt.values():
         for each in chosen:
             each.check(tasks[0], strong, student_args, queries)
+    _refuse_twins(chosen, strong)
     if queries is not None:
         check_sealed(strong, chosen, [tasks[0] for tasks in dealt.values()])
     for tasks in dealt.values():
@@ -137,22 +140,28 @@ def _list_methods(methods: Iterable[str]) -> list[Method]:
 
     Raises:
         TypeError: one name instead of several.
-        UnknownName, ValueError: as `method_of`; two names of one method, which would count as two
-            for Holm's correction.
+        UnknownName, ValueError: as `method_of`.
     """
     if isinstance(methods, str) or not isinstance(methods, Iterable):
         raise TypeError(f"methods = {methods!r}; expected several names, such as ['confidence']")
     named = [method_of(name) for name in (NAIVE, *methods, *FREE)]
-    chosen = {method.name: method for method in named}
+    return list({method.name: method for method in named}.values())
+
+
+def _refuse_twins(methods: Iterable[Method], strong: str) -> None:
+    """Refuses two names of one method, which would count as two for Holm's correction.
+
+    Raises:
+        ValueError: names both, and the method that they are.
+    """
     names: dict[str, str] = {}
-    for method in chosen.values():
-        first = names.setdefault(method.canonical, method.name)
+    for method in methods:
+        canonical = method.canonical(strong)
+        first = names.setdefault(canonical, method.name)
         if first != method.name:
             raise ValueError(
-                f"{first!r} and {method.name!r} are one method, {method.canonical}; expected each "
-                f"once"
+                f"{first!r} and {method.name!r} are one method, {canonical}; expected each once"
             )
-    return list(chosen.values())
 
 
 def _deal(
@@ -193,28 +202,55 @@ def _run_task(
     runner: Runner,
 ) -> TaskRuns:
     """Runs every method for each seed of a task."""
-    supervisors, ceilings = [], []
+    supervisors, ceilings = _teach(tasks, weak, strong, supervisor_args, student_args)
     runs: dict[str, list[MethodRun]] = {method.name: [] for method in methods}
     own: dict[str, list[MethodRun]] = {
         m.name: [] for m in methods if own_ceilings and m.learns and not m.free
     }
-    for task in tasks:
-        with ceiling_reads_first(strong, task.student, student_args):
-            supervisor = fit(weak, task.supervisor, seed=task.seed, **supervisor_args)
-        ceiling = fit(strong, task.student, seed=task.seed, **student_args)
-        supervisors.append(supervisor.predict(task.test))
-        ceilings.append(ceiling.predict(task.test))
-        labels = label_all(supervisor, task)
+    all_labels = [label_all(fit, task) for fit, task in zip(supervisors, tasks, strict=True)]
+    for labels, task in zip(all_labels, tasks, strict=True):
         _protect(labels, task)
+    given = [
+        (labels, true_labels(labels, task), (task, strong, task.seed, student_args))
+        for labels, task in zip(all_labels, tasks, strict=True)
+    ]
+    if runner is run_method:
+        train_ahead((m, labels, *rest) for labels, _, rest in given for m in methods)
+        train_ahead((m, truth, *rest) for _, truth, rest in given for m in methods if m.name in own)
+    for labels, truth, rest in given:
         for method in methods:
-            given = (task, strong, task.seed, student_args)
             # the kit's own rows that cost nothing need no process of their own
             run = run_method if method.name in FREE else runner
-            runs[method.name].append(run(method, labels, *given))
+            runs[method.name].append(run(method, labels, *rest))
             if method.name in own:
-                own[method.name].append(runner(method, true_labels(labels, task), *given))
+                own[method.name].append(runner(method, truth, *rest))
     public = None if runner is run_method else public_half(tasks[0].test)
-    return TaskRuns(tasks, np.stack(supervisors), np.stack(ceilings), runs, own, public)
+    return TaskRuns(
+        tasks, _predict(supervisors, tasks), _predict(ceilings, tasks), runs, own, public
+    )
+
+
+def _teach(
+    tasks: list[Task], weak: str, strong: str, supervisor_args: dict, student_args: dict
+) -> tuple[list[Fit], list[Fit]]:
+    """Trains a supervisor and a ceiling per seed of a task."""
+    wanted = [
+        FitArgs(weak, task.supervisor, None, {**supervisor_args, "seed": task.seed})
+        for task in tasks
+    ]
+    wanted += [
+        FitArgs(strong, task.student, None, {**student_args, "seed": task.seed}) for task in tasks
+    ]
+    with ExitStack() as announced:
+        for task in tasks:
+            announced.enter_context(ceiling_reads_first(strong, task.student, student_args))
+        fits = fit_many(wanted)
+    return fits[: len(tasks)], fits[len(tasks) :]
+
+
+def _predict(fits: list[Fit], tasks: list[Task]) -> np.ndarray:
+    """Returns (s, n_test, K) predictions of the test texts by the fits of s seeds."""
+    return np.stack([fit.predict(task.test) for fit, task in zip(fits, tasks, strict=True)])
 
 
 def _protect(labels: SoftLabels, task: Task) -> None:
