@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and papermill_runs/reference/README.md from the committed tables.
+"""Writes the tables of both READMEs and of the page of results from the committed tables.
 
 `python -m tests.results_page` rewrites them in place: the rows that follow `<!-- table NAME -->`.
 `tests/test_results_page.py` holds the texts to it.
@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from w2s_nb.common.intervals import interval_cell, is_missing
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "papermill_runs" / "reference"
-PAGES = (ROOT / "README.md", REFERENCE / "README.md")
+PAGES = (ROOT / "README.md", ROOT / "README.fa.md", REFERENCE / "README.md")
 MARK = re.compile(r"(<!-- table (\S+) -->\n)((?:\|.*\n)*)")
 ARMS = {"accuracy": "test accuracy", "pgr": "PGR", "agreement": "agreement with supervisor"}
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {}
@@ -240,15 +241,49 @@ def stress() -> pd.DataFrame:
 
 @table
 def claims() -> pd.DataFrame:
-    """The claims of the paper that README shows, with the verdict of each."""
-    shown = {row["claim"]: row for row in rows_of("reproduce", "claims")}
-    columns = {
-        "says": "claim of the paper",
-        "where": "where",
-        "ours": "here",
-        "verdict": "verdict",
-    }
-    return _joined([shown[name] for name in README_CLAIMS], columns)
+    """The claims of the paper that README shows: what was measured, and the verdict of each."""
+    rows = [row | {"here": f"{MEASURED[_measure(row)]} {row['ours']}"} for row in shown()]
+    columns = {"says": "claim of the paper", "where": "where", "agrees_if": "agrees if"}
+    return _joined(rows, columns | {"here": "here", "verdict": "verdict"})
+
+
+@table
+def claims_fa() -> pd.DataFrame:
+    """The same claims in Persian."""
+    rows = [
+        {
+            "says": PERSIAN["claims"][row["claim"]],
+            "where": persian(row["where"]),
+            "agrees": persian(row["agrees_if"]),
+            "here": f"{PERSIAN['measured'][_measure(row)]} {left_to_right(row['ours'])}",
+            "verdict": PERSIAN["verdicts"][row["verdict"]],
+        }
+        for row in shown()
+    ]
+    return _joined(rows, PERSIAN["columns"])
+
+
+def shown() -> list[dict]:
+    """Returns the judged claims that both READMEs show, in their order."""
+    rows = {row["claim"]: row for row in rows_of("reproduce", "claims")}
+    return [rows[name] for name in README_CLAIMS]
+
+
+def _measure(row: Mapping) -> str:
+    """Returns the name of what was measured of a claim."""
+    return row["parts"][0]["measure"]
+
+
+def persian(text: str) -> str:
+    """Returns a place in the paper, or a range, in Persian; numbers run left to right."""
+    for word, translated in PERSIAN["words"].items():
+        text = text.replace(word, translated)
+    return re.sub(r"[A-Z0-9][\d.]*", lambda number: left_to_right(number[0]), text)
+
+
+def left_to_right(text: str) -> str:
+    """Returns a text of numbers or English words as a part of a line that runs right to left."""
+    return f'<span dir="ltr">{text}</span>'
 
 
 @table
@@ -257,17 +292,17 @@ def every_claim() -> pd.DataFrame:
     return _joined(rows_of("reproduce", "claims"), columns | {"verdict": "verdict"})
 
 
-README_CLAIMS = (
-    "naive-pgr-about-half",
-    "median-pgr-over-tasks-positive",
-    "confidence-helps-at-large-gaps",
-    "confidence-hurts-at-small-gaps",
-    "bootstrapping-helps-on-chess",
-    "reward-pgr-below-a-fifth",
-    "inverse-scaling-of-imitation",
-    "surest-labels-help-little",
-    "vision-student-beats-supervisor",
-)
+# what each measure of the claims below is, in words
+MEASURED = {
+    "naive_pgr": "PGR",
+    "suite_pgr": "median PGR",
+    "loss_gain": "gain in accuracy",
+    "chain_gain": "gain in accuracy",
+    "surest_gain": "gain in accuracy",
+    "agreement_change_by_student": "change of agreement on mistakes",
+}
+PERSIAN = yaml.safe_load(Path(__file__).with_name("claims_fa.yaml").read_text())
+README_CLAIMS = tuple(PERSIAN["claims"])
 
 
 def _joined(rows: Sequence[Mapping], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""README and the page of results say what the committed tables and stored notebooks say."""
+"""README, in both languages, and the page of results say what the committed tables and stored
+notebooks say.
+"""
 
 import json
 import re
@@ -62,6 +64,52 @@ def test_readme_counts_the_claims_as_the_register_does():
     readme = re.sub(r"\s+", " ", PAGES[0].read_text())
     assert f"all {n} claims" in readme
     assert f"{agree} agree, {contradict} contradict, {noisy} are too noisy to say" in readme
+
+
+SETUP = ROOT / "notebooks" / "pages" / "setup.md"
+FROM_ARABIC = str.maketrans("۰۱۲۳۴۵۶۷۸۹", "0123456789")
+
+
+def test_the_persian_readme_counts_the_claims_as_the_english_one_does():
+    summary = json.loads((REFERENCE / "reproduce.json").read_text())["summary"]
+    counts = re.match(r"(\d+) claims .*?: (\d+) agrees, (\d+) contradicts, (\d+) too", summary)
+    persian = re.sub(r"\s+", " ", PAGES[1].read_text()).translate(FROM_ARABIC)
+    n, agree, contradict, noisy = counts.groups()
+    assert f"هر {n} ادعا" in persian
+    assert f"{agree} هم‌خوان، {contradict} ناهم‌خوان، و برای {noisy} ادعا" in persian
+
+
+def test_code_is_the_same_in_both_languages_and_the_demo_in_set_up():
+    english, persian, setup = (
+        re.findall(r"^```.*?^```", path.read_text(), flags=re.M | re.S)
+        for path in (*PAGES[:2], SETUP)
+    )
+    formula = "```\nPGR = (student - weak) / (ceiling - weak)\n```"
+    assert [block for block in persian if block != formula] == english[: len(persian) - 1]
+    [demo] = [block for block in english if "student, naive" in block]
+    assert demo in setup
+    assert max(map(len, demo.splitlines())) <= 93, "it would leave its box"
+
+
+def test_the_persian_readme_shows_every_notebook_and_links_every_page():
+    links = [set(re.findall(r"\]\(([^)]+)\)", path.read_text())) for path in PAGES[:2]]
+    kit = {link for link in links[0] if re.match(r"notebooks/|papermill_runs/", link)}
+    assert kit <= links[1]
+
+
+def test_the_persian_readme_has_latin_digits_only_where_it_says_so():
+    """In code, names, links, and in what runs left to right: sections and measured numbers."""
+    text = PAGES[1].read_text()
+    named = (
+        r"^```.*?^```",
+        r"<!--.*?-->",
+        r'<span dir="ltr">.*?</span>',
+        r"`[^`]*`",
+        r"\]\([^)]*\)",
+    )
+    for pattern in named:
+        text = re.sub(pattern, "", text, flags=re.M | re.S)
+    assert not re.findall(r".*\d.*", re.sub("w2s_nb|[۰-۹]", "", text))
 
 
 def test_readme_is_short():

@@ -85,22 +85,23 @@ def print_result(result: dict) -> None:
     """
     p = result["parameters"]
     rows = result["table"]
+    seeds = "1 seed" if rows[0]["seeds"] == 1 else f"{rows[0]['seeds']} seeds"
     print(
-        f"\n{p['task']}, supervisor {p['weak']}, student {p['strong']}, method {p['method']}: "
+        f"\n{p['task']}, supervisor {p['weak']}, student {p['strong']}, method {p['method']}\n"
         f"{p['n_train']} training examples in each half, {rows[0]['n_test']} test examples, "
-        f"{rows[0]['seeds']} seed(s);\nvalue [95 % interval]\n"
+        f"{seeds}; value [95 % interval]\n"
     )
-    print(f"{'arm':<22}{'test accuracy':<24}{'PGR':<26}agreement with supervisor")
+    print(f"{'arm':<21}{'test accuracy':<22}{'PGR':<24}agreement with supervisor")
     for row in rows:
         accuracy, pgr, agreement = (
             interval_cell(row, name) for name in ("accuracy", "pgr", "agreement")
         )
-        print(f"{row['arm']:<22}{accuracy:<24}{pgr:<26}{agreement}")
+        print(f"{row['arm']:<21}{accuracy:<22}{pgr:<24}{agreement}".rstrip())
     if any(row.get("auroc") is not None for row in rows):
-        print(f"\n{'arm':<22}{'test AUROC':<24}PGR by AUROC")
+        print(f"\n{'arm':<21}{'test AUROC':<22}PGR by AUROC")
         for row in rows:
             auroc, pgr = (interval_cell(row, name) for name in ("auroc", "pgr_auroc"))
-            print(f"{row['arm']:<22}{auroc:<24}{pgr}".rstrip())
+            print(f"{row['arm']:<21}{auroc:<22}{pgr}".rstrip())
     for line in note_lines(rows, ("pgr", "pgr_auroc")):
         print(line)
 
