@@ -123,3 +123,13 @@ def test_marks_stand_only_where_the_figure_has_the_place_and_the_arm():
     assert [list(mark.x) for mark in marks_of(figure)] == [["a"]]
     assert not marks_of(plots.paper_marks(figure_of_two_arms(), numbers, arm="student, entropy"))
     assert not captions_of(plots.paper_marks(figure_of_two_arms(), {"elsewhere": NUMBER}))
+
+
+def test_a_mark_of_a_pair_finds_its_place_by_the_models_names():
+    pair = "SmolLM2-135M@4 -> SmolLM2-135M@16"
+    rows = pd.DataFrame(
+        {"arm": ["student, naive"], "pair": [pair], "pgr": [0.1], "pgr_low": [0], "pgr_high": [0.2]}
+    )
+    figure = plots.pgr(rows, rows.assign(seed=0), "t", x="pair")
+    (mark,) = marks_of(plots.paper_marks(figure, {pair: NUMBER, "a -> b": NUMBER}))
+    assert list(mark.x) == ["4 → 16"]
