@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .base import GREY, add_points, turned
+from .base import GREY, add_points, short_pair, turned
 
 _CAPTION = "published values"  # name of the annotation that explains the marks of a figure
 _ROOM = 0.03  # of the y axis, beyond a mark at its end
@@ -80,7 +80,8 @@ def paper_marks(
     """Adds a published value at each place that a figure has; those of other places are left out.
 
     Args:
-        numbers: {place on the x axis: value, as in `paper_mark`}.
+        numbers: {place on the x axis: value, as in `paper_mark`}; a pair of models is found by
+                their names, too.
         arm: as in `paper_mark`; nothing is drawn where the figure lacks the arm.
         row, col: as in `paper_mark`.
     Returns:
@@ -90,6 +91,8 @@ def paper_marks(
     axis = "y" if turned(figure) else "x"
     places = {place for trace in traces if trace[axis] is not None for place in trace[axis]}
     for x, value in numbers.items():
+        if x not in places and isinstance(x, str):
+            x = short_pair(x)  # as figures of PGR write it
         if x in places:
             paper_mark(figure, value, x=x, arm=arm, row=row, col=col)
     return figure
