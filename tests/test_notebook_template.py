@@ -24,6 +24,9 @@ def test_notebooks_keep_to_the_template(path):
     assert tags.count("parameters") == 1 and "raises-exception" not in tags
     assert tags.count("checks") >= 1 or path in SOLUTIONS  # whose checks are those of the exercises
     for cell in code:
+        metadata = cell["metadata"]
+        if "checks" in metadata.get("tags", []):
+            assert metadata.get("jupyter") == {"source_hidden": True}, "checks are no lesson: fold"
         source = "".join(cell["source"])
         most = 20 if "parameters" in cell["metadata"].get("tags", []) else 12
         assert len(source.splitlines()) <= most, f"a cell of more than {most} lines:\n{source}"
