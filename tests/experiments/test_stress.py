@@ -225,7 +225,8 @@ def test_images_and_wrong_arguments_are_refused(words, tiny):
         (dict(stresses=stress.opinion()), "stresses is one"),
         (dict(stresses="opinion"), "stresses is one, 'opinion'"),
         (dict(losses="xent"), "losses = 'xent'; expected several names"),
-        (dict(stresses=["opinion"]), "stresses has 'opinion'"),
+        (dict(stresses=["opinion"]), "unknown stress 'opinion'.*supervisor's opinion"),
+        (dict(stresses=[3]), "stresses has 3; expected stresses such as"),
         (dict(stresses=[stress.opinion(), stress.opinion()]), "two stresses are named"),
         (dict(losses=["confidence"]), "expected 'xent' among them"),
         (dict(stress=NONE), "stresses= decides"),
@@ -233,6 +234,14 @@ def test_images_and_wrong_arguments_are_refused(words, tiny):
         with pytest.raises((TypeError, ValueError), match=says):
             w2s.run_stress("words", f"{tiny}@1", tiny, **given)
     assert Stress("mine").change_task(words) is words
+
+
+def test_a_stress_of_the_default_is_named(words, tiny):
+    settings = SETTINGS | {"seeds": 1}
+    run = w2s.run_stress("words", f"{tiny}@1", tiny, stresses=["distractor"], **settings)
+    assert list(run.arms) == ["none", "distractor"]
+    with pytest.raises(ValueError, match="two stresses are named 'distractor'"):
+        w2s.run_stress("words", f"{tiny}@1", tiny, stresses=["distractor", stress.distractor()])
 
 
 def test_no_stress_is_run_where_one_does_not_fit_the_task(words, tiny):

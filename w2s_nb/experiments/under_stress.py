@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import metrics
 from ..common.progress import collect_warnings, warn_once
+from ..common.registry import UnknownName
 from ..data.classes import likeliest
 from ..data.load import load_task
 from ..data.splits import Split
@@ -40,7 +41,7 @@ def run_stress(
     weak: str,
     strong: str,
     *,
-    stresses: Iterable[Stress] = STRESSES,
+    stresses: Iterable[Stress | str] = STRESSES,
     losses: Iterable[str] = LOSSES,
     **arms_args,
 ) -> Stressed:
@@ -48,12 +49,13 @@ def run_stress(
 
     Args:
         task, weak, strong: as in `run_arms`.
-        stresses: changes of the experiment, as the functions of `w2s.stress` make them; one after
-            the other, not together.
+        stresses: changes of the experiment, as the functions of `w2s.stress` make them, or names
+            of the six that are taken by default; one after the other, not together.
         losses: of the students, 'xent' among them, with which the others are compared.
         arms_args: of every `run_arms`, such as seeds, n_train or method.
     Raises:
         TypeError: a stress, where several are expected, or no stress.
+        UnknownName: a name that is none of the six; lists them.
         ValueError: two stresses of one name; losses without 'xent'; else as `run_arms`.
     """
     refuse_own(arms_args, "run_stress", _OWN)
@@ -69,14 +71,19 @@ def run_stress(
     return Stressed(listed, arms)
 
 
-def _list_stresses(stresses: Iterable[Stress]) -> list[Stress]:
+def _list_stresses(stresses: Iterable[Stress | str]) -> list[Stress]:
     """Returns the unchanged experiment, and each stress after its control."""
     if isinstance(stresses, (Stress, str)):
         name = stresses if isinstance(stresses, str) else stresses.name
         raise TypeError(f"stresses is one, {name!r}; expected several, such as a list")
+    known = {each.name: each for each in STRESSES}
     named = {NONE.name: NONE}
     of_caller = []
     for each in stresses:
+        if isinstance(each, str):
+            if each not in known:
+                raise UnknownName("stress", each, known)
+            each = known[each]
         if not isinstance(each, Stress):
             raise TypeError(
                 f"stresses has {each!r}; expected stresses such as w2s.stress.impossible()"
