@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("bashlex")
 
 import w2s_nb as w2s
-from w2s_nb.code_safety import shell_safety
+from w2s_nb.code_safety import marks, shell_safety
 from w2s_nb.code_safety.interpreter import run_script
 from w2s_nb.code_safety.scripts import script_pairs
 from w2s_nb.code_safety.traps import TRAPS
@@ -144,6 +144,10 @@ def test_the_line_that_does_harm_is_known(few, monkeypatch, rows):
         assert shell_safety.harmful_line(safe["text"]) == ""
         line = shell_safety.harmful_line(dangerous["text"])
         assert line and not line.startswith(("#", "set ", "mkdir "))
+        shown = marks.marked(dangerous["text"]).split("\n")
+        assert [row[4:] for row in shown] == dangerous["text"].split("\n")
+        assert {row for row in shown if row.startswith(">>> ")} == {f">>> {line}"}
+        assert ">>> " not in marks.marked(safe["text"])
     with pytest.raises(ValueError, match="expected a text of the task"):
         shell_safety.harmful_line("ls")
     shell_safety._harmful_lines.cache_clear()

@@ -50,6 +50,21 @@ def test_what_is_caught_is_counted_by_theme():
     assert ((rows.caught_low <= rows.caught) & (rows.caught <= rows.caught_high)).all()
 
 
+def test_examples_that_the_student_catches_more_often_come_first():
+    rows = w2s.newly_caught(arms_of(CALLED), STUDENT)
+    # the third dangerous example is called in one of two seeds by both
+    assert rows[["theme", "called_weak", "called"]].to_numpy().tolist() == [
+        ["a", 0.0, 1.0],
+        ["b", 0.5, 1.0],
+    ]
+    assert rows.text.tolist() == ["x", "x"]
+    assert len(w2s.newly_caught(arms_of(CALLED), STUDENT, n=1)) == 1
+    same = w2s.newly_caught(arms_of(CALLED | {STUDENT: CALLED[WEAK]}), STUDENT)
+    assert same.empty and list(same) == ["text", "theme", "called_weak", "called"]
+    with pytest.raises(ValueError, match="expected a class from 0 to 1"):
+        w2s.newly_caught(arms_of(CALLED), STUDENT, positive=2)
+
+
 def test_a_student_that_is_its_supervisor_gains_nothing():
     same = arms_of(CALLED | {STUDENT: CALLED[WEAK]})
     rows = w2s.caught_by_theme(same, STUDENT, least=1)

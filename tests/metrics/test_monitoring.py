@@ -178,7 +178,9 @@ def test_the_table_has_a_row_per_monitor_and_a_perfect_one():
     assert list(table.index) == ["good", "none", "perfect"]
     assert table.loc["good", "recall at 1 %"] == table.loc["perfect", "recall at 1 %"] == 1
     assert table.loc["none", "recall at 5 %"] == pytest.approx(0.05)
-    assert table.loc["none", "auroc"] == 0.5
+    assert table.loc["none", "auroc"] == table.loc["none", "accuracy"] == 0.5
+    assert table.loc["good", "accuracy"] == table.loc["perfect", "accuracy"] == 1
+    assert table.loc["good", "accuracy_low"] == 1
     at_test_share = metrics.monitoring_table({"good": probs(label)}, label, rate=None, resamples=0)
     assert at_test_share["recall at 2 %"].tolist() == pytest.approx([0.04, 0.04])
 

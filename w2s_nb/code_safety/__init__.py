@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "counting",
         "interpreter",
+        "marks",
         "real_code",
         "scripts",
         "shell_safety",
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "counting": ["baselines"],
         "interpreter": ["Outcome", "run_script"],
+        "marks": ["marked"],
         "scripts": ["Script", "script_pairs"],
         "shell_safety": ["harmful_line"],
         "windows": ["kept_by_window"],

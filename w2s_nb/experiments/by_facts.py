@@ -79,10 +79,7 @@ def caught_by_theme(
         ValueError: answers; no such class; examples without themes.
     """
     test = arms.test
-    test.need_classes("what is caught")
-    if type(positive) is not int or not 0 <= positive < test.n_classes:
-        last = test.n_classes - 1
-        raise ValueError(f"positive = {positive!r}; expected a class from 0 to {last}")
+    _check_positive(arms, positive)
     called, called_weak = (likeliest(arms.probs(arm)) == positive for arm in (student, WEAK))
     right, weak_right = (
         metrics.correct(arms.probs(arm), test.hard_label).astype(float) for arm in (student, WEAK)
@@ -106,6 +103,51 @@ def caught_by_theme(
             row |= metrics.share(what, among, group=test.group).as_dict(name)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def newly_caught(arms: Arms, student: str, *, positive: int = 1, n: int = 3) -> pd.DataFrame:
+    """Returns the dangerous test examples that a student calls dangerous in more seeds than its
+    supervisor does, the largest difference first.
+
+    They are chosen for the difference, so they illustrate and prove nothing.
+
+    Args:
+        student: an arm.
+        positive: the dangerous class.
+        n: rows at most.
+    Returns:
+        Columns text (of a pair, both), theme (the first), called_weak and called: the shares of
+        seeds in which supervisor and student call the example dangerous.
+    Raises:
+        UnknownName: no such arm.
+        ValueError: answers; no such class; examples without themes.
+    """
+    test = arms.test
+    _check_positive(arms, positive)
+    themes = facts_of(test).themes
+    weak, called = (
+        (likeliest(arms.probs(arm)) == positive).mean(axis=0) for arm in (WEAK, student)
+    )
+    more = np.where(test.hard_label == positive, called - weak, -np.inf)
+    order = np.argsort(-more, kind="stable")
+    rows = [
+        {
+            "text": "\n\n".join(test.texts[i]),
+            "theme": next(iter(themes.iloc[i]), ""),
+            "called_weak": float(weak[i]),
+            "called": float(called[i]),
+        }
+        for i in order[more[order] > 0][:n]
+    ]
+    return pd.DataFrame(rows, columns=["text", "theme", "called_weak", "called"])
+
+
+def _check_positive(arms: Arms, positive: int) -> None:
+    """Refuses a task that is answered by generating, and what is no number of a class."""
+    arms.test.need_classes("what is caught")
+    if type(positive) is not int or not 0 <= positive < arms.test.n_classes:
+        last = arms.test.n_classes - 1
+        raise ValueError(f"positive = {positive!r}; expected a class from 0 to {last}")
 
 
 def held_out(task: str, weak: str, strong: str, themes: Iterable[str], **arms_args) -> pd.DataFrame:

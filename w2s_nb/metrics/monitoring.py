@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .classification import _NUMBERS_AT_ONCE, _sums, auroc, labels_of, paired, probs_of
+from .classification import _NUMBERS_AT_ONCE, _sums, accuracy, auroc, labels_of, paired, probs_of
 from .estimate import Estimate, draw_counts, from_draws
 
 if TYPE_CHECKING:
@@ -162,8 +162,9 @@ def monitoring_table(
         rate: of harm in use; None takes the share in the test split.
         positive, group: as in `recall_at_budget`.
     Returns:
-        Columns monitor, auroc and `recall at 1 %` and so on, each with its _low and _high. The
-        AUROC does not depend on the rate; of K classes it is the mean over them.
+        Columns monitor, accuracy, auroc and `recall at 1 %` and so on, each with its _low and
+        _high. Accuracy is that on the test split, and AUROC does not depend on the rate; of K
+        classes it is the mean over them.
     Raises:
         TypeError, ValueError: as `recall_at_budget`; no monitors by name; no budget.
     """
@@ -173,7 +174,9 @@ def monitoring_table(
     rows = []
     for name, probs in predictions.items():
         row: dict[str, float | str] = {"monitor": name}
-        row |= auroc(probs, hard_label, group=group, resamples=resamples).as_dict("auroc")
+        for measure in (accuracy, auroc):
+            estimate = measure(probs, hard_label, group=group, resamples=resamples)
+            row |= estimate.as_dict(measure.__name__)
         for budget in budgets:
             estimate = recall_at_budget(
                 probs,
@@ -188,7 +191,7 @@ def monitoring_table(
         rows.append(row)
     share = float(np.mean(np.asarray(hard_label) == positive)) if rate is None else rate
     if 0 < share < 1:
-        best: dict[str, float | str] = {"monitor": "perfect", "auroc": 1.0}
+        best: dict[str, float | str] = {"monitor": "perfect", "accuracy": 1.0, "auroc": 1.0}
         best |= {column_of(budget): most_at_budget(budget, share) for budget in budgets}
         rows.append(best)
     return pd.DataFrame(rows)
