@@ -24,11 +24,13 @@ from .experiments import stress as stress
 from .experiments.arms import CEILING as CEILING
 from .experiments.arms import WEAK as WEAK
 from .experiments.arms import by_labels as by_labels
+from .experiments.arms import imitation_of as imitation_of
 from .experiments.arms import pgr as pgr
 from .experiments.arms import run_arms as run_arms
-from .experiments.arms import student_name as student_name
 from .experiments.arms import tables as tables
 from .experiments.bootstrapping import run_chain as run_chain
+from .experiments.bootstrapping import survival_of_chains as survival_of_chains
+from .experiments.bootstrapping import tables_of_chains as tables_of_chains
 from .experiments.by_facts import by_difficulty as by_difficulty
 from .experiments.by_facts import by_theme as by_theme
 from .experiments.by_facts import caught_by_theme as caught_by_theme
@@ -42,6 +44,10 @@ from .experiments.label_controls import constant as constant
 from .experiments.label_controls import random_labels as random_labels
 from .experiments.label_controls import shuffled as shuffled
 from .experiments.label_controls import with_truth as with_truth
+from .experiments.label_quality import label_quality as label_quality
+from .experiments.label_quality import labels_from_file as labels_from_file
+from .experiments.label_quality import surest_mistakes as surest_mistakes
+from .experiments.label_quality import write_labels as write_labels
 from .experiments.label_sets import best_by as best_by
 from .experiments.label_sets import confident as confident
 from .experiments.label_sets import matched as matched

@@ -10,6 +10,7 @@ import pytest
 import w2s_nb as w2s
 from w2s_nb import metrics, plots
 from w2s_nb.common import paths
+from w2s_nb.common.registry import UnknownName
 from w2s_nb.data.classes import likeliest
 from w2s_nb.experiments.arms import CEILING, WEAK, tables
 from w2s_nb.experiments.prompts import FEW_GT, FEW_WEAK, ZERO_SHOT
@@ -73,12 +74,74 @@ def test_tables_join_experiments_by_models_or_by_name(arms, words, tiny):
     other = w2s.run_arms("words", f"{tiny}@2", tiny, **QUICK)
     table, by_seed = tables([arms, other])
     assert list(table.weak) == [f"{tiny}@1"] * 3 + [f"{tiny}@2"] * 3 and set(table.strong) == {tiny}
+    assert table.pair[3] == f"{tiny}@2 -> {tiny}" and set(by_seed.pair) == set(table.pair)
     assert len(by_seed) == 6 + 3 and list(table.accuracy[:3]) == list(arms.table().accuracy)
     named, by_seed = tables({"one": arms, "two": other}, "kind")
     assert list(named.kind) == ["one"] * 3 + ["two"] * 3 and "weak" not in named
     assert list(by_seed.kind) == ["one"] * 6 + ["two"] * 3
     with pytest.raises(TypeError, match="names"):
         tables([arms], "kind")
+
+
+def test_joined_arms_have_the_students_of_both(arms, words, tiny):
+    pair = ("words", f"{tiny}@1", tiny)
+    other = w2s.run_arms(*pair, seeds=2, losses=["confidence", "xent"], **QUICK)
+    both = arms.join(other)
+    assert both.students == ["student, naive", "student, confidence"]
+    assert list(both.fits)[-1] == CEILING
+    assert both.fits["student, naive"] is arms.fits["student, naive"]
+    gains = both.gains_over("student, naive").set_index("arm")
+    gain = both.gain_over("student, confidence", "student, naive")
+    assert gains.loc["student, confidence"].tolist() == [gain.value, gain.low, gain.high]
+    rows, dots = both.by_loss()
+    names = ["weak supervisor", "naive", "confidence", "strong ceiling"]
+    assert rows.loss.tolist() == names and dots.loss.tolist() == np.repeat(names, 2).tolist()
+    with pytest.raises(ValueError, match="weak supervisor of the two experiments is not the same"):
+        arms.join(w2s.run_arms(*pair, seeds=1, **QUICK))
+    with pytest.raises(UnknownName, match="unknown arm"):
+        both.gains_over("naive")
+
+
+def test_label_sets_stand_in_a_column_with_their_accuracy(words, tiny):
+    sets = {"constant": w2s.constant(), "own again": lambda task, fit: fit.label(task.student)}
+    arms = w2s.run_arms("words", f"{tiny}@1", tiny, seeds=2, labels=sets, **QUICK)
+    table, dots = arms.by_labels(own="own")
+    assert table.labels.tolist() == ["own", "constant", "own again"]
+    assert set(table.arm) == {"student, naive"} and set(dots.labels) == set(table.labels)
+    accuracy = table.set_index("labels").label_accuracy
+    assert accuracy["constant"] == 0.5 and accuracy["own"] == accuracy["own again"] > 0.5
+
+
+def test_agreements_have_a_row_per_student_and_kind_of_examples(arms):
+    rows = arms.agreements()
+    assert rows.on.tolist() == ["all", "mistakes", "correct"]
+    found = arms.agreement("student, naive", on="mistakes")
+    assert rows.loc[1, ["value", "low", "high"]].tolist() == [found.value, found.low, found.high]
+
+
+def test_changes_of_agreement_and_pgr_are_paired_with_another_experiment(arms, words, tiny):
+    naive = "student, naive"
+    smaller = w2s.run_arms("words", f"{tiny}@1", f"{tiny}@2", seeds=2, **QUICK)
+    change = arms.agreement_change(naive, naive, others=smaller, on="mistakes")
+    larger, lower = (a.agreement(naive, on="mistakes").value for a in (arms, smaller))
+    assert change.value == pytest.approx(larger - lower) and change.low < change.high
+    same = arms.agreement_change(naive, naive)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    ends = {WEAK: arms.fits[CEILING], CEILING: arms.fits[WEAK]}  # so that there is a gap
+    turned = dataclasses.replace(arms, fits={**arms.fits, **ends})
+    stops = turned.pgr_over(turned, naive, stop="oracle", other_stop="last")
+    of_both = [turned.pgr(naive, stop=stop).value for stop in ("oracle", "last")]
+    assert stops.value == pytest.approx(of_both[0] - of_both[1])
+    assert turned.pgr_over(turned, naive, stop="last").value == 0
+
+
+def test_imitation_of_several_sizes_is_one_table(arms, words, tiny):
+    smaller = w2s.run_arms("words", f"{tiny}@1", f"{tiny}@2", seeds=2, **QUICK)
+    rows = w2s.imitation_of([smaller, arms])
+    assert rows.pair.tolist() == [f"{tiny}@1 -> {tiny}@2", f"{tiny}@1 -> {tiny}"]
+    assert rows.misfit[1] == arms.imitation().misfit[0]
+    with pytest.raises(ValueError, match="no experiment"):
+        w2s.imitation_of([])
 
 
 def test_arms_and_chains_are_shown_briefly(arms, tiny):

@@ -126,3 +126,29 @@ def test_a_chain_refuses_a_wrong_loss_before_it_trains(words, tiny):
 def test_the_same_model_may_stand_twice_in_a_chain(words, tiny):
     chain = w2s.run_chain("words", [f"{tiny}@1", tiny, tiny], **QUICK)
     assert chain.steps[2][0].record["summary"]["labels_address"] == chain.steps[1][0].address
+
+
+def test_chains_of_one_supervisor_are_one_table(words, tiny):
+    models = [f"{tiny}@1", f"{tiny}@2", tiny]
+    chain = w2s.run_chain("words", models, **QUICK)
+    short, jump = (w2s.run_chain("words", [f"{tiny}@1", last], **QUICK) for last in models[1:])
+    table = w2s.tables_of_chains([chain, jump])
+    assert table.arm.tolist() == [
+        "weak supervisor",
+        "bootstrapped, same data",
+        "bootstrapped, same data",
+        "direct supervision",
+        "strong ceiling",
+    ]
+    assert table.accuracy.tolist()[1:4] == [*chain.table().accuracy[1:3], jump.table().accuracy[1]]
+    by_size = w2s.tables_of_chains([chain, short, jump], by_size=True)
+    assert by_size.strong.tolist() == sorted(by_size.strong, key=models.index)
+    assert by_size[by_size.arm == "strong ceiling"].strong.tolist() == models[1:]
+    survival = w2s.survival_of_chains([chain, jump])
+    assert survival.passed_on.tolist() == [
+        *chain.survival().passed_on,
+        *jump.survival().passed_on,
+    ]
+    other = w2s.run_chain("words", [f"{tiny}@2", tiny], **QUICK)
+    with pytest.raises(ValueError, match="2 chains of 2 supervisors; expected chains of one"):
+        w2s.tables_of_chains([chain, other])

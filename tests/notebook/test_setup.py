@@ -160,3 +160,25 @@ def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):
     assert setup._injected_names() == ["strnog", "seeds"]
     with pytest.raises(UnknownName, match="strnog"):
         w2s.setup("03_conf_loss", **GOOD)
+
+
+def test_pairs_train_the_largest_student_first_and_stand_in_order(monkeypatch):
+    run = w2s.setup("02_naive_finetuning", **GOOD)
+    asked = []
+
+    def arms(self, weak=GOOD["weak"], strong=GOOD["strong"], **changes):
+        asked.append((weak, strong))
+        return f"{weak} -> {strong}"
+
+    monkeypatch.setattr(setup.Run, "arms", arms)
+    assert run.pairs(["a", "b", "c"]) == {
+        ("a", "b"): "a -> b",
+        ("a", "c"): "a -> c",
+        ("b", "c"): "b -> c",
+    }
+    assert asked == [("a", "c"), ("b", "c"), ("a", "b")]
+    asked.clear()
+    assert list(run.by_student(["a", "b"])) == ["a", "b"]
+    assert asked == [(GOOD["weak"], "b"), (GOOD["weak"], "a")]
+    with pytest.raises(ValueError, match="at least two, by size"):
+        run.pairs(["a"])

@@ -213,6 +213,24 @@ class Arms:
         fits[CEILING] = fits.pop(CEILING)
         return replace(self, fits=fits)
 
+    def join(self, other: Arms) -> Arms:
+        """Returns these arms and the students of another experiment that they lack.
+
+        Args:
+            other: of the same task, pair of models and seeds, with the same supervisor and ceiling.
+        Raises:
+            ValueError: of other models, examples or seeds, so that PGRs would not compare.
+        """
+        for arm in (WEAK, CEILING):
+            ours, theirs = ([f.address for f in arms.fits_of(arm)] for arms in (self, other))
+            if ours != theirs:
+                raise ValueError(
+                    f"the {arm} of the two experiments is not the same; expected one task, pair of "
+                    f"models, method and seeds: {self} and {other}"
+                )
+        new = {arm: fits for arm, fits in other.fits.items() if arm not in self.fits}
+        return self.with_students(new)
+
     def probs(self, arm: str, *, stop: str | None = None) -> np.ndarray:
         """Returns (seeds, n_test, K) test predictions, at the fits' or another checkpoint."""
         pairs = zip(self.fits_of(arm), self.tasks, strict=True)
@@ -288,6 +306,41 @@ class Arms:
             return metrics.share(same, chosen, group=self.test.group)
         return imitation.agreement(
             self.probs(student), weak, self.hard_label, on=on, group=self.test.group
+        )
+
+    def agreements(self) -> pd.DataFrame:
+        """Measures how often each student agrees with its supervisor, with 95 % intervals.
+
+        Returns:
+            A row per student and kind of test examples: arm; on, one of `metrics.imitation.ON`;
+            value, low, high: what `plots.agreement` draws.
+        """
+        rows = []
+        for arm in self.students:
+            for on in imitation.ON:
+                found = self.agreement(arm, on=on)
+                ends = {"value": found.value, "low": found.low, "high": found.high}
+                rows.append({"arm": arm, "on": on, **ends})
+        return pd.DataFrame(rows)
+
+    def agreement_change(
+        self, student: str, other: str, *, others: Arms | None = None, on: str = "all"
+    ) -> metrics.Estimate:
+        """Returns a student's agreement with the supervisor minus that of another student.
+
+        Both are paired by example and seed.
+
+        Args:
+            others: the experiment that has the student `other`; None takes this one.
+            on: 'all' examples, or the supervisor's 'mistakes' or its 'correct' answers.
+        """
+        return imitation.agreement_change(
+            (others or self).probs(other),
+            self.probs(student),
+            self.probs(WEAK),
+            self.hard_label,
+            on=on,
+            group=self.test.group,
         )
 
     @warn_once()
@@ -377,17 +430,40 @@ class Arms:
             group=self.test.group,
         )
 
+    def gains_over(self, other: str) -> pd.DataFrame:
+        """Measures the accuracy of each student minus that of one of them, paired.
+
+        Returns:
+            A row per other student: arm; gain, with its 95 % interval.
+        Raises:
+            UnknownName: no such arm.
+        """
+        self.fits_of(other)
+        rows = []
+        for arm in self.students:
+            if arm != other:
+                rows.append({"arm": arm, **self.gain_over(arm, other).as_dict("gain")})
+        return pd.DataFrame(rows, columns=["arm", "gain", "gain_low", "gain_high"])
+
     def pgr_over(
-        self, other: Arms, student: str, *, stop: str | None = None, measure: str = "accuracy"
+        self,
+        other: Arms,
+        student: str,
+        *,
+        stop: str | None = None,
+        other_stop: str | None = None,
+        measure: str = "accuracy",
     ) -> metrics.Estimate:
         """Returns the PGR of a student arm minus that of the same arm in `other`, paired.
 
         Args:
             stop, measure: as in `pgr`.
+            other_stop: the checkpoint in `other`; None takes the same stop.
         """
+        stops = (stop, other_stop or stop)
         ours, theirs = (
-            [arms.probs(WEAK), arms.probs(student, stop=stop), arms.probs(CEILING)]
-            for arms in (self, other)
+            [arms.probs(WEAK), arms.probs(student, stop=chosen), arms.probs(CEILING)]
+            for arms, chosen in zip((self, other), stops, strict=True)
         )
         return metrics.pgr_difference(
             ours,
@@ -529,6 +605,27 @@ class Arms:
         by_seed = pd.DataFrame(rows)
         by_seed.attrs["chance"] = self.test.chance
         return by_seed
+
+    def by_labels(self, own: str = "supervisor's own") -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Returns the students' rows of `table` and of `by_seed`, with their labels in a column.
+
+        Args:
+            own: what the supervisor's labels are called there.
+        Returns:
+            Both have the column labels, and arm without the label set; the first has
+            label_accuracy too.
+        """
+        table, seeds = by_labels(self.table(), own), by_labels(self.by_seed(), own)
+        table.insert(0, "labels", table.pop("labels"))
+        table.insert(2, "label_accuracy", [self.label_accuracy(arm) for arm in self.students])
+        return table, seeds
+
+    def by_loss(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Returns `table` and `by_seed` with a column loss: the arm without the word student."""
+        tables_of_arms = self.table().reset_index(), self.by_seed()
+        for rows in tables_of_arms:
+            rows.insert(0, "loss", rows.arm.str.removeprefix("student, "))
+        return tables_of_arms
 
     def confusion(self, arm: str) -> pd.DataFrame:
         """Counts how often an arm predicts each class for test examples of each, over all seeds.
@@ -873,7 +970,7 @@ def tables(
     Args:
         experiments: arms, or {name: arms}.
         column: takes the names in both tables. None tells experiments apart by their models, in
-            the columns weak and strong.
+            the columns weak, strong and pair, such as "gpt2 -> gpt2-xl".
     Returns:
         A row per experiment and arm; and a row per experiment, arm and seed. Given a column,
         `attrs["chance"]` of both has {name: accuracy of guessing}.
@@ -891,7 +988,8 @@ def tables(
     table = []
     by_seed = []
     for name, arms in named.items():
-        key = {"weak": arms.weak, "strong": arms.strong} if column is None else {column: name}
+        pair = {"weak": arms.weak, "strong": arms.strong, "pair": f"{arms.weak} -> {arms.strong}"}
+        key = pair if column is None else {column: name}
         table.append(arms.table().reset_index().assign(**key))
         by_seed.append(arms.by_seed().assign(**key))
     joined = [pd.concat(rows, ignore_index=True) for rows in (table, by_seed)]
@@ -899,3 +997,22 @@ def tables(
         for rows in joined:
             rows.attrs["chance"] = {name: arms.test.chance for name, arms in named.items()}
     return joined[0], joined[1]
+
+
+@warn_once()
+def imitation_of(experiments: Iterable[Arms]) -> pd.DataFrame:
+    """Joins `Arms.imitation` of several experiments, with a column pair.
+
+    Args:
+        experiments: arms, such as those of one supervisor and students of several sizes.
+    Returns:
+        A row per experiment and student.
+    Raises:
+        ValueError: no experiment.
+    """
+    tables_of_arms = [arms.imitation() for arms in experiments]
+    if not tables_of_arms:
+        raise ValueError("no experiment given; expected arms of run_arms")
+    joined = pd.concat(tables_of_arms, ignore_index=True)
+    joined.insert(1, "pair", joined.weak + " -> " + joined.strong)
+    return joined

@@ -313,6 +313,50 @@ def run_chain(
     return Chain(name, list(models), tasks, steps, ceiling)
 
 
+@warn_once()
+def tables_of_chains(chains: Iterable[Chain], *, by_size: bool = False) -> pd.DataFrame:
+    """Joins `Chain.table` of several chains of one supervisor.
+
+    Args:
+        chains: of one supervisor, on the same test examples.
+        by_size: put the rows in the order of the models, as figures want them.
+    Returns:
+        The supervisor once, the students chain by chain, and one ceiling per last model.
+    Raises:
+        ValueError: no chain, or other supervisors.
+    """
+    chains = _of_one_supervisor(chains)
+    tables = {id(chain): chain.table() for chain in chains}
+    ceilings = {chain.models[-1]: tables[id(chain)].iloc[[-1]] for chain in chains}
+    rows = [tables[id(chains[0])].iloc[[0]]]
+    rows += [tables[id(chain)].iloc[1:-1] for chain in chains]
+    table = pd.concat([*rows, *ceilings.values()], ignore_index=True)
+    if not by_size:
+        return table
+    longest = max(chains, key=lambda chain: len(chain.models)).models
+    places = {model: place for place, model in enumerate(longest)}
+    return table.sort_values("strong", key=lambda names: names.map(places), kind="stable")
+
+
+def survival_of_chains(chains: Iterable[Chain]) -> pd.DataFrame:
+    """Joins `Chain.survival` of several chains of one supervisor: a row per chain and student.
+
+    Raises:
+        ValueError: no chain, or other supervisors.
+    """
+    return pd.concat([c.survival() for c in _of_one_supervisor(chains)], ignore_index=True)
+
+
+def _of_one_supervisor(chains: Iterable[Chain]) -> list[Chain]:
+    chains = list(chains)
+    supervisors = {tuple(f.address for f in chain.steps[0]) for chain in chains}
+    if len(supervisors) != 1:
+        raise ValueError(
+            f"{len(chains)} chains of {len(supervisors)} supervisors; expected chains of one"
+        )
+    return chains
+
+
 def _deal_halves(task: Task, n_students: int, data: str) -> list[Split]:
     """Returns the examples that each student is trained on; see `data` in `run_chain`."""
     if data == "further":

@@ -28,6 +28,7 @@ _TITLES = {
     "lr": "learning rate",
     "weak_lr": "supervisor's learning rate",
 }
+_WHOLE = ("display.max_colwidth", None)  # pandas cuts texts after 50 letters
 _FORMS = {"lr": "g", "weak_lr": "g", "seconds": ".1f"}
 
 
@@ -47,13 +48,14 @@ class ReadableTable(pd.DataFrame):
         return self.attrs.get("below", [])
 
     def __repr__(self) -> str:
-        with pd.option_context("display.max_columns", None, "display.width", None):
+        with pd.option_context(*_WHOLE, "display.max_columns", None, "display.width", None):
             return "\n".join([super().__repr__(), *self.below])
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<p>{html.escape(line)}</p>" for line in self.below)
         numbered = isinstance(self.index, pd.RangeIndex)
-        return self.to_html(border=0, index=not numbered) + lines
+        with pd.option_context(*_WHOLE):
+            return self.to_html(border=0, index=not numbered) + lines
 
     def to_latex(self, *args, **kwargs):
         """Returns the table as LaTeX, with the lines below it as comments; arguments as of pandas.

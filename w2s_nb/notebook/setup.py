@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import html
+import itertools
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,6 +203,41 @@ class Run:
             p["strong"] if strong is None else strong,
             **self._arguments(changes),
         )
+
+    def pairs(self, models: Sequence[str], **changes) -> dict[tuple[str, str], Arms]:
+        """Calls `arms` for each pair of models, every one of which supervises every larger one.
+
+        The largest student comes first, since the others' features are read with its own.
+
+        Args:
+            models: names, by size.
+        Returns:
+            {(supervisor, student): arms}, in the order of the models.
+        Raises:
+            ValueError: fewer than two models.
+        """
+        if len(models) < 2:
+            raise ValueError(f"models {models!r}; expected at least two, by size")
+        pairs = list(itertools.combinations(models, 2))
+        places = {model: place for place, model in enumerate(models)}
+        largest_first = sorted(pairs, key=lambda pair: -places[pair[1]])
+        of_pair = {
+            pair: self.arms(weak=pair[0], strong=pair[1], **changes) for pair in largest_first
+        }
+        return {pair: of_pair[pair] for pair in pairs}
+
+    def by_student(self, models: Sequence[str], **changes) -> dict[str, Arms]:
+        """Calls `arms` for students of several models, taught by the notebook's supervisor.
+
+        The last model, the largest, comes first, since the others' features are read with its own.
+
+        Args:
+            models: names, by size.
+        Returns:
+            {student: arms}, in the order of the models.
+        """
+        of_model = {model: self.arms(strong=model, **changes) for model in reversed(models)}
+        return {model: of_model[model] for model in models}
 
     def chain(self, models: list[str], **changes) -> Chain:
         """Calls `run_chain` on these models with the notebook's parameters, changed or added to."""
