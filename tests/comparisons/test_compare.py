@@ -13,7 +13,7 @@ from w2s_nb.__main__ import main
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.comparisons.leaderboard import write_leaderboard
 from w2s_nb.data.tasks.spec import Prompt
-from w2s_nb.experiments.arms import CEILING, WEAK, run_arms
+from w2s_nb.experiments.arms import CEILING, WEAK, run_arms, student_name
 from w2s_nb.training import job
 
 SIZES = dict(n_train=60, n_val=20, n_test=40)
@@ -53,7 +53,7 @@ def test_methods_have_the_fits_of_run_arms_and_the_table_their_numbers(model, wo
     same = {
         "naive": "student, naive",
         "confidence": "student, confidence",
-        "confident@0.5": w2s.student_name("xent", "half"),
+        "confident@0.5": student_name("xent", "half"),
         CEILING: CEILING,
         "supervisor": WEAK,
     }
@@ -325,7 +325,7 @@ def test_labels_of_the_best_scored_texts_are_those_of_best_by(model, words):
     assert not c.errors
     for method, labels in (("rads@0.3", "r"), ("overlap", "o")):
         ours = c.by_task[words].probs(method)
-        assert np.array_equal(ours, arms.probs(w2s.student_name("xent", labels))), method
+        assert np.array_equal(ours, arms.probs(student_name("xent", labels))), method
 
 
 def test_a_row_without_an_own_ceiling_has_no_note_of_one_over_tasks(model, words):

@@ -22,6 +22,7 @@ COLOURS = {
     "student, label_smoothing": "#882255",
     "student, reverse_xent": "#44AA99",
     "student, temporal_ensembling": "#999933",
+    "direct supervision": "#56B4E9",
     "bootstrapped, same data": "#D55E00",
     "bootstrapped, fresh data": "#009E73",
     "bootstrapped, further data": "#009E73",
