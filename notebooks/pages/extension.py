@@ -238,31 +238,34 @@ def heading(text: str, line: str) -> str:
 def to_restructured_text(app, what, name, thing, options, lines: list[str]) -> None:
     """Turns a docstring's few marks, which are those of Markdown, into reStructuredText."""
     in_example = in_source = False  # until the next empty line
-    values = False  # what is returned has names, one line or more for each
-    for i, line in enumerate(lines):
+    sections = []
+    for line in lines:
         in_example = bool(line.strip()) and (in_example or line.lstrip().startswith(">>>"))
         in_source = bool(line.strip()) and (in_source or line.startswith("Source: "))
-        if in_example:
-            continue
-        line = escaped(line)
+        if not in_example:
+            line = escaped(line)
         if in_source:
             line = line.strip().replace("Source:", "\n**Source:**", 1)
-        elif re.match(r"\S", line):
-            values = values_of(lines[i:]) if line == "Returns:" else False
-        elif values and line.startswith(" " * 8):
-            line = line.replace(" " * 8, " " * 6, 1)
-        elif values and line.strip():
-            name, _, rest = line.strip().partition(": ")
-            line = f"    - **{name}** – {rest}"
-        lines[i] = line
-    lines[:] = "\n".join(lines).split("\n")
+        if re.match(r"\S", line) or not sections:
+            sections.append([])
+        sections[-1].append(line)
+    written = [returned(section) if section[0] == "Returns:" else section for section in sections]
+    lines[:] = "\n".join(line for section in written for line in section).split("\n")
 
 
-def values_of(lines: list[str]) -> bool:
-    """Tells whether a docstring's section gives several values, each with its name."""
-    ends = [i for i, line in enumerate(lines) if i and re.match(r"\S", line)]
-    inside = [line for line in lines[1 : (ends or [None])[0]] if re.match(r" {4}\S", line)]
-    return len(inside) > 1 and all(re.match(r" {4}[\w, ]+: ", line) for line in inside)
+def returned(section: list[str]) -> list[str]:
+    """Returns the section of what a function returns as a field, several values as a list.
+
+    Napoleon would take what stands before a colon, in any sentence of it, for a type.
+    """
+    text = [line[4:] for line in section[1:]]
+    names = [re.match(r"([\w\\]+(?:, [\w\\]+)*): (.*)", line) for line in text]
+    begins = [i for i, line in enumerate(text) if re.match(r"\S", line)]
+    if len(begins) > 1 and all(names[i] for i in begins):
+        for i in begins:
+            text[i] = f"- **{names[i][1]}** – {names[i][2]}"
+        text = [line if i in begins else f"  {line.lstrip()}" for i, line in enumerate(text)]
+    return ["", ":returns:", *(f"    {line}".rstrip() for line in text), ""]
 
 
 def escaped(text: str) -> str:
