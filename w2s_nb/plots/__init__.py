@@ -8,7 +8,7 @@ from .baselines import by_depth, by_shots, by_task
 from .comparisons import gains_over_naive
 from .elsewhere import in_and_out
 from .examples import card, confusion, differences
-from .foresight import predictor
+from .foresight import predictors
 from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
 from .monitoring import recall_by_budget
@@ -45,7 +45,7 @@ __all__ = [
     "perplexity",
     "pgr",
     "pgr_by_size",
-    "predictor",
+    "predictors",
     "quality_by_confidence",
     "recall_by_budget",
     "reliability",
