@@ -37,6 +37,7 @@ from .experiments.by_facts import caught_by_theme as caught_by_theme
 from .experiments.by_facts import held_out as held_out
 from .experiments.by_facts import newly_caught as newly_caught
 from .experiments.easy_to_hard import run_easy_to_hard as run_easy_to_hard
+from .experiments.foresight import predictors_of_pair as predictors_of_pair
 from .experiments.foresight import run_foresight as run_foresight
 from .experiments.generative_finetuning import run_generative as run_generative
 from .experiments.history import all_students as all_students

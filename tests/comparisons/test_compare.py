@@ -14,6 +14,7 @@ from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.comparisons.leaderboard import write_leaderboard
 from w2s_nb.data.tasks.spec import Prompt
 from w2s_nb.experiments.arms import CEILING, WEAK, run_arms, student_name
+from w2s_nb.metrics.many_comparisons import PairedTest
 from w2s_nb.training import job
 
 SIZES = dict(n_train=60, n_val=20, n_test=40)
@@ -180,6 +181,45 @@ def test_tasks_weigh_alike_and_the_interval_over_tasks_is_told_apart(model, word
     assert c.of_task(words).table().method.tolist() == [*c.methods, CEILING]
     with pytest.raises(UnknownName, match="unknown task of this comparison"):
         c.of_task("wrods")
+
+
+def test_survivors_are_counted_before_and_after_correction(model, words, monkeypatch):
+    @w2s.register_method
+    def fails(labels, task, strong, seed, budget):
+        raise RuntimeError("no idea")
+
+    c = compare(["confidence", "hard_labels", "confident", "fails"], words, model, seeds=2)
+    made = {"confidence": (0.02, 0.001), "hard_labels": (-0.03, 0.03), "confident": (0.01, 0.2)}
+    made["fails"] = (np.nan, np.nan)
+    monkeypatch.setattr(
+        "w2s_nb.comparisons.result.Comparison.test",
+        lambda self, name: PairedTest(*made[name]),
+    )
+    told = c.survivors()
+    assert told.n.tolist() == [pytest.approx(0.15), 2, 1], "what failed is not counted"
+    assert told.loc["before correction"].tolist() == [2, "confidence", "hard_labels"]
+    assert told.loc["after correction"].tolist() == [1, "confidence", ""]
+    with pytest.raises(ValueError, match="level = 0; expected"):
+        c.survivors(0)
+
+
+def test_the_difference_that_would_be_told_is_that_of_the_usual_method(model, words):
+    c = compare(["confidence", "hard_labels", "confident"], words, model, seeds=3)
+    tests = [c.test(name) for name in c.candidates]
+    each = [test.margin() + 0.8416 * test.se for test in tests]
+    assert c.smallest_told() == pytest.approx(np.median(each), rel=1e-3)
+    assert c.smallest_told(power=0.9) > c.smallest_told()
+    with pytest.raises(ValueError, match="power = 2; expected"):
+        c.smallest_told(power=2)
+
+
+def test_differences_by_task_are_those_of_each_task(model, words):
+    c = compare(["confidence", "confident@0.3"], f"{words}, word_pairs", model, seeds=2)
+    told = c.differences_by_task()
+    assert list(told.columns) == [words, "word_pairs"] and set(told.index) == set(c.candidates)
+    one = c.by_task[words].difference("confident@0.3")
+    expected = f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+    assert told.loc["confident@0.3", words] == expected
 
 
 @pytest.mark.parametrize(

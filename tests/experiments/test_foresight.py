@@ -29,6 +29,9 @@ def test_a_point_has_the_gain_of_run_arms_and_predictors_without_truth(words, re
     assert point.gap == pytest.approx(accuracy[CEILING] - accuracy[WEAK])
     both = arms.probs(NAIVE)[1], arms.probs(WEAK)[1]
     assert point.misfit == pytest.approx(imitation.misfit(*both).value)
+    half, labels = arms.tasks[1].student, arms.fits_of(WEAK)[1].label(arms.tasks[1].student)
+    of_pair = w2s.predictors_of_pair(f"{tiny}@1", tiny, half, labels)
+    assert of_pair == pytest.approx(point[list(of_pair)].to_dict())
     table = run.table()
     assert list(table.index) == [*PREDICTORS, "gap"]
     assert table.correlation.dropna().between(-1, 1).all()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from .. import metrics
 from ..common.files import to_strict_json, write_json
@@ -18,12 +19,13 @@ from ..common.intervals import interval_cell
 from ..common.paths import runs_folder
 from ..common.progress import collect_warnings
 from ..common.registry import UnknownName
+from ..common.seeds import check_number
 from ..common.store import address
 from ..data.splits import Task
 from ..experiments.arms import CEILING
 from ..metrics.estimate import Estimate, from_draws
 from ..metrics.many_comparisons import PairedTest, holm, mean_test, paired_test, sign_flip_test
-from ..metrics.readable import readable
+from ..metrics.readable import ReadableTable, readable
 from .methods import NAIVE, method_of
 
 UNDEFINED = Estimate(math.nan, math.nan, math.nan, 0)
@@ -260,6 +262,65 @@ class Comparison:
     def corrected(self) -> np.ndarray:
         """Returns the candidates' p-values, corrected by Holm's method."""
         return holm([self.test(name).p for name in self.candidates])
+
+    def survivors(self, level: float = 0.05) -> pd.DataFrame:
+        """Returns which methods differ from naive finetuning, before and after correction.
+
+        Args:
+            level: below which a p-value counts.
+        Returns:
+            Three rows: how many of the methods would differ by chance alone, before correction, if
+            all were as good as naive; those that differ before correction; those that do after it.
+            Columns n, better and worse, names with commas, the largest difference first.
+        """
+        check_number(level, "level", low=1e-6, high=1)
+        names = [name for name in self.candidates if name not in self.errors]
+        tests = {name: self.test(name) for name in names}
+        corrected = dict(zip(self.candidates, self.corrected(), strict=True))
+        rows = [{"counted": "by chance alone", "n": level * len(names), "better": "", "worse": ""}]
+        for counted, p_of in (
+            ("before correction", {name: test.p for name, test in tests.items()}),
+            ("after correction", corrected),
+        ):
+            told = [name for name in names if p_of[name] < level]
+            told.sort(key=lambda name: -abs(tests[name].value))
+            better = [name for name in told if tests[name].value > 0]
+            worse = [name for name in told if tests[name].value < 0]
+            row = {"counted": counted, "n": len(told)}
+            rows.append(row | {"better": ", ".join(better), "worse": ", ".join(worse)})
+        return pd.DataFrame(rows).set_index("counted")
+
+    def smallest_told(self, level: float = 0.05, power: float = 0.8) -> float:
+        """Returns the difference to naive that this comparison would find, before correction.
+
+        It is that of the usual method, the median over candidates of margin + z standard errors.
+
+        Args:
+            level: below which a p-value counts.
+            power: the share of comparisons like this one that would find it.
+        """
+        check_number(power, "power", low=0.5, high=0.999)
+        tests = [self.test(name) for name in self.candidates if name not in self.errors]
+        z = float(norm.ppf(power))
+        return float(np.median([test.margin(level) + z * test.se for test in tests]))
+
+    def differences_by_task(self) -> ReadableTable:
+        """Returns each candidate's difference to naive on each task, paired, with 95 % intervals;
+        the largest mean first.
+        """
+        rows = []
+        for name in self.candidates:
+            of_tasks = {task: runs.difference(name) for task, runs in self.by_task.items()}
+            row: dict = {
+                "method": name,
+                "mean": np.mean([each.value for each in of_tasks.values()]),
+            }
+            for task, difference in of_tasks.items():
+                row |= difference.as_dict(task)
+            rows.append(row)
+        table = pd.DataFrame(rows).set_index("method")
+        table = table.sort_values("mean", ascending=False, kind="stable")
+        return readable(table, {task: task for task in self.by_task}, form="+.3f")
 
     def _row(self, method: str) -> dict:
         row: dict = {"method": method, "kind": self._kind(method)}

@@ -67,7 +67,7 @@ def compare(
     Args:
         methods: names, of `METHODS` or of losses, with options as in `confident@0.3`; naive is
             added.
-        suite: a suite, a task, or several tasks with classes.
+        suite: a suite, a task, or several tasks with classes, as names or as a text with commas.
         weak, strong: models by name.
         seeds, n_train, n_val, n_test: as in `run_suite`.
         method: of every fit.
@@ -145,7 +145,10 @@ def _list_methods(methods: Iterable[str]) -> list[Method]:
     if isinstance(methods, str) or not isinstance(methods, Iterable):
         raise TypeError(f"methods = {methods!r}; expected several names, such as ['confidence']")
     named = [method_of(name) for name in (NAIVE, *methods, *FREE)]
-    return list({method.name: method for method in named}.values())
+    chosen: dict[str, Method] = {}
+    for method in named:  # the first of a name: naive is xent too
+        chosen.setdefault(method.name, method)
+    return list(chosen.values())
 
 
 def _refuse_twins(methods: Iterable[Method], strong: str) -> None:
@@ -184,7 +187,7 @@ def _deal(
 
 def _as_suite(suite: str | Iterable[str]) -> str | Iterable[str]:
     """Returns a suite's name, or names of tasks, of which one alone may be given."""
-    if not isinstance(suite, str) or suite in SUITES:
+    if not isinstance(suite, str) or suite in SUITES or "," in suite:
         return suite
     if suite.partition("@")[0] not in TASKS:
         raise UnknownName("suite or task", suite, [*SUITES, *TASKS])

@@ -13,8 +13,8 @@ from ..common.progress import collect_warnings, progress
 from ..common.registry import UnknownName
 from ..data.load import count_examples
 from ..data.splits import Split
+from ..labels.soft import SoftLabels
 from ..metrics import imitation, predictors
-from ..training.result import Fit
 from .arms import CEILING, NOT_DEFINED, WEAK, Arms, plan_arms, student_name
 from .label_sets import states_of
 from .plans import carry_out, join
@@ -158,6 +158,23 @@ def run_foresight(
     return Foresight(pd.DataFrame(points))
 
 
+def predictors_of_pair(weak: str, strong: str, half: Split, labels: SoftLabels) -> dict[str, float]:
+    """Computes the predictors that need no student, of one pair of models on one half.
+
+    Args:
+        weak, strong: models by name.
+        half: the examples that a student would be trained on; their truth is not looked at.
+        labels: of the supervisor.
+    Returns:
+        {predictor: value}: cka, unreached, rads and overlap_density, see `metrics.predictors`.
+    Raises:
+        ValueError: examples without a label, or with answers in place of classes.
+    """
+    half.need_classes("foresight")
+    states = states_of(weak, half), states_of(strong, half)
+    return {name: of(*states, labels.for_split(half)) for name, of in BEFORE.items()}
+
+
 def _several(given: Iterable[str], name: str) -> Sequence[str]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"{name} = {given!r}; expected several names")
@@ -183,13 +200,7 @@ def _points(arms: Arms, weak: str, strong: str) -> list[dict]:
             "gain": accuracy[NAIVE][i] - accuracy[WEAK][i],
             "gap": accuracy[CEILING][i] - accuracy[WEAK][i],
         }
-        point |= _before(weak, strong, task.student, arms.fits_of(WEAK)[i])
+        labels = arms.fits_of(WEAK)[i].label(task.student)
+        point |= predictors_of_pair(weak, strong, task.student, labels)
         points.append(point | {name: of(student, supervisor) for name, of in AFTER.items()})
     return points
-
-
-def _before(weak: str, strong: str, half: Split, supervisor: Fit) -> dict[str, float]:
-    """Returns the predictors that need no student, of the student half."""
-    labels = supervisor.label(half).for_split(half)
-    states = states_of(weak, half), states_of(strong, half)
-    return {name: of(*states, labels) for name, of in BEFORE.items()}

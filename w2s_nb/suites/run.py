@@ -93,7 +93,13 @@ def run_suite(
 
 
 def choose_tasks(suite: str | Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """Returns the tasks of a suite, and {task: why} of those whose package is not installed."""
+    """Returns the tasks of a suite, and {task: why} of those whose package is not installed.
+
+    Args:
+        suite: its name; or registered tasks, as several names or as one text with commas.
+    """
+    if isinstance(suite, str) and "," in suite:
+        suite = [name.strip() for name in suite.split(",") if name.strip()]
     if isinstance(suite, str):
         named = suite_of(suite)
         candidates = named.where_local if data_dir() else ()
