@@ -1,9 +1,11 @@
 """Chess by its rules: prompts, puzzles, tasks, and the models' tokens and pretraining."""
 
+import base64
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import w2s_nb as w2s
 from w2s_nb import models
 from w2s_nb.chess import pretraining, puzzles, rules
 from w2s_nb.chess.models import WEIGHTS
+from w2s_nb.common import pictures
 from w2s_nb.common.registry import MODELS, TASKS
 
 GAME = ["e4", "e5", "Qh5", "Nc6", "Bc4", "Nf6"]  # and Qxf7 mates
@@ -479,7 +482,8 @@ def test_boards_show_the_legal_moves_of_answers():
             "supervisor": [" a5", " d3"],
         }
     )
-    svg = w2s.chess.show_boards(rows).data
+    boards = w2s.chess.show_boards(rows)
+    svg = boards.data
     assert (
         svg.count("<svg ") == 3
         and svg.count("White to move: Qxf7#") == 2
@@ -488,3 +492,26 @@ def test_boards_show_the_legal_moves_of_answers():
     assert svg.count('class="arrow"') == 2 * (
         1 + 2 + 1
     )  # a5 is not legal; an arrow is a line and a head
+
+
+def test_boards_are_pictures_where_nothing_is_trusted_or_run(monkeypatch):
+    rows = pd.DataFrame({"text": [rules.prompt_of(GAME)], "answer": [" Qxf7#"]})
+    boards = w2s.chess.show_boards(rows)
+    words = "1 chess boards: White to move: Qxf7#"
+    plain, _ = boards._repr_mimebundle_()
+    assert set(plain) == {"text/plain", "text/html"}, "an SVG of its own is shown if trusted only"
+    assert plain["text/plain"] == words == repr(boards)
+    content = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', plain["text/html"])[1]
+    drawn = base64.b64decode(content).decode()
+    assert drawn == boards.data and '<rect width="100%" height="100%" fill="white"/>' in drawn
+    asked = []
+
+    def draw(page, width, scale):
+        asked.append((page, width))
+        return b"png", (width, 300)
+
+    monkeypatch.setattr(pictures, "_draw", draw)
+    data, metadata = boards._repr_mimebundle_()
+    assert data == {"text/plain": words, "image/png": base64.b64encode(b"png").decode()}
+    assert metadata["image/png"] == {"width": boards.width, "height": 300, "alt": words}
+    assert asked == [(plain["text/html"], boards.width)]
