@@ -107,8 +107,11 @@ def prepare_code_cell(cell: dict) -> None:
     for output in cell["outputs"]:
         data = output.get("data", {})
         figure = data.pop(FIGURE, None)
+        described = output.get("metadata", {}).get("image/png", {}).get("alt")
         if figure:
             titles.append(title_of(figure))
+        elif described:
+            titles.append(described)
         if data.pop(WIDGET, None) is not None and not {"image/png", "text/html"} & set(data):
             output["data"] = {"text/html": NEEDS_KERNEL}
     metadata = cell["metadata"]

@@ -1,23 +1,30 @@
 """The renderer: PNGs where a browser draws, plotly's CDN elsewhere, and no endless waiting."""
 
+import asyncio
+import io
 import subprocess
 import sys
 import time
 
 import pytest
+from PIL import Image
 
-from w2s_nb.notebook import renderer
+from w2s_nb.common import pictures
+from w2s_nb.notebook import renderer, screenshots
 
 
 def test_renderer_follows_the_environment(monkeypatch):
     monkeypatch.delenv("PLOTLY_RENDERER", raising=False)
     monkeypatch.setenv("BROWSER_PATH", "/somewhere/chromium")
     monkeypatch.setattr(renderer.kaleido, "start_sync_server", lambda **options: None)
+    monkeypatch.setattr(pictures, "_draw", None)
     assert renderer.use_renderer() == "plotly_mimetype+png"
+    assert pictures._draw.__self__.browser == "/somewhere/chromium"
     monkeypatch.setenv("BROWSER_PATH", "/somewhere/broken")
     monkeypatch.setattr(renderer.kaleido, "start_sync_server", lambda **options: 1 / 0)
     with pytest.warns(UserWarning, match="does not start"):
         assert renderer.use_renderer() == "plotly_mimetype+notebook_connected"
+    assert pictures._draw is None, "boards and widgets have no picture either"
     monkeypatch.delenv("BROWSER_PATH")
     monkeypatch.setattr(renderer.shutil, "which", lambda name: None)
     assert renderer.use_renderer() == "plotly_mimetype+notebook_connected"
@@ -43,6 +50,31 @@ def test_a_browser_that_hangs_costs_a_figure_only_its_picture(monkeypatch):
     assert pictures.to_mimebundle({"a": 3}) == {}
     assert [figure["a"] for figure in asked] == [1, 2], "nobody waits a second time"
     assert asked[0]["layout"] == {"paper_bgcolor": "white"}, "a picture's page may be dark"
+
+
+def test_a_page_becomes_a_picture_as_high_as_it_is():
+    browser = renderer._find_browser()
+    if not browser:
+        pytest.skip("no Chromium here: make browser")
+    page = "<div style='height: 123px'>1 <b>2</b></div>"
+    png, size = screenshots.Screenshots(browser).draw(page, 321, scale=2)
+    assert size == (321, 123) and Image.open(io.BytesIO(png)).size == (642, 246)
+
+
+def test_a_browser_that_draws_no_page_is_asked_once(monkeypatch):
+    asked = []
+
+    async def hangs(*page):
+        asked.append(page)
+        await asyncio.sleep(5)
+
+    monkeypatch.setattr(screenshots, "_draw", hangs)
+    shots = screenshots.Screenshots("chromium", patience=0.2)
+    with pytest.warns(UserWarning, match="no picture of a board or widget"):
+        assert shots.draw("a", 10) is None
+    assert shots.draw("b", 10) is None and len(asked) == 1
+    monkeypatch.setattr(pictures, "_draw", shots.draw)
+    assert pictures.png_of("a", 10, "words") == ({}, {})
 
 
 def test_plots_need_no_browser():

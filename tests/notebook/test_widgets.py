@@ -497,7 +497,10 @@ def test_answers_to_chess_puzzles_are_shown_with_a_board(monkeypatch):
         Arms("a", "b", [task], fits | {"strong ceiling": fits["student, naive"]})
     )
     assert len(browser.selected) == 4 and browser.selected.p_right.is_monotonic_decreasing
-    assert "<svg" in browser.example.value and "answer <b>Qh4#</b>" in browser.example.value
+    assert (
+        "data:image/svg+xml" in browser.example.value
+        and "answer <b>Qh4#</b>" in browser.example.value
+    )
     browser.right.value = "neither"
     assert (
         len(browser.selected) == 1

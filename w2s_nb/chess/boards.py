@@ -8,8 +8,8 @@ import chess
 import chess.svg
 import pandas as pd
 import plotly.graph_objects as go
-from IPython.display import SVG
 
+from ..common.pictures import Drawing
 from ..plots.base import colour, figure_of, interval_of
 from . import rules
 
@@ -49,8 +49,10 @@ def accuracy_by_part(table: pd.DataFrame, column: str, title: str, x: str) -> go
     return figure
 
 
-def show_boards(puzzles: pd.DataFrame) -> SVG:
+def show_boards(puzzles: pd.DataFrame) -> Drawing:
     """Draws positions side by side, seen by the side to move, with an arrow per move.
+
+    In a notebook it is a picture on white ground, which needs no trust to be seen.
 
     The answer's arrow is green. The student's is blue and the supervisor's orange; they are drawn
     where the move is wrong and legal.
@@ -59,18 +61,21 @@ def show_boards(puzzles: pd.DataFrame) -> SVG:
         puzzles: at most eight or so, such as rows of `disagreements`: columns text and answer, and
             supervisor and student where there are such.
     """
-    width = _SIDE + _GAP
-    height = _SIDE + _CAPTION
     columns = min(4, len(puzzles)) or 1
-    boards = []
+    boards, captions = [], []
     for i, (_, row) in enumerate(puzzles.iterrows()):
-        x = i % columns * width
-        y = i // columns * height
+        x = i % columns * (_SIDE + _GAP)
+        y = i // columns * (_SIDE + _CAPTION)
         boards.append(f'<g transform="translate({x}, {y})">{_board(row)}</g>')
-    rows = -(-len(boards) // columns)
-    return SVG(
+        captions.append(". ".join(_captions(row)))
+    width = columns * (_SIDE + _GAP) - _GAP
+    height = -(-len(boards) // columns) * (_SIDE + _CAPTION)
+    return Drawing(
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'width="{columns * width}" height="{rows * height}">{"".join(boards)}</svg>'
+        f'width="{width}" height="{height}"><rect width="100%" height="100%" fill="white"/>'
+        f"{''.join(boards)}</svg>",
+        f"{len(boards)} chess boards: {'; '.join(captions)}",
+        width,
     )
 
 
@@ -83,20 +88,22 @@ def _board(row: pd.Series) -> str:
         arrows=_arrows(board, row),
         lastmove=board.peek() if board.move_stack else None,
         size=_SIDE,
-        coordinates=False,
+        coordinates=True,
     )
-    moves = [f"{who} {row[who].strip() or '-'}" for who in ("student", "supervisor") if who in row]
-    captions = [
-        f"{'White' if board.turn else 'Black'} to move: {row.answer.strip()}",
-        ", ".join(moves),
-    ]
     texts = []
-    for i, caption in enumerate(captions):
+    for i, caption in enumerate(_captions(row)):
         texts.append(
             f'<text x="0" y="{_SIDE + 18 + 17 * i}" font-size="13" font-family="sans-serif">'
             f"{escape(caption)}</text>"
         )
     return picture + "".join(texts)
+
+
+def _captions(row: pd.Series) -> list[str]:
+    """Returns the lines below a board: whose move it is and the answer; what the models said."""
+    side = "White" if rules.board_of(row.text).turn else "Black"
+    said = [f"{who} {row[who].strip() or '-'}" for who in ("student", "supervisor") if who in row]
+    return [f"{side} to move: {row.answer.strip()}", *([", ".join(said)] if said else [])]
 
 
 def _arrows(board: chess.Board, row: pd.Series) -> list[chess.svg.Arrow]:

@@ -16,6 +16,9 @@ import pandas as pd
 import plotly.io
 from plotly.io.base_renderers import PngRenderer
 
+from ..common import pictures
+from .screenshots import Screenshots
+
 # Seconds to wait for the PNG of a figure. It takes a third of a second, the first one four.
 _PATIENCE = 60.0
 # Figures have a transparent ground; in JupyterLab their texts take the theme's colour.
@@ -29,9 +32,9 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 def use_renderer() -> str:
     """Chooses plotly's renderer, unless the environment variable `PLOTLY_RENDERER` has chosen it.
 
-    With a Chromium on the machine every figure also gets a PNG, which GitHub and exported HTML
-    show; without one, exported HTML loads plotly from its CDN. Tables of pandas show texts as they
-    are: no tag in them becomes a part of the page, and no price a formula.
+    With a Chromium on the machine every figure, board and widget also gets a PNG, which GitHub and
+    exported HTML show; without one, exported HTML loads plotly from its CDN. Tables of pandas show
+    texts as they are: no tag in them becomes a part of the page, and no price a formula.
 
     Returns:
         The renderer's name.
@@ -41,7 +44,9 @@ def use_renderer() -> str:
     pd.set_option("display.html.use_mathjax", False)
     if not os.environ.get("PLOTLY_RENDERER"):
         plotly.io.renderers["png"] = _Png()
-        second = "png" if _starts(_find_browser()) else "notebook_connected"
+        browser = _find_browser()
+        second = "png" if _starts(browser) else "notebook_connected"
+        pictures.draw_with(Screenshots(browser).draw if second == "png" and browser else None)
         plotly.io.renderers.default = f"plotly_mimetype+{second}"
     return plotly.io.renderers.default
 

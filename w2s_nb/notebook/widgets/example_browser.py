@@ -177,18 +177,18 @@ def _answers_card(row: pd.Series) -> str:
     return (
         f"<div style='color: var(--jp-content-font-color1, #222); max-width: 900px; "
         f"line-height: 1.45'>"
-        f"<div style='background: white; display: inline-block'>{_board(row)}</div>"
+        f"{_board(row)}"
         f"<p>{', '.join(answers)}; the student gives the answer {row.p_right:.2f}.</p>"
         f"<p style='font-size: 90%'>{html.escape(row.text)}</p></div>"
     )
 
 
 def _board(row: pd.Series) -> str:
-    """Returns the position as SVG; an empty text for a question of something else than chess."""
+    """Returns the position as an image in HTML; an empty text where the question is no game."""
     from ...chess.boards import show_boards  # needs the extra [chess]
 
     try:
-        return show_boards(pd.DataFrame([row.rename({"truth": "answer"})])).data
+        return show_boards(pd.DataFrame([row.rename({"truth": "answer"})])).to_html()
     except ValueError:
         return ""
 
