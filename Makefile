@@ -1,8 +1,8 @@
 # make help lists the targets. Everything goes into .venv and, below it, nothing else of the system is touched.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
-  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 # Without CUDA the CPU build of torch comes from this index, where it is reachable; an own mirror: make TORCH_INDEX=...
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
@@ -33,7 +33,7 @@ help:  ## print this list
 setup: .venv/whole  ## .venv with the locked versions, the kernel, the embedded model and texts
 
 .venv/whole: requirements.txt hashes/requirements.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up .venv (Python $$($(PYTHON) -c 'import platform; print(platform.python_version())'))"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(HASHED) -r <(sed -nE '/^(pip|setuptools)==/,/[^\\]$$/p' hashes/requirements.txt)  # setuptools builds chess

@@ -35,8 +35,8 @@ def test_environment_and_lock_cover_pyproject():
         d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python=")
     )
     assert (
-        python.partition("=")[2] in ("3.11", "3.12")
-        and project["requires-python"] == ">=3.11,<3.13"
+        python.partition("=")[2] in ("3.11", "3.12", "3.13")
+        and project["requires-python"] == ">=3.11,<3.14"
     )
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
     assert pip == ["-r requirements.txt", "-e .[chess,code,test,vision]"], (

@@ -57,6 +57,7 @@ python_display_short_literal_types = True
 html_theme = "furo"
 html_title = "w2s_nb"
 html_static_path = ["static"]
+html_favicon = "static/favicon.svg"
 html_css_files = ["pages.css"]
 html_math_renderer = "mathml"
 html_additional_pages = {"index": "front.html"}

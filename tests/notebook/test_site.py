@@ -136,6 +136,23 @@ def test_figures_are_pictures_with_their_titles_and_boards_are_there(pages):
 
 @needs_sphinx
 @pytest.mark.model
+def test_every_page_names_its_icon(site, pages):
+    assert (site / "_static" / "favicon.svg").is_file()
+    assert not [name for name, page in pages.items() if "favicon.svg" not in page.html]
+
+
+@needs_sphinx
+@pytest.mark.model
+def test_a_sentence_with_a_colon_is_no_type_of_what_is_returned(pages):
+    """Napoleon takes what stands before a colon for a type; several values are a list."""
+    rooms = [page for name, page in pages.items() if name.startswith("notebooks/pages/api/")]
+    assert len(rooms) >= 19 and not [page for page in rooms if "Return type" in page.html]
+    training = pages["notebooks/pages/api/training.html"].html
+    assert "<strong>trainable</strong>" in training, "a value of `simulate`"
+
+
+@needs_sphinx
+@pytest.mark.model
 def test_equations_need_no_script(pages):
     for path in NOTEBOOKS.glob("*.ipynb"):
         cells = json.loads(path.read_text())["cells"]
