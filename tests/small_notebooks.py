@@ -70,6 +70,7 @@ SMALLER = {
     "15_code_safety": {
         "kinds": "link",
         "elsewhere": "movie_snippets, tweet_snippets",
+        "stresses": "0.1 of class 1, 0.2 impossible",
     },
     "16_compare": {
         "n_train": 60,
