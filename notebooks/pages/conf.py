@@ -46,6 +46,7 @@ myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 4  # links to headings, as GitHub names them
 smartquotes_action = "D"  # dashes; quotes stay as they are in code
 add_module_names = False
+highlight_language = "none"  # of blocks that name no language, such as what a command prints
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}

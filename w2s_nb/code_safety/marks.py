@@ -8,7 +8,7 @@ MARK, NO_MARK = ">>> ", "    "
 
 
 def marked(text: str) -> str:
-    """Returns one of the task's scripts with `>>> ` before the line that does harm.
+    """Returns one of the task's scripts with `>>>` before the line that does harm.
 
     Raises:
         ValueError: the task has no such script.
