@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from w2s_nb.sweeps import running
+from w2s_nb.sweeps import engines, grid, running
 
 
 def run_in(folder, monkeypatch):
@@ -53,3 +53,16 @@ def test_what_a_killed_process_left_goes_a_day_later(tmp_path, monkeypatch):
     os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
     run_in(tmp_path, monkeypatch)
     assert not old.exists() and new.exists()
+
+
+def test_the_pipes_of_a_worker_that_died_are_closed(monkeypatch):
+    monkeypatch.setenv("W2S_FORK", "0")
+    engine = engines.Local(grid.Resources(gpus=0), jobs=1)
+    try:
+        first = engine._worker(0, {})
+        first.kill()
+        first.wait()
+        assert engine._worker(0, {}) is not first
+        assert first.stdin.closed and first.stdout.closed
+    finally:
+        engine.close()
