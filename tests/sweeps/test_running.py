@@ -55,6 +55,18 @@ def test_what_a_killed_process_left_goes_a_day_later(tmp_path, monkeypatch):
     assert not old.exists() and new.exists()
 
 
+@pytest.mark.parametrize("chosen", ["plotly_mimetype+png", "", None])
+def test_runs_draw_no_png_unless_asked(chosen, monkeypatch):
+    """Their stored figures stay interactive, and exported as HTML they load plotly from its CDN."""
+    monkeypatch.delenv("PLOTLY_RENDERER", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("PLOTLY_RENDERER", chosen)
+    engine = engines.Local(grid.Resources(gpus=0), jobs=1)
+    engine.close()
+    expected = chosen or "plotly_mimetype+notebook_connected"
+    assert engine._environment["PLOTLY_RENDERER"] == expected
+
+
 def test_the_pipes_of_a_worker_that_died_are_closed(monkeypatch):
     monkeypatch.setenv("W2S_FORK", "0")
     engine = engines.Local(grid.Resources(gpus=0), jobs=1)

@@ -137,6 +137,14 @@ def gpus_per_run(resources: Resources, gpus: list) -> float:
     return min(1, len(gpus)) if resources.gpus is None else resources.gpus
 
 
+def _environment_of_runs() -> dict[str, str]:
+    """Returns what a run finds as it is here, and the renderer of its figures: without PNGs, which
+    take a browser's seconds in every run, unless `PLOTLY_RENDERER` asks for them.
+    """
+    renderer = os.environ.get("PLOTLY_RENDERER") or "plotly_mimetype+notebook_connected"
+    return environment_for_workers() | {"PLOTLY_RENDERER": renderer}
+
+
 class Local:
     """A bounded pool of papermill processes, each with its share of the devices, or of the cores.
 
@@ -161,9 +169,7 @@ class Local:
             devices = ",".join(shares[slot]) if per_run else ""
             self._free.put((slot, {"CUDA_VISIBLE_DEVICES": devices} if gpus else {}))
         threads = max(1, int(resources.cpus or cores_here() / self.jobs))
-        self._environment = (
-            {"OMP_NUM_THREADS": str(threads)} | os.environ | environment_for_workers()
-        )
+        self._environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | _environment_of_runs()
         self._fork_server: fork_server.ForkServer | None = None
         self._server_of: dict[int, fork_server.ForkServer | None] = {}  # of each slot's process
         self._starting = threading.Lock()
@@ -203,7 +209,10 @@ class Local:
         if worker and server is not self._server_of.get(slot):
             fork_server.kill_tree(worker.pid)  # its fork server was killed
             worker.wait()
-        if worker is None or worker.poll() is not None:
+        if worker and worker.poll() is not None:
+            _end(worker)
+            worker = None
+        if worker is None:
             self._server_of[slot] = server
             number = {running.FORK_SERVER: str(server.socket.fileno())} if server else {}
             worker = self._workers[slot] = subprocess.Popen(
@@ -239,14 +248,19 @@ class Local:
                 fork_server.kill_tree(worker.pid)
         self._pool.shutdown()
         for worker in self._workers.values():
-            if worker.stdin:
-                with contextlib.suppress(BrokenPipeError):
-                    worker.stdin.close()
-            worker.wait()
-            if worker.stdout:
-                worker.stdout.close()
+            _end(worker)
         if self._fork_server:
             self._fork_server.close()
+
+
+def _end(worker: subprocess.Popen) -> None:
+    """Waits for the end of a process, which its standard input tells of, and closes its pipes."""
+    if worker.stdin:
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
+    worker.wait()
+    if worker.stdout:
+        worker.stdout.close()
 
 
 class Ray:
@@ -261,7 +275,7 @@ class Ray:
         self._references: list = []
         self.cpus = resources.cpus or 1
         self.gpus = self._gpus_per_run(resources)
-        environment = environment_for_workers()
+        environment = _environment_of_runs()
         if not self.gpus:  # Ray alone would not hide them
             environment["CUDA_VISIBLE_DEVICES"] = ""
         # By value: a worker then imports papermill, not the kit.
