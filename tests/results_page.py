@@ -227,6 +227,11 @@ def predictors() -> pd.DataFrame:
 
 
 @table
+def sven() -> pd.DataFrame:
+    return _code("sven")
+
+
+@table
 def elsewhere() -> pd.DataFrame:
     columns = {"trained_on": "trained on", "tested_on": "tested on", "arm": "arm"}
     columns |= {"accuracy": "accuracy", "pgr": "PGR"}
@@ -303,6 +308,12 @@ MEASURED = {
 }
 PERSIAN = yaml.safe_load(Path(__file__).with_name("claims_fa.yaml").read_text())
 README_CLAIMS = tuple(PERSIAN["claims"])
+
+
+def _code(name: str) -> pd.DataFrame:
+    """Returns arms and baselines of a task of code."""
+    columns = {"arm": "arm or baseline", "accuracy": "test accuracy", "auroc": "test AUROC"}
+    return chosen(rows_of(name), columns | {"pgr": "PGR"})
 
 
 def _joined(rows: Sequence[Mapping], columns: Mapping[str, str]) -> pd.DataFrame:
