@@ -3,11 +3,14 @@
 import base64
 import dataclasses
 import itertools
+import re
 import shlex
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,13 +19,13 @@ from papermill.inspection import inspect_notebook
 import w2s_nb as w2s
 from tests.conftest import THREE, register_words, word_rows
 from w2s_nb import metrics, plots
-from w2s_nb.common import paths, progress, store
+from w2s_nb.common import paths, pictures, progress, store
 from w2s_nb.common.registry import LOSSES, TASKS, UnknownName
 from w2s_nb.data.classes import likeliest
 from w2s_nb.data.tasks.spec import Example, Sizes
 from w2s_nb.experiments.arms import Arms
 from w2s_nb.notebook import widgets
-from w2s_nb.notebook.widgets import base, run_table, setting_explorer
+from w2s_nb.notebook.widgets import base, picture, run_table, setting_explorer
 from w2s_nb.training.result import AnswerFit
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
@@ -545,10 +548,72 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
     monkeypatch.setattr(run_table, "ROWS_PER_PAGE", 1)
     table.next.click()
     assert "page 2 of 2" in table.page.value
+    figure = table.figure.outputs[0]["data"]
+    assert "settings 2 to 2 of 2" in figure["text/plain"], "the figure is of the page"
     table.next.click()
     assert "page 1 of 2" in table.page.value
     rows = table.rows.assign(setting="<b>&")
     assert "&lt;b&gt;&amp;" in run_table.html_of_rows(rows)
+
+
+# what is stored of a widget, for pages without a kernel
+
+
+def test_a_widget_stores_a_picture_of_itself_and_its_controls_in_words(explorer, monkeypatch):
+    data, metadata = explorer._repr_mimebundle_()
+    words = data["text/plain"]
+    assert words.startswith("Explorer (live in a running kernel): task = words, supervisor = ")
+    assert "loss = confidence, alpha = 0.5, weak labels = 96, seed = 0" in words
+    assert set(data) == {"text/plain", "application/vnd.jupyter.widget-view+json"} and not metadata
+    pages = []
+
+    def draw(page, width, scale):
+        pages.append(page)
+        return b"png", (width, 700)
+
+    monkeypatch.setattr(pictures, "_draw", draw)
+    data_of = picture.plotly.io.renderers["plotly_mimetype"]
+    renderers = Renderers(plotly_mimetype=data_of, png=FigurePng())
+    monkeypatch.setattr(picture.plotly.io, "renderers", renderers)
+    explorer.n_labels.value = 54
+    data, metadata = explorer._repr_mimebundle_()
+    assert data["image/png"] == base64.b64encode(b"png").decode()
+    assert (
+        metadata["image/png"]["alt"] == data["text/plain"] and "labels = 54" in data["text/plain"]
+    )
+    (page,) = pages
+    assert page.count("src='data:image/png;base64,figure'") == 2, "the figures of the last setting"
+    assert "<span>54</span>" in page and "left: 50%" in page and "n_labels=54" in page
+    assert "PGR" in page and not re.search(r"<p>[0-9.]+ s", page)
+    assert "Cancel" not in page, "what is hidden is not drawn"
+
+
+class Renderers(dict):
+    default = "plotly_mimetype+png"
+
+
+class FigurePng:
+    def to_mimebundle(self, figure):
+        return {"image/png": "figure"}
+
+
+def test_texts_of_options_are_no_part_of_the_page():
+    control = ipywidgets.Dropdown(description="<i>", options=["<script>"])
+    page = picture.html_of(ipywidgets.VBox([control, ipywidgets.Textarea("<b>")]))
+    assert "&lt;i&gt;" in page and "&lt;script&gt;" in page and "&lt;b&gt;" in page
+    assert "<script" not in page and "<b>" not in page
+
+
+def test_a_batch_run_waits_for_a_widget_longer_than_a_person_does(monkeypatch):
+    class Shell:
+        kernel = SimpleNamespace(_allow_stdin=False)
+
+    monkeypatch.setattr(picture.sys.modules["IPython"], "get_ipython", Shell)
+    assert not picture._somebody_waits()
+    Shell.kernel._allow_stdin = True
+    assert picture._somebody_waits()
+    monkeypatch.setattr(picture.sys.modules["IPython"], "get_ipython", lambda: None)
+    assert picture._somebody_waits()
 
 
 def test_a_marked_pgr_is_marked_among_the_runs():

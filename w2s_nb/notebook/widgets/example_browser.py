@@ -12,6 +12,7 @@ from ... import plots
 from ...experiments.arms import WEAK, Arms
 from ...experiments.one_setting import differences
 from .base import labelled, page_buttons, show_figure
+from .picture import PicturedBox
 
 # {option of the dropdown: the model by whose confidence examples are sorted}
 ORDERS = {
@@ -21,7 +22,7 @@ ORDERS = {
 }
 
 
-class Disagreements(ipywidgets.VBox):
+class Disagreements(PicturedBox):
     """Controls, one example, and where it lies among all; see `disagreements`.
 
     Attributes:

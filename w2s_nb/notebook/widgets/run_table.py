@@ -1,7 +1,8 @@
-"""The table of every stored student, with filters, and PGR by size."""
+"""The table of every stored student, with filters, and PGR by size of the page that is shown."""
 
 from __future__ import annotations
 
+import contextlib
 import html
 
 import ipywidgets
@@ -11,6 +12,7 @@ from ... import plots
 from ...common.intervals import interval_cell, note_lines
 from ...experiments.history import all_students
 from .base import BackgroundWorker, Status, labelled, page_buttons, show_figure
+from .picture import PicturedBox
 
 FILTERS = {
     "task": "task",
@@ -29,7 +31,7 @@ _STYLE = (
 )
 
 
-class Runs(ipywidgets.VBox):
+class Runs(PicturedBox):
     """Filters, the table page by page, and the figure; see `runs`.
 
     Attributes:
@@ -68,6 +70,11 @@ class Runs(ipywidgets.VBox):
         super().__init__([filters, paging, self.status, self.table, self.figure])
         self.worker.ask(())
 
+    def settle(self, seconds: float) -> None:
+        """Waits until the first figure is there, at most so long."""
+        with contextlib.suppress(TimeoutError):  # then the picture shows how far it is
+            self.worker.wait(seconds)
+
     def _read(self, rows: pd.DataFrame) -> None:
         """Takes rows over, and offers their values in the filters; chosen values stay chosen."""
         self.rows = rows
@@ -89,11 +96,6 @@ class Runs(ipywidgets.VBox):
             if control.value != _ALL and len(self.selected):
                 self.selected = self.selected[self.selected[column] == control.value]
         self._draw()
-        if len(self.selected):
-            title = f"PGR by the student's size, {len(self.selected)} settings"
-            show_figure(self.figure, plots.pgr_by_size(self.selected, title))
-        else:
-            self.figure.outputs = ()
 
     @property
     def _n_pages(self) -> int:
@@ -111,7 +113,13 @@ class Runs(ipywidgets.VBox):
         self.page.value = (
             f"{len(self.selected)} settings, page {self.page_number + 1} of {self._n_pages}"
         )
-        self.table.value = html_of_rows(self.selected.iloc[first : first + ROWS_PER_PAGE])
+        shown = self.selected.iloc[first : first + ROWS_PER_PAGE]
+        self.table.value = html_of_rows(shown)
+        if len(shown):  # of a whole store nobody could read the lines
+            place = f"settings {first + 1} to {first + len(shown)} of {len(self.selected)}"
+            show_figure(self.figure, plots.pgr_by_size(shown, place))
+        else:
+            self.figure.outputs = ()
 
 
 def _values_of(rows: pd.DataFrame, column: str) -> list:
@@ -173,7 +181,7 @@ def pair(weak: str, strong: str) -> str:
 
 def runs() -> Runs:
     """Shows every stored student with its supervisor and ceiling: a table with filters, and PGR by
-    the student's size.
+    the student's size of the settings on the page.
 
     The rows are those of `w2s.all_students`; reading a large store takes some seconds, in the
     background.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import shlex
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from ...losses.contract import check_share, loss_args
 from ...models.encoders import with_depth
 from ...models.names import resolve
 from .base import BackgroundWorker, Status, labelled, options_with, show_figure
+from .picture import PicturedBox
 
 NOTEBOOK = "11_explorer"  # its parameters are those of a setting
 # Depths of the student's model that are offered, as shares of its layers.
@@ -30,7 +32,7 @@ _SIZES = ("n_train", "n_val", "n_test")
 _CONTROLS = ("task", "weak", "strong", "loss", "alpha", "n_labels", "seed")
 
 
-class Explorer(ipywidgets.VBox):
+class Explorer(PicturedBox):
     """Controls, and accuracy, PGR, agreement and calibration of their setting; see `explorer`.
 
     Of three to twenty classes there is also how the student confuses them.
@@ -108,6 +110,11 @@ class Explorer(ipywidgets.VBox):
             ipywidgets.ToggleButtons, "the same by", "Python", options=["Python", "papermill"]
         )
         self.code = ipywidgets.Textarea(rows=6, layout=ipywidgets.Layout(width="95%"))
+
+    def settle(self, seconds: float) -> None:
+        """Waits until the first figure is there, at most so long."""
+        with contextlib.suppress(TimeoutError):  # then the picture shows how far it is
+            self.worker.wait(seconds)
 
     @property
     def setting(self) -> dict:
