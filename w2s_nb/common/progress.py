@@ -18,7 +18,7 @@ _listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("_",
 
 
 def progress(*args, **kwargs) -> tqdm | ReportedProgress:
-    """Returns a text progress bar on a terminal and in a notebook, a silent one in a log file.
+    """Returns a progress bar: text on a terminal, a widget in a notebook, silent in a log file.
 
     `TQDM_DISABLE=1` silences it. Inside `report_progress_to` it draws nothing and calls the
     listener.
@@ -30,7 +30,11 @@ def progress(*args, **kwargs) -> tqdm | ReportedProgress:
         return ReportedProgress(listen, *args, **kwargs)
     kernel = "ipykernel" in sys.modules and not sys.stderr.isatty()
     silent = bool(os.environ.get("TQDM_DISABLE")) or not (kernel or sys.stderr.isatty())
-    return tqdm(*args, disable=silent, leave=False, mininterval=2.0 if kernel else 0.1, **kwargs)
+    if kernel and not silent:
+        from .notebook_bar import PassingBar  # needs ipywidgets, half a second to import
+
+        return PassingBar(*args, **kwargs)
+    return tqdm(*args, disable=silent, leave=False, **kwargs)
 
 
 class ReportedProgress:
