@@ -227,6 +227,14 @@ def predictors() -> pd.DataFrame:
 
 
 @table
+def scripts() -> pd.DataFrame:
+    columns = {"monitor": "monitor", "accuracy": "test accuracy", "auroc": "test AUROC"}
+    columns |= {f"recall at {n} %": f"harm found at {n} %" for n in (1, 2, 5)}
+    rows = [row for row in rows_of("15_code_safety", "monitors") if row["monitor"] != "perfect"]
+    return chosen(rows, columns)
+
+
+@table
 def sven() -> pd.DataFrame:
     return _code("sven")
 
