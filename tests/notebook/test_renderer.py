@@ -9,6 +9,7 @@ import time
 import pytest
 from PIL import Image
 
+from w2s_nb import plots
 from w2s_nb.common import pictures
 from w2s_nb.notebook import renderer, screenshots
 
@@ -18,7 +19,7 @@ def test_renderer_follows_the_environment(monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", "/somewhere/chromium")
     monkeypatch.setattr(renderer.kaleido, "start_sync_server", lambda **options: None)
     monkeypatch.setattr(pictures, "_draw", None)
-    assert renderer.use_renderer() == "plotly_mimetype+png"
+    assert renderer.use_renderer() == "picture"
     assert pictures._draw.__self__.browser == "/somewhere/chromium"
     monkeypatch.setenv("BROWSER_PATH", "/somewhere/broken")
     monkeypatch.setattr(renderer.kaleido, "start_sync_server", lambda **options: 1 / 0)
@@ -80,3 +81,25 @@ def test_a_browser_that_draws_no_page_is_asked_once(monkeypatch):
 def test_plots_need_no_browser():
     code = "import sys, w2s_nb.plots; assert 'kaleido' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_figure_is_shown_with_its_picture_and_says_what_it_shows(monkeypatch):
+    """nbconvert and screen readers find the text where Jupyter keeps that of an image."""
+    shown = []
+    monkeypatch.setattr(
+        renderer, "display", lambda data, *, metadata, raw: shown.append((data, metadata))
+    )
+    monkeypatch.setattr(renderer.PngRenderer, "to_mimebundle", lambda *_: {"image/png": "x"})
+    figure = plots.lines(
+        {"student, naive": ([0, 1], [0.5, 0.75])}, "film, seed 0", "depth", "share"
+    )
+    renderer._Picture().render(figure.to_dict())
+    ((data, metadata),) = shown
+    assert set(data) == {"application/vnd.plotly.v1+json", "image/png"}
+    said = metadata["image/png"]["alt"]
+    assert said == (
+        "Share from 0.5 to 0.75. film, seed 0. share by depth. student, naive: 0 0.5, 1 0.75"
+    )
+    monkeypatch.setattr(renderer.PngRenderer, "to_mimebundle", lambda *_: {})
+    renderer._Picture().render(figure.to_dict())
+    assert shown[1][1] == {}, "no picture, no text for it"

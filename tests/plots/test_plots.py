@@ -114,19 +114,20 @@ def test_figures_of_imitation_show_the_tables_numbers(arms, words, tiny):
     thick = next(t for t in figure.data if t.name == "student, naive")
     curves_by_seed = [f.curve.test_accuracy.to_numpy() for f in arms.fits["student, naive"]]
     assert list(thick.y) == pytest.approx(sum(curves_by_seed) / 2)
-    largest = max(
-        curve.test_se.max() for curves_of_arm in curves.values() for curve in curves_of_arm
-    )
-    says = f"64 test examples, standard error up to {largest:.3f}"
-    assert says in figure.layout.yaxis.title.text
+    assert "64 test examples" in figure.layout.title.subtitle.text
+    assert "strong ceiling" in [note.text for note in figure.layout.annotations]
 
 
 def test_curves_without_validation_labels_have_no_dotted_line(words, tiny):
     truth = w2s.SoftLabels.truth(words.student)
     few = w2s.fit(tiny, words.student, truth, method="probe", epochs=3, evals=2, curve_test=8)
     figure = plots.training_curves({"student, naive": [few.curve]}, {}, "t")
-    assert [t.name for t in figure.data] == ["student, naive"]
-    assert "(8 test examples" in figure.layout.yaxis.title.text
+    assert [t.name for t in figure.data if t.name] == ["student, naive"]
+    assert "8 test examples" in figure.layout.title.subtitle.text
+    band, line = figure.data
+    low, high = np.split(np.asarray(band.y), 2)
+    ends = stats.binomtest(round(8 * line.y[0]), 8).proportion_ci(method="wilson")
+    assert (low[0], high[-1]) == pytest.approx((ends.low, ends.high))
 
 
 def test_flow_figure_draws_every_answer(words, tiny):

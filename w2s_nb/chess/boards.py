@@ -10,7 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..common.pictures import Drawing
-from ..plots.base import colour, figure_of, interval_of
+from ..plots.base import colour, figure_of, interval_of, name_places
+from ..plots.findings import say_parts
 from . import rules
 
 # pixels
@@ -21,16 +22,21 @@ _CAPTION = 62
 _ARROWS = {"supervisor": colour("weak supervisor"), "student": "#0072B2", "answer": "#15781B"}
 
 
-def accuracy_by_part(table: pd.DataFrame, column: str, title: str, x: str) -> go.Figure:
+def accuracy_by_part(
+    table: pd.DataFrame, column: str, settings: str, x: str, *, title: str = ""
+) -> go.Figure:
     """Draws exact match in parts of the test set, a colour per arm, with 95 % intervals.
 
     Args:
         table: of `by_difficulty` or `by_theme`: rows with arm, n, the column, accuracy and its
             interval.
         column: 'difficulty' or 'theme'.
+        settings: what was run; it stands below the title.
         x: title of the x axis.
+        title: "" says in which part the first student is best, and in which worst.
     """
-    figure = figure_of(title, x, "exact match")
+    title = title or say_parts(table.reset_index(drop=True), column)
+    figure = figure_of(title, x, "exact match", settings=settings)
     ticks = {part: f"{part}<br>n = {n}" for part, n in zip(table[column], table.n, strict=True)}
     for arm, rows in table.groupby("arm", sort=False):
         figure.add_scatter(
@@ -43,9 +49,11 @@ def accuracy_by_part(table: pd.DataFrame, column: str, title: str, x: str) -> go
             error_y=interval_of(rows.accuracy_low, rows.accuracy, rows.accuracy_high),
         )
     figure.update_layout(scattermode="group", scattergap=0.5)
-    figure.update_xaxes(type="category")
+    names = list(dict.fromkeys(ticks.values()))
+    name_places(figure.layout.xaxis, names)
+    figure.update_xaxes(range=[-0.5, max(1, len(names)) - 0.5])
     top = min(1.02, table.accuracy_high.max() + 0.05) if len(table) else 1
-    figure.update_yaxes(range=[0, top])
+    figure.update_yaxes(range=[-0.02 * top, top])
     return figure
 
 

@@ -14,9 +14,11 @@ import warnings
 import kaleido
 import pandas as pd
 import plotly.io
-from plotly.io.base_renderers import PngRenderer
+from IPython.display import display
+from plotly.io.base_renderers import ExternalRenderer, PngRenderer
 
 from ..common import pictures
+from ..plots import alt_text
 from .screenshots import Screenshots
 
 # Seconds to wait for the PNG of a figure. It takes a third of a second, the first one four.
@@ -33,8 +35,9 @@ def use_renderer() -> str:
     """Chooses plotly's renderer, unless the environment variable `PLOTLY_RENDERER` has chosen it.
 
     With a Chromium on the machine every figure, board and widget also gets a PNG, which GitHub and
-    exported HTML show; without one, exported HTML loads plotly from its CDN. Tables of pandas show
-    texts as they are: no tag in them becomes a part of the page, and no price a formula.
+    exported HTML show, figures with an alternative text; without one, exported HTML loads plotly
+    from its CDN. Tables of pandas show texts as they are: no tag in them becomes a part of the
+    page, and no price a formula.
 
     Returns:
         The renderer's name.
@@ -43,11 +46,11 @@ def use_renderer() -> str:
     pd.set_option("styler.html.mathjax", False)
     pd.set_option("display.html.use_mathjax", False)
     if not os.environ.get("PLOTLY_RENDERER"):
-        plotly.io.renderers["png"] = _Png()
+        plotly.io.renderers["picture"] = _Picture()
         browser = _find_browser()
-        second = "png" if _starts(browser) else "notebook_connected"
-        pictures.draw_with(Screenshots(browser).draw if second == "png" and browser else None)
-        plotly.io.renderers.default = f"plotly_mimetype+{second}"
+        drawn = _starts(browser)
+        pictures.draw_with(Screenshots(browser).draw if drawn and browser else None)
+        plotly.io.renderers.default = "picture" if drawn else "plotly_mimetype+notebook_connected"
     return plotly.io.renderers.default
 
 
@@ -56,6 +59,22 @@ def _find_browser() -> str | None:
     if os.environ.get("BROWSER_PATH"):
         return os.environ["BROWSER_PATH"]
     return next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
+class _Picture(ExternalRenderer):
+    """Shows a figure as data for plotly, with a PNG beside it and an alternative text, which
+    plotly's own renderers have no place for.
+    """
+
+    def __init__(self):
+        self.png = _Png()
+
+    def render(self, fig_dict: dict) -> None:
+        """Shows a figure in the output of the cell that runs."""
+        bundle = plotly.io.renderers["plotly_mimetype"].to_mimebundle(fig_dict)
+        picture = self.png.to_mimebundle(fig_dict)
+        alternative = {media_type: {"alt": alt_text(fig_dict)} for media_type in picture}
+        display(bundle | picture, metadata=alternative, raw=True)
 
 
 class _Png(PngRenderer):

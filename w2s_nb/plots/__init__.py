@@ -3,6 +3,7 @@
 An arm has one colour everywhere; dots are seeds, bars are intervals.
 """
 
+from .alternative import alt_text
 from .base import COLOURS, colour
 from .baselines import by_depth, by_shots, by_task
 from .comparisons import gains_over_naive
@@ -24,6 +25,7 @@ __all__ = [
     "accuracy",
     "accuracy_by_size",
     "agreement",
+    "alt_text",
     "by_depth",
     "by_pair",
     "by_shots",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,10 @@ _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every 
 GREY = "#6E6E6E"
 LINE = "#808080"  # of axes and intervals: seen on a light and on a dark ground
 _CLEAR = "rgba(0,0,0,0)"
+_GRID = "rgba(128,128,128,0.25)"
 _WORD = 14  # letters of a tick label in one line
+# pixels: mean width of a letter of the title and of the settings, height of a line's name
+_TITLE_LETTER, _SETTINGS_LETTER, _NAME_HEIGHT = 8.8, 6.3, 15
 
 
 def colour(arm: str) -> str:
@@ -56,31 +59,78 @@ def colour(arm: str) -> str:
     return COLOURS[arm]
 
 
-def figure_of(title: str, x: str, y: str, *, settings: str = "", **layout) -> go.Figure:
+def figure_of(
+    title: str,
+    x: str,
+    y: str,
+    *,
+    settings: str = "",
+    width: int = 760,
+    height: int = 430,
+    **layout,
+) -> go.Figure:
     """Returns an empty figure in the kit's style, on a transparent ground.
 
     Args:
         title: what is seen.
         x, y: titles of the axes.
         settings: task, models, method, seeds; they stand below the title, smaller.
+        width, height: pixels; a long title or long settings take more lines, and height.
         layout: of plotly.
     """
+    title_lines = _lines(title, width / _TITLE_LETTER)
+    settings_lines = _lines(settings, width / _SETTINGS_LETTER)
+    more = 22 * (len(title_lines) - 1) + 15 * max(0, len(settings_lines) - 1)
     figure = go.Figure()
     figure.update_layout(
         template="simple_white",
-        title=dict(text=title, subtitle=dict(text=settings, font=dict(size=12, color=GREY))),
-        width=760,
-        height=430,
-        margin=dict(t=80, r=20),
-        legend=dict(orientation="h", y=-0.22),
+        title=dict(
+            text="<br>".join(title_lines),
+            x=0.02,
+            y=1,
+            yref="container",
+            yanchor="top",
+            pad=dict(t=12 + 20 * (len(title_lines) - 1)),  # plotly anchors the last line
+            subtitle=dict(text="<br>".join(settings_lines), font=dict(size=12, color=GREY)),
+        ),
+        width=width,
+        height=height + more,
+        margin=dict(t=80 + more, r=20, b=40),
+        # at the foot of the figure, where no title of an axis is
+        legend=dict(orientation="h", yref="container", y=0, yanchor="bottom", x=0),
         paper_bgcolor=_CLEAR,
         plot_bgcolor=_CLEAR,
         **layout,
     )
     figure.update_xaxes(title=x, linecolor=LINE, tickcolor=LINE)
     figure.update_yaxes(title=y, linecolor=LINE, tickcolor=LINE)
-    figure.update_yaxes(gridcolor="rgba(128,128,128,0.25)", showgrid=True)
+    figure.update_yaxes(gridcolor=_GRID, showgrid=True)
     return figure
+
+
+def put_panels_into(figure: go.Figure, frame: go.Figure) -> go.Figure:
+    """Gives a figure of several panels the title, the size and the style of an empty one.
+
+    Args:
+        figure: of `make_subplots`.
+        frame: of `figure_of`, without titles of axes.
+    """
+    figure.update_layout(frame.layout)
+    figure.update_layout(xaxis_title_text="", yaxis_title_text="")
+    figure.update_annotations(font_size=14)  # the panels' titles
+    figure.update_xaxes(linecolor=LINE, tickcolor=LINE)
+    figure.update_yaxes(linecolor=LINE, tickcolor=LINE, gridcolor=_GRID, showgrid=True)
+    return figure.update_layout(
+        margin_t=frame.layout.margin.t + 14, height=frame.layout.height + 14
+    )
+
+
+def _lines(text: str, letters: float) -> list[str]:
+    """Returns a text in lines of at most so many letters; its own line breaks stay."""
+    lines = []
+    for part in text.split("<br>"):
+        lines += textwrap.wrap(part, int(letters), break_long_words=False) or [""]
+    return lines
 
 
 def wrapped(name: str) -> str:
@@ -89,7 +139,7 @@ def wrapped(name: str) -> str:
     >>> wrapped("student, temporal_ensembling"), wrapped("weak supervisor")
     ('student,<br>temporal_ensembling', 'weak<br>supervisor')
     """
-    return "<br>".join(textwrap.wrap(name, _WORD, break_long_words=False)) or name
+    return "<br>".join(_lines(name, _WORD)) or name
 
 
 def name_places(axis, names: Sequence[str]) -> None:
@@ -144,6 +194,16 @@ def measure_title(measure: str) -> str:
     return "test AUROC" if measure == "auroc" else "test accuracy"
 
 
+def faint(shade: str, opacity: float) -> str:
+    """Returns a colour '#rrggbb' as one that lets through what is below.
+
+    >>> faint("#0072B2", 0.2)
+    'rgba(0,114,178,0.2)'
+    """
+    red, green, blue = (int(shade[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
 def interval_of(low, value, high) -> dict:
     """Returns plotly's error bar for an interval; an end that is not finite leaves every axis.
 
@@ -161,17 +221,22 @@ def interval_of(low, value, high) -> dict:
     )
 
 
-def add_dotted_line(
-    figure: go.Figure, y: float, text: str, position: str | None = "top left"
-) -> None:
-    """Adds a thin dotted horizontal line, such as that of chance."""
+def add_dotted_line(figure: go.Figure, y: float, text: str, **place) -> None:
+    """Adds a thin dotted horizontal line, such as that of chance, with its name right of the plot.
+
+    Args:
+        place: `row` and `col` of a figure with several panels.
+    """
     figure.add_hline(
         y=y,
         line_dash="dot",
         line_width=1.5,
+        line_color=LINE,
         annotation_text=text,
-        annotation_position=position,
+        annotation_position="right",
+        **place,
     )
+    figure.update_layout(margin_r=max(figure.layout.margin.r, 16 + 7 * len(text)))
 
 
 def chance_of(table: pd.DataFrame) -> float | None:
@@ -184,33 +249,89 @@ def chance_of(table: pd.DataFrame) -> float | None:
     return values.pop() if len(values) == 1 else None
 
 
-def add_chance(figure: go.Figure, chance: float | None, position: str | None = "top left") -> None:
+def add_chance(figure: go.Figure, chance: float | None) -> None:
     """Adds the dotted line of guessing; none where the accuracy of guessing is not known."""
     if chance is not None:
-        add_dotted_line(figure, chance, "chance", position)
+        add_dotted_line(figure, chance, "chance")
 
 
-def add_references(figure: go.Figure, accuracies: dict[str, float], position: str) -> None:
-    """Adds the accuracy of each arm, {arm: accuracy}, as a dashed horizontal line in its colour."""
-    for arm, value in accuracies.items():
-        figure.add_hline(
-            y=value,
-            line_color=colour(arm),
-            line_dash="dash",
-            line_width=2,
-            annotation_text=arm,
-            annotation_position=position,
+def name_lines(
+    figure: go.Figure, heights: Mapping[str, float], frame: Sequence[float], **line
+) -> None:
+    """Adds horizontal lines with their names right of the plot, where no point is.
+
+    Names of lines that lie close together are moved apart.
+
+    Args:
+        heights: {name: y}; a line of an arm has its colour.
+        frame: lower and upper end of the y axis, which is set to them.
+        line: of plotly, in place of the usual dash.
+    """
+    low, high = frame
+    plot = figure.layout.height - figure.layout.margin.t - 110  # pixels, about
+    apart = _NAME_HEIGHT * (high - low) / plot
+    names = sorted(heights, key=lambda name: heights[name])
+    places: list[float] = []
+    for name in names:
+        lowest = places[-1] + apart if places else low
+        places.append(max(heights[name], lowest))
+    over = places[-1] - high if places else 0.0
+    for i in reversed(range(len(places))):  # down again from the upper end
+        ceiling = high if i == len(places) - 1 else places[i + 1] - apart
+        places[i] = min(places[i], ceiling) if over > 0 else places[i]
+    for name, place in zip(names, places, strict=True):
+        shade = COLOURS.get(name, LINE)
+        style = dict(line_color=shade, line_width=2) if name in COLOURS else dict(line_width=1.5)
+        dash = dict(line_dash="dash" if name in COLOURS else "dot")
+        figure.add_hline(y=heights[name], **(style | dash | line))
+        figure.add_annotation(
+            text=name, x=1, xref="paper", xanchor="left", xshift=4, y=place, showarrow=False
         )
+    longest = max(map(len, names), default=0)
+    figure.update_layout(margin_r=max(figure.layout.margin.r, 16 + 7 * longest))
+    figure.update_yaxes(range=[low, high])
 
 
-def add_pgr_ends(figure: go.Figure) -> None:
-    """Adds the lines of a PGR of 0, the supervisor, and of 1, the ceiling."""
+def frame_of(*values, room: float = 0.06, within: Sequence[float] = (-np.inf, np.inf)) -> list:
+    """Returns a range of an axis that shows all finite values, with some room at both ends.
+
+    Args:
+        values: numbers, or sequences of them.
+        room: share of the range.
+        within: ends that the range does not leave.
+    """
+    all_values = np.concatenate([np.atleast_1d(np.asarray(v, dtype=float)) for v in values])
+    finite = all_values[np.isfinite(all_values)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    space = room * (high - low) or 0.05
+    return [max(within[0], low - space), min(within[1], high + space)]
+
+
+def add_pgr_ends(figure: go.Figure, *, panel: int | None = None) -> None:
+    """Adds the lines of a PGR of 0, the supervisor, and of 1, the ceiling.
+
+    Args:
+        panel: the column that gets them; None adds them to all, with the names beside the last.
+    """
     for end, arm, text in ((0, WEAK, "supervisor"), (1, CEILING, "ceiling")):
-        style = dict(line_color=colour(arm), line_width=2, annotation_text=text)
+        style = dict(line_color=colour(arm), line_width=2)
         if turned(figure):
-            figure.add_vline(x=end, annotation_position="bottom right", **style)
-        else:  # outside the plot, where no point is
-            figure.add_hline(y=end, annotation_position="right", **style)
+            place = dict(annotation_text=text, annotation_position="bottom right")
+            figure.add_vline(x=end, **style, **place)
+            continue
+        figure.add_hline(y=end, **style, **({"row": 1, "col": panel} if panel else {}))
+        # outside the plot, where no point is
+        figure.add_annotation(
+            text=text,
+            x=1,
+            xref="paper",
+            xanchor="left",
+            xshift=4,
+            y=end,
+            yref=f"y{panel}" if panel and panel > 1 else "y",
+            showarrow=False,
+        )
+        figure.update_layout(margin_r=max(figure.layout.margin.r, 90))
 
 
 def pgr_points(rows: pd.DataFrame, names: Sequence[str] | None = None) -> dict:
@@ -288,12 +409,15 @@ def add_points(figure: go.Figure, **trace) -> None:
     figure.add_scatter(**trace)
 
 
-def mark_beyond(figure: go.Figure, rows: pd.DataFrame, x: str, frame: Sequence[float]) -> None:
+def mark_beyond(
+    figure: go.Figure, rows: pd.DataFrame, x: str, frame: Sequence[float], **panel
+) -> None:
     """Adds a triangle, with the number, where an interval of PGR goes on beyond the frame.
 
     Args:
         rows: columns pgr_low, pgr_high, arm and the column `x`, the place.
         frame: lower and upper end of the axis of values.
+        panel: `row` and `col` of a figure with several panels.
     """
     low, high = frame
     room = 0.02 * (high - low)
@@ -316,6 +440,7 @@ def mark_beyond(figure: go.Figure, rows: pd.DataFrame, x: str, frame: Sequence[f
             showlegend=False,
             hoverinfo="skip",
             offsetgroup=row["arm"],
+            **panel,
         )
 
 

@@ -9,26 +9,32 @@ import plotly.graph_objects as go
 
 from .base import (
     CEILING,
+    LINE,
     add_chance,
-    add_references,
     by_measure,
     chance_of,
     colour,
     figure_of,
+    frame_of,
     interval_of,
     measure_title,
+    name_lines,
     name_places,
 )
+from .findings import say_best_depth, say_by_shots, say_by_task
 
 
-def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
+def by_depth(rows: pd.DataFrame, settings: str, *, title: str = "", trunk: int = 0) -> go.Figure:
     """Draws probe accuracy against depth, before and after finetuning, with intervals.
 
     Args:
         rows: columns arm ('before', 'after'), layers, accuracy, accuracy_low, accuracy_high.
-        trunk: layers that finetuning left as they were; a line marks them.
+        settings: what was run; it stands below the title.
+        title: "" says above which layer each arm's probes are best.
+        trunk: layers that finetuning left as they were; the layers above them have a grey ground.
     """
-    figure = figure_of(title, "layers below the probe", "test accuracy")
+    title = title or say_best_depth(rows)
+    figure = figure_of(title, "layers below the probe", "test accuracy", settings=settings)
     for i, (arm, probes) in enumerate(rows.groupby("arm", sort=False)):
         figure.add_scatter(
             x=probes.layers + 0.12 * i,
@@ -39,19 +45,39 @@ def by_depth(rows: pd.DataFrame, title: str, *, trunk: int = 0) -> go.Figure:
             text=[f"{n} layers" for n in probes.layers],
             error_y=interval_of(probes.accuracy_low, probes.accuracy, probes.accuracy_high),
         )
+    low, high = frame_of(rows.accuracy_low, rows.accuracy_high, room=0.1)
+    figure.update_yaxes(range=[low, high])
+    if rows.layers.max() - rows.layers.min() <= 12:
+        figure.update_xaxes(dtick=1)
     if trunk:
-        figure.add_vline(
-            x=trunk + 0.5,
-            line_dash="dot",
-            line_width=1.5,
-            annotation_text="finetuned from here on",
-            annotation_position="top right",
+        figure.add_vrect(
+            x0=trunk + 0.5,
+            x1=rows.layers.max() + 0.5,
+            fillcolor=LINE,
+            opacity=0.15,
+            line_width=0,
+            layer="below",
+        )
+        # above the plot, where no point is
+        figure.add_annotation(
+            text="finetuned layers",
+            x=rows.layers.max() + 0.5,
+            y=1,
+            yref="paper",
+            xanchor="right",
+            yanchor="bottom",
+            showarrow=False,
         )
     return figure
 
 
 def by_shots(
-    rows: pd.DataFrame, dots: pd.DataFrame, references: dict[str, float], title: str
+    rows: pd.DataFrame,
+    dots: pd.DataFrame,
+    references: dict[str, float],
+    settings: str,
+    *,
+    title: str = "",
 ) -> go.Figure:
     """Draws the accuracy of prompts against the number of shots: mean and interval.
 
@@ -60,8 +86,11 @@ def by_shots(
     Args:
         rows, dots: the two tables of `w2s.by_shots`; `dots.attrs["chance"]` is the line of chance.
         references: {arm: accuracy} of other arms, drawn as lines.
+        settings: what was run; it stands below the title.
+        title: "" says how accuracy changes from the fewest to the most shots.
     """
-    figure = figure_of(title, "shots", "test accuracy", showlegend=False)
+    title = title or say_by_shots(rows)
+    figure = figure_of(title, "shots", "test accuracy", settings=settings, showlegend=False)
     figure.add_scatter(
         x=dots.shots.astype(str),
         y=dots.accuracy,
@@ -72,22 +101,27 @@ def by_shots(
     figure.add_scatter(
         x=rows.shots.astype(str),
         y=rows.accuracy,
-        mode="lines+markers",
+        mode="lines+markers+text",
         line=dict(color=colour(rows.arm.iloc[-1])),
         marker=dict(size=11, color=[colour(arm) for arm in rows.arm]),
+        text=[f"  {value:.2f}" for value in rows.accuracy],
+        textposition="top right",
         error_y=interval_of(rows.accuracy_low, rows.accuracy, rows.accuracy_high),
     )
-    add_references(figure, references, "top left")
-    add_chance(figure, chance_of(dots), "top right")
-    figure.update_xaxes(type="category")
+    chance = chance_of(dots)
+    heights = references | ({} if chance is None else {"chance": chance})
+    shown = (rows.accuracy_low, rows.accuracy_high, dots.accuracy, list(heights.values()))
+    name_lines(figure, heights, frame_of(*shown, within=(-0.02, 1.02)))
+    figure.update_xaxes(type="category", range=[-0.3, len(rows) - 0.5])
     return figure
 
 
 def by_task(
     table: pd.DataFrame,
     by_seed: pd.DataFrame,
-    title: str,
+    settings: str,
     *,
+    title: str = "",
     chance: Mapping[str, float] | None = None,
     measure: str = "accuracy",
 ) -> go.Figure:
@@ -99,6 +133,8 @@ def by_task(
         table: rows with task, arm, accuracy, accuracy_low, accuracy_high; supervisor and ceiling
             are drawn too.
         by_seed: rows with task, arm, accuracy.
+        settings: what was run; it stands below the title.
+        title: "" says for how many students the interval of PGR is above 0.
         chance: {task: accuracy of guessing}; None takes `table.attrs["chance"]`, which
             `w2s.tables` sets, and draws no line for tasks that it lacks. The AUROC of guessing is
             0.5.
@@ -107,7 +143,16 @@ def by_task(
     chance = _chance_by_task(table) if chance is None else chance
     chance = dict.fromkeys(table.task, 0.5) if measure == "auroc" else chance
     table, by_seed = by_measure(table, measure), by_measure(by_seed, measure)
-    figure = figure_of(title, "", measure_title(measure), scattermode="group", scattergap=0.25)
+    figure = figure_of(
+        title or say_by_task(table),
+        "",
+        measure_title(measure),
+        settings=settings,
+        width=940,
+        height=480,
+        scattermode="group",
+        scattergap=0.25,
+    )
     other_arms = [arm for arm in dict.fromkeys(table.arm) if arm != CEILING]
     for arm in [*other_arms, CEILING]:
         _add_arm(figure, arm, table[table.arm == arm], by_seed[by_seed.arm == arm])
@@ -115,10 +160,9 @@ def by_task(
     name_places(figure.layout.xaxis, tasks)
     figure.update_xaxes(range=[-0.5, len(tasks) - 0.5])
     _add_chances(figure, tasks, chance)
-    figure.update_layout(width=940, height=480)
     ends = [chance[task] for task in tasks if task in chance]
-    lowest = min([table.accuracy_low.min(), by_seed.accuracy.min(), *ends])
-    figure.update_yaxes(range=[max(0.0, lowest - 0.03), 1.0])
+    shown = (table.accuracy_low, table.accuracy_high, by_seed.accuracy, ends)
+    figure.update_yaxes(range=frame_of(*shown, within=(-0.02, 1.02)))
     return figure
 
 
@@ -143,7 +187,7 @@ def _add_chances(figure: go.Figure, tasks: list[str], chance: Mapping[str, float
                 x1=place + 0.45,
                 y0=chance[task],
                 y1=chance[task],
-                line=dict(dash="dot", width=1.5),
+                line=dict(dash="dot", width=1.5, color=LINE),
                 label=dict(text="chance", textposition="start", yanchor="bottom"),
             )
 

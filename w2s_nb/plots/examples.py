@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .base import CEILING, WEAK, colour, figure_of
+from .base import CEILING, LINE, WEAK, colour, figure_of, name_places
+from .findings import say_confused, say_right_by
 
 RIGHT = {
     "both": "both right",
@@ -32,12 +33,17 @@ def _colours(student: str) -> dict[str, str]:
         "both": "#BBBBBB",
         "student": colour(student),
         "supervisor": colour(WEAK),
-        "neither": "#222222",
+        "neither": LINE,  # seen on a light and on a dark ground
     }
 
 
 def differences(
-    rows: pd.DataFrame, title: str, *, student: str = "student, naive", chosen: str | None = None
+    rows: pd.DataFrame,
+    settings: str,
+    *,
+    title: str = "",
+    student: str = "student, naive",
+    chosen: str | None = None,
 ) -> go.Figure:
     """Draws the student's probability of class 1 against the supervisor's, a point per test
     example; of more than two classes, of the true class.
@@ -48,14 +54,18 @@ def differences(
     Args:
         rows: of `one_setting.differences`; `rows.attrs["classes"]` names the classes, two where
             there is none.
+        settings: what was run; it stands below the title.
+        title: "" says how many examples supervisor and student alone get right.
         student: the arm, whose colour marks the examples that it alone gets right.
         chosen: id of an example to be ringed.
     """
+    title = title or say_right_by(rows.right.value_counts())
     if "p_right" in rows:
-        return _right_answers(rows, title, student)
+        return _right_answers(rows, title, settings, student)
     classes = rows.attrs.get("classes", ("0", "1"))
     quantity = "P(y = 1)" if len(classes) == 2 else "P(true class)"
-    figure = figure_of(title, f"supervisor's {quantity}", f"student's {quantity}")
+    axes = (f"supervisor's {quantity}", f"student's {quantity}")
+    figure = figure_of(title, *axes, settings=settings)
     for who_is_right, name in RIGHT.items():
         points = rows[rows.right == who_is_right]
         figure.add_scatter(
@@ -78,7 +88,7 @@ def differences(
         marker=dict(size=17, color="#D55E00", symbol="circle-open", line_width=3),
     )
     for add_line in (figure.add_hline, figure.add_vline):
-        add_line(1 / len(classes), line_dash="dot", line_width=1.5)
+        add_line(1 / len(classes), line_dash="dot", line_width=1.5, line_color=LINE)
     figure.update_xaxes(range=[-0.03, 1.03])
     figure.update_yaxes(range=[-0.03, 1.03])
     return figure
@@ -95,13 +105,20 @@ def _on_hover(points: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _right_answers(rows: pd.DataFrame, title: str, student: str) -> go.Figure:
+def _right_answers(rows: pd.DataFrame, title: str, settings: str, student: str) -> go.Figure:
     """Draws a bar per value of the column `right`: how many test examples have it."""
-    figure = figure_of(title, "", "test examples", showlegend=False)
+    figure = figure_of(title, "", "test examples", settings=settings, showlegend=False)
     counts = rows.right.value_counts()
     for who_is_right, name in RIGHT.items():
         n = counts.get(who_is_right, 0)
-        figure.add_bar(x=[name], y=[n], marker_color=_colours(student)[who_is_right], text=[n])
+        figure.add_bar(
+            x=[name],
+            y=[n],
+            marker_color=_colours(student)[who_is_right],
+            text=[n],
+            textposition="outside",
+            cliponaxis=False,
+        )
     return figure
 
 
@@ -213,14 +230,22 @@ def _bar(name: str, probability: float, shade: str) -> str:
     )
 
 
-def confusion(table: pd.DataFrame, title: str) -> go.Figure:
+def confusion(table: pd.DataFrame, settings: str, *, title: str = "") -> go.Figure:
     """Draws which class is predicted for examples of each class, as shares of the true class.
 
     Args:
         table: of `Arms.confusion`: a row per true class, a column per predicted class.
+        settings: what was run; it stands below the title.
+        title: "" says which class is recognised least, and what it is taken for.
     """
-    figure = figure_of(title, "predicted class", "true class")
     few = len(table) <= _MOST_CLASSES_WITH_NUMBERS
+    figure = figure_of(
+        title or say_confused(table),
+        "predicted class",
+        "true class",
+        settings=settings,
+        height=max(430, 200 + 26 * len(table)) if few else 760,
+    )
     figure.add_heatmap(
         x=table.columns,
         y=table.index,
@@ -230,8 +255,11 @@ def confusion(table: pd.DataFrame, title: str) -> go.Figure:
         colorscale="Blues",
         texttemplate="%{z:.2f}" if few else None,
         hovertemplate="%{y} predicted as %{x}: %{z:.3f}<extra></extra>",
+        colorbar=dict(title="share", outlinewidth=0),
     )
     figure.update_xaxes(type="category")
+    if few:
+        name_places(figure.layout.xaxis, [str(name) for name in table.columns])
     # the first class above, as in the table
-    figure.update_yaxes(type="category", autorange="reversed")
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure

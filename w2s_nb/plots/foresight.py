@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..common.intervals import interval_cell
-from .base import LINE, figure_of, short_pair
+from .base import LINE, figure_of, put_panels_into, short_pair
 
 _BY_TASK = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#332288", "#999933")
 _COLUMNS = 3
@@ -45,17 +45,16 @@ def predictors(
         subplot_titles=[_panel_title(row) for row in table.reset_index().to_dict("records")],
     )
     title = title or _say_how_many(table)
-    figure.update_layout(figure_of(title, "", "", settings=settings).layout)
+    frame = figure_of(title, "", "", settings=settings, width=940, height=180 + _PANEL * rows)
+    put_panels_into(figure, frame)
     for number, name in enumerate(table.index):
         _add_points(figure, points, name, number)
     figure.add_hline(y=0, line_dash="dot", line_width=1, line_color=LINE)
-    figure.update_xaxes(title="", linecolor=LINE, tickcolor=LINE, nticks=5)
-    figure.update_yaxes(title="", linecolor=LINE, tickcolor=LINE, showgrid=False)
+    figure.update_xaxes(title="", nticks=5, exponentformat="power")
+    figure.update_yaxes(title="", showgrid=False)
     figure.update_yaxes(title="gain, accuracy", col=1)
     figure.update_annotations(font_size=12)
-    figure.update_layout(
-        width=940, height=160 + _PANEL * rows, margin=dict(t=130, b=60), legend=dict(y=-0.08)
-    )
+    figure.update_layout(margin_t=frame.layout.margin.t + 24)
     return figure
 
 

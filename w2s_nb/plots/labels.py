@@ -6,32 +6,66 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy import stats
 
-from .base import WEAK, add_dotted_line, colour, figure_of, interval_of, name_places
+from .base import LINE, WEAK, add_dotted_line, colour, figure_of, interval_of, name_places
+from .findings import say_by_confidence, say_calibration
 
 
 def reliability(
-    probs: np.ndarray | dict[str, np.ndarray], hard_label: np.ndarray, title: str, *, bins: int = 10
+    probs: np.ndarray | dict[str, np.ndarray],
+    hard_label: np.ndarray,
+    settings: str,
+    *,
+    title: str = "",
+    bins: int = 10,
+    classes: tuple[str, ...] = (),
 ) -> go.Figure:
     """Draws how often a class is the true one against its predicted probability, in bins.
 
     Of two classes it is class 1, whose probability tells the other's too; of more it is the class
-    that is predicted. On the diagonal, predictions are calibrated.
+    that is predicted. On the diagonal, predictions are calibrated. Intervals are Wilson's, of 95 %.
 
     Args:
         probs: (n, K), of the supervisor; or {arm: (n, K)}.
         hard_label: (n,) from 0 to K - 1.
+        settings: what was run; it stands below the title.
+        title: "" says how far the points of each arm lie from the diagonal.
+        classes: names of the classes; () leaves their numbers.
     """
     arms = probs if isinstance(probs, dict) else {WEAK: probs}
-    axes = ("predicted P(y = 1)", "share of class 1")
+    positive = f'"{classes[1]}"' if len(classes) == 2 else ""
+    axes = (f"predicted P({positive or 'y = 1'})", f"share of {positive or 'class 1'}")
     if any(probs_of_arm.shape[1] > 2 for probs_of_arm in arms.values()):
         axes = ("probability of the predicted class", "share that is right")
-    figure = figure_of(title, *axes, showlegend=len(arms) > 1)
+    forecasts = {arm: _forecast(of_arm, hard_label) for arm, of_arm in arms.items()}
+    binned = {arm: _bins_of(*forecast, bins) for arm, forecast in forecasts.items()}
+    title = title or say_calibration({arm: _distance(*of_arm) for arm, of_arm in binned.items()})
+    figure = figure_of(title, *axes, settings=settings, showlegend=len(arms) > 1)
     figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line=dict(color="#999999", dash="dot"), showlegend=False
+        x=[0, 1], y=[0, 1], mode="lines", line=dict(color=LINE, dash="dot"), showlegend=False
     )
-    for arm, probs_of_arm in arms.items():
-        _add_bins(figure, arm, *_forecast(probs_of_arm, hard_label), bins)
+    for arm, of_arm in binned.items():
+        _add_bins(figure, arm, *of_arm)
+    figure.update_xaxes(range=[-0.02, 1.02])
+    figure.update_yaxes(range=[-0.02, 1.02])
     return figure
+
+
+def _bins_of(
+    probability: np.ndarray, happened: np.ndarray, bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns of each bin that has examples: the mean probability, how often it happened, of how
+    many.
+    """
+    bin_of = np.minimum((probability * bins).astype(int), bins - 1)
+    used = np.flatnonzero(np.bincount(bin_of, minlength=bins))
+    n = np.array([(bin_of == b).sum() for b in used])
+    times = np.array([happened[bin_of == b].sum() for b in used])
+    return np.array([probability[bin_of == b].mean() for b in used]), times, n
+
+
+def _distance(predicted: np.ndarray, times: np.ndarray, n: np.ndarray) -> float:
+    """Returns how far examples lie from the diagonal on average: the calibration error."""
+    return float(np.average(np.abs(times / n - predicted), weights=n))
 
 
 def _forecast(probs: np.ndarray, hard_label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,17 +79,13 @@ def _forecast(probs: np.ndarray, hard_label: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _add_bins(
-    figure: go.Figure, arm: str, probability: np.ndarray, happened: np.ndarray, bins: int
+    figure: go.Figure, arm: str, predicted: np.ndarray, times: np.ndarray, n: np.ndarray
 ) -> None:
     """Adds one arm's points, one per bin that has examples; a larger point stands for more of
     them.
     """
-    bin_of = np.minimum((probability * bins).astype(int), bins - 1)
-    used = np.flatnonzero(np.bincount(bin_of, minlength=bins))
-    n = np.array([(bin_of == b).sum() for b in used])
-    times = np.array([happened[bin_of == b].sum() for b in used])
     figure.add_scatter(
-        x=[probability[bin_of == b].mean() for b in used],
+        x=predicted,
         y=times / n,
         mode="markers+lines",
         name=arm,
@@ -83,7 +113,12 @@ def _wilson_ends(times: np.ndarray, n: np.ndarray) -> list[tuple[float, float]]:
 
 
 def quality_by_confidence(
-    confidence: np.ndarray, right: np.ndarray, title: str, *, parts: int = 5
+    confidence: np.ndarray,
+    right: np.ndarray,
+    settings: str,
+    *,
+    title: str = "",
+    parts: int = 5,
 ) -> go.Figure:
     """Draws the accuracy of labels in equal parts of rising confidence, with Wilson's 95 %
     intervals.
@@ -91,18 +126,21 @@ def quality_by_confidence(
     Args:
         confidence: (n,) probability of the likeliest class.
         right: (n,) bool, whether the label is right.
+        settings: what was run; it stands below the title.
+        title: "" says how many labels are right in the least and in the most confident part.
         parts: how many.
     """
-    figure = figure_of(
-        title,
-        "labels, from the least to the most confident",
-        "share that is right",
-        showlegend=False,
-    )
     rows_of_parts = np.array_split(np.argsort(confidence, kind="stable"), parts)
     n = np.array([len(rows) for rows in rows_of_parts])
     times = np.array([right[rows].sum() for rows in rows_of_parts])
     share = times / n
+    figure = figure_of(
+        title or say_by_confidence(share, _wilson_ends(times, n)),
+        "labels, from the least to the most confident",
+        "share that is right",
+        settings=settings,
+        showlegend=False,
+    )
     names = []
     for rows in rows_of_parts:
         names.append(f"{confidence[rows].min():.2f} to {confidence[rows].max():.2f}")
@@ -115,8 +153,7 @@ def quality_by_confidence(
         textposition="middle right",
         error_y=wilson(times, n),
     )
-    add_dotted_line(figure, right.mean(), "all labels", "right")
-    figure.update_layout(margin=dict(r=80))
+    add_dotted_line(figure, right.mean(), "all labels")
     name_places(figure.layout.xaxis, names)
     figure.update_xaxes(range=[-0.5, len(names) - 0.5])
     lowest = min(low for low, _ in _wilson_ends(times, n))

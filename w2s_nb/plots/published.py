@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from .base import GREY, add_points, short_pair, turned
 
 _CAPTION = "published values"  # name of the annotation that explains the marks of a figure
-_ROOM = 0.03  # of the y axis, beyond a mark at its end
+_ROOM = 0.05  # of the y axis, beyond a mark at its end
 
 
 def paper_mark(

@@ -18,6 +18,7 @@ from .base import (
     chance_of,
     colour,
     figure_of,
+    frame_of,
     interval_of,
     mark_beyond,
     measure_title,
@@ -28,7 +29,7 @@ from .base import (
     short_pair,
     ticks_of,
 )
-from .findings import say_above, say_by_size, say_recovered
+from .findings import say_above, say_by_size, say_line, say_recovered
 
 # what the rows of one series of `pgr_by_size` have in common
 _SERIES = ["arm", "task", "weak", "weak_method", "method", "n_train", "setting", "n_test"]
@@ -62,7 +63,14 @@ def accuracy(
     table, by_seed = by_measure(table, measure), by_measure(by_seed, measure)
     chance = 0.5 if measure == "auroc" else chance
     title = title or say_recovered(table)
-    figure = figure_of(title, "", measure_title(measure), settings=settings, showlegend=False)
+    figure = figure_of(
+        title,
+        "",
+        measure_title(measure),
+        settings=settings,
+        width=max(760, 105 * len(table)),
+        showlegend=False,
+    )
     for arm, row in table.iterrows():
         dots = by_seed[by_seed.arm == arm]
         figure.add_scatter(
@@ -82,12 +90,11 @@ def accuracy(
             marker=dict(color=colour(arm), size=12),
             error_y=interval_of(row.accuracy_low, row.accuracy, row.accuracy_high),
         )
-    figure.update_layout(width=max(760, 105 * len(table)))
-    name_places(figure.layout.xaxis, list(table.index))
+        name_places(figure.layout.xaxis, list(table.index))
     figure.update_xaxes(range=[-0.5, len(table) - 0.5])
-    lowest = min(table.accuracy_low.min(), by_seed.accuracy.min(), chance or 1.0)
-    highest = max(table.accuracy_high.max(), by_seed.accuracy.max())
-    figure.update_yaxes(range=[max(0.0, lowest - 0.03), min(1.0, highest + 0.03)])
+    shown = [table.accuracy_low, table.accuracy_high, by_seed.accuracy]
+    shown += [] if chance is None else [chance]
+    figure.update_yaxes(range=frame_of(*shown, within=(-0.02, 1.02)))
     add_chance(figure, chance)
     return figure
 
@@ -150,12 +157,12 @@ def _place(name):
 
 def _empty_pgr(title: str, x: str, measure: str, settings: str, is_turned: bool) -> go.Figure:
     if not is_turned:
-        figure = figure_of(title, x, pgr_title(measure), settings=settings)
-        return figure.update_layout(margin=dict(t=80, r=80))  # for the names of the lines
+        return figure_of(title, x, pgr_title(measure), settings=settings)
     figure = figure_of(title, pgr_title(measure), "", settings=settings, meta={"turned": True})
     figure.update_xaxes(showgrid=True, gridcolor=figure.layout.yaxis.gridcolor)
     figure.update_yaxes(showgrid=False)
-    figure.update_layout(height=520, margin=dict(t=100, r=20))
+    margin = figure.layout.margin.t + 20
+    figure.update_layout(height=figure.layout.height + 90, margin_t=margin)
     return figure
 
 
@@ -265,8 +272,8 @@ def pgr_by_size(
     add_notes(figure, rows)
     figure.update_layout(scattermode="group", scattergap=0.8, showlegend=len(n_series) > 0)
     # a line of the legend per series, below the axis's title
-    below = 30 * len({trace.name for trace in figure.data})
-    figure.update_layout(height=430 + below, legend=dict(orientation="v", y=-0.25, yanchor="top"))
+    below = 22 * len({trace.name for trace in figure.data})
+    figure.update_layout(height=figure.layout.height + below, legend_orientation="v")
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=list(ticks.values()))
     frame = pgr_range(rows)
     mark_beyond(figure, rows.assign(tick=rows.strong.map(ticks)), "tick", frame)
@@ -303,9 +310,17 @@ def _add_series(
     )
 
 
-def lines(series: dict[str, tuple], title: str, x: str, y: str) -> go.Figure:
-    """Draws lines {name: (x, y)}, in the arm's colour where the name is that of an arm."""
-    figure = figure_of(title, x, y)
+def lines(series: dict[str, tuple], settings: str, x: str, y: str, *, title: str = "") -> go.Figure:
+    """Draws lines {name: (x, y)}, in the arm's colour where the name is that of an arm.
+
+    Args:
+        settings: what was run; it stands below the title.
+        x, y: titles of the axes.
+        title: "" says where the lines begin and end.
+    """
+    figure = figure_of(
+        title or say_line(series, y), x, y, settings=settings, showlegend=len(series) > 1
+    )
     for name, (xs, ys) in series.items():
         figure.add_scatter(
             x=xs,

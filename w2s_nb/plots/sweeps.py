@@ -12,18 +12,23 @@ from .base import (
     colour,
     figure_of,
     interval_of,
+    mark_beyond,
+    name_places,
     pgr_points,
+    pgr_range,
     pgr_title,
 )
+from .findings import say_medians
 
 
 def spread(
     rows: pd.DataFrame,
     medians: pd.DataFrame,
-    title: str,
+    settings: str,
     *,
     x: str,
     hover: str,
+    title: str = "",
     measure: str = "accuracy",
 ) -> go.Figure:
     """Draws the PGR of every run by column `x`: a dot per run and arm, a bar at each arm's median.
@@ -34,10 +39,13 @@ def spread(
         rows: columns arm, pgr, pgr_low, pgr_high, the column `x`, and `hover`, a text that names
             the run; rows without a PGR are left out, and those with a pgr_note are marked.
         medians: columns arm, pgr, pgr_low, pgr_high and the column `x`.
+        settings: what was run; it stands below the title.
+        title: "" says for how many medians the interval is above 0.
         measure: 'accuracy', or 'auroc' for PGR by AUROC, of the rows' columns pgr_auroc.
     """
     rows = by_measure(rows, measure)
-    figure = figure_of(title, "", pgr_title(measure))
+    title = title or say_medians(medians)
+    figure = figure_of(title, "", pgr_title(measure), settings=settings)
     rows = rows.dropna(subset=["pgr"])
     for arm, runs in rows.groupby("arm", sort=False):
         bars = medians[medians.arm == arm]
@@ -64,5 +72,10 @@ def spread(
     add_pgr_ends(figure)
     add_notes(figure, rows)
     figure.update_layout(scattermode="group", scattergap=0.4, showlegend=x != "arm")
-    figure.update_xaxes(type="category")
+    names = list(dict.fromkeys(rows[x]))
+    name_places(figure.layout.xaxis, names)
+    figure.update_xaxes(range=[-0.5, max(1, len(names)) - 0.5])
+    frame = pgr_range(medians, rows.pgr)
+    mark_beyond(figure, medians, x, frame)
+    figure.update_yaxes(range=frame)
     return figure
