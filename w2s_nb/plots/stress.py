@@ -8,11 +8,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .base import CEILING, LINE, WEAK, chance_of, colour, figure_of, interval_of
+from .base import CEILING, LINE, WEAK, chance_of, colour, figure_of, interval_of, put_panels_into
 
 NAIVE, CONFIDENCE = "student, naive", "student, confidence"
 BEST_OTHER = "best other loss"
 _NONE = "none"  # the row without a stress
+_DOTTED = dict(line_dash="dot", line_width=1.5, line_color=LINE)
 _LETTERS = 22  # of a stress's name in one line
 
 
@@ -40,7 +41,8 @@ def under_stress(table: pd.DataFrame, settings: str, *, title: str = "") -> go.F
         horizontal_spacing=0.03,
         subplot_titles=["test accuracy", "minus the naive student's, paired"],
     )
-    figure.update_layout(figure_of(title or _say(table), "", "", settings=settings).layout)
+    size = dict(width=860, height=200 + 62 * table.stress.nunique())
+    put_panels_into(figure, figure_of(title or _say(table), "", "", settings=settings, **size))
     for name, rows in _drawn_arms(table).items():
         _add(figure, name, rows, "accuracy", col=1)
         if name in (CONFIDENCE, BEST_OTHER):
@@ -89,10 +91,9 @@ def _finish(figure: go.Figure, table: pd.DataFrame) -> None:
     """Adds the lines to compare with, the names of the stresses, and the size."""
     chance = chance_of(table)
     if chance is not None:
-        figure.add_vline(
-            x=chance, line_dash="dot", line_width=1.5, annotation_text="chance", row=1, col=1
-        )
-    figure.add_vline(x=0, line_dash="dot", line_width=1.5, row=1, col=2)
+        style = dict(annotation_text="chance", annotation_position="bottom right")
+        figure.add_vline(x=chance, **_DOTTED, **style, row=1, col=1)
+    figure.add_vline(x=0, **_DOTTED, row=1, col=2)
     names = list(dict.fromkeys(table.stress))
     controls = set(table.control) - {_NONE, ""}
     figure.update_yaxes(
@@ -103,18 +104,10 @@ def _finish(figure: go.Figure, table: pd.DataFrame) -> None:
         tickvals=names,
         ticktext=[_label(name, name in controls) for name in names],
     )
-    figure.update_layout(
-        scattermode="group",
-        scattergap=0.35,
-        width=860,
-        height=170 + 62 * len(names),
-        margin=dict(l=170, t=110),
-        legend=dict(y=-0.08),
-    )
+    figure.update_layout(scattermode="group", scattergap=0.35, margin_l=170)
     lowest = min(table.accuracy_low.min(), 1.0 if chance is None else chance)
     grid = figure.layout.yaxis.gridcolor
-    figure.update_xaxes(showgrid=True, gridcolor=grid, linecolor=LINE, tickcolor=LINE)
-    figure.update_yaxes(gridcolor=grid, linecolor=LINE, tickcolor=LINE)
+    figure.update_xaxes(showgrid=True, gridcolor=grid)
     figure.update_xaxes(range=[lowest - 0.02, table.accuracy_high.max() + 0.02], col=1)
 
 
