@@ -225,6 +225,8 @@ def test_a_marked_table_warns_once_in_one_line(at_chance):
     [warning] = caught
     assert warning.filename == __file__
     assert str(warning.message).startswith(f"PGR is marked: {NOTE}")
+    pair = f"({two.weak} teaches {two.strong})"
+    assert str(warning.message).endswith(pair), "of several tables one must know which"
 
 
 def test_a_seeds_numbers_have_intervals_too(arms, words):

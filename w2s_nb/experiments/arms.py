@@ -288,6 +288,7 @@ class Arms:
             of_arm(CEILING),
             chance=self.test.chance,
             measure=measure,
+            pair=f"{self.weak} teaches {self.strong}",
         )
 
     def agreement(self, student: str, *, on: str = "all") -> metrics.Estimate:

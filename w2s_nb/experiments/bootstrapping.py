@@ -159,7 +159,8 @@ class Chain:
             # PGR by accuracy has said what is held against the arms
             quiet = collect_warnings() if measure == "auroc" else contextlib.nullcontext()
             with quiet:
-                pgr = pgr_of(*of_arms, chance=self.test.chance, measure=measure)
+                pair = f"{self.models[0]} teaches {self.models[-1]}"  # whose gap it is
+                pgr = pgr_of(*of_arms, chance=self.test.chance, measure=measure, pair=pair)
             row |= pgr.as_dict(PGR_BY[measure])
         return row
 

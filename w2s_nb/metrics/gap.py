@@ -74,17 +74,24 @@ def check_measure(measure: str) -> None:
 
 
 def pgr_of(
-    weak: Estimate, student: Estimate, ceiling: Estimate, *, chance: float, measure: str
+    weak: Estimate,
+    student: Estimate,
+    ceiling: Estimate,
+    *,
+    chance: float,
+    measure: str,
+    pair: str = "",
 ) -> Estimate:
     """Computes PGR as `pgr` does, of accuracies or AUROCs that rest on the same draws.
 
     Args:
         chance: accuracy of guessing; it plays no part in AUROC.
         measure: of the three, 'accuracy' or 'auroc'.
+        pair: of which models this is, for the warnings.
     """
     estimate, message = _of_arms(weak, student, ceiling, chance, measure)
     if message:
-        warn(message)
+        warn(f"{message} ({pair})" if pair else message)
     return estimate
 
 

@@ -7,7 +7,6 @@ import html
 import itertools
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from ..training.device_memory.check import SHORT, check_memory
 from ..training.hyperparameters import PROBES, SHARDED, default_lr
 from ..training.recipes import NOT_IN_RECIPES, describe_recipe
 from .defaults import alpha_note, fill, hint_at_table
+from .notes import show_warnings_as_notes
 from .parameters import (
     SIZES,
     check,
@@ -416,11 +416,11 @@ def _require_memory_for_table(parameters: dict) -> None:
 
 
 def _quieten() -> None:
-    """Keeps progress bars of data sets and the paths in warnings out of stored notebooks."""
+    """Keeps progress bars of data sets, and red ground and paths of warnings, out of notebooks."""
     import datasets  # a second to import
 
     datasets.disable_progress_bars()
-    warnings.formatwarning = lambda message, *args, **kwargs: f"note: {message}\n"
+    show_warnings_as_notes()
 
 
 def _records(table: pd.DataFrame) -> list[dict]:
