@@ -23,7 +23,6 @@ from .data.tasks.spec import register_task as register_task
 from .experiments import stress as stress
 from .experiments.arms import CEILING as CEILING
 from .experiments.arms import WEAK as WEAK
-from .experiments.arms import by_labels as by_labels
 from .experiments.arms import imitation_of as imitation_of
 from .experiments.arms import pgr as pgr
 from .experiments.arms import run_arms as run_arms
@@ -39,6 +38,7 @@ from .experiments.by_facts import newly_caught as newly_caught
 from .experiments.easy_to_hard import run_easy_to_hard as run_easy_to_hard
 from .experiments.foresight import predictors_of_pair as predictors_of_pair
 from .experiments.foresight import run_foresight as run_foresight
+from .experiments.generative_finetuning import perplexities as perplexities
 from .experiments.generative_finetuning import run_generative as run_generative
 from .experiments.history import all_students as all_students
 from .experiments.label_controls import constant as constant
@@ -57,10 +57,19 @@ from .experiments.no_supervisor import no_supervisor as no_supervisor
 from .experiments.no_supervisor import with_no_supervisor as with_no_supervisor
 from .experiments.one_setting import differences as differences
 from .experiments.one_setting import one_setting as one_setting
+from .experiments.preferences import length_bias_by_labels as length_bias_by_labels
+from .experiments.preferences import length_bias_of_labels as length_bias_of_labels
+from .experiments.preferences import order_effects as order_effects
 from .experiments.prompts import by_shots as by_shots
 from .experiments.prompts import with_prompts as with_prompts
 from .experiments.saliency import probes_by_depth as probes_by_depth
 from .experiments.saliency import run_saliency as run_saliency
+from .experiments.saliency import saliency_tables as saliency_tables
+from .experiments.side_by_side import above_chance as above_chance
+from .experiments.side_by_side import accuracies as accuracies
+from .experiments.side_by_side import changes as changes
+from .experiments.side_by_side import gains as gains
+from .experiments.side_by_side import stops_of as stops_of
 from .experiments.task_variants import swapped as swapped
 from .experiments.task_variants import with_opinion as with_opinion
 from .experiments.under_stress import run_stress as run_stress
@@ -79,8 +88,11 @@ from .notebook import widgets as widgets
 from .notebook.parameters import names_in as names_in
 from .notebook.setup import setup as setup
 from .prompting.prompt import prompt as prompt
+from .prompting.shown import prompt_texts as prompt_texts
 from .published.beside import paper_claims as paper_claims
 from .published.running import reproduce as reproduce
+from .published.table_3 import beside_table_3 as beside_table_3
+from .suites.claims import suite_claims as suite_claims
 from .suites.run import run_suite as run_suite
 from .sweeps.driver import run_sweep as run_sweep
 from .training.answers import zero_shot as zero_shot

@@ -103,6 +103,7 @@ def test_accuracy_of_parts_adds_up_to_the_accuracy_of_all(run):
         assert (levels.share * levels.accuracy.fillna(0)).sum() == pytest.approx(
             table.accuracy_all[arm]
         )
+        assert run.curves()[arm] == (levels.rung.tolist(), levels.accuracy.tolist())
     gain = run.gain(EASY, on="hard")
     of_parts = run.accuracy(EASY, on="hard").value - run.accuracy(NAIVE, on="hard").value
     assert gain.value == pytest.approx(of_parts) and gain.low <= gain.value <= gain.high

@@ -7,6 +7,7 @@ import pytest
 
 import w2s_nb as w2s
 from tests.conftest import register_three, register_words
+from w2s_nb.experiments.arms import by_labels
 from w2s_nb.experiments.label_sets import keep_best, states_of
 from w2s_nb.metrics import predictors
 
@@ -36,7 +37,7 @@ def test_every_label_set_teaches_one_student_per_loss(words, tiny):
         assert arms.label_accuracy(f"student, naive, on {name}") == pytest.approx(own, abs=1 / 96)
     surest = arms.fits["student, naive, on the surest half"][0]
     assert len(surest.record["trained_on"]) == pytest.approx(48, abs=1)
-    split = w2s.by_labels(arms.table(), own="soft")
+    split = by_labels(arms.table(), own="soft")
     assert set(split.labels) == {"soft", *sets} and set(split.arm) == {
         "student, naive",
         "student, entropy",

@@ -6,7 +6,7 @@ import w2s_nb as w2s
 from w2s_nb import plots
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.experiments.arms import CEILING, WEAK
-from w2s_nb.experiments.saliency import FT_WEAK, FT_WEAK_LP_GT, LP_GT, LP_WEAK
+from w2s_nb.experiments.saliency import FT_GT, FT_WEAK, FT_WEAK_LP_GT, LP_GT, LP_WEAK
 
 SIZES = dict(n_train=96, n_val=32, n_test=64)
 
@@ -34,6 +34,13 @@ def test_every_arm_is_trained_on_the_student_half_with_the_labels_it_names(bars)
         }
         assert {records[arm]["config"]["method"] for arm in (FT_WEAK, CEILING)} == {"top"}
     assert bars.table().agreement.notna().tolist() == [False, True, True, True, True, False]
+
+
+def test_tables_of_bars_call_the_ceiling_by_its_bar(bars):
+    table, by_seed = w2s.saliency_tables(bars)
+    assert list(table.index) == [WEAK, LP_WEAK, LP_GT, FT_WEAK, FT_WEAK_LP_GT, FT_GT]
+    assert table.accuracy[FT_GT] == bars.accuracy(CEILING).value
+    assert set(by_seed.arm) == set(table.index)
 
 
 def test_finetuning_leaves_the_trunk_as_it_was_and_probes_end_at_the_bars(bars):

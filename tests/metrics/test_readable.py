@@ -30,10 +30,11 @@ def test_each_number_has_its_interval_and_what_is_the_same_stands_below(table):
     text = w2s.readable(table)
     assert text.to_dict("list") == {
         "test accuracy": ["0.750 [0.700, 0.800]", "0.800 [0.775, 0.850]"],
-        "PGR": ["", "0.500 [-inf, 0.750] †"],
+        "PGR": ["", "0.500 [no bound, 0.750] †"],
         "learning rate": ["0.001", "5e-05"],
     }
-    assert text.below == ["in all rows: seeds 5", "† supervisor not above chance"]
+    no_bound = "no bound: in some draws there is no gap between supervisor and ceiling to divide by"
+    assert text.below == ["in all rows: seeds 5", "† supervisor not above chance", no_bound]
     assert list(text.index) == list(table.index)
     pd.testing.assert_frame_equal(table, before)
 
@@ -75,3 +76,13 @@ def test_one_row_shows_everything():
 
 def test_a_part_of_a_readable_table_is_readable(table):
     assert "0.500" in w2s.readable(table).loc[["student, naive"]]._repr_html_()
+
+
+def test_perplexities_are_whole_numbers_and_ratios_are_not():
+    table = pd.DataFrame({"perplexity_after": [301809.4], "after_over_before": [0.00139]})
+    for name in list(table):
+        table[f"{name}_low"] = table[f"{name}_high"] = table[name]
+    assert w2s.readable(table).iloc[0].tolist() == [
+        "301,809 [301,809, 301,809]",
+        "0.001 [0.001, 0.001]",
+    ]

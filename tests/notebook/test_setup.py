@@ -151,6 +151,14 @@ def test_a_precision_is_refused_first_and_told_in_facts_and_in_the_table(monkeyp
     assert json.loads(path.read_text())["precision"] == "bf16"
 
 
+def test_only_the_confidence_loss_is_given_alpha():
+    given = GOOD | {"alpha": 0.3}
+    run = w2s.setup("03_conf_loss", **given, losses="xent, confidence")
+    assert run.loss_args == {"confidence": {"alpha": 0.3}}
+    assert w2s.setup("03_conf_loss", **given, losses="xent").loss_args == {}
+    assert w2s.setup("02_naive_finetuning", **GOOD).loss_args == {}
+
+
 def test_injected_names_are_read_from_papermills_cell_only(monkeypatch):
     cells = ["", "task = 'x'", "# Parameters\nstrnog = 'x'\nseeds: int = 3\n", "other = 1"]
 

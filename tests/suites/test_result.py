@@ -9,6 +9,7 @@ import pytest
 from w2s_nb.common.registry import UnknownName
 from w2s_nb.experiments.arms import CEILING, WEAK
 from w2s_nb.metrics.estimate import Estimate, from_draws
+from w2s_nb.suites.claims import suite_claims
 from w2s_nb.suites.result import SuiteResult
 
 NAIVE = "student, naive"
@@ -87,6 +88,37 @@ def test_no_task_with_a_gap_leaves_pgr_undefined_and_says_so():
     assert np.isnan(row.median_pgr) and row.left_out_of_pgr == "a, b"
     difference = result.difference(("small", "large", NAIVE), ("small", "large", NAIVE))
     assert np.isnan(difference.value)
+
+
+def test_a_table_stands_in_the_order_of_the_models_and_a_pair_has_its_tasks():
+    pairs = [("b", "c"), ("a", "c"), ("a", "b")]  # as they are run: the largest student first
+    made = {("one", *pair): MadeArms(0.5) for pair in pairs}
+    result = SuiteResult("made", made, {})
+    rows = result.table(models=["a", "b", "c"])
+    naive = rows[rows.arm == NAIVE]
+    assert list(zip(naive.weak, naive.strong)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert result.pair("a", "c") == {"one": made["one", "a", "c"]}
+    with pytest.raises(UnknownName, match="unknown model to sort by 'c'"):
+        result.table(models=["a", "b"])
+    with pytest.raises(UnknownName, match="unknown pair of made 'c teaches a'"):
+        result.pair("c", "a")
+
+
+def test_the_claims_of_a_suite_compare_the_pairs_that_they_name():
+    models = ["a", "b", "c"]
+    pgr = {("a", "b"): 0.1, ("a", "c"): 0.3, ("b", "c"): 0.6}
+    made = {("one", *pair): MadeArms(value) for pair, value in pgr.items()}
+    result = SuiteResult("made", made, {})
+    claims = suite_claims(result, models)
+    assert claims["naive-pgr-positive"]().value == pytest.approx(0.3)
+    assert claims["naive-pgr-grows-with-student"]().value == pytest.approx(0.3 - 0.1)
+    assert claims["naive-pgr-rises-with-supervisor"]().value == pytest.approx(0.6 - 0.3)
+    with pytest.raises(UnknownName, match="student, confidence"):  # "not measured" in the table
+        claims["confidence-helps-at-large-gaps"]()
+    few = {"naive-pgr-positive", "naive-pgr-about-half", "confidence-helps-at-large-gaps"}
+    assert set(suite_claims(result, ["a", "c"])) == few and few < set(claims)
+    with pytest.raises(ValueError, match="expected at least two, by size"):
+        suite_claims(result, ["a"])
 
 
 def test_unknown_measures_and_columns_are_refused():

@@ -236,6 +236,10 @@ def test_each_model_reads_its_own_half_and_the_ceiling_starts_as_the_student_doe
             for name, one in arms.items()
         }
         student = Tuned(tiny, "student", None, dict(method="top", top_layers=2) | QUICK).fit(task)
+        table, rows = w2s.perplexities({tiny: [student]})
+        found = w2s.perplexity([student])
+        assert table.after_over_before[tiny] == found["after / before"].value
+        assert rows.value.tolist() == [found["before"].value, found["after"].value]
         supervisor = Tuned(
             f"{tiny}@2", "supervisor", None, dict(method="top", top_layers=2) | QUICK
         ).fit(task)

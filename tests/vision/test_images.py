@@ -4,6 +4,7 @@ import gzip
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from w2s_nb import plots
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.data.sources import DataUnavailable
 from w2s_nb.notebook.widgets import setting_explorer
-from w2s_nb.vision import sources, tasks
+from w2s_nb.vision import compared, sources, tasks
 from w2s_nb.vision.images import Images, decode, in_colour, name_of
 
 
@@ -359,6 +360,31 @@ def test_the_browser_shows_the_image_in_place_of_its_name():
     row.attrs["classes"] = ("dark", "grey", "light")
     card = plots.card(row, picture="<img alt='grey'>")
     assert "<img alt='grey'>" in card and "image:0" not in card
+
+
+def test_images_that_one_model_alone_gets_right_are_counted_and_shown(monkeypatch):
+    pixels, _ = squares(6)
+    images = Images({name_of(each): each for each in pixels}, np.asarray)
+    rows = pd.DataFrame(
+        {
+            "text": [name_of(each) for each in pixels],
+            "truth": [0, 1, 2, 0, 1, 2],
+            "supervisor_says": [1, 1, 2, 2, 0, 2],
+            "student_says": [0, 1, 0, 0, 0, 2],
+            "right": ["student", "both", "supervisor", "student", "neither", "both"],
+        }
+    )
+    monkeypatch.setattr(compared, "differences", lambda arms, student: rows)
+    task = SimpleNamespace(name="squares", spec=SimpleNamespace(images=lambda: images))
+    test = SimpleNamespace(classes=("dark", "grey", "light"))
+    found = w2s.vision.disagreements(SimpleNamespace(tasks=[task], test=test), n=1)
+    assert found.counts == {"student": 2, "supervisor": 1}
+    assert repr(found).startswith("the student alone is right on 2 of 6 images; the supervisor")
+    assert "dark, not grey" in found._repr_html_() and "light, not dark" in found._repr_html_()
+    assert "dark, not light" not in found._repr_html_(), "one of each is shown"
+    task.spec.images = None
+    with pytest.raises(ValueError, match="squares has texts; expected a task of images"):
+        w2s.vision.disagreements(SimpleNamespace(tasks=[task], test=test))
 
 
 def test_only_tasks_that_need_no_network_are_offered_where_there_is_none(monkeypatch):

@@ -168,6 +168,11 @@ class EasyToHard:
                 rows.append(row | accuracy.as_dict("accuracy"))
         return pd.DataFrame(rows)
 
+    def curves(self) -> dict[str, tuple[list[str], list[float]]]:
+        """Returns {arm: (rungs, its accuracy at each)} of `by_difficulty`, for `plots.lines`."""
+        by_arm = self.by_difficulty().groupby("arm", sort=False)
+        return {str(arm): (rows.rung.tolist(), rows.accuracy.tolist()) for arm, rows in by_arm}
+
     def _chosen(self, on: str) -> np.ndarray:
         """Returns the test examples of a part, (seeds, n_test) bool."""
         if on not in ON:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pandas as pd
 
 from ..common.registry import TASKS, UnknownName
 from ..data.splits import Task
 from ..labels.soft import SoftLabels
 from ..models.loading import require_unembedding
 from ..models.names import resolve
-from ..training.language_model import Tuned
+from ..training.language_model import LanguageFit, Tuned, perplexity
 from .arms import Arms, run_arms
 from .prepare import Model, check_names
 
@@ -67,3 +69,29 @@ def run_generative(
         BOTH_ON_TEXT: (weak_on_text, strong_on_text),
     }
     return {name: run_arms(task, *models[name], **arms_args) for name in which}
+
+
+def perplexities(
+    fits: Mapping[str, Sequence[LanguageFit]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the perplexity of several models on held-out texts, before and after they read.
+
+    Args:
+        fits: {model: its generative finetunings, one per seed}.
+    Returns:
+        A row per model: perplexity_before, perplexity_after and after_over_before, with their 95 %
+        intervals; and rows (model, when, value, low, high), as `plots.perplexity` draws them.
+    Raises:
+        TypeError, ValueError: as `w2s.perplexity`.
+    """
+    wide, long = [], []
+    for model, of_model in fits.items():
+        found = perplexity(of_model)
+        row: dict = {"model": model}
+        for when in ("before", "after"):
+            estimate = found[when]
+            row |= estimate.as_dict(f"perplexity_{when}")
+            ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+            long.append({"model": model, "when": when, **ends})
+        wide.append(row | found["after / before"].as_dict("after_over_before"))
+    return pd.DataFrame(wide).set_index("model"), pd.DataFrame(long)

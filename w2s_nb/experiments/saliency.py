@@ -135,6 +135,15 @@ def _check_fits(
     check_fit(strong, task.student, **ft_args)
 
 
+def saliency_tables(arms: Arms) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns `Arms.table` and `Arms.by_seed`, in which the ceiling is called ft(gt).
+
+    Args:
+        arms: of `run_saliency`.
+    """
+    return arms.table().rename(index={CEILING: FT_GT}), arms.by_seed().replace({CEILING: FT_GT})
+
+
 def probes_by_depth(
     arms: Arms,
     depths: Iterable[int] | None = None,

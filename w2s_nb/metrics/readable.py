@@ -25,11 +25,29 @@ _TITLES = {
     "n_test": "test examples",
     "n_train": "training examples",
     "p_holm": "p by Holm",
+    "after_over_before": "after / before",
+    "accuracy_change": "accuracy, change",
+    "pgr_change": "PGR, change",
+    "gain_hard": "gain on hard ones",
+    "accuracy_all": "accuracy, all",
+    "accuracy_hard": "accuracy, hard ones",
+    "second_over_half": "second text preferred, over half",
+    "pgr_tasks": "tasks with a PGR",
+    "median_pgr": "median PGR",
+    "mean_pgr": "mean PGR",
+    "over_ceiling": "length bias over the ceiling's",
     "lr": "learning rate",
     "weak_lr": "supervisor's learning rate",
 }
 _WHOLE = ("display.max_colwidth", None)  # pandas cuts texts after 50 letters
-_FORMS = {"lr": "g", "weak_lr": "g", "seconds": ".1f"}
+_FORMS = {
+    "lr": "g",
+    "weak_lr": "g",
+    "seconds": ".1f",
+    "perplexity_before": ",.0f",
+    "perplexity_after": ",.0f",
+}
+_NO_BOUNDS = "no bound: in some draws there is no gap between supervisor and ceiling to divide by"
 
 
 class ReadableTable(pd.DataFrame):
@@ -101,6 +119,10 @@ def readable(
     }
     text = ReadableTable(cells, index=table.index, dtype=object)
     text.attrs["below"] = below + note_lines(rows, names)
+    if any(
+        "[no bound" in cell or "no bound]" in cell for of_name in cells.values() for cell in of_name
+    ):
+        text.attrs["below"].append(_NO_BOUNDS)
     return text
 
 
@@ -132,13 +154,20 @@ def _choose(table: pd.DataFrame, shown: list[str], form: str) -> tuple[list[str]
 
 def _cell(row: Mapping, name: str, form: str) -> str:
     value = row[name]
+    form = _FORMS.get(name, form)
     if f"{name}_low" in row:
-        return interval_cell(row, name, form)
+        return _in_words(interval_cell(row, name, form))
     if is_missing(value):
         return ""
     if isinstance(value, float):
-        return f"{value:g}" if value.is_integer() else f"{value:{_FORMS.get(name, form)}}"
+        return f"{value:g}" if value.is_integer() else f"{value:{form}}"
     return str(value)
+
+
+def _in_words(cell: str) -> str:
+    """Returns a cell in which an infinite end of an interval is said in words."""
+    cell = cell.replace("[-inf, inf]", "[no bounds]")
+    return cell.replace("[-inf,", "[no bound,").replace(", inf]", ", no bound]")
 
 
 def _title(name: str) -> str:

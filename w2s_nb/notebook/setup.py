@@ -173,6 +173,14 @@ class Run:
         """Returns student's and ceiling's arguments of `fit`, as `weak_args`."""
         return self._roles[1]
 
+    @property
+    def loss_args(self) -> dict:
+        """Returns the arguments of the notebook's losses: of the confidence loss its alpha."""
+        p = self.parameters
+        if "alpha" in p and "confidence" in names_in(p.get("losses", "")):
+            return {"confidence": {"alpha": p["alpha"]}}
+        return {}
+
     def seeds(self, count: int | None = None) -> list[int]:
         """Returns the notebook's seeds: its first_seed and those after it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,6 +57,15 @@ class SuiteResult:
     def pairs(self) -> list[tuple[str, str]]:
         """Returns the pairs (supervisor, student), as they were run: the largest students first."""
         return list(dict.fromkeys((weak, strong) for _, weak, strong in self.experiments))
+
+    def pair(self, weak: str, strong: str) -> dict[str, Arms]:
+        """Returns {task: arms} of one pair of models, as `w2s.tables` takes them.
+
+        Raises:
+            UnknownName: a pair that was not run; lists those that were.
+        """
+        self._check_run(self.tasks[0], weak, strong, self.arms[0])
+        return {task: self.experiments[task, weak, strong] for task in self.tasks}
 
     @property
     def arms(self) -> list[str]:
@@ -200,18 +209,27 @@ class SuiteResult:
                 row |= {f"{how}_{measure}{end}": value for end, value in _ends(number).items()}
         return row
 
-    def table(self, how: str = "median") -> pd.DataFrame:
+    def table(self, how: str = "median", *, models: Sequence[str] = ()) -> pd.DataFrame:
         """Returns `over_tasks` with columns named as in a table of arms, which figures take.
 
         Args:
             how: 'median' or 'mean', whose numbers the columns accuracy, auroc, pgr and pgr_auroc
                 have.
+            models: names by size; rows are then sorted by student and supervisor. Without them the
+                pairs stand as they were run.
         """
         if how not in HOW:
             raise ValueError(f"how = {how!r}; expected {' or '.join(map(repr, HOW))}")
         others = [name for name in self.over_tasks if name.startswith(_OTHER[how])]
         table = self.over_tasks.drop(columns=others)
-        return table.rename(columns=lambda name: name.removeprefix(f"{how}_"))
+        table = table.rename(columns=lambda name: name.removeprefix(f"{how}_"))
+        if not models:
+            return table
+        places = {model: place for place, model in enumerate(models)}
+        for name in {*table.weak, *table.strong} - set(places):
+            raise UnknownName("model to sort by", name, places)
+        by_size = table[["strong", "weak"]].apply(lambda names: names.map(places))
+        return table.loc[by_size.sort_values(["strong", "weak"], kind="stable").index]
 
     def __repr__(self) -> str:
         said = (
