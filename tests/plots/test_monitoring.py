@@ -19,3 +19,9 @@ def test_every_monitor_has_a_line_with_intervals_and_the_budgets_are_marked():
     assert perfect.error_y.array is None and list(random.y) == list(random.x)
     assert [shape.x0 for shape in figure.layout.shapes] == [0.01, 0.05]
     assert figure.layout.xaxis.type == "log" and "1 %" in figure.layout.xaxis.ticktext
+
+
+def test_baselines_and_arms_have_different_colours():
+    names = ["length", "bag of words", "neighbouring words", "bandit", "weak supervisor"]
+    names += ["student, naive", "student, confidence", "strong ceiling"]
+    assert len({plots.colour(name) for name in names}) == len(names)

@@ -40,6 +40,10 @@ COLOURS = {
     "labels only": "#56B4E9",
     "student on text first": "#009E73",
     "both on text first": "#CC79A7",
+    "length": "#CC79A7",
+    "bag of words": "#117733",
+    "neighbouring words": "#D55E00",
+    "bandit": "#882255",
 }
 _MORE = ("#AA4499", "#117733", "#DDCC77", "#661100", "#6699CC")
 _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every axis
