@@ -252,6 +252,30 @@ def test_a_check_fails_other_plausible_answers(check, wrong):
 
 
 USUAL = [
+    ("check_pgr", WRONG["check_pgr"], "did you clip?"),
+    ("check_pgr", lambda w, s, c: -(s - w) / (c - w), "sign"),
+    ("check_pgr", lambda w, s, c: (c - s) / (c - w) if s < c else 9, "1 minus"),
+    ("check_misfit", lambda s, w: round(((s - w) ** 2).mean(), 2), "did you round?"),
+    ("check_misfit", lambda s, w: 100 * ((s - w) ** 2).mean(), "percent"),
+    ("check_salience_gained", lambda lp, s, ft: (ft - lp) / (s - lp), "upside down"),
+    ("check_pgr", lambda w, s, c: print((s - w) / (c - w)), "you printed it"),
+    ("check_pgr", lambda w, s, c: None, "nothing is returned yet"),
+    ("check_pgr", lambda w, s, c: lambda: 0.5, "without calling it"),
+    ("check_focal", WRONG["check_focal"], "one number; 2 are asked for"),
+    ("check_focal", lambda x, y, gamma: w2s.LOSSES["xent"](x, y, progress=0.0), "factor"),
+    ("check_student_accuracy", WRONG["check_student_accuracy"], "new mistakes are"),
+    ("check_gap_closed", WRONG["check_gap_closed"], "take means first"),
+    ("check_gap_error", WRONG["check_gap_error"], "different examples"),
+    ("check_confidence_targets", WRONG["check_confidence_targets"], "median"),
+    (
+        "check_confidence_targets",
+        lambda x, y, a: RIGHT["check_confidence_targets"](x, y, 1 - a),
+        "weights are exchanged",
+    ),
+    ("check_answer_nats", WRONG["check_answer_nats"], "the row before"),
+    ("check_half_move", WRONG["check_half_move"], "share a number"),
+    ("check_passed_on", WRONG["check_passed_on"], "a share of all examples"),
+    ("check_confidence", WRONG["check_confidence"], "that of class 1"),
     ("check_best_public", WRONG["check_best_public"], "a best guess for each half: who may not"),
     (
         "check_best_public",
@@ -274,7 +298,7 @@ def test_a_usual_mistake_is_answered(check, wrong, remark, capsys):
         line for line in capsys.readouterr().out.splitlines() if line.startswith("  perhaps   ")
     ]
     assert remark in line
-    assert not getattr(exercises, check)(lambda *given: 0.123)
+    assert not getattr(exercises, check)(lambda *given: np.array([0.123, 0.456]))
     assert "perhaps" not in capsys.readouterr().out, "another mistake is not told as a usual one"
 
 

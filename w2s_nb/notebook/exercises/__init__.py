@@ -41,7 +41,16 @@ def check_student_accuracy(answer: Callable[[float, int, int, int], float]) -> b
     corrects `corrected` of its supervisor's mistakes and makes `new` others.
     """
     return judge(
-        "accuracy of the student", answer, ((0.7, 20, 5, 100), 0.85), ((0.8, 3, 7, 50), 0.72)
+        "accuracy of the student",
+        answer,
+        ((0.7, 20, 5, 100), 0.85),
+        ((0.8, 3, 7, 50), 0.72),
+        mistakes=[
+            (
+                lambda weak, corrected, new, n: weak + corrected / n,
+                "its new mistakes are missing",
+            )
+        ],
     )
 
 
@@ -77,7 +86,14 @@ def check_gap_closed(answer: Callable[[np.ndarray, np.ndarray, np.ndarray], floa
     weak = np.array([0.70, 0.74])
     student = np.array([0.75, 0.75])
     ceiling = np.array([0.80, 0.75])
-    return judge("PGR over seeds", answer, ((weak, student, ceiling), 0.03 / 0.055))
+    return judge(
+        "PGR over seeds",
+        answer,
+        ((weak, student, ceiling), 0.03 / 0.055),
+        mistakes=[
+            (lambda w, s, c: ((s - w) / (c - w)).mean(), "the mean of PGRs: take means first")
+        ],
+    )
 
 
 def check_gap_error(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
@@ -92,7 +108,16 @@ def check_gap_error(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     expected = float(np.std(ceiling.astype(float) - weak) / np.sqrt(1000))
     tolerance = expected / 500
     return judge(
-        "standard error of the gap", answer, ((weak, ceiling), expected), tolerance=tolerance
+        "standard error of the gap",
+        answer,
+        ((weak, ceiling), expected),
+        tolerance=tolerance,
+        mistakes=[
+            (
+                lambda w, c: np.sqrt((w.var() + c.var()) / len(w)),
+                "as if the two had met different examples: take the difference on each first",
+            )
+        ],
     )
 
 
@@ -109,7 +134,24 @@ def check_confidence_targets(
     score = logits[:, 1] - logits[:, 0]
     guess = torch.nn.functional.one_hot((score > score.quantile(0.5)).long(), 2)
     cases = [((logits, targets, a), (1 - a) * targets + a * guess) for a in (0.25, 0.5)]
-    return judge("targets of the confidence loss", answer, *cases)
+
+    def at_half(logits, targets, a):
+        return (1 - a) * targets + a * (logits.softmax(1) > 0.5)
+
+    def exchanged(logits, targets, a):
+        score = logits[:, 1] - logits[:, 0]
+        guess = torch.nn.functional.one_hot((score > score.quantile(0.5)).long(), 2)
+        return a * targets + (1 - a) * guess
+
+    return judge(
+        "targets of the confidence loss",
+        answer,
+        *cases,
+        mistakes=[
+            (at_half, "the threshold is 0.5; it must be the batch's median"),
+            (exchanged, "the two weights are exchanged: a is that of the student's guess"),
+        ],
+    )
 
 
 def check_guess_counts(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
@@ -142,7 +184,15 @@ def check_passed_on(answer: Callable[[np.ndarray, np.ndarray], float]) -> bool:
     """
     supervisor = np.array([True, False, False, False, True, False, True])
     student = np.array([True, False, False, True, False, False, False])
-    return judge("mistakes passed on", answer, ((supervisor, student), 0.75))
+    return judge(
+        "mistakes passed on",
+        answer,
+        ((supervisor, student), 0.75),
+        mistakes=[
+            (lambda w, s: (~s).mean(), "a share of all examples, not of the supervisor's mistakes"),
+            (lambda w, s: (~w)[~s].mean(), "a share of the student's mistakes"),
+        ],
+    )
 
 
 def check_median_pgr(
@@ -411,7 +461,12 @@ def check_half_move(answer: Callable[[int], str]) -> bool:
 
     numbers = rules.move_list(["e4"] * 43).split()[::2]
     cases = [((i,), numbers[i]) for i in (0, 1, 2, 7, 42)]
-    return judge("numbers of half-moves", answer, *cases)
+    return judge(
+        "numbers of half-moves",
+        answer,
+        *cases,
+        mistakes=[(lambda i: f"{i + 1}.", "half-moves counted; two of them share a number")],
+    )
 
 
 def check_answer_nats(answer: Callable[[np.ndarray, np.ndarray, int], float]) -> bool:
@@ -422,7 +477,16 @@ def check_answer_nats(answer: Callable[[np.ndarray, np.ndarray, int], float]) ->
     log_p = np.log(rng.dirichlet(np.ones(7), size=6))
     ids = rng.integers(7, size=6)
     expected = -(log_p[3, ids[4]] + log_p[4, ids[5]])
-    return judge("loss of an answer", answer, ((log_p, ids, 4), expected))
+
+    def one_late(log_p, ids, start):
+        return -sum(log_p[i, ids[i]] for i in range(start, len(ids)))
+
+    return judge(
+        "loss of an answer",
+        answer,
+        ((log_p, ids, 4), expected),
+        mistakes=[(one_late, "row i is after token i: token i is predicted by the row before")],
+    )
 
 
 def check_confidence(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
@@ -431,7 +495,12 @@ def check_confidence(answer: Callable[[np.ndarray], np.ndarray]) -> bool:
     """
     p1 = np.array([0.1, 0.5, 0.8])
     expected = np.array([0.9, 0.5, 0.8])
-    return judge("confidence of a prediction", answer, ((p1,), expected))
+    return judge(
+        "confidence of a prediction",
+        answer,
+        ((p1,), expected),
+        mistakes=[(lambda p1: p1, "that of class 1, whichever class is predicted")],
+    )
 
 
 def check_best_of(answer: Callable[[int, float], float]) -> bool:
@@ -475,4 +544,10 @@ def check_focal(answer: Callable[[torch.Tensor, torch.Tensor, float], torch.Tens
     p = (logits.softmax(1) * targets).sum(1)
     cross_entropy = -(targets * logits.log_softmax(1)).sum(1)
     expected = ((1 - p) ** 2 * cross_entropy).numpy()
-    return judge("the focal loss", answer, ((logits, targets, 2.0), expected))
+    unweighted = cross_entropy.numpy()
+    return judge(
+        "the focal loss",
+        answer,
+        ((logits, targets, 2.0), expected),
+        mistakes=[(lambda *given: unweighted, "the factor (1 - p)^gamma is missing")],
+    )
