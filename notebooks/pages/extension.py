@@ -249,6 +249,7 @@ def to_restructured_text(app, what, name, thing, options, lines: list[str]) -> N
             line = escaped(line)
         if in_source:
             line = line.strip().replace("Source:", "\n**Source:**", 1)
+        line = re.sub(r"^(Args|Raises|Returns): (?=\S)", r"\n**\1:** ", line)  # in one line
         if re.match(r"\S", line) or not sections:
             sections.append([])
         sections[-1].append(line)

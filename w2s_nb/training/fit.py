@@ -223,7 +223,7 @@ def prepare_fit(
     Args:
         known_models: what earlier calls found of models in their files, which takes longer than all
             else; it is added to. None asks the files.
-        The others are those of `fit`.
+        model, split, labels, fit_args: those of `fit`.
     Raises: as `fit`.
     """
     checkpoint = resolve(model)
@@ -338,7 +338,7 @@ def choose_settings(
     Args:
         known: (n_val,) bool, the validation examples that have a label.
         weak: the labels are not ground truth.
-        The others are those of `fit`.
+        split, loss, loss_args, method, seed, stop, hyperparameters: those of `fit`, as the rest is.
     Raises: as `fit`.
     """
     task = task_of(split)

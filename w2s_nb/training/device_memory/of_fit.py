@@ -89,8 +89,10 @@ def micro_batch_of_texts(
     """Returns how many texts a pass of a language model takes, by the memory that is free now.
 
     Args:
-        tokens: of the longest text; predicted: of these, the tokens that are learned.
-        The others are as of `choose_micro_batch`.
+        checkpoint, method, micro_batch: as of `choose_micro_batch`.
+        chosen: hyper-parameters, of which batch_size, top_layers and lora_rank count.
+        tokens: of the longest text.
+        predicted: of these, the tokens that are learned.
     Raises:
         OutOfMemory: not even one text at a time fits.
     """
