@@ -9,6 +9,7 @@ from scipy import stats
 
 import w2s_nb as w2s
 from w2s_nb import plots
+from w2s_nb.plots import findings
 
 
 @pytest.fixture
@@ -420,3 +421,11 @@ def test_a_marked_pgr_is_marked_in_the_figure(draw):
     assert texts(figure) == ["† supervisor not above chance"]
     assert not texts(draw(NOTED.assign(pgr_note="")))
     assert not texts(draw(NOTED.drop(columns="pgr_note")))
+
+
+def test_the_end_of_training_is_told_in_plain_numbers():
+    def said(best):
+        return findings.say_over_training({"student, naive": ([0.01, best], [0.5, 0.8])})
+
+    assert "best (0.80) after 50 %" in said(0.5) and "after 1.5 %" in said(0.015)
+    assert "best at the end (0.80)" in said(1.0)
