@@ -178,7 +178,11 @@ def say_over_training(curves: dict[str, tuple[pd.Series, pd.Series]]) -> str:
     for arm, (progress, accuracy) in curves.items():
         values = np.asarray(accuracy)
         best = int(values.argmax())
-        peak = f"best ({values[best]:.2f}) after {100 * np.asarray(progress)[best]:.2g} %"
+        if best == len(values) - 1:
+            said.append(f"{bare(arm)} best at the end ({values[best]:.2f})")
+            continue
+        percent = f"{100 * np.asarray(progress)[best]:.1f}".removesuffix(".0")
+        peak = f"best ({values[best]:.2f}) after {percent} %"
         said.append(f"{bare(arm)} {peak}, {values[-1]:.2f} at the end")
     return f"Over training: {'; '.join(said)}"
 
