@@ -424,8 +424,10 @@ def test_a_marked_pgr_is_marked_in_the_figure(draw):
 
 
 def test_the_end_of_training_is_told_in_plain_numbers():
-    def said(best):
-        return findings.say_over_training({"student, naive": ([0.01, best], [0.5, 0.8])})
+    def said(best, end=0.7):
+        curve = [0.01, best, 1.0], [0.5, 0.8, end]
+        return findings.say_over_training({"student, naive": curve})
 
-    assert "best (0.80) after 50 %" in said(0.5) and "after 1.5 %" in said(0.015)
-    assert "best at the end (0.80)" in said(1.0)
+    assert "best (0.80) after 50 %, 0.70 at the end" in said(0.5)
+    assert "after 1.5 %" in said(0.015)
+    assert "best at the end (0.90)" in said(0.5, end=0.9)
