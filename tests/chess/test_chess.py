@@ -499,6 +499,9 @@ def test_boards_are_pictures_where_nothing_is_trusted_or_run(monkeypatch):
     boards = w2s.chess.show_boards(rows)
     words = "1 chess boards: White to move: Qxf7#"
     plain, _ = boards._repr_mimebundle_()
+    examples = w2s.load_task("mate_in_one", n_train=8, n_val=2, n_test=4).test.take(range(2))
+    of_split = pd.DataFrame({"text": [t for (t,) in examples.texts], "answer": examples.answers})
+    assert w2s.chess.show_boards(examples).data == w2s.chess.show_boards(of_split).data
     assert set(plain) == {"text/plain", "text/html"}, "an SVG of its own is shown if trusted only"
     assert plain["text/plain"] == words == repr(boards)
     content = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', plain["text/html"])[1]

@@ -380,6 +380,9 @@ def test_agreement_compares_the_answers_not_their_correctness(experiment):
 
 def test_the_table_has_what_the_answers_show(experiment):
     table = w2s.chess.answer_table(w2s.chess.with_zero_shot(experiment))
+    options = experiment.tasks[0].spec.options
+    shares = [1 / len(options(text)) for (text,) in experiment.test.texts]
+    assert table.attrs["chance"] == pytest.approx(np.mean(shares)) and 0 < np.mean(shares) < 0.5
     assert list(table.index) == [arms.WEAK, "student, naive", "zero-shot", arms.CEILING]
     for arm in table.index:
         each = [f.record["metrics"] for f in w2s.chess.with_zero_shot(experiment).fits[arm]]

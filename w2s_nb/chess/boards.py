@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..common.pictures import Drawing
+from ..data.splits import Split
 from ..plots.base import colour, figure_of, interval_of, name_places
 from ..plots.findings import say_parts
 from . import rules
@@ -57,7 +58,7 @@ def accuracy_by_part(
     return figure
 
 
-def show_boards(puzzles: pd.DataFrame) -> Drawing:
+def show_boards(puzzles: pd.DataFrame | Split) -> Drawing:
     """Draws positions side by side, seen by the side to move, with an arrow per move.
 
     In a notebook it is a picture on white ground, which needs no trust to be seen.
@@ -66,9 +67,12 @@ def show_boards(puzzles: pd.DataFrame) -> Drawing:
     where the move is wrong and legal.
 
     Args:
-        puzzles: at most eight or so, such as rows of `disagreements`: columns text and answer, and
-            supervisor and student where there are such.
+        puzzles: at most eight or so: examples of a task of chess, or rows of `disagreements`:
+            columns text and answer, and supervisor and student where there are such.
     """
+    if isinstance(puzzles, Split):
+        texts = [text for (text,) in puzzles.texts]
+        puzzles = pd.DataFrame({"text": texts, "answer": list(puzzles.answers or [])})
     columns = min(4, len(puzzles)) or 1
     boards, captions = [], []
     for i, (_, row) in enumerate(puzzles.iterrows()):

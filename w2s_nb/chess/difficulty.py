@@ -42,11 +42,13 @@ def answer_table(arms: Arms) -> pd.DataFrame:
 
     Columns: accuracy (exact match at temperature 0); legal, the share of answers that are among the
     task's options; p_right, the probability of the true answer; choice, exact match where the most
-    probable option is taken; of students PGR and agreement.
+    probable option is taken; of students PGR and agreement. `attrs["chance"]`, which figures draw,
+    is exact match of one of the task's options drawn at random.
     """
     test = arms.tasks[0].test
+    options = arms.tasks[0].spec.options
     measures = {"p_right": "p_right"}
-    if arms.tasks[0].spec.options:
+    if options:
         measures = {"legal": "legal", "p_right": "p_right", "choice": "choice_right"}
     rows = []
     for arm, numbers in arms.table().iterrows():
@@ -55,7 +57,11 @@ def answer_table(arms: Arms) -> pd.DataFrame:
             values = arms.column(arm, column).astype(float)
             row |= metrics.of_means(np.asarray, values, group=test.group).as_dict(name)
         rows.append(row)
-    return pd.DataFrame(rows).set_index("arm")
+    table = pd.DataFrame(rows).set_index("arm")
+    table.attrs["chance"] = test.chance
+    if options:
+        table.attrs["chance"] = float(np.mean([1 / len(options(text)) for (text,) in test.texts]))
+    return table
 
 
 def disagreements(arms: Arms, student: str) -> pd.DataFrame:
