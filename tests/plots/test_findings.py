@@ -122,3 +122,13 @@ def test_a_long_title_takes_more_lines_and_height():
     short, long = figure_of("t", "x", "y"), figure_of("word " * 40, "x", "y")
     assert "<br>" in long.layout.title.text
     assert long.layout.height - long.layout.margin.t == short.layout.height - short.layout.margin.t
+
+
+def test_lines_say_their_ends_and_of_many_the_one_that_changes_most():
+    series = {"student, a": ([0, 1], pd.Series([0.2, 0.4], index=[5, 6]))}
+    assert findings.say_line(series, "share") == "Share from 0.2 to 0.4"
+    series |= {"b": ([0, 1], [0.5, 0.1])}
+    assert findings.say_line(series, "share") == "Share: a from 0.2 to 0.4, b from 0.5 to 0.1"
+    series |= {"c": ([0, 1], [0.5, 0.5]), "d": ([0, 1], [0.5, 0.5])}
+    assert findings.say_line(series, "share") == "Share changes most for b: 0.5 to 0.1"
+    assert findings.say_line({"a": ([], [])}, "share") == "Share"

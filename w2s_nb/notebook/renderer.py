@@ -23,9 +23,11 @@ from .screenshots import Screenshots
 
 # Seconds to wait for the PNG of a figure. It takes a third of a second, the first one four.
 _PATIENCE = 60.0
-# Figures have a transparent ground; in JupyterLab their texts take the theme's colour.
+# Figures have a transparent ground; in JupyterLab their texts take the theme's colour, but for
+# those that plotly writes on a coloured ground of its own.
 INK = (
-    "<style>.js-plotly-plot .main-svg text:not(.bartext) "
+    "<style>.js-plotly-plot .main-svg "
+    "text:not(.bartext-inside, .heatmap-label text, .hoverlayer text) "
     "{fill: var(--jp-content-font-color1) !important}</style>"
 )
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

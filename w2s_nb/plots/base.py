@@ -50,6 +50,7 @@ _UNBOUNDED = 100.0  # length of an interval's arm that has no end, beyond every 
 GREY = "#6E6E6E"
 LINE = "#808080"  # of axes and intervals: seen on a light and on a dark ground
 _CLEAR = "rgba(0,0,0,0)"
+_BUTTONS = ("select", "lasso", "zoomin", "zoomout", "autoscale")  # left out: they lie over titles
 _GRID = "rgba(128,128,128,0.25)"
 _WORD = 14  # letters of a tick label in one line
 # pixels: mean width of a letter of the title and of the settings, height of a line's name
@@ -102,6 +103,7 @@ def figure_of(
         margin=dict(t=80 + more, r=20, b=40),
         # at the foot of the figure, where no title of an axis is
         legend=dict(orientation="h", yref="container", y=0, yanchor="bottom", x=0),
+        modebar=dict(remove=list(_BUTTONS)),
         paper_bgcolor=_CLEAR,
         plot_bgcolor=_CLEAR,
         **layout,

@@ -393,22 +393,25 @@ def say_parts(table: pd.DataFrame, column: str) -> str:
 
 
 def say_line(series: dict[str, tuple], y: str) -> str:
-    """Says where lines begin and end.
+    """Says where lines begin and end; of more than three, the one that changes most.
 
     Args:
         series: {name: (x, y)}.
         y: what is drawn.
     """
-    said = []
-    for name, (_, values) in series.items():
-        values = list(values)
-        if values:
-            ends = f"from {values[0]:.3g} to {values[-1]:.3g}"
-            said.append(f"{bare(name)} {ends}" if len(series) > 1 else ends)
+    drawn = {bare(name): list(ys) for name, (_, ys) in series.items()}
+    ends = {name: (ys[0], ys[-1]) for name, ys in drawn.items() if ys}
     what = y[:1].upper() + y[1:]
-    if len(said) > 3:
+    said = [f"{name} from {first:.3g} to {last:.3g}" for name, (first, last) in ends.items()]
+    if not said:
         return what
-    return f"{what}{':' if len(series) > 1 else ''} {', '.join(said)}".strip()
+    if len(series) == 1:
+        ((first, last),) = ends.values()
+        return f"{what} from {first:.3g} to {last:.3g}"
+    if len(said) <= 3:
+        return f"{what}: {', '.join(said)}"
+    most = max(ends, key=lambda name: abs(ends[name][1] - ends[name][0]))
+    return f"{what} changes most for {most}: {ends[most][0]:.3g} to {ends[most][1]:.3g}"
 
 
 def bare(arm: str) -> str:

@@ -309,7 +309,7 @@ def flow(counts: pd.DataFrame, names: list[str], settings: str, *, title: str = 
     figure = figure_of(said, "", "", settings=settings)
     figure.add_sankey(
         arrangement="fixed",
-        textfont=dict(size=12, color="#222222"),
+        textfont=dict(size=12, color="#222222", shadow="none"),
         node=dict(
             label=_flow_labels(nodes, totals, models),
             pad=18,
