@@ -14,6 +14,7 @@ from .imitation import agreement, by_size, flow, gain, training_curves
 from .labels import quality_by_confidence, reliability
 from .monitoring import recall_by_budget
 from .preferences import length_bias, perplexity
+from .printed import for_print, save_pdf
 from .published import paper_mark, paper_marks
 from .results import accuracy, accuracy_by_size, lines, pgr, pgr_by_size
 from .stress import under_stress
@@ -37,6 +38,7 @@ __all__ = [
     "confusion",
     "differences",
     "flow",
+    "for_print",
     "gain",
     "gains_over_naive",
     "in_and_out",
@@ -51,6 +53,7 @@ __all__ = [
     "quality_by_confidence",
     "recall_by_budget",
     "reliability",
+    "save_pdf",
     "spread",
     "training_curves",
     "under_stress",
