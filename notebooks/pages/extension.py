@@ -242,16 +242,20 @@ def to_restructured_text(app, what, name, thing, options, lines: list[str]) -> N
     """Turns a docstring's few marks, which are those of Markdown, into reStructuredText."""
     in_example = in_source = False  # until the next empty line
     sections = []
+    sentence = None
     for line in lines:
+        begins = bool(re.match(r"\S", line)) or not sections
         in_example = bool(line.strip()) and (in_example or line.lstrip().startswith(">>>"))
         in_source = bool(line.strip()) and (in_source or line.startswith("Source: "))
         if not in_example:
             line = escaped(line)
         if in_source:
             line = line.strip().replace("Source:", "\n**Source:**", 1)
-        line = re.sub(r"^(Args|Raises|Returns): (?=\S)", r"\n**\1:** ", line)  # in one line
-        if re.match(r"\S", line) or not sections:
+        if begins:
             sections.append([])
+            sentence = re.match(r"(Args|Raises|Returns): (?=\S)", line)  # such as: as `fit`
+        if sentence:
+            line = line.strip().replace(sentence[0], f"\n**{sentence[1]}:** ", 1 if begins else 0)
         sections[-1].append(line)
     written = [returned(section) if section[0] == "Returns:" else section for section in sections]
     lines[:] = "\n".join(line for section in written for line in section).split("\n")

@@ -1,6 +1,7 @@
 """The web pages: strict build, links, figures, equations, nothing from another machine."""
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -260,3 +261,31 @@ def test_the_persian_introduction_keeps_its_directions():
         block = re.sub(r"^(#+ |- |\| |\*\*|\s|«)*", "", block)
         if block and not block.startswith("<"):
             assert re.match(r"[\u0600-\u06ff]", block), block[:60]
+
+
+@needs_sphinx
+def test_a_docstring_keeps_its_sections_apart(monkeypatch):
+    monkeypatch.syspath_prepend(str(PAGES))
+    import extension
+
+    docstring = """Computes it.
+
+    Args: as of `other`.
+    Returns:
+        A row per arm: its number.
+    Raises: as `fit`; wrong
+        arguments first.
+    Source: Burns et al. 2023,
+        section 3."""
+    lines = inspect.cleandoc(docstring).split("\n")
+    extension.to_restructured_text(None, "", "", None, None, lines)
+    assert [line for line in lines if line] == [
+        "Computes it.",
+        "**Args:** as of ``other``.",
+        ":returns:",
+        "    A row per arm: its number.",
+        "**Raises:** as ``fit``; wrong",
+        "arguments first.",
+        "**Source:** Burns et al. 2023,",
+        "section 3.",
+    ]
