@@ -431,3 +431,13 @@ def test_the_end_of_training_is_told_in_plain_numbers():
     assert "best (0.80) after 50 %, 0.70 at the end" in said(0.5)
     assert "after 1.5 %" in said(0.015)
     assert "best at the end (0.90)" in said(0.5, end=0.9)
+
+
+def test_a_mark_stands_at_its_series():
+    """It stood in a place of its own, right of all series."""
+    rows = NOTED.assign(pgr_note="", pgr_low=[-9.0, 0.4, 0.2])
+    both = pd.concat([rows, rows.assign(setting="alpha = 0.25", pgr_low=rows.pgr - 0.1)])
+    figure = plots.pgr_by_size(both, "t")
+    series = {trace.offsetgroup for trace in figure.data if trace.name}
+    (mark,) = [trace for trace in figure.data if "triangle-down" in str(trace.marker.symbol)]
+    assert mark.offsetgroup in series and mark.x == ("1 layers",)

@@ -276,7 +276,8 @@ def pgr_by_size(
     figure.update_layout(height=figure.layout.height + below, legend_orientation="v")
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=list(ticks.values()))
     frame = pgr_range(rows)
-    mark_beyond(figure, rows.assign(tick=rows.strong.map(ticks)), "tick", frame)
+    names = [_series_name(row, varied) for _, row in rows.iterrows()]  # marks stand at their series
+    mark_beyond(figure, rows.assign(tick=rows.strong.map(ticks), arm=names), "tick", frame)
     figure.update_yaxes(range=frame)
     return figure
 

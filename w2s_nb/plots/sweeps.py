@@ -17,8 +17,9 @@ from .base import (
     pgr_points,
     pgr_range,
     pgr_title,
+    wrapped,
 )
-from .findings import say_medians
+from .findings import bare, say_medians
 
 
 def spread(
@@ -45,8 +46,10 @@ def spread(
     """
     rows = by_measure(rows, measure)
     title = title or say_medians(medians)
-    figure = figure_of(title, "", pgr_title(measure), settings=settings)
     rows = rows.dropna(subset=["pgr"])
+    names = list(dict.fromkeys(rows[x]))
+    width = max(760, 100 * len(names))
+    figure = figure_of(title, "", pgr_title(measure), settings=settings, width=width)
     for arm, runs in rows.groupby("arm", sort=False):
         bars = medians[medians.arm == arm]
         figure.add_scatter(
@@ -72,9 +75,9 @@ def spread(
     add_pgr_ends(figure)
     add_notes(figure, rows)
     figure.update_layout(scattermode="group", scattergap=0.4, showlegend=x != "arm")
-    names = list(dict.fromkeys(rows[x]))
     name_places(figure.layout.xaxis, names)
     figure.update_xaxes(range=[-0.5, max(1, len(names)) - 0.5])
+    figure.update_xaxes(ticktext=[wrapped(bare(str(name))) for name in names])
     frame = pgr_range(medians, rows.pgr)
     mark_beyond(figure, medians, x, frame)
     figure.update_yaxes(range=frame)
