@@ -48,7 +48,7 @@ def spread(
     title = title or say_medians(medians)
     rows = rows.dropna(subset=["pgr"])
     names = list(dict.fromkeys(rows[x]))
-    width = max(760, 100 * len(names))
+    width = max(760, 120 * len(names))
     figure = figure_of(title, "", pgr_title(measure), settings=settings, width=width)
     for arm, runs in rows.groupby("arm", sort=False):
         bars = medians[medians.arm == arm]
@@ -74,7 +74,10 @@ def spread(
         )
     add_pgr_ends(figure)
     add_notes(figure, rows)
-    figure.update_layout(scattermode="group", scattergap=0.4, showlegend=x != "arm")
+    if x == "arm":  # the axis names them
+        figure.update_layout(showlegend=False)
+    else:
+        figure.update_layout(scattermode="group", scattergap=0.4)
     name_places(figure.layout.xaxis, names)
     figure.update_xaxes(range=[-0.5, max(1, len(names)) - 0.5])
     figure.update_xaxes(ticktext=[wrapped(bare(str(name))) for name in names])
