@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -60,6 +61,16 @@ def test_a_page_becomes_a_picture_as_high_as_it_is():
     page = "<div style='height: 123px'>1 <b>2</b></div>"
     png, size = screenshots.Screenshots(browser).draw(page, 321, scale=2)
     assert size == (321, 123) and Image.open(io.BytesIO(png)).size == (642, 246)
+
+
+def test_a_picture_is_stored_with_few_colours_and_its_pixels():
+    noise = np.random.default_rng(0).integers(0, 60, (40, 50, 3)).astype("uint8")
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    smaller = pictures._smaller(file.getvalue())
+    reduced = Image.open(io.BytesIO(smaller)).convert("RGB")
+    assert len(smaller) < len(file.getvalue()) and reduced.size == (50, 40)
+    assert abs(np.asarray(reduced).astype(int) - noise).mean() < 10
 
 
 def test_a_browser_that_draws_no_page_is_asked_once(monkeypatch):

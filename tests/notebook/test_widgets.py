@@ -572,8 +572,9 @@ def test_a_widget_stores_a_picture_of_itself_and_its_controls_in_words(explorer,
         return b"png", (width, 700)
 
     monkeypatch.setattr(pictures, "_draw", draw)
+    monkeypatch.setattr(pictures, "_smaller", lambda png: png)
     data_of = picture.plotly.io.renderers["plotly_mimetype"]
-    renderers = Renderers(plotly_mimetype=data_of, png=FigurePng())
+    renderers = Renderers(plotly_mimetype=data_of, picture=SimpleNamespace(png=FigurePng()))
     monkeypatch.setattr(picture.plotly.io, "renderers", renderers)
     explorer.n_labels.value = 54
     data, metadata = explorer._repr_mimebundle_()
@@ -589,7 +590,7 @@ def test_a_widget_stores_a_picture_of_itself_and_its_controls_in_words(explorer,
 
 
 class Renderers(dict):
-    default = "plotly_mimetype+png"
+    default = "picture"
 
 
 class FigurePng:

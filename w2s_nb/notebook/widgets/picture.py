@@ -137,7 +137,9 @@ def _html_of_output(data: dict) -> str:
     """Returns the figure of an output as an image; "" where the browser draws none."""
     figure = data.get("application/vnd.plotly.v1+json")
     renderers = plotly.io.renderers
-    if not figure or "png" not in renderers.default.split("+"):
+    chosen = renderers[renderers.default] if renderers.default in renderers else None
+    draws = getattr(chosen, "png", None)  # of `renderer.use_renderer`, where there is a browser
+    if not figure or draws is None:
         return ""
-    png = renderers["png"].to_mimebundle(figure).get("image/png")
+    png = draws.to_mimebundle(figure).get("image/png")
     return f"<img src='data:image/png;base64,{png}'>" if png else ""
