@@ -203,13 +203,15 @@ def accuracy_figure(arms: Arms) -> go.Figure:
     """Draws the accuracy of the arms of `one_setting`."""
     n_labels = len(arms.fits[arms.students[0]][0].record["trained_on"])
     seeds = ", ".join(str(task.seed) for task in arms.tasks)
-    title = (
+    settings = (
         f"{arms.strong} taught by {arms.weak}<br>"
         f"{arms.tasks[0].name}, {n_labels} labels, seed {seeds}"
     )
     rows = {arm: arms.accuracy(arm).as_dict("accuracy") for arm in arms.fits}
     table = pd.DataFrame(rows).T
-    figure = plots.accuracy(table, arms.by_seed(), title, chance=arms.test.chance)
+    chance = arms.test.chance
+    title = "Test accuracy"  # a claim is too long for so narrow a figure
+    figure = plots.accuracy(table, arms.by_seed(), settings, title=title, chance=chance)
     return figure.update_layout(width=560)
 
 
