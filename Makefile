@@ -78,7 +78,7 @@ test: cluster  ## unit tests, doctests, and every notebook under nbval
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
 	@$(BIN)/python -m tests.small_notebooks .cache/notebooks
 	@OMP_NUM_THREADS=1 W2S_HOME=$(CURDIR)/.cache/store TQDM_DISABLE=1 PLOTLY_RENDERER=plotly_mimetype $(BIN)/python \
-	  -m pytest $(TWO) --nbval-lax --nbval-current-env --nbval-cell-timeout 900 .cache/notebooks
+	  -m pytest $(TWO) -p tests.forked_notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout 900 .cache/notebooks
 
 bench: setup  ## times, padding and memory as ratios, in about 15 minutes; a part: make bench SUBJECTS="padding startup"
 	@$(BIN)/python -m tests.bench $(SUBJECTS)
