@@ -21,7 +21,7 @@ from w2s_nb.__main__ import main, print_result
 from w2s_nb.common import distributed, paths
 from w2s_nb.common.registry import TASKS, UnknownName
 from w2s_nb.sweeps import driver, engines, grid, running, state
-from w2s_nb.sweeps.report import medians, students
+from w2s_nb.sweeps.students import medians, students
 
 PARAMETERS = """n: int = 0
 mode: str = "ok"  # what happens
@@ -120,7 +120,7 @@ def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, 
     page = sweeps.write_report(runs).read_text()
     assert "ValueError: no 1 here" in page and "raise ValueError(f" in page and "\x1b" not in page
     assert "out of everything" in page, "what a killed kernel said"
-    assert "<script src" not in page and page.count("<h3>") == 3
+    assert page.count("<h3>") == 3
     assert "failed" in capsys.readouterr().out
 
 
@@ -604,15 +604,7 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
     given = {"name": "some", "notebook": made["notebook"], "axes": {"seeds": [1, 2]}}
     runs = sweeps.SweepRuns(sweeps.read_sweep(given))
     run = runs.sweep.runs[0]
-    runs.folder_of(run).mkdir(parents=True)
-    (runs.folder_of(run) / "result.json").write_text(path.read_text())
-    of = {
-        "address": run.address,
-        "notebook": run.notebook.stem,
-        "attempt": 1,
-        "parameters": run.parameters,
-    }
-    running.write_outcome(runs.folder_of(run), running.make_outcome(of, "done", seconds=1))
+    write_done(runs, run, made["table"], made["parameters"])
     runs = sweeps.SweepRuns(runs.sweep)
     runs.write()
     rows, page = students(runs), sweeps.write_report(runs).read_text()
@@ -625,6 +617,30 @@ def test_every_notebooks_table_makes_a_report(path, quick, tmp_path, monkeypatch
     assert all(f"{value:.3f} [" in page for value in rows.pgr.dropna()) and "plotly" in page
 
 
+def row_of(arm: str, accuracy: float, pgr: float | None) -> dict:
+    """Returns a row of a run's table, its intervals of .1 to each side."""
+    row = {"arm": arm, "seeds": 1, "n_test": 10, "task": "words", "weak": "a", "strong": "b"}
+    for name, value in (("accuracy", accuracy), ("pgr", pgr)):
+        ends = (None, None) if value is None else (value - 0.1, value + 0.1)
+        row |= {name: value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
+    return row
+
+
+def write_done(runs, run, table: list[dict], parameters: dict | None = None) -> None:
+    """Writes the folder of a run that is done."""
+    folder = runs.folder_of(run)
+    folder.mkdir(parents=True)
+    result = {"parameters": parameters or run.parameters, "table": table, "machine": "m"}
+    (folder / "result.json").write_text(json.dumps(result))
+    of = {
+        "address": run.address,
+        "notebook": run.notebook.stem,
+        "attempt": 1,
+        "parameters": run.parameters,
+    }
+    running.write_outcome(folder, running.make_outcome(of, "done", seconds=1))
+
+
 def test_the_median_of_runs_has_an_interval_and_leaves_marked_runs_out():
     def median_of(*pgrs):
         rows = pd.DataFrame(pgrs, columns=["pgr", "pgr_note"])
@@ -635,6 +651,57 @@ def test_the_median_of_runs_has_an_interval_and_leaves_marked_runs_out():
     [one] = median_of((0.2, ""), (3.0, "at chance")).itertuples()
     assert (one.pgr, one.pgr_low, one.pgr_high) == (0.2, -0.8, 9), "the run's own interval"
     assert median_of((3.0, "at chance")).empty
+
+
+def test_a_report_shows_each_student_once_beside_supervisor_and_ceiling(quick, monkeypatch):
+    """Three runs that differ in alpha: the naive student does not depend on it."""
+    given, _ = quick
+    runs = sweeps.SweepRuns(sweeps.read_sweep(given | {"axes": {"n": [1, 2, 3]}}))
+    for run in runs.sweep.runs:
+        n = run.parameters["n"]
+        write_done(
+            runs,
+            run,
+            [
+                row_of("weak supervisor", 0.6, None),
+                row_of("student, naive", 0.7, 0.5),
+                row_of("student, confidence", 0.7 + n / 100, 0.5 + n / 40),
+                row_of("student, product", 0.65 if n < 3 else 0.75, 0.25 if n < 3 else 0.75),
+                row_of("strong ceiling", 0.8, None),
+            ],
+        )
+    runs = sweeps.SweepRuns(runs.sweep)
+    rows = students(runs)
+    assert rows.arm.value_counts().to_dict() == {
+        "student, naive": 1,
+        "student, confidence": 3,
+        "student, product": 2,
+    }
+    settings = dict(zip(rows.arm, rows.settings))
+    assert settings["student, naive"] == ""
+    assert set(rows.settings[rows.arm == "student, product"]) == {"n 1 or 2", "n 3"}
+    assert rows.runs.tolist() == [3 if s == "" else 2 if " or " in s else 1 for s in rows.settings]
+    assert set(rows.supervisor) == {0.6} and set(rows.ceiling_high) == {0.9}
+    assert medians(rows, "task").set_index("arm").pgr["student, confidence"] == pytest.approx(0.55)
+    page = sweeps.write_report(runs).read_text()
+    table = page[page.index("<h2>Students") : page.index("<h2>Runs")]
+    assert table.count("student, naive") == 1 and "2 of them" in table
+    assert table.count("0.600 [0.500, 0.700]") == table.count("0.800 [0.700, 0.900]") == 6
+    assert "6 of 6 students are more accurate than their supervisor" in page
+
+
+def test_a_report_is_small_and_its_script_is_stored_once_for_all_sweeps(quick):
+    given, _ = quick
+    runs = sweeps.run_sweep(given | {"axes": {"n": [0]}})
+    path = sweeps.write_report(runs)
+    [script] = path.parent.parent.glob("plotly-*.min.js")
+    page = path.read_text()
+    assert f'src="../{script.name}"' in page and page.index(script.name) < page.index("newPlot")
+    assert f"https://cdn.plot.ly/{script.name}" in page, "a report that was sent alone"
+    assert len(page) < 100_000
+    before = script.stat().st_mtime_ns
+    sweeps.write_report(runs)
+    assert script.stat().st_mtime_ns == before
 
 
 def test_a_marked_pgr_is_marked_in_the_report_and_on_the_command_line(quick, capsys):

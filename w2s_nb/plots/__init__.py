@@ -19,10 +19,11 @@ from .published import paper_mark, paper_marks
 from .results import accuracy, accuracy_by_size, lines, pgr, pgr_by_size
 from .stress import under_stress
 from .suites import by_pair, by_supervisor
-from .sweeps import spread
+from .sweeps import accuracies, spread
 
 __all__ = [
     "COLOURS",
+    "accuracies",
     "accuracy",
     "accuracy_by_size",
     "agreement",

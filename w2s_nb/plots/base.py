@@ -412,6 +412,7 @@ def add_points(figure: go.Figure, **trace) -> None:
         trace["x"], trace["y"] = trace["y"], trace["x"]
         if "error_y" in trace:
             trace["error_x"] = trace.pop("error_y")
+        trace["orientation"] = "h"  # arms of one place stand below one another
     figure.add_scatter(**trace)
 
 

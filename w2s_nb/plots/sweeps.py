@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from .base import (
+    CEILING,
+    WEAK,
     add_notes,
     add_pgr_ends,
+    add_points,
     by_measure,
     colour,
     figure_of,
     interval_of,
     mark_beyond,
+    measure_title,
     name_places,
     pgr_points,
     pgr_range,
     pgr_title,
+    short_pair,
     wrapped,
 )
 from .findings import bare, say_medians
+
+_ACCURACIES = ("supervisor", "accuracy", "ceiling")
 
 
 def spread(
@@ -85,3 +93,52 @@ def spread(
     mark_beyond(figure, medians, x, frame)
     figure.update_yaxes(range=frame)
     return figure
+
+
+def accuracies(rows: pd.DataFrame, settings: str, *, title: str = "") -> go.Figure:
+    """Draws the test accuracy of students with those of their supervisor and ceiling, pair below
+    pair, each with its 95 % interval.
+
+    Args:
+        rows: one per student: columns pair, arm, accuracy, supervisor and ceiling, with their
+            intervals; a supervisor or ceiling without a value is left out.
+        settings: what was run; it stands below the title.
+        title: "" says how many students are better than their supervisor.
+    """
+    rows = rows.assign(pair=rows.pair.map(short_pair))
+    title = title or _better_than_supervisor(rows)
+    figure = figure_of(
+        title, measure_title("accuracy"), "", settings=settings, meta={"turned": True}
+    )
+    arms = {arm: (of_arm, "accuracy") for arm, of_arm in rows.groupby("arm", sort=False)}
+    once = rows.drop_duplicates("pair")
+    series = {WEAK: (once, "supervisor"), **arms, CEILING: (once, "ceiling")}
+    for arm, (points, name) in series.items():
+        points = points.dropna(subset=[name])
+        add_points(
+            figure,
+            x=points.pair,
+            y=points[name],
+            error_y=interval_of(points[f"{name}_low"], points[name], points[f"{name}_high"]),
+            name=arm,
+            mode="markers",
+            offsetgroup=arm,
+            marker=dict(color=colour(arm), size=9),
+        )
+    names = list(once.pair)[::-1]  # the first one at the top
+    name_places(figure.layout.yaxis, names)
+    ends = rows[[f"{name}{end}" for name in _ACCURACIES for end in ("_low", "_high")]].to_numpy()
+    ends = ends[np.isfinite(ends)]
+    room = 0.03
+    frame = [ends.min() - room, ends.max() + room] if len(ends) else [0, 1]
+    figure.update_xaxes(range=frame, showgrid=True, gridcolor=figure.layout.yaxis.gridcolor)
+    figure.update_layout(scattermode="group", scattergap=0.3)
+    return figure
+
+
+def _better_than_supervisor(rows: pd.DataFrame) -> str:
+    known = rows.dropna(subset=["supervisor"])
+    if not len(known):
+        return f"Accuracy of {len(rows)} students"
+    better = int((known.accuracy > known.supervisor).sum())
+    return f"{better} of {len(known)} students are more accurate than their supervisor"

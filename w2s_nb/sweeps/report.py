@@ -1,46 +1,54 @@
-"""Writes a sweep as one HTML page: PGR by pair, loss and task; its runs; what failed, and why."""
+"""Writes a sweep as one HTML page: accuracy and PGR of its students; its runs; what failed, and
+why.
+"""
 
 from __future__ import annotations
 
 import html
-import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import plotly.io
+import plotly.offline
 
-from .. import metrics, plots
+from .. import plots
 from ..common.files import write_atomic
 from ..common.intervals import interval_cell
-from ..models.names import size_order
-from ..plots.base import by_measure, short
 from .grid import RunSpec
 from .state import SweepRuns
+from .students import medians, students
 
-_PGR = ("pgr", "pgr_low", "pgr_high")
-_NOTES = ("pgr_note", "pgr_auroc_note")
-_STYLE = """body {font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto;
+_STYLE = """:root {color-scheme: light dark; --line: #ddd; --block: #f6f6f6}
+@media (prefers-color-scheme: dark) {:root {--line: #444; --block: #2a2a2a}
+body {background: #1b1b1b; color: #e4e4e4} a {color: #8ab4f8}
+.js-plotly-plot .main-svg text {fill: #e4e4e4 !important}}
+body {font: 15px/1.5 system-ui, sans-serif; max-width: 1300px; margin: 2em auto;
 padding: 0 1em} table {border-collapse: collapse; font-size: 13px} th, td {padding: 3px 9px;
-border-bottom: 1px solid #ddd; text-align: left; vertical-align: top} td.number {text-align: right}
+border-bottom: 1px solid var(--line); text-align: left; vertical-align: top}
 .wide {overflow-x: auto}
-pre {background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 12px}"""
+.students td {white-space: nowrap}
+pre {background: var(--block); padding: 1em; overflow-x: auto; font-size: 12px}"""
+_ROW = 32  # pixels per student in a figure that has them one below another
+_AROUND = 210  # pixels for a figure's title, axis and legend
 
 
 def write_report(runs: SweepRuns) -> Path:
-    """Writes `report.html` in the sweep's folder, plotly included, so that it opens without a
-    network.
+    """Writes `report.html` in the sweep's folder, and plotly once for all sweeps beside it: the
+    page opens without a network; sent alone, it takes plotly from its CDN.
     """
     sweep = runs.sweep
     rows = students(runs)
     title = html.escape(sweep.name)
     body = [f"<h1>Sweep {title}</h1>", f"<p>{html.escape(runs.summary())}. {_made_by(runs)}</p>"]
-    body += [_figure_html(figure, first=i == 0) for i, figure in enumerate(_figures(rows))]
+    figures = _figures(rows)
+    if figures:
+        body.append(_plotly_beside(sweep.folder.parent))
+    body += [_figure_html(figure) for figure in figures]
     body += _undefined_pgr(rows)
     body += _marked_pgr(rows)
     body += _failures(runs)
     if len(rows):
-        body += ["<h2>Students</h2>", _table(_student_cells(rows))]
+        body += ["<h2>Students</h2>", _shared_fits(rows), _table(_student_cells(rows), "students")]
     body += ["<h2>Runs</h2>", _table(_run_cells(runs))]
     page = (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
@@ -50,18 +58,31 @@ def write_report(runs: SweepRuns) -> Path:
     return sweep.folder / "report.html"
 
 
+def _plotly_beside(folder: Path) -> str:
+    """Writes plotly's script into a folder, unless it is there; returns the HTML that loads it."""
+    name = f"plotly-{plotly.offline.get_plotlyjs_version()}.min.js"
+    if not (folder / name).is_file():
+        write_atomic(folder / name, plotly.offline.get_plotlyjs().encode())
+    cdn = f"<script src='https://cdn.plot.ly/{name}'><\\/script>"
+    return (
+        f'<script charset="utf-8" src="../{name}"></script>'
+        f'<script>window.Plotly || document.write("{cdn}")</script>'
+    )
+
+
 def _figures(rows: pd.DataFrame) -> list:
-    """Returns the figures: PGR by pair for each task, by loss, and by task where there are
-    several.
+    """Returns the figures: accuracy and PGR by pair for each task, PGR by loss, and by task where
+    there are several.
     """
     if not len(rows):
         return []
     no_dots = pd.DataFrame(columns=["arm", "pgr", "pair"])
-    figures = [
-        plots.pgr(of_task, no_dots, f"{task}: PGR by pair, with 95 % interval", x="pair")
-        for task, of_task in rows.groupby("task", sort=False)
-    ]
-    title = "{} by {}, one dot per run, the bar their median with 95 % interval over runs"
+    figures = []
+    for task, of_task in rows.groupby("task", sort=False):
+        settings = _settings(task, of_task)
+        figures.append(_high(plots.accuracies(of_task, settings), of_task))
+        figures.append(_high(plots.pgr(of_task, no_dots, settings, x="pair"), of_task))
+    settings = "{} by {}: a circle per student, the bar their median with its 95 % interval"
     by = {"arm": "loss", "task": "task"} if rows.task.nunique() > 1 else {"arm": "loss"}
     for measure, pgr in {"accuracy": "PGR", "auroc": "PGR by AUROC"}.items():
         if measure == "auroc" and rows.pgr_auroc.isna().all():  # no task with classes, or old runs
@@ -70,41 +91,35 @@ def _figures(rows: pd.DataFrame) -> list:
             bars = medians(rows, x, measure)
             figures.append(
                 plots.spread(
-                    rows, bars, title.format(pgr, name), x=x, hover="pair", measure=measure
+                    rows, bars, settings.format(pgr, name), x=x, hover="pair", measure=measure
                 )
             )
     return figures
 
 
-def medians(rows: pd.DataFrame, x: str, measure: str = "accuracy") -> pd.DataFrame:
-    """Computes the median PGR of the students of each arm by column `x`, without those that have a
-    pgr_note.
-
-    Args:
-        measure: 'accuracy', or 'auroc' for PGR by AUROC.
-    Returns:
-        Columns arm, the column `x`, pgr, pgr_low, pgr_high: the 95 % interval of drawing the runs
-        again; of a single run, its own.
-    """
-    rows = by_measure(rows, measure)
-    unmarked = rows[rows.pgr.notna() & (rows.pgr_note == "")]
-    computed = []
-    for (arm, place), runs in unmarked.groupby(["arm", unmarked[x].rename("x")], sort=False):
-        row = {"arm": arm, x: place}
-        if len(runs) > 1:
-            row |= metrics.bootstrap(np.median, runs.pgr.to_numpy()[None]).as_dict("pgr")
-        else:
-            row |= runs[list(_PGR)].iloc[0].to_dict()
-        computed.append(row)
-    return pd.DataFrame(computed, columns=list(dict.fromkeys(("arm", x, *_PGR))))
+def _settings(task: str, rows: pd.DataFrame) -> str:
+    """Returns a task, the model whose layers the pairs name, and what all students have alike."""
+    bases = {name.rpartition("@")[0] for name in (*rows.weak, *rows.strong)}
+    cut = f"layers of {bases.pop()}" if len(bases) == 1 and "" not in bases else ""
+    alike = [
+        f"{name} {rows[name].iloc[0]}"
+        for name in ("method", "seeds", "n_train", "n_test")
+        if name in rows and rows[name].map(repr).nunique() == 1
+    ]
+    return ", ".join(filter(None, [task, cut, *alike]))
 
 
-def _figure_html(figure, *, first: bool) -> str:
-    """Returns a figure as HTML; the first one brings plotly itself."""
-    legend = {"y": 1.0, "yanchor": "bottom", "x": 1.0, "xanchor": "right"}
-    figure.update_layout(width=1000, height=520, legend=legend)
-    figure.update_xaxes(automargin=True, title="")  # the names below may be long
-    return plotly.io.to_html(figure, full_html=False, include_plotlyjs=first)
+def _high(figure, rows: pd.DataFrame):
+    """Returns a figure with room for each student."""
+    return figure.update_layout(height=max(figure.layout.height, _AROUND + _ROW * len(rows)))
+
+
+def _figure_html(figure) -> str:
+    """Returns a figure as HTML that finds plotly loaded."""
+    figure.update_layout(width=max(1000, figure.layout.width))
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)  # the names there may be long
+    return plotly.io.to_html(figure, full_html=False, include_plotlyjs=False)
 
 
 def _undefined_pgr(rows: pd.DataFrame) -> list[str]:
@@ -148,66 +163,6 @@ def _failure(run: RunSpec, runs: SweepRuns) -> list[str]:
     return blocks
 
 
-def students(runs: SweepRuns) -> pd.DataFrame:
-    """Returns the rows of a sweep's results that have a PGR, or are students' without one, from
-    small to large models.
-
-    Column `pair` names the models, the other parameters that the sweep varies, and the text columns
-    that tell a run's own rows apart, such as a stopping rule. An interval's end that JSON has as
-    null is infinite.
-    """
-    rows = runs.results()
-    if rows.empty or "arm" not in rows:
-        return pd.DataFrame()
-    rows = _with_numbers(rows)
-    rows = rows[rows.pgr.notna() | rows.arm.str.startswith("student")].reset_index(drop=True)
-    others = _distinguishing_columns(rows, runs.sweep.varied)
-    rows["pair"] = [_pair(row, others) for _, row in rows.iterrows()]
-    sizes = {i: (_size(rows.strong[i]), _size(rows.weak[i])) for i in rows.index}
-    return rows.loc[sorted(rows.index, key=lambda i: sizes[i])]
-
-
-def _with_numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows with names as text, and with accuracy, AUROC, PGR by both and their
-    intervals as floats.
-    """
-    for name in ("task", "weak", "strong"):
-        rows[name] = rows[name].fillna("").astype(str) if name in rows else ""
-    for suffix, missing in (("", math.nan), ("_low", -math.inf), ("_high", math.inf)):
-        for measure in ("accuracy", "auroc", "pgr", "pgr_auroc"):
-            column = rows.get(measure + suffix, pd.Series(math.nan, rows.index))
-            rows[measure + suffix] = pd.to_numeric(column, errors="coerce").fillna(missing)
-    for note in _NOTES:
-        rows[note] = rows.get(note, pd.Series("", rows.index)).fillna("")
-    return rows
-
-
-def _distinguishing_columns(rows: pd.DataFrame, varied: list[str]) -> list[str]:
-    """Returns what else varies: parameters of the sweep, and text columns that differ within a
-    run.
-    """
-    named_already = ("task", "weak", "strong", "loss", "losses", "notebook")
-    others = [name for name in varied if name not in named_already]
-    for name in rows.columns[rows.map(lambda value: isinstance(value, str)).all()]:
-        if name in (*others, "arm", "model", "task", "weak", "strong", *_NOTES):
-            continue
-        if rows.groupby("run")[name].nunique().max() > 1:
-            others.append(name)
-    return others
-
-
-def _pair(row: pd.Series, others: list[str]) -> str:
-    models = " → ".join(short([row.weak, row.strong]))
-    return models + "".join(f", {name} {row[name]}" for name in others)
-
-
-def _size(name: str) -> tuple:
-    try:
-        return size_order(name)
-    except ValueError:  # a model that a notebook knows and this process does not
-        return math.inf, name
-
-
 def _made_by(runs: SweepRuns) -> str:
     """Returns seconds, machines and versions, from the records of the done runs."""
     results = [runs.result_of(run) for run in runs.done]
@@ -221,19 +176,46 @@ def _line_of(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _student_cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the students' table as text: names, then accuracy, PGR and, where a run has it,
-    AUROC, with their intervals.
-    """
-    names = rows[[c for c in ("task", "pair", "arm", "seeds", "n_test") if c in rows]]
-    cells = names.astype(str).map(html.escape)
-    columns = {"accuracy": "accuracy", "AUROC": "auroc", "PGR": "pgr", "PGR by AUROC": "pgr_auroc"}
-    if rows.auroc.isna().all() and rows.pgr_auroc.isna().all():
-        columns = {"accuracy": "accuracy", "PGR": "pgr"}
-    numbers = rows.to_dict("records")
-    return cells.assign(
-        **{title: [interval_cell(row, name) for row in numbers] for title, name in columns.items()}
+def _shared_fits(rows: pd.DataFrame) -> str:
+    """Returns a sentence on the students that several runs share; "" if none do."""
+    shared = int((rows.runs > 1).sum())
+    if not shared:
+        return ""
+    return (
+        f"<p>{len(rows)} students. A student whose numbers are the same in several runs, which "
+        f"shared its fit, is listed, drawn and counted once: {shared} of them.</p>"
     )
+
+
+def _student_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the students' table as text: names, then accuracy beside that of supervisor and
+    ceiling, PGR and, where a run has it, AUROC, with their intervals; no empty columns.
+    """
+    names = {
+        "task": rows.task,
+        "supervisor": rows.weak,
+        "student": rows.strong,
+        "settings": rows.settings,
+        "arm": rows.arm,
+        **{name: rows[name] for name in ("seeds", "n_test") if name in rows},
+        "runs": rows.runs,
+    }
+    columns = {
+        "accuracy of supervisor": "supervisor",
+        "accuracy": "accuracy",
+        "of ceiling": "ceiling",
+        "PGR": "pgr",
+        "AUROC": "auroc",
+        "PGR by AUROC": "pgr_auroc",
+    }
+    cells = pd.DataFrame(names).astype(str).map(html.escape)
+    numbers = rows.to_dict("records")
+    for title, name in columns.items():
+        cells[title] = [interval_cell(row, name) for row in numbers]
+    empty = [name for name in cells if (cells[name] == "").all()]
+    if (rows.runs == 1).all():
+        empty.append("runs")
+    return cells.drop(columns=empty)
 
 
 def _run_cells(runs: SweepRuns) -> pd.DataFrame:
@@ -244,5 +226,6 @@ def _run_cells(runs: SweepRuns) -> pd.DataFrame:
     return cells.map(lambda value: html.escape(str(value))).assign(output=links)
 
 
-def _table(frame: pd.DataFrame) -> str:
-    return f"<div class='wide'>{frame.to_html(index=False, escape=False, border=0)}</div>"
+def _table(frame: pd.DataFrame, kind: str = "") -> str:
+    table = frame.to_html(index=False, escape=False, border=0)
+    return f"<div class='wide {kind}'>{table}</div>"
