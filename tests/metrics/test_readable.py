@@ -78,6 +78,12 @@ def test_a_part_of_a_readable_table_is_readable(table):
     assert "0.500" in w2s.readable(table).loc[["student, naive"]]._repr_html_()
 
 
+def test_a_small_p_value_is_not_written_as_zero():
+    text = w2s.readable(pd.DataFrame({"p": [0.0001, 0.0306], "p_holm": [0.0004, 0.09]}))
+    assert list(text["p"]) == ["< 0.001", "0.031"]
+    assert list(text["p by Holm"]) == ["< 0.001", "0.090"]
+
+
 def test_perplexities_are_whole_numbers_and_ratios_are_not():
     table = pd.DataFrame({"perplexity_after": [301809.4], "after_over_before": [0.00139]})
     for name in list(table):

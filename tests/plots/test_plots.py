@@ -131,6 +131,17 @@ def test_curves_without_validation_labels_have_no_dotted_line(words, tiny):
     assert (low[0], high[-1]) == pytest.approx((ends.low, ends.high))
 
 
+def test_a_curve_from_before_training_has_a_linear_axis():
+    """No logarithmic axis has a place for the start of training."""
+    n = 3
+    curve = pd.DataFrame(
+        {"progress": [0, 0.01, 1], "test_accuracy": [0.5, 0.6, 0.7], "test_n": [64] * n}
+    ).assign(validation_accuracy_on_labels=np.nan)
+    figure = plots.training_curves({"student, naive": [curve]}, {}, "t")
+    assert figure.layout.xaxis.type != "log"
+    assert 0 in next(t for t in figure.data if t.name == "student, naive").x
+
+
 def test_flow_figure_draws_every_answer(words, tiny):
     chain = w2s.run_chain(
         "words",
