@@ -47,6 +47,8 @@ _FORMS = {
     "perplexity_before": ",.0f",
     "perplexity_after": ",.0f",
 }
+_P_VALUES = ("p", "p_holm")
+_SMALLEST_P = 0.001  # below it the words, as 0.000 would rule chance out
 _NO_BOUNDS = "no bound: in some draws there is no gap between supervisor and ceiling to divide by"
 
 
@@ -159,6 +161,8 @@ def _cell(row: Mapping, name: str, form: str) -> str:
         return _in_words(interval_cell(row, name, form))
     if is_missing(value):
         return ""
+    if name in _P_VALUES and value < _SMALLEST_P:
+        return f"< {_SMALLEST_P:g}"
     if isinstance(value, float):
         return f"{value:g}" if value.is_integer() else f"{value:{form}}"
     return str(value)

@@ -170,7 +170,7 @@ def training_curves(
             name="on held-out weak labels",
             line=dict(color=LINE, dash="dot"),
         )
-    if points.progress.min() < 0.02:
+    if 0 < points.progress.min() < 0.02:  # the start of training has no logarithm
         _make_logarithmic(figure, points.progress)
     name_lines(figure, references, frame_of(*shown, within=(-0.02, 1.02)))
     return figure
