@@ -24,7 +24,8 @@ THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 @contextlib.contextmanager
 def served(folder: Path, notebooks: dict[str, dict], theme: str = "light", **env):
-    """Yields the address of a JupyterLab at copies of notebooks, with parameters, without outputs.
+    """Yields the address of a JupyterLab at copies of notebooks and of what they show, with
+    parameters, without outputs.
 
     Args:
         folder: empty; holds the copies, the settings and the log.
@@ -43,6 +44,8 @@ def served(folder: Path, notebooks: dict[str, dict], theme: str = "light", **env
                 cell.outputs, cell.execution_count = [], None
         (folder / "notebooks").mkdir(exist_ok=True)
         nbformat.write(copy, folder / "notebooks" / f"{name}.ipynb")
+    drawings = Path("pages", "static")  # that texts of notebooks show
+    shutil.copytree(NOTEBOOKS / drawings, folder / "notebooks" / drawings)
     settings = {
         "themes": {"theme": THEMES[theme]},
         "notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -157,7 +160,7 @@ class Notebook:
     def close(self) -> None:
         """Closes the page; AssertionError if anything was wrong in the browser's console."""
         self.page.close()
-        assert not self.errors
+        assert not self.errors, self.errors
 
     def to_cell(self, starts: str) -> None:
         """Scrolls to the code cell that starts so; cells out of sight are not in the page."""
