@@ -498,6 +498,7 @@ def test_boards_are_pictures_where_nothing_is_trusted_or_run(monkeypatch):
     rows = pd.DataFrame({"text": [rules.prompt_of(GAME)], "answer": [" Qxf7#"]})
     boards = w2s.chess.show_boards(rows)
     words = "1 chess boards: White to move: Qxf7#"
+    monkeypatch.setattr(pictures, "_draw", None)  # as where no browser is
     plain, _ = boards._repr_mimebundle_()
     examples = w2s.load_task("mate_in_one", n_train=8, n_val=2, n_test=4).test.take(range(2))
     of_split = pd.DataFrame({"text": [t for (t,) in examples.texts], "answer": examples.answers})

@@ -560,6 +560,7 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
 
 
 def test_a_widget_stores_a_picture_of_itself_and_its_controls_in_words(explorer, monkeypatch):
+    monkeypatch.setattr(pictures, "_draw", None)  # as where no browser is
     data, metadata = explorer._repr_mimebundle_()
     words = data["text/plain"]
     assert words.startswith("Explorer (live in a running kernel): task = words, supervisor = ")
