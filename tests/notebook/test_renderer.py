@@ -82,11 +82,21 @@ def test_a_browser_that_draws_no_page_is_asked_once(monkeypatch):
 
     monkeypatch.setattr(screenshots, "_draw", hangs)
     shots = screenshots.Screenshots("chromium", patience=0.2)
-    with pytest.warns(UserWarning, match="no picture of a board or widget"):
+    with pytest.warns(UserWarning, match=r"no picture of a board or widget \(no answer in 0.2 s\)"):
         assert shots.draw("a", 10) is None
     assert shots.draw("b", 10) is None and len(asked) == 1
     monkeypatch.setattr(pictures, "_draw", shots.draw)
     assert pictures.png_of("a", 10, "words") == ({}, {})
+
+
+def test_an_error_of_the_browser_is_named(monkeypatch):
+    async def fails(*page):
+        raise ConnectionError("/a/path/of/this/machine")
+
+    monkeypatch.setattr(screenshots, "_draw", fails)
+    with pytest.warns(UserWarning, match=r"\(ConnectionError\)") as told:
+        assert screenshots.Screenshots("chromium").draw("a", 10) is None
+    assert "/a/path" not in str(told[0].message)
 
 
 def test_plots_need_no_browser():

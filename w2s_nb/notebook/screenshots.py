@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import threading
 import warnings
 
@@ -39,11 +38,14 @@ class Screenshots:
         if self.silent:
             return None
         drawn: list[tuple[bytes, tuple[int, int]]] = []
+        why = f"no answer in {self.patience:g} s"
 
         def work() -> None:
-            # An error needs no message of its own: it leaves no picture, which is reported below.
-            with contextlib.suppress(Exception):
+            nonlocal why
+            try:
                 drawn.append(asyncio.run(_draw(self.browser, page, width, scale)))
+            except Exception as error:  # whatever it is, the notebook goes on, and is told below
+                why = type(error).__name__  # its text may hold paths of this machine
 
         worker = threading.Thread(target=work, daemon=True)  # a kernel's own loop runs already
         worker.start()
@@ -51,8 +53,8 @@ class Screenshots:
         if not drawn:
             self.silent = True
             warnings.warn(
-                "the browser drew no picture of a board or widget; this and later ones are stored "
-                "without",
+                f"the browser drew no picture of a board or widget ({why}); this and later ones "
+                "are stored without",
                 stacklevel=2,
             )
             return None
