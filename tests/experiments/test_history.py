@@ -43,6 +43,12 @@ def test_every_student_stands_with_the_intervals_of_its_arms(words, tiny):
     w2s.run_arms("words", f"{tiny}@2", f"{tiny}@1", method="probe", epochs=30, **SIZES)
     rows = w2s.all_students()
     assert len(rows) == 3 and rows.weak.tolist().count(tiny) == 2
+    assert w2s.all_students(weak=tiny).equals(rows[rows.weak == tiny].reset_index(drop=True))
+    arms_wanted = ["student, confidence", "no such arm"]
+    assert w2s.all_students(task="words", arm=arms_wanted).weak.tolist() == [tiny]
+    assert w2s.all_students(task="other").empty
+    with pytest.raises(ValueError, match="unknown column of students 'size'.*Known: .*n_train"):
+        w2s.all_students(size=3)
     row = rows[(rows.weak == tiny) & (rows.arm == "student, confidence")].iloc[0]
     assert row.setting == "epochs = 30, alpha = 0.75" and row.seeds == 2 and row.n_train == 96
     table = arms.table()

@@ -552,6 +552,12 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
     assert "settings 2 to 2 of 2" in figure["text/plain"], "the figure is of the page"
     table.next.click()
     assert "page 1 of 2" in table.page.value
+    for asked, found in {f"{tiny}@2": 1, "no such model": 0}.items():
+        chosen = widgets.runs(weak=asked)
+        chosen.worker.wait()
+        assert chosen.filters["weak"].value == asked and len(chosen.selected) == found
+    with pytest.raises(ValueError, match="unknown filter of runs 'seed'"):
+        widgets.runs(seed=0)
     rows = table.rows.assign(setting="<b>&")
     assert "&lt;b&gt;&amp;" in run_table.html_of_rows(rows)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from .. import metrics
 from ..common import store
 from ..common.progress import collect_warnings, progress
-from ..common.registry import LOSSES
+from ..common.registry import LOSSES, UnknownName
 from ..data.classes import likeliest
 from ..losses.contract import loss_args
 from ..metrics.gap import pgr_of
@@ -67,7 +67,7 @@ _COLUMNS = [
 ]
 
 
-def all_students() -> pd.DataFrame:
+def all_students(**where) -> pd.DataFrame:
     """Builds a row per student and setting in the store, its seeds together.
 
     Students are those whose supervisor learned from ground truth; of a chain, its first. The
@@ -82,6 +82,10 @@ def all_students() -> pd.DataFrame:
     their source and number. Students on a variant of the task, whose test examples are not their
     supervisor's, are left out.
 
+    Args:
+        where: which rows: by a column's name a value, or a list of values, that it must have, such
+            as `all_students(task="boolq", n_train=[200, 400])`.
+
     Returns:
         Rows in the order of task and the student's size. Columns task, weak, strong, arm,
         weak_method, method, n_train, setting (what differs from the defaults of labels, loss and
@@ -90,10 +94,19 @@ def all_students() -> pd.DataFrame:
         auroc, ceiling_auroc, pgr, pgr_auroc, agreement, each with the ends of its interval, `_low`
         and `_high`; pgr_note and pgr_auroc_note, see `metrics.pgr`; seconds that the students took,
         and when the newest was created. AUROC is missing where `Arms.table` has none.
+
+    Raises:
+        UnknownName: `where` names a column that there is not.
     """
+    for name in where:
+        if name not in _COLUMNS:
+            raise UnknownName("column of students", name, _COLUMNS)
     rows = _build_rows(_find_settings(_read_fits()))
     rows.sort(key=_row_order)
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    for name, wanted in where.items():
+        table = table[table[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted])]
+    return table.reset_index(drop=True)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import pandas as pd
 
 from ... import plots
 from ...common.intervals import interval_cell, note_lines
+from ...common.registry import UnknownName
 from ...experiments.history import all_students
-from .base import BackgroundWorker, Status, labelled, page_buttons, show_figure
+from .base import BackgroundWorker, Status, labelled, options_with, page_buttons, show_figure
 from .picture import PicturedBox
 
 FILTERS = {
@@ -42,13 +43,14 @@ class Runs(PicturedBox):
         previous, page, next: buttons to page by, and the line between them.
     """
 
-    def __init__(self):
+    def __init__(self, chosen: dict):
         self.rows = pd.DataFrame()
         self.selected = self.rows
         self.page_number = 0
         self.filters = {
-            column: labelled(ipywidgets.Dropdown, label, _ALL, options=[_ALL])
+            column: labelled(ipywidgets.Dropdown, label, value, options=options_with(value, [_ALL]))
             for column, label in FILTERS.items()
+            for value in [chosen.get(column, _ALL)]
         }
         for control in self.filters.values():
             control.observe(self._select, "value")
@@ -79,11 +81,10 @@ class Runs(PicturedBox):
         """Takes rows over, and offers their values in the filters; chosen values stay chosen."""
         self.rows = rows
         for column, control in self.filters.items():
-            values = _values_of(rows, column)
-            chosen = control.value if control.value in values else _ALL
+            chosen = control.value
             # New options choose the first of them, which is no choice of the reader's.
             control.unobserve(self._select, "value")
-            control.options = [_ALL, *values]
+            control.options = options_with(chosen, [_ALL, *_values_of(rows, column)])
             control.value = chosen
             control.observe(self._select, "value")
         self._select()
@@ -179,11 +180,20 @@ def pair(weak: str, strong: str) -> str:
     return f"{weak} → {strong}"
 
 
-def runs() -> Runs:
+def runs(**chosen) -> Runs:
     """Shows every stored student with its supervisor and ceiling: a table with filters, and PGR by
     the student's size of the settings on the page.
 
     The rows are those of `w2s.all_students`; reading a large store takes some seconds, in the
     background.
+
+    Args:
+        chosen: what the filters are set to at first, such as `runs(task="boolq")`; see `FILTERS`.
+
+    Raises:
+        UnknownName: there is no such filter.
     """
-    return Runs()
+    for name in chosen:
+        if name not in FILTERS:
+            raise UnknownName("filter of runs", name, FILTERS)
+    return Runs(chosen)
