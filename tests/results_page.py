@@ -88,6 +88,12 @@ def losses() -> pd.DataFrame:
 
 
 @table
+def depths() -> pd.DataFrame:
+    columns = {"task": "task", "accuracy_16": "16 layers", "accuracy_30": "all 30 layers"}
+    return chosen(rows_of("depth"), columns | {"difference": "difference"})
+
+
+@table
 def pairs() -> pd.DataFrame:
     rows = [row for row in rows_of("02_naive_finetuning_probe") if row["arm"] == "student, naive"]
     for row in rows:
@@ -235,6 +241,11 @@ def scripts() -> pd.DataFrame:
 
 
 @table
+def scripts_finetuned() -> pd.DataFrame:
+    return _code("shell_safety_top")
+
+
+@table
 def sven() -> pd.DataFrame:
     return _code("sven")
 
@@ -256,7 +267,7 @@ def stress() -> pd.DataFrame:
 def claims() -> pd.DataFrame:
     """The claims of the paper that README shows: what was measured, and the verdict of each."""
     rows = [row | {"here": f"{MEASURED[_measure(row)]} {row['ours']}"} for row in shown()]
-    columns = {"says": "claim of the paper", "where": "where", "agrees_if": "agrees if"}
+    columns = {"says": "claim of the paper", "where": "where in it", "agrees_if": "agrees if"}
     return _joined(rows, columns | {"here": "here", "verdict": "verdict"})
 
 
@@ -312,7 +323,7 @@ MEASURED = {
     "loss_gain": "gain in accuracy",
     "chain_gain": "gain in accuracy",
     "surest_gain": "gain in accuracy",
-    "agreement_change_by_student": "change of agreement on mistakes",
+    "agreement_change_by_student": "largest minus smallest student, share of mistakes repeated,",
 }
 PERSIAN = yaml.safe_load(Path(__file__).with_name("claims_fa.yaml").read_text())
 README_CLAIMS = tuple(PERSIAN["claims"])
