@@ -13,8 +13,8 @@ from w2s_nb.metrics.estimate import Estimate
     "low, high, text",
     [
         (0.25, 1.0, "0.500 [0.250, 1.000]"),
-        (None, 1.0, "0.500 [-inf, 1.000]"),
-        (-math.inf, math.inf, "0.500 [-inf, inf]"),
+        (None, 1.0, "0.500 [no bound, 1.000]"),
+        (-math.inf, math.inf, "0.500 [no bounds]"),
         (math.nan, math.nan, "0.500"),
     ],
 )

@@ -746,13 +746,13 @@ def test_auroc_stands_beside_accuracy_in_the_report_and_on_the_command_line(quic
     [row] = students(again).itertuples()
     assert (row.auroc, row.pgr_auroc, row.pgr_auroc_high) == (0.85, 0.625, float("inf"))
     page = sweeps.write_report(again).read_text()
-    assert "0.850 [0.800, 0.875]<" in page and "0.625 [0.500, inf]<" in page
+    assert "0.850 [0.800, 0.875]<" in page and "0.625 [0.500, no bound]<" in page
     assert "PGR by AUROC by loss" in page
     assert medians(students(again), "task", "auroc").pgr.tolist() == [0.625]
     print_result(result)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.split("  ")[0] == "student, naive"
-    assert "0.850 [0.800, 0.875]" in last and "0.625 [0.500, inf]" in last
+    assert "0.850 [0.800, 0.875]" in last and "0.625 [0.500, no bound]" in last
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"nbformat": 3, "worksheets": []}'])

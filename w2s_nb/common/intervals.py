@@ -17,19 +17,21 @@ def interval_text(
 
     Args:
         value: None or NaN where it is not defined, as JSON and tables have it.
-        low, high: ends of the interval; None, as JSON has an infinite one, is without a bound; NaN
-            says that no interval was computed.
+        low, high: ends of the interval; an infinite one, None in JSON, is without a bound; NaN says
+            that no interval was computed.
         form: of the three numbers.
         note: why the number means little; "" if nothing is held against it.
 
     >>> interval_text(0.7375, 0.70625, 0.7675), interval_text(2.0, None, 3.5, ".1f", "within noise")
-    ('0.738 [0.706, 0.767]', '2.0 [-inf, 3.5] †')
+    ('0.738 [0.706, 0.767]', '2.0 [no bound, 3.5] †')
     """
     if is_missing(value):
         return ""
-    low = -math.inf if low is None else low
-    high = math.inf if high is None else high
-    interval = "" if math.isnan(low) or math.isnan(high) else f" [{low:{form}}, {high:{form}}]"
+    ends = [math.inf if end is None else end for end in (low, high)]
+    texts = ["no bound" if math.isinf(end) else f"{end:{form}}" for end in ends]
+    interval = "" if any(map(math.isnan, ends)) else f" [{', '.join(texts)}]"
+    if all(map(math.isinf, ends)):
+        interval = " [no bounds]"
     return f"{value:{form}}{interval}" + (f" {MARK}" if note else "")
 
 

@@ -158,7 +158,7 @@ def _cell(row: Mapping, name: str, form: str) -> str:
     value = row[name]
     form = _FORMS.get(name, form)
     if f"{name}_low" in row:
-        return _in_words(interval_cell(row, name, form))
+        return interval_cell(row, name, form)
     if is_missing(value):
         return ""
     if name in _P_VALUES and value < _SMALLEST_P:
@@ -166,12 +166,6 @@ def _cell(row: Mapping, name: str, form: str) -> str:
     if isinstance(value, float):
         return f"{value:g}" if value.is_integer() else f"{value:{form}}"
     return str(value)
-
-
-def _in_words(cell: str) -> str:
-    """Returns a cell in which an infinite end of an interval is said in words."""
-    cell = cell.replace("[-inf, inf]", "[no bounds]")
-    return cell.replace("[-inf,", "[no bound,").replace(", inf]", ", no bound]")
 
 
 def _title(name: str) -> str:

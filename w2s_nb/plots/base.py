@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..common.intervals import interval_text
+
 WEAK, CEILING = "weak supervisor", "strong ceiling"
 # Okabe and Ito's palette, distinguishable with any colour vision
 COLOURS = {
@@ -353,7 +355,7 @@ def pgr_points(rows: pd.DataFrame, names: Sequence[str] | None = None) -> dict:
     hovers = []
     numbers = zip(names, rows.pgr, rows.pgr_low, rows.pgr_high, notes, strict=True)
     for name, value, low, high, note in numbers:
-        lines = [str(name), f"{value:.3f} [{low:.3f}, {high:.3f}]", note]
+        lines = [str(name), interval_text(value, low, high), note]
         hovers.append("<br>".join(filter(None, lines)))
     return dict(
         text=["†" if note else "" for note in notes],
