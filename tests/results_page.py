@@ -246,6 +246,25 @@ def scripts_finetuned() -> pd.DataFrame:
 
 
 @table
+def shell_pairs() -> pd.DataFrame:
+    return _code("shell_pairs")
+
+
+@table
+def elsewhere_hh() -> pd.DataFrame:
+    return chosen(
+        rows_of("elsewhere_hh"),
+        {
+            "trained_on": "trained on",
+            "tested_on": "tested on",
+            "arm": "arm",
+            "accuracy": "accuracy",
+            "pgr": "PGR",
+        },
+    )
+
+
+@table
 def sven() -> pd.DataFrame:
     return _code("sven")
 
