@@ -61,7 +61,7 @@ def test_the_opinion_calls_the_preferred_text_of_a_pair_correct(words, tiny):
 
 def test_a_student_that_can_read_its_labels_recovers_no_gap():
     """Repeats appendix E.3 on the embedded model: the student reads its supervisor's opinion."""
-    settings = dict(method="probe", n_train=160, n_val=40, n_test=200, seeds=2)
+    settings = dict(method="probe", n_train=120, n_val=40, n_test=200, seeds=1)
     weak, strong = "SmolLM2-135M@4", "SmolLM2-135M@16"
     plain = w2s.run_arms("movie_snippets", weak, strong, **settings)
     varied = w2s.run_arms("movie_snippets", weak, strong, variant=w2s.with_opinion, **settings)
