@@ -64,8 +64,7 @@ SMALLER = {
         "n_train": 60,
         "n_test": 80,
         "suite": "movie_snippets, tweet_snippets",
-        "strong": "SmolLM2-135M@16",
-        "between": "SmolLM2-135M@8",
+        "between": "SmolLM2-135M@6",
     },
     "15_code_safety": {
         "kinds": "link",

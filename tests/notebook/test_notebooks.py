@@ -1,6 +1,7 @@
 """Notebooks run by papermill as a user runs them, and their small copies."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -23,7 +24,10 @@ def run_papermill(cwd, **parameters):
     ]
     for name, value in parameters.items():
         command += ["-p", name, str(value)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    drawn_by_plotly = os.environ | {"PLOTLY_RENDERER": "plotly_mimetype"}  # and not as PNG, too
+    return subprocess.run(
+        command, cwd=cwd, env=drawn_by_plotly, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_a_notebook_runs_from_another_folder_and_writes_its_table(tiny, tmp_path):

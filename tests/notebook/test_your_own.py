@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -78,6 +79,7 @@ def test_the_pages_command_on_ones_own_texts(texts, tmp_path):
             command[2],
             *words,
         ],
+        env=os.environ | {"PLOTLY_RENDERER": "plotly_mimetype"},
         capture_output=True,
         text=True,
         timeout=300,
