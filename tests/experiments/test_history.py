@@ -47,6 +47,8 @@ def test_every_student_stands_with_the_intervals_of_its_arms(words, tiny):
     arms_wanted = ["student, confidence", "no such arm"]
     assert w2s.all_students(task="words", arm=arms_wanted).weak.tolist() == [tiny]
     assert w2s.all_students(task="other").empty
+    for both in (rows.strong.unique(), set(rows.strong), rows.strong):
+        assert len(w2s.all_students(strong=both)) == 3
     with pytest.raises(ValueError, match="unknown column of students 'size'.*Known: .*n_train"):
         w2s.all_students(size=3)
     row = rows[(rows.weak == tiny) & (rows.arm == "student, confidence")].iloc[0]

@@ -558,6 +558,8 @@ def test_the_table_of_runs_filters_pages_and_escapes(words, tiny, monkeypatch):
         assert chosen.filters["weak"].value == asked and len(chosen.selected) == found
     with pytest.raises(ValueError, match="unknown filter of runs 'seed'"):
         widgets.runs(seed=0)
+    with pytest.raises(ValueError, match=r"runs\(n_train=\[1, 2\]\): a filter takes one value"):
+        widgets.runs(n_train=[1, 2])
     rows = table.rows.assign(setting="<b>&")
     assert "&lt;b&gt;&amp;" in run_table.html_of_rows(rows)
 
