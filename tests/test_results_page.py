@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.results_page import MARK, PAGES, REFERENCE, ROOT, TABLES, rewritten
+from tests.results_page import MARK, PAGES, REFERENCE, ROOT, TABLES, rewritten, rows_of
 
 NUMBER = r"[-+]?\d*\.?\d+"
 TRIPLE = re.compile(rf"({NUMBER})(?: points)? \[({NUMBER}),\s+({NUMBER})\](?: points)?")
@@ -63,9 +63,12 @@ def test_readme_counts_the_claims_as_the_register_does():
     ).groups()
     readme = re.sub(r"\s+", " ", PAGES[0].read_text())
     assert f"all {n} claims" in readme
+    others = len({row["source"] for row in rows_of("reproduce", "claims")}) - 1
+    assert f"of this paper and of {COUNTS[others]} other sources" in readme
     assert f"{agree} agree, {contradict} contradict, {noisy} are too noisy to say" in readme
 
 
+COUNTS = dict(enumerate("no one two three four five six seven eight nine ten".split()))
 SETUP = ROOT / "notebooks" / "pages" / "setup.md"
 FROM_ARABIC = str.maketrans("۰۱۲۳۴۵۶۷۸۹", "0123456789")
 

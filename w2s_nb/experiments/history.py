@@ -83,7 +83,7 @@ def all_students(**where) -> pd.DataFrame:
     supervisor's, are left out.
 
     Args:
-        where: which rows: by a column's name a value, or a list of values, that it must have, such
+        where: which rows: by a column's name a value, or several values, that it must have, such
             as `all_students(task="boolq", n_train=[200, 400])`.
 
     Returns:
@@ -105,7 +105,8 @@ def all_students(**where) -> pd.DataFrame:
     rows.sort(key=_row_order)
     table = pd.DataFrame(rows, columns=_COLUMNS)
     for name, wanted in where.items():
-        table = table[table[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted])]
+        values = list(wanted) if pd.api.types.is_list_like(wanted) else [wanted]
+        table = table[table[name].isin(values)]
     return table.reset_index(drop=True)
 
 

@@ -192,8 +192,11 @@ def runs(**chosen) -> Runs:
 
     Raises:
         UnknownName: there is no such filter.
+        ValueError: several values for one filter.
     """
-    for name in chosen:
+    for name, value in chosen.items():
         if name not in FILTERS:
             raise UnknownName("filter of runs", name, FILTERS)
+        if pd.api.types.is_list_like(value):
+            raise ValueError(f"runs({name}={value!r}): a filter takes one value")
     return Runs(chosen)
