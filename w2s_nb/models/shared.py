@@ -16,8 +16,8 @@ from .names import Checkpoint
 # of the main memory that is free, the share that models may take which nobody uses at the moment
 SHARE = 0.25
 
-# the models kept, the one used last at the end
-_kept: dict[tuple, nn.Module] = {}
+# the models kept and the bytes of their weights, the one used last at the end
+_kept: dict[tuple, tuple[nn.Module, int]] = {}
 _one_at_a_time = threading.Lock()
 
 
@@ -38,13 +38,14 @@ def load_shared(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, *, t
     folder(checkpoint, for_weights=True)  # a file that was damaged meanwhile is refused
     key = (digest(checkpoint), checkpoint.layers, dtype, top)
     with _one_at_a_time, torch.inference_mode(False):
-        lm = _kept.pop(key, None)
+        kept = _kept.pop(key, None)
         _drop_what_is_too_much()
-        if lm is None:
+        if kept is None:
             lm = loading.load_lm(checkpoint, dtype, top=top)
-        _kept[key] = lm
+            kept = lm, _n_bytes(lm)
+        _kept[key] = kept
         _drop_what_is_too_much()
-        return _with_same_weights(lm)
+        return _with_same_weights(kept[0])
 
 
 def own_trained(net: nn.Module) -> None:
@@ -59,7 +60,7 @@ def own_trained(net: nn.Module) -> None:
 
 def _drop_what_is_too_much() -> None:
     """Drops models, the one used longest ago first, until the others take at most `SHARE`."""
-    while _kept and sum(map(_n_bytes, _kept.values())) > SHARE * free_host_memory():
+    while _kept and sum(n_bytes for _, n_bytes in _kept.values()) > SHARE * free_host_memory():
         _kept.pop(next(iter(_kept)))
 
 
