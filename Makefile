@@ -9,6 +9,8 @@ TORCH := $(shell sed -n 's/^torch==//p' requirements.txt)
 BIN := .venv/bin
 TWO := -n 2 --dist loadfile --no-loadscope-reorder  # tests of one file, cells of one notebook, share a process
 export JUPYTER_PREFER_ENV_PATH = 1
+# Where it is set, as in many containers, each of the tests' hundred processes would compile the kit again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Files whose sha256 is in hashes/ and no others. torch has none there, for each index has builds of its own.
 HASHED := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps --no-build-isolation
