@@ -29,6 +29,7 @@ CASES = {
     "lora": {"method": "lora", "loss": "confidence"},
 }
 MODELS = ("llama", "gpt2", "qwen2")
+N = 48  # examples of a half
 SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
@@ -47,7 +48,7 @@ def one_fit(model, task, **given):
     """A student on its supervisor's labels, which are made up: a third of them is wrong."""
     k = task.student.n_classes
     truth = task.student.hard_label
-    meant = np.where(np.arange(96) % 3, truth, (truth + 1) % k)
+    meant = np.where(np.arange(N) % 3, truth, (truth + 1) % k)
     probs = 0.8 * np.eye(k)[meant] + 0.2 / k
     probs = np.concatenate([probs, np.eye(k)[task.validation.hard_label]])
     ids = np.concatenate([task.student.ids, task.validation.ids])
@@ -61,7 +62,7 @@ def all_fits(folder):
     conftest.register_words()
     conftest.register_three()
     tasks = {
-        name: w2s.load_task(name, n_train=96, n_val=30, n_test=66)
+        name: w2s.load_task(name, n_train=N, n_val=30, n_test=66)
         for name in ("words", "word_pairs", "three")
     }
     fits = {
@@ -87,7 +88,7 @@ def gradients(folder, path):
     in several.
     """
     checkpoint, cpu = w2s.resolve(f"{folder}/llama"), torch.device("cpu")
-    task = w2s.load_task("words", n_train=96, n_val=32, n_test=64)
+    task = w2s.load_task("words", n_train=N, n_val=32, n_test=64)
     inputs = TokenInputs(tokens.tokenize(task.student, checkpoint, 16))
     targets, found = torch.rand(13, generator=torch.Generator().manual_seed(0)), {}
     for loss in ("xent", "confidence"):

@@ -144,6 +144,9 @@ def test_two_devices_train_a_model_from_a_notebook_cell(cluster, tiny, tmp_path,
     nbformat.write(notebook, tmp_path / "two.ipynb")
     node = cluster.add_node(num_cpus=2)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    # a process less to start, and no second lost between two looks at the workers
+    monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     papermill.execute_notebook(
         tmp_path / "two.ipynb",
         tmp_path / "out.ipynb",

@@ -124,18 +124,18 @@ def test_a_notebook_that_raises_leaves_the_others_and_is_not_tried_again(quick, 
     assert "failed" in capsys.readouterr().out
 
 
-def test_two_of_24_that_raise_leave_22_results_and_a_report_that_shows_the_two(quick, tmp_path):
+def test_two_of_12_that_raise_leave_10_results_and_a_report_that_shows_the_two(quick, tmp_path):
     given, log = quick
-    given["axes"] = {"n, mode": [[n, "raise" if n in (5, 17) else "ok"] for n in range(24)]}
+    given["axes"] = {"n, mode": [[n, "raise" if n in (5, 11) else "ok"] for n in range(12)]}
     (tmp_path / "some.yaml").write_text(json.dumps(given))
     assert main(["sweep", str(tmp_path / "some.yaml"), "--jobs", "2"]) == 1
     folder = tmp_path / "runs" / "some"
     assert sorted(pd.read_parquet(folder / "results.parquet").n) == [
-        n for n in range(24) if n not in (5, 17)
+        n for n in range(12) if n not in (5, 11)
     ]
     page = (folder / "report.html").read_text()
     assert page.count("<h3>") == 2 and all(
-        f"<p>failed after 1 attempt(s): ValueError: no {n} here" in page for n in (5, 17)
+        f"<p>failed after 1 attempt(s): ValueError: no {n} here" in page for n in (5, 11)
     )
 
 
@@ -931,41 +931,40 @@ def test_files_of_runs_that_are_no_json_are_passed_over(content, tmp_path):
     assert running.read_outcome(tmp_path, "a") is None and running.read_result(tmp_path) is None
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "no zip", "altered"])
-def test_a_damaged_zip_at_remote_costs_no_run_and_is_put_there_anew(how, quick, tmp_path, capfd):
+def test_a_damaged_zip_at_remote_costs_no_run_and_is_put_there_anew(quick, tmp_path, capfd):
     given, log = quick
-    given |= {"remote": f"file://{tmp_path / 'far'}", "axes": {"n": [0, 1]}}
+    given |= {"remote": f"file://{tmp_path / 'far'}", "axes": {"n": [0]}}
     fit = tmp_path / "home" / "fits" / "a"
     fit.mkdir(parents=True)
     (fit / "record.json").write_text("whole" * 100)
-    sweeps.run_sweep(given, jobs=2)
-    damaged = tmp_path / "far" / "fits" / "a.zip"
-    whole = damaged.read_bytes()
-    content = {
+    sweeps.run_sweep(given)
+    far = tmp_path / "far" / "fits" / "a.zip"
+    whole = far.read_bytes()
+    damaged = {
         "cut": whole[: len(whole) // 2],
         "empty": b"",
         "no zip": b"<html>access denied</html>" * 9,
         "altered": whole.replace(whole[45:50], b"\0\1\2\3\4"),
-    }[how]
-    elsewhere = tmp_path / "elsewhere"
-    order = {"remote": given["remote"], "store": str(elsewhere), "address": "b"}
-    order["folder"] = str(tmp_path / "run")
-    (tmp_path / "run").mkdir()
-    damaged.write_bytes(content)
-    with running.exchange(order):
-        assert not (elsewhere / "fits" / "a").exists()
-        (elsewhere / "fits" / "a").mkdir(parents=True)
-        (elsewhere / "fits" / "a" / "record.json").write_text("whole" * 100)
-    assert "a.zip is damaged" in capfd.readouterr().err
-    running.exchange(order | {"store": str(tmp_path / "third")}).__enter__()
-    assert (tmp_path / "third" / "fits" / "a" / "record.json").read_text() == "whole" * 100
-    for path in (tmp_path / "far" / "runs").iterdir():
-        path.write_bytes(content)
-    assert set(states(sweeps.run_sweep(given, dry_run=True)).values()) == {"done"}
-    for path in (tmp_path / "runs").rglob("run.json"):
-        path.unlink()
-    assert set(states(sweeps.run_sweep(given, jobs=2)).values()) == {"done"}
-    assert starts(log) == [0, 0, 1, 1], "damaged there and gone here, so run again"
+    }
+    for n_damaged, (how, content) in enumerate(damaged.items(), start=1):
+        run, elsewhere, third = (tmp_path / how / name for name in ("run", "elsewhere", "third"))
+        run.mkdir(parents=True)
+        order = {"remote": given["remote"], "address": "b", "folder": str(run)}
+        far.write_bytes(content)
+        with running.exchange(order | {"store": str(elsewhere)}):
+            assert not (elsewhere / "fits" / "a").exists(), how
+            (elsewhere / "fits" / "a").mkdir(parents=True)
+            (elsewhere / "fits" / "a" / "record.json").write_text("whole" * 100)
+        assert "a.zip is damaged" in capfd.readouterr().err, how
+        running.exchange(order | {"store": str(third)}).__enter__()
+        assert (third / "fits" / "a" / "record.json").read_text() == "whole" * 100, how
+        for path in (tmp_path / "far" / "runs").iterdir():
+            path.write_bytes(content)
+        assert set(states(sweeps.run_sweep(given, dry_run=True)).values()) == {"done"}, how
+        for path in (tmp_path / "runs").rglob("run.json"):
+            path.unlink()
+        assert set(states(sweeps.run_sweep(given)).values()) == {"done"}, how
+        assert len(starts(log)) == 1 + n_damaged, "damaged there and gone here, so run again"
 
 
 def test_names_of_zips_at_remote_lead_nowhere_else(tmp_path):
