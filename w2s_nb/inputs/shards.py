@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from ..common.files import is_as_named, remove
-from ..common.locks import one_at_a_time
+from ..common.locks import claimed
 
 # {shard: (positions of texts, their rows in the shard)}
 Places = dict[Path, tuple[list[int], list[int]]]
@@ -34,8 +34,13 @@ def stored(
     index, _ = look_up(folder, depth, keys)
     if not index.keys() >= set(keys):
         reason = f"activations of {model} are not stored for all of these texts"
-        with one_at_a_time(folder / "lock", reason, folder):
-            index = _complete(folder, depth, keys, fill)
+        with claimed(folder, lambda: _lacking(folder, depth, keys), reason) as missing:
+            if missing:
+                last_of_equals = {key: i for i, key in enumerate(keys) if key in missing}
+                fill(list(last_of_equals.values()))
+        index, _ = look_up(folder, depth, keys)
+        if not index.keys() >= set(keys):
+            raise OSError(f"activations were stored in {folder} and cannot be read again")
     places: Places = defaultdict(lambda: ([], []))
     for position, key in enumerate(keys):
         path, row = index[key]
@@ -45,23 +50,13 @@ def stored(
     return places
 
 
-def _complete(
-    folder: Path, depth: int, keys: Sequence[str], fill: Callable[[list[int]], None]
-) -> dict[str, tuple[Path, int]]:
-    """Has the states computed that no whole shard has; returns where all are, as `look_up`."""
+def _lacking(folder: Path, depth: int, keys: Sequence[str]) -> set[str]:
+    """Returns the texts that no whole shard has; removes damaged shards, which have them or not."""
     index, damaged = look_up(folder, depth, keys)
-    # of equal texts the last
-    missing = {key: i for i, key in enumerate(keys) if key not in index}
-    if missing:
-        fill(list(missing.values()))
     for path in damaged:
-        if not is_as_named(path):  # else it was written again
+        if not is_as_named(path):  # else it was written again meanwhile
             remove(path)
-    if missing:
-        index, _ = look_up(folder, depth, keys)
-        if not index.keys() >= missing.keys():
-            raise OSError(f"activations were stored in {folder} and cannot be read again")
-    return index
+    return set(keys) - index.keys()
 
 
 def depths_of(path: Path) -> tuple[int, int]:
