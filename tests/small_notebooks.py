@@ -26,7 +26,7 @@ SMALL = {
 # goes through the model.
 SMALLER = {
     "00_tour": {"seeds": 1},
-    "01_weak_labels": {"supervisors": "SmolLM2-135M@3, SmolLM2-135M@5"},
+    "01_weak_labels": {"supervisors": "SmolLM2-135M@3, SmolLM2-135M@5", "seeds": 1},
     "02_naive_finetuning": {
         "n_train": 60,
         "n_test": 80,
@@ -36,26 +36,29 @@ SMALLER = {
     "03_conf_loss": {"seeds": 1},
     "05_imitation": {
         "n_train": 60,
+        "seeds": 1,
         "n_test": 80,
         "strong": "SmolLM2-135M@16",
         "between": "SmolLM2-135M@8",
     },
     "06_saliency": {"strong": "SmolLM2-135M@6", "top_layers": 1},
     "07_prompting": {
-        "n_test": 30,
+        "n_test": 20,
         "tasks": "movie_snippets, tweet_snippets",
         "shots": 2,
         "more_shots": "0, 2",
         "strong": "SmolLM2-135M@6",
     },
-    "08_reward_modelling": {"n_test": 20, "strong": "SmolLM2-135M@6"},
+    "08_reward_modelling": {"n_test": 20, "strong": "SmolLM2-135M@6", "seeds": 1},
     "09_generative_finetuning": {
+        "n_train": 24,
+        "n_val": 12,
         "n_test": 40,
         "strong": "SmolLM2-135M@6",
         "top_layers": 1,
         "seeds": 1,
     },
-    "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M"},
+    "10_chess": {"n_test": 40, "between": "chess-0.1M", "strong": "chess-0.4M", "seeds": 1},
     "13_vision": {
         "strong": "efficientnet-lite2@5",
         "supervisors": "efficientnet-lite0@1, efficientnet-lite0@2",
