@@ -91,7 +91,7 @@ def _compare_weights(root: Checkpoint, path: Path) -> weights.Comparison:
         ModelUnavailable: they are not whole.
     """
     with quiet():
-        return weights.compare(path, config_of(replace(root, layers=None)), root.base)
+        return weights.compare(path, _whole_config(root), root.base)
 
 
 def lacks_unembedding(checkpoint: Checkpoint) -> bool:
@@ -198,7 +198,7 @@ def with_depth(checkpoint: Checkpoint) -> Checkpoint:
             lr=parent.lr,
             lr_note=parent.lr_note,
         )
-    depth = config_of(replace(checkpoint, layers=None)).num_hidden_layers
+    depth = _whole_config(checkpoint).num_hidden_layers
     if (checkpoint.layers or 1) > depth:
         raise ValueError(
             f"{checkpoint.name!r} asks for {checkpoint.layers} layers; "
@@ -423,7 +423,7 @@ def require_rows(checkpoint: Checkpoint, ids_of_texts: Iterable[np.ndarray]) -> 
     Raises:
         ValueError: names a token without.
     """
-    rows = config_of(checkpoint.root).vocab_size
+    rows = _whole_config(checkpoint.root).vocab_size
     highest = max((int(ids.max(initial=0)) for ids in ids_of_texts), default=0)
     if highest >= rows:
         token = tokenizer(folder(checkpoint)).convert_ids_to_tokens(highest)
@@ -465,6 +465,19 @@ def config_of(checkpoint: Checkpoint):
     return cut_config(config, checkpoint.layers)
 
 
+def _whole_config(root: Checkpoint):
+    """Returns `config_of` a pretrained model at full depth, shared: it must not be changed."""
+    encoders.require_language_model(root)
+    path = _config_folder(root)
+    return _config_in_state(path, root.base, files.state_of(path))
+
+
+@functools.lru_cache(maxsize=256)
+def _config_in_state(path: Path, model: str, state: tuple):
+    """Returns what `_read_config` does; the state of the files is there for the cache."""
+    return _read_config(path, model)
+
+
 def cut_config(config: transformers.PreTrainedConfig, layers: int | None):
     """Cuts a configuration, in place, to its first layers, and returns it; None keeps all."""
     config.num_hidden_layers = layers or config.num_hidden_layers
@@ -504,7 +517,7 @@ def n_features(checkpoint: Checkpoint) -> int:
     """Returns how many features a probe of a model reads, at the depth of `with_depth`."""
     if checkpoint.encoder:
         return encoders.family_of(checkpoint).widths(checkpoint)[checkpoint.layers or 0]
-    return config_of(checkpoint).hidden_size
+    return _whole_config(checkpoint.root).hidden_size
 
 
 def context_of(checkpoint: Checkpoint) -> int | None:
@@ -514,7 +527,7 @@ def context_of(checkpoint: Checkpoint) -> int | None:
     """
     if checkpoint.encoder:
         return None
-    config = config_of(checkpoint)
+    config = _whole_config(checkpoint.root)
     limit = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "longrope":
