@@ -9,7 +9,18 @@ import torch
 from w2s_nb.common import device, distributed
 
 
-def without(monkeypatch, missing):
+@pytest.fixture
+def without(monkeypatch):
+    """Returns a function that takes a package away."""
+
+    def forget():
+        device._installed.cache_clear()
+
+    yield lambda missing: (forget(), take_away(monkeypatch, missing))
+    forget()
+
+
+def take_away(monkeypatch, missing):
     def version(name):
         if name == missing:
             raise PackageNotFoundError(name)
@@ -18,13 +29,13 @@ def without(monkeypatch, missing):
     monkeypatch.setattr(device, "version", version)
 
 
-def test_an_optional_package_that_is_missing_has_no_version(monkeypatch):
-    without(monkeypatch, "chess")
+def test_an_optional_package_that_is_missing_has_no_version(without):
+    without("chess")
     assert "chess" not in device.versions() and device.versions()["torch"] == "1"
 
 
-def test_a_package_that_decides_results_must_have_a_version(monkeypatch):
-    without(monkeypatch, "torch")
+def test_a_package_that_decides_results_must_have_a_version(without):
+    without("torch")
     with pytest.raises(PackageNotFoundError):
         device.versions()
 

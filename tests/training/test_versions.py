@@ -28,6 +28,7 @@ def install(monkeypatch):
 
     def forget():
         device.public_versions.cache_clear()
+        device._installed.cache_clear()
         activations.code.cache_clear()
         tokens._tokenize.cache_clear()
 

@@ -166,6 +166,11 @@ def describe_precision() -> str:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the installed packages that decide a result."""
+    return dict(_installed())
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
     installed = {"python": platform.python_version()}
     installed |= {name: version(name) for name in VERSIONED}
     for name in OPTIONAL:
