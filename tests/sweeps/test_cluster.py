@@ -39,7 +39,7 @@ def test_a_node_killed_during_a_sweep_costs_no_run(cluster, quick):  # noqa: F81
     given, log = quick
     node = cluster.add_node(num_cpus=1)
     given["axes"] = {"n": list(range(4))}
-    given["parameters"]["mode"] = "sleep 2"
+    given["parameters"]["mode"] = "sleep 1"
     given["resources"] = {"cpus": 1}
 
     def kill():

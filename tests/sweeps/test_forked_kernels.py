@@ -190,7 +190,7 @@ def test_a_killed_server_or_worker_is_replaced(which, forked, monkeypatch):
 
 def test_a_run_out_of_time_is_stopped(forked):
     given, log = forked
-    given |= {"axes": {"n, mode": [[0, "sleep 600"]]}, "resources": {"minutes": 0.3}}
+    given |= {"axes": {"n, mode": [[0, "sleep 600"]]}, "resources": {"minutes": 0.2}}
     runs = sweeps.run_sweep(given, retries=0)
     assert states(runs) == {0: "timed out"}
     if log.exists():  # importing may have taken all the time

@@ -143,11 +143,11 @@ def test_a_run_out_of_time_is_stopped_and_tried_again(quick):
     given, log = quick
     given |= {
         "axes": {"n, mode": [[0, "sleep 60"], [1, "sleep 60 once"]]},
-        "resources": {"minutes": 8 / 60},
+        "resources": {"minutes": 6 / 60},
     }
     runs = sweeps.run_sweep(given, jobs=2, retries=1)
     assert states(runs) == {0: "timed out", 1: "done"} and list(runs.index().attempts) == [2, 2]
-    assert runs.index().error[0] == "stopped after 8 s"
+    assert runs.index().error[0] == "stopped after 6 s"
 
 
 def test_a_killed_worker_is_replaced(quick):
