@@ -77,6 +77,19 @@ def test_a_chat_template_counts_in_a_folders_digest(tiny, tmp_path):
     assert models.digest(copy) != before
 
 
+def test_a_changed_config_is_read_again_and_loading_changes_none(tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "copy")
+    copy = models.resolve(str(tmp_path / "copy"))
+    for layers in (4, 2):
+        cut = models.with_depth(models.resolve(f"{tmp_path / 'copy'}@{layers}"))
+        assert models.load_lm(cut).config.num_hidden_layers == layers
+        assert models.with_depth(copy).layers == 4 and loading.context_of(cut) == 64
+    file = tmp_path / "copy" / "config.json"
+    file.write_text(file.read_text().replace('"vocab_size": 64', '"vocab_size": 65'))
+    with pytest.raises(models.ModelUnavailable, match="has another shape than"):
+        models.with_depth(copy)
+
+
 def test_a_truncated_file_of_weights_is_named(tiny, tmp_path):
     shutil.copytree(tiny, tmp_path / "copy")
     damage(tmp_path / "copy" / "model.safetensors", "truncate")
