@@ -11,22 +11,19 @@ from w2s_nb.common import device, distributed
 
 @pytest.fixture
 def without(monkeypatch):
-    """Returns a function that takes a package away."""
+    """Returns a function that takes a package away; every other one has version 1."""
 
-    def forget():
+    def take_away(missing):
+        def version(name):
+            if name == missing:
+                raise PackageNotFoundError(name)
+            return "1"
+
+        monkeypatch.setattr(device, "version", version)
         device._installed.cache_clear()
 
-    yield lambda missing: (forget(), take_away(monkeypatch, missing))
-    forget()
-
-
-def take_away(monkeypatch, missing):
-    def version(name):
-        if name == missing:
-            raise PackageNotFoundError(name)
-        return "1"
-
-    monkeypatch.setattr(device, "version", version)
+    yield take_away
+    device._installed.cache_clear()
 
 
 def test_an_optional_package_that_is_missing_has_no_version(without):

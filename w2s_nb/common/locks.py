@@ -70,7 +70,7 @@ def claimed(folder: Path, find: Callable[[], set[str]], reason: str) -> Iterator
         PermissionError: as `one_at_a_time`.
     """
     own = folder / f"claim-{uuid.uuid4().hex}.lock"
-    lock = claim = None
+    lock = None
     try:
         while True:
             with one_at_a_time(folder / "lock", reason, folder):
